@@ -1,0 +1,27 @@
+"""Special functions that NumPy lacks, as NumPy ufuncs compiled by Numba at first use; CuPy arrays use CuPy's own.
+
+Imports: numba (lazily), numpy.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+
+@functools.cache
+def _erf_ufunc():
+    import numba
+
+    return numba.vectorize(lambda x: math.erf(x))
+
+
+def erf(x):
+    """2/sqrt(pi) * integral of e^(-t^2) from 0 to x, elementwise; float32 and float64."""
+    if not isinstance(x, (np.ndarray, np.generic)):
+        import cupyx.scipy.special
+
+        return cupyx.scipy.special.erf(x)
+    return _erf_ufunc()(x.astype(np.float32) if x.dtype.kind in "iub" else x)
