@@ -1,0 +1,88 @@
+"""minigrad: tensors, derivatives of every order, layers, optimisers, data and runs, on NumPy and Numba.
+
+    import minigrad as mg
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    (g,) = mg.grad((x * x).sum(), [x])
+
+Set before the first parallel kernel (MINIGRAD_NO_ENV=1 leaves the environment alone): OMP_WAIT_POLICY=passive, because
+Numba's OpenMP threads and BLAS's own otherwise wait for each other for milliseconds at every switch.
+"""
+
+import os as _os
+
+if not _os.environ.get("MINIGRAD_NO_ENV"):
+    _os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from minigrad import functional
+from minigrad.autograd import enable_grad, grad, is_grad_enabled, no_grad, primitive
+from minigrad.creation import (
+    arange,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from minigrad.functional.activation import relu, softmax
+from minigrad.functional.elementwise import (
+    abs,
+    clamp,
+    cos,
+    erf,
+    exp,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    pow,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    tanh,
+    where,
+)
+from minigrad.functional.linear import einsum, matmul
+from minigrad.functional.reduction import (
+    amax,
+    amin,
+    argmax,
+    argmin,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    prod,
+    std,
+    sum,
+    var,
+)
+from minigrad.functional.shape import (
+    cat,
+    chunk,
+    expand,
+    flatten,
+    flip,
+    gather,
+    permute,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    transpose,
+    tril,
+    triu,
+    unbind,
+    unsqueeze,
+)
+from minigrad.tensor import Tensor, bool, float32, float64, int64
+
+__version__ = "0.1.0"

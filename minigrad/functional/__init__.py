@@ -1,0 +1,14 @@
+"""Every differentiable operation. Each module holds forward and derivative side by side."""
+
+from minigrad.functional.activation import (
+    elu,
+    gelu,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    relu,
+    softmax,
+    softplus,
+)
+from minigrad.functional.elementwise import sigmoid, tanh
+from minigrad.functional.linear import embedding, linear

@@ -1,0 +1,140 @@
+"""Activations. Piecewise linear ones are primitives whose derivative is itself one of the family; smooth ones are written in
+terms of others, or as primitives where that saves memory.
+
+Published subgradients: relu'(0) = 0, leaky_relu'(0) = slope, elu'(0) = alpha, softplus and sigmoid have none to state.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigrad import kernels
+from minigrad.autograd import primitive
+from minigrad.functional.common import axis_index, real, require_float
+from minigrad.functional.elementwise import erf, exp, sigmoid, tanh, where
+from minigrad.functional.reduction import _non_empty
+from minigrad.functional.reduction import sum as sum_over
+
+# ---- leaky ReLU, a family closed under differentiation ---------------------------------------------------------------
+
+
+def relu(input):
+    """max(x, 0); relu'(0) = 0. NaN stays NaN."""
+    require_float("relu", input=input)
+    return _leaky(input, slope=0.0)
+
+
+def leaky_relu(input, negative_slope=0.01):
+    """x where x > 0, else negative_slope * x; the derivative at 0 is negative_slope."""
+    require_float("leaky_relu", input=input)
+    return _leaky(input, slope=real("leaky_relu: negative_slope", negative_slope))
+
+
+@primitive(saves=((0,),))
+def _leaky(x, slope):
+    return kernels.leaky_relu(x, slope)
+
+
+@_leaky.vjp
+def _(node, needs, g, slope):
+    return (_leaky_dx(g, node.inputs[0].array, slope=slope),)
+
+
+@primitive(saves=((1,),))
+def _leaky_dx(g, x, slope):
+    """g where x > 0, else slope * g: linear in g, and x counts only by its sign, a constant almost everywhere."""
+    return kernels.leaky_relu_dx(g, x, slope)
+
+
+@_leaky_dx.vjp
+def _(node, needs, u, slope):
+    return _leaky_dx(u, node.inputs[1], slope=slope), None
+
+
+def elu(input, alpha=1.0):
+    """x where x > 0, else alpha * (e^x - 1)."""
+    require_float("elu", input=input)
+    return _elu(input, alpha=real("elu: alpha", alpha))
+
+
+@primitive(saves=((0,),))
+def _elu(x, alpha):
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+@_elu.vjp
+def _(node, needs, g, alpha):
+    x = node.inputs[0]
+    positive = x.array > 0  # e^x is taken where x <= 0 only: nothing overflows on the other side
+    return (g * where(positive, 1.0, alpha * exp(where(positive, 0.0, x))),)
+
+
+# ---- smooth ones -----------------------------------------------------------------------------------------------------
+
+
+def gelu(input, approximate="none"):
+    """x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); approximate='tanh' for the tanh form."""
+    require_float("gelu", input=input)
+    if approximate == "none":
+        return input * (erf(input * (1 / math.sqrt(2))) + 1) * 0.5
+    if approximate == "tanh":
+        inner = (input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)
+        return input * (tanh(inner) + 1) * 0.5
+    raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    """log(1 + e^(beta x)) / beta, without overflow; x itself where beta x > threshold, as in PyTorch."""
+    require_float("softplus", input=input)
+    beta, threshold = real("softplus: beta", beta), real("softplus: threshold", threshold)
+    if beta == 0:
+        raise ValueError("softplus: beta must not be 0")
+    return _softplus(input, beta=beta, threshold=threshold)
+
+
+@primitive(saves=((0,),))
+def _softplus(x, beta, threshold):
+    z = x * beta
+    return np.where(z > threshold, x, np.logaddexp(z, np.zeros_like(z)) / beta)
+
+
+@_softplus.vjp
+def _(node, needs, g, beta, threshold):
+    z = node.inputs[0] * beta
+    return (g * where(z.array > threshold, 1.0, sigmoid(z)),)
+
+
+def logsigmoid(input):
+    """log(1 / (1 + e^-x)) = -softplus(-x), without overflow."""
+    require_float("logsigmoid", input=input)
+    return -_softplus(-input, beta=1.0, threshold=math.inf)
+
+
+def softmax(input, dim=-1):
+    """e^x / sum(e^x) along `dim`."""
+    return exp(log_softmax(input, dim))
+
+
+def log_softmax(input, dim=-1):
+    """x - log(sum(e^x)) along `dim`, shifted by the maximum so that nothing overflows."""
+    require_float("log_softmax", input=input)
+    axis = axis_index("log_softmax", dim, input.ndim)
+    _non_empty("log_softmax", input, axis)
+    return _log_softmax(input, axis=axis) if input.ndim else input * 0.0
+
+
+@primitive(saves_out=(0,))
+def _log_softmax(x, axis):
+    top = x.max(axis=axis, keepdims=True)
+    shifted = x - np.where(np.isfinite(top), top, np.zeros_like(top))
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+@_log_softmax.vjp
+def _(node, needs, g, axis):
+    return (g - exp(node.output()) * sum_over(g, axis, keepdim=True),)
+
+
+
