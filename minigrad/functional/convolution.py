@@ -1,0 +1,164 @@
+"""Convolution and its transpose: three bilinear maps, each other's derivatives at every order.
+
+    conv2d(x, w)      y[n,o,i,j] = sum over c,u,v of w[o,c,u,v] * x[n,c, i*s - p + u*d, j*s - p + v*d]
+    conv2d_dx(g, w)   its adjoint in x, which is transposed convolution
+    conv2d_dw(x, g)   its adjoint in w
+
+    <conv2d(x, w), g> = <x, conv2d_dx(g, w)> = <w, conv2d_dw(x, g)>
+
+so the rule of each map calls the other two, and no derivative of any order needs another kernel.
+Images are (N, C, H, W) in shape; the fast memory layout is channels-last, and any layout gives the same answer.
+"""
+
+from __future__ import annotations
+
+from minigrad import kernels
+from minigrad.autograd import primitive
+from minigrad.functional.common import integer, pair, require_float
+from minigrad.functional.shape import pad_constant, reshape, squeeze, unsqueeze
+
+# ---- the three maps --------------------------------------------------------------------------------------------------
+
+
+@primitive(saves=((1,), (0,)))
+def _conv2d(x, w, stride, padding, dilation, groups):
+    return kernels.conv2d(x, w, stride, padding, dilation, groups)
+
+
+@_conv2d.vjp
+def _(node, needs, g, **geometry):
+    x, w = node.inputs
+    return (
+        _conv2d_dx(g, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        _conv2d_dw(x, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+    )
+
+
+@primitive(saves=((1,), (0,)))
+def _conv2d_dx(g, w, stride, padding, dilation, groups, size):
+    return kernels.conv2d_dx(g, w, stride, padding, dilation, groups, size)
+
+
+@_conv2d_dx.vjp
+def _(node, needs, u, size, **geometry):
+    g, w = node.inputs
+    return (
+        _conv2d(u, w, **geometry) if needs[0] else None,
+        _conv2d_dw(u, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+    )
+
+
+@primitive(saves=((1,), (0,)))
+def _conv2d_dw(x, g, stride, padding, dilation, groups, size):
+    return kernels.conv2d_dw(x, g, stride, padding, dilation, groups, size)
+
+
+@_conv2d_dw.vjp
+def _(node, needs, v, size, **geometry):
+    x, g = node.inputs
+    return (
+        _conv2d_dx(g, v, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        _conv2d(x, v, **geometry) if needs[1] else None,
+    )
+
+
+# ---- PyTorch's functions ---------------------------------------------------------------------------------------------
+
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation of images with a bank of kernels.
+
+    input (N, C, H, W) or (C, H, W); weight (O, C/groups, kh, kw); bias (O,) or None -> (N, O, H', W') with
+    H' = (H + 2*padding - dilation*(kh - 1) - 1) // stride + 1. stride, padding, dilation: an int or (vertical,
+    horizontal); padding may be 'valid' (none) or 'same' (stride 1 only; the extra row of an even kernel goes below).
+    Raises ValueError where channels, groups or sizes do not fit.
+    """
+    x, unbatched = _images("conv2d", input, weight, bias)
+    stride, dilation = pair("conv2d: stride", stride, 1), pair("conv2d: dilation", dilation, 1)
+    groups = integer("conv2d: groups", groups, 1)
+    channels, outputs = x.shape[1], weight.shape[0]
+    if channels != weight.shape[1] * groups:
+        raise ValueError(f"conv2d: x has {channels} channels but weight {weight.shape} expects "
+                         f"{weight.shape[1] * groups} (groups={groups})")  # fmt: skip
+    if outputs % groups:
+        raise ValueError(f"conv2d: {outputs} output channels do not divide into {groups} groups")
+    _check_bias("conv2d", bias, outputs)
+    x, padding = _padding(x, weight, padding, stride, dilation)
+    for axis, name in ((0, "height"), (1, "width")):
+        size, span = x.shape[2 + axis] + 2 * padding[axis], dilation[axis] * (weight.shape[2 + axis] - 1) + 1
+        if size < span:
+            raise ValueError(f"conv2d: the {name} {x.shape[2 + axis]} with padding {padding[axis]} is smaller than the "
+                             f"kernel's extent {span} (weight {weight.shape}, dilation {dilation})")  # fmt: skip
+    y = _conv2d(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return _finish(y, bias, unbatched)
+
+
+def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    """The adjoint of conv2d in its input, with the same weight; the up-sampling layer of generators.
+
+    input (N, C, H, W) or (C, H, W); weight (C, O/groups, kh, kw); bias (O,) or None -> (N, O, H', W') with
+    H' = (H - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1. output_padding must be smaller than stride
+    or dilation: it chooses among the sizes that conv2d would map to H.
+    """
+    x, unbatched = _images("conv_transpose2d", input, weight, bias)
+    stride, dilation = pair("conv_transpose2d: stride", stride, 1), pair("conv_transpose2d: dilation", dilation, 1)
+    padding, extra = pair("conv_transpose2d: padding", padding), pair("conv_transpose2d: output_padding", output_padding)
+    groups = integer("conv_transpose2d: groups", groups, 1)
+    if x.shape[1] != weight.shape[0]:
+        raise ValueError(f"conv_transpose2d: x has {x.shape[1]} channels but weight {weight.shape} expects "
+                         f"{weight.shape[0]} (its first axis)")  # fmt: skip
+    if x.shape[1] % groups:
+        raise ValueError(f"conv_transpose2d: {x.shape[1]} input channels do not divide into {groups} groups")
+    _check_bias("conv_transpose2d", bias, weight.shape[1] * groups)
+    size = []
+    for axis in (0, 1):
+        if extra[axis] >= max(stride[axis], dilation[axis]):
+            raise ValueError(f"conv_transpose2d: output_padding {extra} must be smaller than stride {stride} or "
+                             f"dilation {dilation}")  # fmt: skip
+        span = dilation[axis] * (weight.shape[2 + axis] - 1) + 1
+        size.append((x.shape[2 + axis] - 1) * stride[axis] - 2 * padding[axis] + span + extra[axis])
+    if min(size) < 1:
+        raise ValueError(f"conv_transpose2d: input {x.shape[2:]} and weight {weight.shape} with stride {stride}, padding "
+                         f"{padding} give the output size {tuple(size)}; it must be at least 1")  # fmt: skip
+    y = _conv2d_dx(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups, size=tuple(size))
+    return _finish(y, bias, unbatched)
+
+
+def _images(name, input, weight, bias):
+    """The input as a batch, and whether it was a single image."""
+    require_float(name, input=input, weight=weight, **({} if bias is None else {"bias": bias}))
+    if input.ndim not in (3, 4):
+        raise ValueError(f"{name}: input must be (N, C, H, W) or (C, H, W), got {input.shape}")
+    if weight.ndim != 4 or 0 in weight.shape:
+        raise ValueError(f"{name}: weight must have four axes, none of them empty, got {weight.shape}")
+    if input.dtype != weight.dtype:
+        raise TypeError(f"{name}: input is {input.dtype} but weight is {weight.dtype}; convert one with .to(dtype)")
+    if input.device != weight.device:
+        raise TypeError(f"{name}: input is on {input.device} but weight on {weight.device}; move one with .to(device)")
+    return (unsqueeze(input, 0), True) if input.ndim == 3 else (input, False)
+
+
+def _check_bias(name, bias, outputs):
+    if bias is not None and bias.shape != (outputs,):
+        raise ValueError(f"{name}: bias {bias.shape} must be ({outputs},), one for each output channel")
+
+
+def _padding(x, weight, padding, stride, dilation):
+    """Padding as a pair; 'same' pads x unevenly where the kernel is even."""
+    if not isinstance(padding, str):
+        return x, pair("conv2d: padding", padding)
+    if padding == "valid":
+        return x, (0, 0)
+    if padding != "same":
+        raise ValueError(f"conv2d: padding must be integers, 'valid' or 'same', got {padding!r}")
+    if stride != (1, 1):
+        raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}")
+    total = [dilation[a] * (weight.shape[2 + a] - 1) for a in (0, 1)]
+    x = pad_constant(x, ((0, 0), (0, 0), (0, total[0] % 2), (0, total[1] % 2)))
+    return x, (total[0] // 2, total[1] // 2)
+
+
+def _finish(y, bias, unbatched):
+    if bias is not None:
+        y = y + reshape(bias, (1, -1, 1, 1))
+    return squeeze(y, 0) if unbatched else y
