@@ -1,0 +1,82 @@
+"""Data by name: `load("glyphs")`, `load("mnist", train=False)`, `load("folder:photos", size=64)`, and `DataLoader`.
+
+Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes`), downloaded only on request (`mnist
+fashion-mnist cifar10`), or read from disk (`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be
+wrong with data is one `DataError(path, reason, remedy)`; a wrong argument is a ValueError. NumPy arrays throughout;
+this package knows nothing of tensors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+from minigrad.data.dataset import DataError, Dataset, Pair, cache_folder, find
+from minigrad.data.disk import folder, npz, pair, text
+from minigrad.data.glyphs import glyphs
+from minigrad.data.images import make_grid, resize, save_gif, save_png, to_uint8
+from minigrad.data.loader import DataLoader
+from minigrad.data.standard import cifar10, fashion_mnist, mnist
+from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
+
+__all__ = ["SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "cache_folder", "count_parts", "find", "load",
+           "make_grid", "resize", "save_gif", "save_png", "to_uint8"]
+
+# name -> (function, what --help says); a name that ends in ":" is followed by a path
+SOURCES = {
+    "glyphs": (glyphs, "digits drawn from matplotlib's fonts, any size (built in)"),
+    "shapes": (shapes, "pictures with an exact number of discs or bars (built in)"),
+    "ring": (ring, "8 Gaussians on a circle, 2-D (built in)"),
+    "grid": (grid, "25 Gaussians on a lattice, 2-D (built in)"),
+    "swissroll": (swissroll, "a spiral, 2-D (built in)"),
+    "mnist": (mnist, "70,000 handwritten digits, 28 px (--download)"),
+    "fashion-mnist": (fashion_mnist, "70,000 articles of clothing, 28 px (--download)"),
+    "cifar10": (cifar10, "60,000 photographs in 10 classes, 32 px colour (--download)"),
+    "folder:": (folder, "folder:PATH, pictures of a folder; sub-folders are classes"),
+    "npz:": (npz, "npz:PATH or npz:PATH#KEY, arrays of a NumPy file"),
+    "text:": (text, "text:PATH, the characters of a file"),
+    "pair:": (pair, "pair:A,B, two folders of pictures, unpaired"),
+}
+
+
+def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False, **options) -> Dataset | Pair:
+    """The source called `name` (see SOURCES).
+
+    train: the training or the test set. size: pictures of size x size (made in that size, or resized). limit: the first
+    rows only. seed: for the sources that are made here. download: allowed to fetch what is missing. options: the
+    source's own (shapes: part, count; ring: modes, radius, std; folder: grey, ...).
+    ValueError for an unknown name or option, DataError for missing or damaged data."""
+    kind, colon, path = name.partition(":")
+    key = kind + colon
+    if key not in SOURCES:
+        near = difflib.get_close_matches(kind, [k.rstrip(":") for k in SOURCES], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        if kind + ":" in SOURCES:
+            hint = f"; it needs a path: {kind}:PATH"
+        raise ValueError(f"load: unknown data {name!r}{hint}. There are: {', '.join(SOURCES)}")
+    if limit is not None and (isinstance(limit, bool) or limit < 1):
+        raise ValueError(f"load: limit must be at least 1, got {limit}")
+    source = SOURCES[key][0]
+    takes = inspect.signature(source).parameters
+    given = {"train": train, **{k: v for k, v in (("limit", limit), ("seed", seed), ("download", download))
+                                if k in takes}, **options}
+    unknown = sorted(set(options) - set(takes))
+    if unknown:
+        own = sorted(set(takes) - {"train", "limit", "seed", "size", "download", "path"})
+        raise ValueError(f"load: {name!r} has no option {', '.join(unknown)}; it has: {', '.join(own) or 'none'}")
+    if size is not None and "size" in takes:
+        given["size"] = size
+    found = source(path, **given) if colon else source(**given)
+    return Pair(*(_fit(side, size, limit) for side in found)) if isinstance(found, Pair) else _fit(found, size, limit)
+
+
+def _fit(dataset: Dataset, size, limit) -> Dataset:
+    if limit is not None and limit < len(dataset):
+        dataset = dataset.subset(slice(limit))
+    if size is not None:
+        if not dataset.is_images:
+            raise ValueError(f"load: {dataset.name} does not hold pictures, so it has no size")
+        if dataset.x.shape[2:] != (size, size):
+            dataset = Dataset(resize(dataset.x, size), dataset.y, classes=dataset.classes, name=dataset.name,
+                              source=dataset.source)
+    return dataset
