@@ -78,25 +78,32 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     one value per channel: its normalised value would always be 0.
     """
     require_float("batch_norm", input=input)
+    if training:
+        axes, count = _check_batch_statistics("batch_norm", input, running_mean, running_var, weight, bias)
+        xhat, _, mean, var = _normalise(input, axes=axes, eps=real("batch_norm: eps", eps))
+        _update_running(running_mean, running_var, mean.array, var.array, momentum, count)
+        return _scale_shift(xhat, weight, bias)
+    _check_channels("batch_norm", input, running_mean, running_var, weight, bias)
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: without training=True running_mean and running_var are needed")
+    return _affine_eval(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
+
+
+def _check_channels(name, input, running_mean, running_var, weight, bias):
     if input.ndim < 2:
-        raise ValueError(f"batch_norm: input must be (N, C) or (N, C, ...), got {input.shape}")
-    channels = input.shape[1]
-    _check_affine("batch_norm", (channels,), weight=weight, bias=bias)
-    running = {"running_mean": running_mean, "running_var": running_var}
-    for key, value in running.items():
-        if value is not None and tuple(value.shape) != (channels,):
-            raise ValueError(f"batch_norm: {key} {tuple(value.shape)} must be ({channels},), one for each channel")
-    if not training:
-        if running_mean is None or running_var is None:
-            raise ValueError("batch_norm: without training=True running_mean and running_var are needed")
-        return _affine_eval(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
+        raise ValueError(f"{name}: input must be (N, C) or (N, C, ...), got {input.shape}")
+    _check_affine(name, (input.shape[1],), weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+
+
+def _check_batch_statistics(name, input, running_mean, running_var, weight, bias):
+    """The axes that are normalised together and how many values they hold."""
+    _check_channels(name, input, running_mean, running_var, weight, bias)
     axes = (0, *range(2, input.ndim))
-    if _count(input.shape, axes) <= 1:
-        raise ValueError(f"batch_norm: training needs more than one value per channel, got input {input.shape}; "
+    count = _count(input.shape, axes)
+    if count <= 1:
+        raise ValueError(f"{name}: training needs more than one value per channel, got input {input.shape}; "
                          "use a larger batch or .eval()")  # fmt: skip
-    xhat, _, mean, var = _normalise(input, axes=axes, eps=real("batch_norm: eps", eps))
-    _update_running(running_mean, running_var, mean.array, var.array, momentum, _count(input.shape, axes))
-    return _scale_shift(xhat, weight, bias)
+    return axes, count
 
 
 def _raw(x):

@@ -1,0 +1,100 @@
+"""Two or three operations in one pass over memory, where memory is the limit. Each equals the composed one at every order
+(tests/functional/test_fused.py), and nobody needs to call them: `nn.Sequential` does where such layers are neighbours.
+
+A fused rule has two branches. While nothing records it calls one kernel for the whole backward pass. Under `create_graph`
+it is written out in the operations of the other modules, which are closed under differentiation; so only the first
+derivative is fused, and no order is wrong.
+"""
+
+from __future__ import annotations
+
+from minigrad import kernels
+from minigrad.autograd import is_grad_enabled, primitive
+from minigrad.functional.activation import _leaky_dx
+from minigrad.functional.common import real, require_float
+from minigrad.functional.normalization import (
+    _along_channels,
+    _check_affine,
+    _check_batch_statistics,
+    _normalise,
+    _normalise_dx,
+    _scale_shift,
+    _update_running,
+)
+from minigrad.functional.reduction import sum as sum_over
+from minigrad.functional.shape import reshape
+
+
+def _others(ndim):
+    return (0, *range(2, ndim))
+
+
+# ---- bias and (leaky) ReLU -------------------------------------------------------------------------------------------
+
+
+def bias_leaky_relu(input, bias, negative_slope=0.0):
+    """leaky_relu(input + bias[c]): input (N, C, ...), bias (C,), 0 <= negative_slope; slope 0 is ReLU, 1 the bias alone.
+
+    The pass back decides by the output's sign, which is why the slope may not be negative; at 0 it is the slope.
+    """
+    require_float("bias_leaky_relu", input=input, bias=bias)
+    slope = real("bias_leaky_relu: negative_slope", negative_slope)
+    if slope < 0:
+        raise ValueError(f"bias_leaky_relu: negative_slope must be at least 0, got {slope}; add the bias separately")
+    _check_affine("bias_leaky_relu", (input.shape[1],), bias=bias)
+    return _bias_leaky(input, bias, slope=slope)
+
+
+@primitive(saves_out=(0,))
+def _bias_leaky(x, bias, slope):
+    return kernels.bias_leaky_relu(x, bias, slope)
+
+
+@_bias_leaky.vjp
+def _(node, needs, g, slope):
+    y = node.outputs[0]
+    if is_grad_enabled() or not needs[1]:
+        dx = g if slope == 1 else _leaky_dx(g, y, slope=slope)
+        return dx if needs[0] else None, sum_over(dx, _others(y.ndim)) if needs[1] else None
+    dx, dbias = kernels.bias_leaky_relu_dx(g.array, y, slope)
+    return g.wrap(dx) if needs[0] else None, g.wrap(dbias)
+
+
+# ---- batch norm and (leaky) ReLU -------------------------------------------------------------------------------------
+
+
+def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum=0.1, eps=1e-5, negative_slope=0.0):
+    """leaky_relu(batch_norm(input, ..., training=True)) without keeping the normalised values.
+
+    Arguments as in batch_norm; weight and bias are needed. Statistics are the batch's; the running ones move.
+    """
+    require_float("batch_norm_leaky_relu", input=input, weight=weight, bias=bias)
+    axes, count = _check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
+    slope = real("batch_norm_leaky_relu: negative_slope", negative_slope)
+    y, _, mean, var = _norm_leaky(input, weight, bias, axes=axes, eps=real("batch_norm: eps", eps), slope=slope)
+    _update_running(running_mean, running_var, mean.array, var.array, momentum, count)
+    return y
+
+
+@primitive(saves=((0, 1, 2), (0, 1, 2), (0, 1, 2)), saves_out=(1, 2))
+def _norm_leaky(x, weight, bias, axes, eps, slope):
+    """(y, istd, mean, var); only y is used in the graph."""
+    return kernels.norm_leaky_relu(x, weight, bias, axes, eps, slope)
+
+
+@_norm_leaky.vjp
+def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
+    x, weight, bias = node.inputs
+    if not is_grad_enabled():
+        istd, mean = node.outputs[1], node.outputs[2]
+        dx, dweight, dbias = kernels.norm_leaky_relu_dx(
+            g.array, x.array, weight.array, bias.array, istd, mean, axes, slope
+        )
+        return g.wrap(dx) if needs[0] else None, g.wrap(dweight), g.wrap(dbias)
+    xhat, istd, _, _ = _normalise(x, axes=axes, eps=eps)
+    h = g if slope == 1 else _leaky_dx(g, _scale_shift(xhat, weight, bias).array, slope=slope)
+    return (
+        _normalise_dx(h * _along_channels(weight, h.ndim), xhat, istd, axes=axes) if needs[0] else None,
+        reshape(sum_over(h * xhat, _others(h.ndim)), weight.shape) if needs[1] else None,
+        reshape(sum_over(h, _others(h.ndim)), bias.shape) if needs[2] else None,
+    )

@@ -1,0 +1,83 @@
+"""Fused operations equal the composed ones: values, first and second derivatives, running statistics."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from minigrad.functional.activation import leaky_relu
+from minigrad.functional.fused import batch_norm_leaky_relu, bias_leaky_relu
+from minigrad.functional.normalization import batch_norm
+
+shapes = st.sampled_from([(2, 3), (4, 5), (2, 3, 4, 5), (3, 1, 2, 2), (2, 33, 3, 3), (5, 4, 1, 1)])
+slopes = st.sampled_from([0.0, 0.01, 0.2, 1.0])
+dtypes = st.sampled_from([np.float32, np.float64])
+
+
+def orders(function, inputs, rng):
+    """Value, gradients, and gradients of a random projection of the gradients."""
+    y = function(*inputs)
+    cotangent = mg.tensor(rng.normal(size=y.shape), dtype=y.dtype, requires_grad=True)
+    g = mg.grad(y, inputs, cotangent, create_graph=True)
+    total = sum((a * mg.tensor(rng.normal(size=a.shape), dtype=a.dtype)).sum() for a in g)
+    second = mg.grad(total, [*inputs, cotangent], allow_unused=True)
+    first = mg.grad(function(*inputs), inputs, mg.tensor(np.ones(y.shape), dtype=y.dtype))
+    return [y.array] + [a.array for a in g] + [None if a is None else a.array for a in second] + [a.array for a in first]
+
+
+def same(found, expected, dtype):
+    tolerance = 2e-3 if dtype == np.float32 else 1e-9
+    for a, b in zip(found, expected, strict=True):
+        a, b = (np.zeros(()) if v is None else v for v in (a, b))
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.abs(b).max()))
+
+
+def images(shape, dtype, rng):
+    x = rng.normal(size=shape)
+    return mg.tensor(np.where(np.abs(x) < 0.05, 0.5, x), dtype=dtype, requires_grad=True)
+
+
+@given(shape=shapes, slope=slopes, dtype=dtypes, seed=st.integers(0, 99))
+def test_bias_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed):
+    rng = np.random.default_rng(seed)
+    x, b = images(shape, dtype, rng), mg.tensor(rng.normal(size=shape[1]) * 0.01, dtype=dtype, requires_grad=True)
+    along = (1, -1) + (1,) * (len(shape) - 2)
+    fused = orders(lambda x, b: bias_leaky_relu(x, b, slope), [x, b], np.random.default_rng(seed))
+    plain = orders(lambda x, b: leaky_relu(x + b.reshape(along), slope), [x, b], np.random.default_rng(seed))
+    same(fused, plain, dtype)
+
+
+@given(shape=shapes, slope=slopes, dtype=dtypes, seed=st.integers(0, 99))
+def test_batch_norm_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed):
+    rng = np.random.default_rng(seed)
+    inputs = [images(shape, dtype, rng)]
+    inputs += [mg.tensor(rng.normal(size=shape[1]), dtype=dtype, requires_grad=True) for _ in range(2)]
+    running = [np.zeros(shape[1], dtype), np.ones(shape[1], dtype)]
+    others = [a.copy() for a in running]
+    fused = orders(lambda x, w, b: batch_norm_leaky_relu(x, *running, w, b, 0.1, 0.1, slope), inputs,
+                   np.random.default_rng(seed))  # fmt: skip
+    plain = orders(lambda x, w, b: leaky_relu(batch_norm(x, *others, w, b, True, 0.1, 0.1), slope), inputs,
+                   np.random.default_rng(seed))  # fmt: skip
+    same(fused, plain, dtype)
+    same(running, others, dtype)
+
+
+def test_relu_at_the_kink_keeps_its_published_subgradient():
+    x, b = mg.tensor([[0.0, 1.0]], requires_grad=True), mg.tensor([0.0, -1.0])
+    for slope in (0.0, 0.2):
+        (g,) = mg.grad(bias_leaky_relu(x, b, slope).sum(), [x])
+        np.testing.assert_array_equal(g.array, np.full((1, 2), slope, np.float32))
+
+
+def test_nan_propagates():
+    x = mg.tensor([[np.nan, 1.0], [1.0, 2.0]])
+    assert np.isnan(bias_leaky_relu(x, mg.zeros(2)).array[0, 0])
+    assert np.isnan(batch_norm_leaky_relu(x, None, None, mg.ones(2), mg.zeros(2)).array[:, 0]).all()
+
+
+def test_errors_name_the_function():
+    with pytest.raises(ValueError, match="bias_leaky_relu: negative_slope"):
+        bias_leaky_relu(mg.zeros(2, 3), mg.zeros(3), -0.1)
+    with pytest.raises(ValueError, match="batch_norm_leaky_relu: training needs more than one value"):
+        batch_norm_leaky_relu(mg.zeros(1, 3), None, None, mg.ones(3), mg.zeros(3))
