@@ -1,0 +1,58 @@
+"""PyTorch as an oracle for one operation: values, gradients and gradients of gradients with random cotangents."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+
+
+def random(*shape, seed=0, dtype=np.float64, low=None, high=None):
+    rng = np.random.default_rng([seed, *shape])
+    return (rng.standard_normal(shape) if low is None else rng.uniform(low, high, shape)).astype(dtype)
+
+
+def channels_last(x):
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+
+
+def same_as_torch(ours, theirs, *arrays, order=1, rtol=1e-9, atol=1e-11, wrt=None):
+    """ours(*Tensors) and theirs(*torch tensors) agree in value, dtype and in derivatives up to `order`.
+
+    `wrt`: which arguments to differentiate by (default: all floating ones). Results that do not require a gradient are
+    compared in value only.
+    """
+    torch = pytest.importorskip("torch")
+    floats = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"] if wrt is None else list(wrt)
+    xs = [mg.tensor(a, requires_grad=order > 0 and i in floats) for i, a in enumerate(arrays)]
+    ts = [torch.tensor(np.ascontiguousarray(a), requires_grad=order > 0 and i in floats) for i, a in enumerate(arrays)]
+    y, t = ours(*xs), theirs(*ts)
+    if not isinstance(y, tuple):
+        y, t = (y,), (t,)
+    assert len(y) == len(t)
+    for a, b in zip(y, t, strict=True):
+        _close(a, b, "value", rtol, atol)
+    pairs = [(a, b) for a, b in zip(y, t, strict=True) if b.requires_grad]
+    for a, _ in pairs:
+        assert a.requires_grad
+    xs, ts = [xs[i] for i in floats], [ts[i] for i in floats]
+    for n in range(order):  # the cotangents are inputs of the next order
+        more = n + 1 < order
+        rng = np.random.default_rng(n)
+        us = [rng.standard_normal(a.shape).astype(a.dtype) for a, _ in pairs]
+        mu, tu = [mg.tensor(u, requires_grad=more) for u in us], [torch.tensor(u, requires_grad=more) for u in us]
+        gs = mg.grad([a for a, _ in pairs], xs, mu, create_graph=more, allow_unused=n > 0)
+        hs = torch.autograd.grad([b for _, b in pairs], ts, tu, create_graph=more, allow_unused=n > 0)
+        pairs = []
+        for i, (x, t, g, h) in enumerate(zip(xs, ts, gs, hs, strict=True)):
+            _close(mg.zeros_like(x) if g is None else g, torch.zeros_like(t) if h is None else h,
+                   f"derivative of order {n + 1}, input {i}", rtol, atol)  # fmt: skip
+            if g is not None and g.requires_grad:
+                assert h is not None and h.requires_grad
+                pairs.append((g, h))
+        xs, ts = xs + mu, ts + tu
+
+
+def _close(a, b, what, rtol, atol):
+    b = b.detach().numpy()
+    assert a.shape == b.shape and a.dtype == b.dtype, (what, a.shape, b.shape, a.dtype, b.dtype)
+    np.testing.assert_allclose(a.array, b, rtol=rtol, atol=atol, err_msg=what, equal_nan=True)
