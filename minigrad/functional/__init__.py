@@ -10,5 +10,7 @@ from minigrad.functional.activation import (
     softmax,
     softplus,
 )
+from minigrad.functional.convolution import conv2d, conv_transpose2d
 from minigrad.functional.elementwise import sigmoid, tanh
 from minigrad.functional.linear import embedding, linear
+from minigrad.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
