@@ -1,0 +1,198 @@
+"""Normalisation layers: BatchNorm1d, BatchNorm2d, InstanceNorm2d, GroupNorm, LayerNorm.
+
+All compute (x - mean) / sqrt(var + eps) * weight + bias with the biased variance; they differ in the axes. Running
+statistics live in buffers, outside every graph, and the running variance is the unbiased one, as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad import functional as F
+from minigrad.functional.common import integer
+from minigrad.nn import init
+from minigrad.nn.linear import empty
+from minigrad.nn.module import Module
+from minigrad.tensor import Tensor, float32
+
+
+class _ChannelNorm(Module):
+    """Parameters and running statistics of num_features channels.
+
+    momentum: running <- (1 - momentum)*running + momentum*batch; None takes the plain mean of all batches so far.
+    affine: have weight (starts at 1) and bias (starts at 0). track_running_stats=False: have no buffers and use the
+    batch's statistics in evaluation too.
+    """
+
+    _optional_keys = ("num_batches_tracked",)
+    _ranks: tuple = ()
+    _shape = ""
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None,
+                 dtype=None):  # fmt: skip
+        super().__init__()
+        self.num_features = integer(f"{type(self).__name__}: num_features", num_features, 1)
+        self.eps, self.momentum = eps, momentum
+        self.affine, self.track_running_stats = bool(affine), bool(track_running_stats)
+        shape = (self.num_features,)
+        self.register_parameter("weight", empty(shape, dtype, device) if affine else None)
+        self.register_parameter("bias", empty(shape, dtype, device) if affine else None)
+        real = np.dtype(dtype or float32)
+        for name, array in (("running_mean", np.zeros(shape, real)), ("running_var", np.ones(shape, real)),
+                            ("num_batches_tracked", np.zeros((), np.int64))):
+            self.register_buffer(name, Tensor(array, device=device) if track_running_stats else None)
+        if affine:
+            init.ones_(self.weight)
+
+    def reset_running_stats(self) -> None:
+        """Forget all batches: mean 0, variance 1."""
+        if self.track_running_stats:
+            init.zeros_(self.running_mean)
+            init.ones_(self.running_var)
+            self.num_batches_tracked.assign_(0)
+
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0, and no running statistics."""
+        self.reset_running_stats()
+        if self.affine:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def _check(self, input, channel_axis):
+        name = type(self).__name__
+        if input.ndim not in self._ranks:
+            raise ValueError(f"{name}: input must be {self._shape}, got {input.shape}")
+        if input.shape[channel_axis] != self.num_features:
+            raise ValueError(f"{name}: input {input.shape} has {input.shape[channel_axis]} channels, the layer "
+                             f"{self.num_features}")  # fmt: skip
+
+    def extra_repr(self):
+        return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+                f"track_running_stats={self.track_running_stats}")  # fmt: skip
+
+
+class _BatchNorm(_ChannelNorm):
+    @property
+    def uses_batch(self) -> bool:
+        """Whether the next call normalises with the batch's own statistics."""
+        return self.training or self.running_mean is None
+
+    def statistics(self, input):
+        """Check the input, count a batch in training, and say what it moves: (running_mean, running_var, momentum)."""
+        self._check(input, 1)
+        momentum = 0.0 if self.momentum is None else self.momentum
+        if not self.training:
+            return self.running_mean, self.running_var, momentum
+        if self.track_running_stats:
+            if input.numel() <= self.num_features:
+                raise ValueError(f"{type(self).__name__}: training needs more than one value per channel, got input "
+                                 f"{input.shape}; use a larger batch or .eval()")  # fmt: skip
+            count = self.num_batches_tracked.item() + 1
+            self.num_batches_tracked.assign_(count)
+            return self.running_mean, self.running_var, 1.0 / count if self.momentum is None else momentum
+        return None, None, momentum
+
+    def forward(self, input):
+        mean, var, momentum = self.statistics(input)
+        return F.batch_norm(input, mean, var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
+
+
+class BatchNorm1d(_BatchNorm):
+    """Each feature of (N, C), or each channel of (N, C, L), normalised over the batch (Ioffe & Szegedy 2015).
+
+    In training with the batch's statistics, which also move the running ones; in evaluation with the running ones.
+    Raises ValueError in training with one value per channel. Arguments: BatchNorm1d(num_features, eps=1e-5,
+    momentum=0.1, affine=True, track_running_stats=True); momentum=None is the plain mean over all batches.
+    """
+
+    _ranks, _shape = (2, 3), "(N, C) or (N, C, L)"
+
+
+class BatchNorm2d(_BatchNorm):
+    """Each channel of (N, C, H, W) normalised over batch and positions; the rest as BatchNorm1d."""
+
+    _ranks, _shape = (4,), "(N, C, H, W)"
+
+
+class InstanceNorm2d(_ChannelNorm):
+    """Each channel of each sample of (N, C, H, W) or (C, H, W) normalised over its positions (Ulyanov et al. 2016).
+
+    By default without weight and bias (affine=False) and without running statistics; with track_running_stats=True
+    evaluation uses the running ones.
+    """
+
+    _ranks, _shape = (3, 4), "(N, C, H, W) or (C, H, W)"
+
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None,
+                 dtype=None):  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def forward(self, input):
+        self._check(input, -3)
+        single = input.ndim == 3
+        x = input.unsqueeze(0) if single else input
+        momentum = 0.0 if self.momentum is None else self.momentum
+        own = self.training or not self.track_running_stats
+        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps)
+        return out.squeeze(0) if single else out
+
+
+class GroupNorm(Module):
+    """num_groups groups of channels of each sample of (N, C, ...) normalised together (Wu & He 2018); the same in
+    training and evaluation. weight and bias (C) unless affine=False."""
+
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None):
+        super().__init__()
+        self.num_groups = integer("GroupNorm: num_groups", num_groups, 1)
+        self.num_channels = integer("GroupNorm: num_channels", num_channels, 1)
+        if num_channels % num_groups:
+            raise ValueError(f"GroupNorm: num_channels {num_channels} must be divisible by num_groups {num_groups}")
+        self.eps, self.affine = eps, bool(affine)
+        self.register_parameter("weight", empty((num_channels,), dtype, device) if affine else None)
+        self.register_parameter("bias", empty((num_channels,), dtype, device) if affine else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0."""
+        if self.affine:
+            init.ones_(self.weight)
+            init.zeros_(self.bias)
+
+    def forward(self, input):
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+class LayerNorm(Module):
+    """The trailing axes `normalized_shape` of each sample normalised together (Ba et al. 2016).
+
+    weight and bias of that shape unless elementwise_affine=False; bias=False leaves only the weight.
+    """
+
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, device=None, dtype=None):
+        super().__init__()
+        sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        self.normalized_shape = tuple(integer("LayerNorm: normalized_shape", n, 1) for n in sizes)
+        if not self.normalized_shape:
+            raise ValueError("LayerNorm: normalized_shape must name at least one axis")
+        self.eps, self.elementwise_affine = eps, bool(elementwise_affine)
+        shape = self.normalized_shape
+        self.register_parameter("weight", empty(shape, dtype, device) if elementwise_affine else None)
+        self.register_parameter("bias", empty(shape, dtype, device) if elementwise_affine and bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Weight 1, bias 0."""
+        for parameter, value in ((self.weight, 1), (self.bias, 0)):
+            if parameter is not None:
+                init.constant_(parameter, value)
+
+    def forward(self, input):
+        return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self):
+        has_bias = self.bias is not None
+        text = f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return text if has_bias or not self.elementwise_affine else text + ", bias=False"
