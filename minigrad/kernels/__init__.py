@@ -1,20 +1,28 @@
-"""Kernels: arrays in, arrays out, no Tensor. This file is the one table that picks an implementation from the arrays handed in.
+"""Kernels: arrays in, arrays out, no Tensor. This file is the one table that picks an implementation from the arrays.
 
 | arrays | implementation |
 |---|---|
-| NumPy, float32 | `cpu`: compiled by Numba, several threads |
+| NumPy, every floating one float32 | `cpu`: compiled by Numba, on several threads; same bits for any number of threads |
 | NumPy, any other type | `reference`: plain array code (float64 is for checking) |
-| CuPy | `reference`, until there is a `cuda` |
+| CuPy | `reference` |
 
-`reference.py` is the text: each kernel's signature, shapes and equation stand there, and the others must equal it. Beside the
-plain kernels there are fused ones for passes that memory bounds: `bias_leaky_relu(_dx)`, `norm_leaky_relu(_dx)`.
-May import: numpy, and the implementations. No other file of the library asks which backend it is on.
+`reference.py` is the text: each kernel's signature, shapes and equation stand there, and the others must equal it.
+Beside the plain kernels there are fused ones for passes that memory bounds:
+
+    bias_leaky_relu(x, bias, slope) -> y                          bias_leaky_relu_dx(g, y, slope) -> dx, dbias
+    norm_leaky_relu(x, weight, bias, axes, eps, slope) -> y, istd, mean, var
+    norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope) -> dx, dweight, dbias
+
+slope 1 leaves the activation out. May import: the implementations. No other file of the library asks which backend it is on.
 """
 import contextlib
 import functools
 from collections import Counter
 
-from minigrad.kernels import reference
+import numpy as np
+
+from minigrad.kernels import cpu, reference
+from minigrad.kernels.cpu import get_conv_precision, get_num_threads, set_conv_precision, set_num_threads
 
 _counters = []
 
@@ -27,25 +35,39 @@ def counting():
     try:
         yield counter
     finally:
-        _counters.remove(counter)
+        _counters[:] = [c for c in _counters if c is not counter]
 
 
-def _kernel(plain):
-    """The entry that counts the call and hands it on to the implementation for the first array."""
+def _float32(args):
+    """Whether all arrays are NumPy's, and those of floats float32."""
+    for a in args:
+        if isinstance(a, np.ndarray):
+            if a.dtype != np.float32 and a.dtype.kind != "i":
+                return False
+        elif isinstance(a, (list, tuple)):
+            if not _float32(a):
+                return False
+        elif hasattr(a, "__cuda_array_interface__"):
+            return False
+    return True
+
+
+def _kernel(plain, fast=None):
+    """The table's entry for one kernel: count the call and hand it to the implementation that the arrays ask for."""
     name = plain.__name__
 
     @functools.wraps(plain)
     def launch(*args, **options):
         for counter in _counters:
             counter[name] += 1
-        return plain(*args, **options)
+        return (fast if fast is not None and _float32(args) else plain)(*args, **options)
 
     return launch
 
 
-conv2d = _kernel(reference.conv2d)
-conv2d_dx = _kernel(reference.conv2d_dx)
-conv2d_dw = _kernel(reference.conv2d_dw)
+conv2d = _kernel(reference.conv2d, cpu.conv2d)
+conv2d_dx = _kernel(reference.conv2d_dx, cpu.conv2d_dx)
+conv2d_dw = _kernel(reference.conv2d_dw, cpu.conv2d_dw)
 matmul = _kernel(reference.matmul)
 max_pool2d = _kernel(reference.max_pool2d)
 max_pool2d_scatter = _kernel(reference.max_pool2d_scatter)
@@ -64,3 +86,6 @@ sgd_step = _kernel(reference.sgd_step)
 adam_step = _kernel(reference.adam_step)
 rmsprop_step = _kernel(reference.rmsprop_step)
 adagrad_step = _kernel(reference.adagrad_step)
+
+__all__ = [name for name, value in list(globals().items()) if hasattr(value, "__wrapped__")] + [
+    "counting", "get_conv_precision", "get_num_threads", "set_conv_precision", "set_num_threads"]

@@ -1,0 +1,61 @@
+"""How a Python function becomes a kernel: Numba's options, the cache on disk, and a word to the user while compiling.
+
+    @kernel
+    def double(counter, x, y): ...
+
+* No GIL and no `parallel=True`: a kernel takes blocks from a shared counter (`threads.py`). A serial kernel compiles in a
+  tenth of the time of a parallel one, and the first run of a program is mostly compilation.
+* `fastmath` without `nnan` and `ninf`: NaN must stay NaN and infinity infinity.
+* Compiled code is kept beside the source (or in NUMBA_CACHE_DIR, or the user's cache). Numba notices a change of the file
+  that holds a kernel, but not of a function that the kernel calls in another file, so the stamp of every cache file is
+  salted here with all sources of this folder. Where nothing can be written the kernel is compiled for this run.
+* Each kernel is called with one set of types only (C-contiguous float32 or int64 arrays, int, float), so compiled once.
+
+`on_compile(callback)` lets a program say that it is compiling. May import: numba.
+"""
+import contextlib
+import hashlib
+import pathlib
+
+import numba
+from numba.core import event
+
+SAFE = {"reassoc", "contract", "arcp", "nsz"}
+
+_sources = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+SALT = hashlib.sha256(b"".join(p.read_bytes() for p in _sources) + bytes([bool(numba.config.BOUNDSCHECK)])).hexdigest()
+
+
+def kernel(function):
+    """Compile `function` at its first call, to machine code that runs without the GIL."""
+    options = dict(nogil=True, fastmath=SAFE, error_model="numpy")
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:                                        # no folder to cache in: a read-only install without a home
+        compiled = numba.njit(**options)(function)
+    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(index, "_source_stamp"):
+        index._source_stamp = (index._source_stamp, SALT)
+    return compiled
+
+
+class _Listener(event.Listener):
+    def __init__(self, callback):
+        self.callback = callback
+
+    def on_start(self, happened):
+        self.callback(happened.data["dispatcher"].py_func.__name__)
+
+    def on_end(self, happened):
+        pass
+
+
+@contextlib.contextmanager
+def on_compile(callback):
+    """Within the block, callback(name) runs just before a kernel is compiled (not when it comes from the cache)."""
+    listener = _Listener(callback)
+    event.register("numba:compile", listener)
+    try:
+        yield
+    finally:
+        event.unregister("numba:compile", listener)

@@ -1,0 +1,294 @@
+"""The three convolution maps in float32: which algorithm for which shape, and the arrays that it wants.
+
+Everything here turns the arguments of `conv2d`, `conv2d_dx` and `conv2d_dw` (see `reference`) into phases and taps for
+`direct.py`, or into windows for `winograd.py`; those see contiguous N,H,W,C arrays and packed weights only.
+May import: numpy, and the kernels of this folder.
+"""
+import functools
+
+import numpy as np
+
+from minigrad.kernels.cpu import direct
+from minigrad.kernels.cpu.threads import empty, launch
+from minigrad.kernels.cpu.tile import AR, MR, NR, VL
+
+BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
+TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache
+PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
+SMALL_IMAGE = 64                    # pixels: up to here the batch is walked innermost, so that taps in the padding drop out
+
+
+def conv2d(x, w, stride, padding, dilation, groups):
+    n, channels, *size = x.shape
+    o, c, kh, kw = w.shape
+    out = tuple((s + 2 * p - d * (k - 1) - 1) // t + 1
+                for s, p, d, k, t in zip(size, padding, dilation, (kh, kw), stride, strict=True))
+    y = empty(n, *out, o)
+    if not (x.size and w.size and y.size):
+        y[...] = 0
+        return image(y)
+    x, w = nhwc(x), np.ascontiguousarray(w)
+    if depthwise(groups, channels, o):
+        filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
+    elif merges_rows(c, groups, kw, dilation[1]):
+        rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
+                          zip(padding, out, stride, dilation, (kh, kw), size, strict=True)])
+        plan = forward_phases(n, out, (kh, 1), stride, (0, 0), dilation, kw * c)
+        products(rows, w, y, plan, places_of_rows(c, kh, kw), c * kh * kw, 1)
+    else:
+        plan = forward_phases(n, out, (kh, kw), stride, padding, dilation, c)
+        products(x, w, y, plan, places_of_inputs(c, kh, kw), c * kh * kw, groups)
+    return image(y)
+
+
+def conv2d_dx(g, w, stride, padding, dilation, groups, size):
+    n, o, *out = g.shape
+    _, c, kh, kw = w.shape
+    x = empty(n, *size, groups * c)
+    if not (g.size and w.size and x.size):
+        x[...] = 0
+        return image(x)
+    if stride == (1, 1) and merges_rows(o, groups, kw, dilation[1]):
+        # The adjoint of stride 1 is a convolution with the filters turned round; few channels make rows worth merging.
+        turned = np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+        lead = [d * (k - 1) - p for d, k, p in zip(dilation, (kh, kw), padding, strict=True)]
+        rows = padded(nhwc(g), [(a, s + d * (k - 1) - q - a) for a, s, d, k, q in
+                                zip(lead, size, dilation, (kh, kw), out, strict=True)])
+        products(rows, turned, x, forward_phases(n, tuple(size), (kh, 1), (1, 1), (0, 0), dilation, kw * o),
+                 places_of_rows(o, kh, kw), o * kh * kw, 1)
+        return image(x)
+    g, w = nhwc(g), np.ascontiguousarray(w)
+    if depthwise(groups, groups * c, o):
+        filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
+    else:
+        plan = transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, o // groups)
+        products(g, w, x, plan, places_of_outputs(o // groups, c, kh, kw), kh * kw, groups)
+    return image(x)
+
+
+def conv2d_dw(x, g, stride, padding, dilation, groups, size):
+    n, channels, *shape = x.shape
+    o, *out = g.shape[1:]
+    c, (kh, kw) = channels // groups, size
+    if not (x.size and g.size and kh * kw):
+        return np.zeros((o, c, kh, kw), np.float32)
+    turned = [d * (k - 1) - p for d, k, p in zip(dilation, size, padding, strict=True)]
+    if groups == 1 and o <= 4 < c and stride == (1, 1) and min(turned) >= 0 and merges_rows(o, 1, kw, dilation[1]):
+        # With few outputs the gradient is the image and the image is the gradient, and the filters come out turned round.
+        w = conv2d_dw(g, x, stride, tuple(turned), dilation, 1, size)
+        return np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+    x, g = nhwc(x), nhwc(g)
+    if depthwise(groups, channels, o):
+        return filter_gradients(x, g, (kh, kw), stride, padding, dilation)
+    w = np.empty((o, c * kh * kw), np.float32)
+    if merges_rows(c, groups, kw, dilation[1]):
+        rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
+                          zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
+        sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
+    else:
+        sums(with_slack(x, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw), stride, groups, c,
+             o // groups)
+    return w.reshape(o, c, kh, kw)
+
+
+# --------------------------------------------------------------------------------------------------------------- choices
+
+_precision = "fast"
+
+
+def set_conv_precision(mode):
+    """"fast" lets large float32 convolutions go through Winograd's algorithm, whose error is a few times that of direct summation;
+    "exact" sums directly. float64 never uses it."""
+    global _precision
+    if mode not in ("fast", "exact"):
+        raise ValueError(f'set_conv_precision: mode must be "fast" or "exact", got {mode!r}')
+    _precision = mode
+
+
+def get_conv_precision():
+    return _precision
+
+
+
+def depthwise(groups, channels, outs):
+    """One filter for each channel: no channel sums, so no product of matrices, only a loop along the channels."""
+    return groups == channels == outs and groups > 1
+
+
+def merges_rows(channels, groups, kw, dilation):
+    """Few channels make short inner loops. Then the image is copied with its padding, and a whole kernel row, contiguous in
+    memory, is one tap of kw*channels channels. The copy costs less the fewer the channels."""
+    return groups == 1 and channels < 16 and kw > 1 and dilation == 1
+
+
+def few_outputs(outs, ins, groups):
+    """One to four outputs would leave most of a tile idle; the dot tile's lanes run over the inputs instead."""
+    return groups == 1 and outs <= direct.DOT_OUTS and ins % VL == 0
+
+
+# ------------------------------------------------------------------------------------------------------ layout of arrays
+
+
+def nhwc(x):
+    """The contiguous (N,H,W,C) side of an image; a copy only if it is not channels-last already."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+def image(y):
+    return y.transpose(0, 3, 1, 2)
+
+
+def padded(x, padding):
+    """x (N,H,W,C) in zeros, (before, after) for each axis (negative: cropped), readable a tile beyond its end."""
+    n, h, w, c = x.shape
+    (top, bottom), (left, right) = padding
+    y = readable(np.zeros, n, h + top + bottom, w + left + right, c)
+    rows, cols = slice(max(0, -top), min(h, h + bottom)), slice(max(0, -left), min(w, w + right))
+    y[:, max(0, top):max(0, top) + rows.stop - rows.start, max(0, left):max(0, left) + cols.stop - cols.start] = x[:, rows, cols]
+    return y
+
+
+def with_slack(x, multiple):
+    """x itself if its channels fill whole tiles; else a copy whose memory goes on for a tile beyond the last element."""
+    if x.shape[3] % multiple == 0:
+        return x
+    y = readable(np.empty, *x.shape)
+    y[...] = x
+    return y
+
+
+def readable(make, *shape):
+    size = int(np.prod(shape))
+    return make(size + NR + AR, np.float32)[:size].reshape(shape)
+
+
+_zeros = np.zeros(0, np.float32)
+
+
+def zeros(count):
+    global _zeros
+    if _zeros.size < count:
+        _zeros = empty(count)
+        _zeros[...] = 0
+    return _zeros
+
+
+# ------------------------------------------------------------------------------------------------------- phases and taps
+
+
+@functools.lru_cache(1024)
+def taps_of(kernel, padding, dilation, ins):
+    """Rows (dy, dx, place of the weights in bytes) for the taps of a forward convolution."""
+    (kh, kw), (ph, pw), (dh, dw) = kernel, padding, dilation
+    return frozen([(u * dh - ph, v * dw - pw, (u * kw + v) * ins * NR * 4) for u in range(kh) for v in range(kw)])
+
+
+@functools.lru_cache(1024)
+def forward_phases(n, out, kernel, stride, padding, dilation, ins):
+    """(phases, taps, steps) of a forward convolution: one phase."""
+    grid = [(*out, 0, 0, 0, kernel[0] * kernel[1])]
+    return frozen(grid), taps_of(kernel, padding, dilation, ins), frozen([*stride, 1, 1])
+
+
+@functools.lru_cache(1024)
+def transposed_phases(n, size, kernel, stride, padding, dilation, ins):
+    """(phases, taps, steps) of a transposed convolution: a phase for each remainder of the row and the column by the stride."""
+    def axis(a):
+        for r in range(min(stride[a], size[a])):
+            offsets = [(u, r + padding[a] - u * dilation[a]) for u in range(kernel[a])]
+            yield r, -(-(size[a] - r) // stride[a]), [(u, m // stride[a]) for u, m in offsets if m % stride[a] == 0]
+
+    grid, taps = [], []
+    for ry, rows, ups in axis(0):
+        for rx, cols, lefts in axis(1):
+            own = [(dy, dx, (u * kernel[1] + v) * ins * NR * 4) for u, dy in ups for v, dx in lefts]
+            grid.append((rows, cols, ry, rx, len(taps), len(taps) + len(own)))
+            taps += own
+    return frozen(grid), frozen(taps).reshape(-1, 3), frozen([1, 1, *stride])
+
+
+def frozen(rows):
+    return np.array(rows, np.int64)
+
+
+@functools.lru_cache(256)
+def places_of_inputs(c, kh, kw):
+    """Where w[o, c, u, v] lies after w[o]: (taps, C)."""
+    return np.ascontiguousarray(np.arange(c * kh * kw).reshape(c, kh * kw).T)
+
+
+@functools.lru_cache(256)
+def places_of_rows(c, kh, kw):
+    """The same for merged rows: (kh, kw*C), channels innermost."""
+    return np.ascontiguousarray(np.arange(c * kh * kw).reshape(c, kh, kw).transpose(1, 2, 0).reshape(kh, kw * c))
+
+
+@functools.lru_cache(256)
+def places_of_outputs(o, c, kh, kw):
+    """Where w[o, c, u, v] lies after w[0, c]: (taps, O), for the transposed convolution, whose inputs are the o."""
+    return np.ascontiguousarray(np.arange(o)[None, :] * (c * kh * kw) + np.arange(kh * kw)[:, None])
+
+
+# -------------------------------------------------------------------------------------------------------------- launches
+
+
+def blocked(plan, n, rows_per_tile):
+    """Number the blocks of a plan's phases: (phases, taps, steps, tiles per block, batch innermost, blocks)."""
+    phases, taps, steps = plan
+    tiles = -(-n * phases[:, 0] * phases[:, 1] // rows_per_tile)
+    per_block = int(max(1, min(TILES, tiles.sum() // BLOCKS)))
+    blocks = -(-tiles // per_block)
+    phases = np.column_stack([phases, np.cumsum(blocks) - blocks])
+    small = bool((phases[:, 0] * phases[:, 1]).max() <= SMALL_IMAGE)
+    return phases, taps, steps, per_block, small, int(blocks.sum())
+
+
+def products(x, w, y, plan, places, out_stride, groups):
+    """Pack the weights and run the tile over a plan."""
+    taps, ins = places.shape
+    outs = y.shape[3] // groups
+    if few_outputs(outs, ins, groups):
+        weights = np.zeros((taps, 1 if outs == 1 else 4, ins), np.float32)
+        weights[:, :outs] = w.reshape(-1)[places[:, None] + np.arange(outs)[:, None] * out_stride]
+        plan = plan[0], plan[1] * np.array([1, 1, weights.shape[1]]) // np.array([1, 1, NR]), plan[2]
+        phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape[0], MR if outs == 1 else direct.DOT4_ROWS)
+        launch(direct.few, blocks, x, weights, y, phases, taps, steps, zeros(ins), per_block, small, blocks)
+        return
+    panels = -(-outs // NR)
+    packed = empty(groups * panels, taps, ins, NR)
+    launch(direct.pack, groups * panels, w.reshape(-1), places, w.size // groups, out_stride, outs, panels, packed)
+    phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape[0], MR)
+    launch(direct.direct, blocks, x, packed, y, phases, taps, steps, groups, outs, zeros(max(ins, x.shape[3])), per_block, small,
+           blocks)
+
+
+def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
+    """The weight gradient: partial sums over blocks of pixels and slices of taps, then their sum in order."""
+    g = with_slack(g, VL)
+    pixels, count = g.shape[0] * g.shape[1] * g.shape[2], len(taps)
+    a_up, b_up = -(-a_width // AR) * AR, -(-b_width // NR) * NR
+    per_block = 128
+    steps = -(-pixels // per_block)
+    parts = max(1, min(BLOCKS, steps, PARTIAL // (groups * count * a_up * b_up)))
+    slices = min(count, -(-BLOCKS // parts))
+    total = empty(parts, groups, count, a_up, b_up)
+    launch(direct.weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,
+           parts * slices)
+    launch(direct.collect, groups * -(-b_width // VL), total, places, b_width, w)
+
+
+def filters(x, w, y, plan):
+    phases, taps, steps = plan
+    rows = x.shape[0] * phases[:, 0]
+    phases = np.column_stack([phases, np.cumsum(rows) - rows])
+    order = taps[:, 2] // (NR * 4)
+    weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T[order])                      # (taps, C)
+    blocks = int(rows.sum())
+    launch(direct.depthwise, blocks, x, weights, y, phases, taps, steps, blocks)
+
+
+def filter_gradients(x, g, kernel, stride, padding, dilation):
+    parts = min(BLOCKS, x.shape[0])
+    total = empty(parts, kernel[0] * kernel[1], x.shape[3])
+    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total, parts)
+    return np.ascontiguousarray(total.sum(0).T).reshape(-1, 1, *kernel)

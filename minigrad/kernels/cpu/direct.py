@@ -1,0 +1,286 @@
+"""Direct convolution: the register tile fed from the image itself, through a table of addresses.
+
+A forward convolution and the transposed one (`conv2d_dx`) are the same loop. Both are a set of *phases*: a grid of output
+pixels (i, j) and a list of taps, where tap t reads the input pixel (i*step + dy[t], j*step + dx[t]):
+
+    forward           one phase; step = stride; tap (u, v) reads at offset u*d - p
+    transposed        stride^2 phases, one for each remainder r of the output row and column by the stride; step = 1;
+                      tap u belongs to the phase where r + p - u*d is a multiple of the stride, and reads at offset
+                      (r + p - u*d) / stride. No product is wasted on the zeros that a textbook would insert.
+
+A tile is MR output pixels of one phase. Its table holds, for each tap, the addresses of the MR pixels that it reads; a tap that
+falls outside the image reads zeros, and one that falls outside for all MR is left out. Small images are walked with the
+batch innermost, so that this happens often (a quarter of the work for a 4x4 kernel of stride 2 on 8x8 pixels).
+
+Nothing depends on how the blocks fall to the threads: each output is one sum in one order.
+May import: numpy, `compiling`, `threads`, `tile`.
+"""
+import numpy as np
+
+from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.threads import take
+from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, tile
+
+# Columns of the table of phases.
+ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)
+
+DOT_OUTS = 4                        # up to so many output channels the dot tile serves, if the input's are a multiple of VL
+dot1, dot4 = dot_tile(MR, 1), dot_tile(6, 4)
+DOT4_ROWS = 6
+outer2, outer1 = outer_tile(AR, NV), outer_tile(AR, 1)
+
+
+@kernel
+def pack(counter, w, places, group_stride, out_stride, outs, panels, packed):
+    """Weights in the order in which the tile reads them: packed (groups*panels, taps, ins, NR), zeros beyond `outs`.
+
+    The weight for output channel o, tap t and input channel c of group q is w[q*group_stride + o*out_stride + places[t, c]].
+    """
+    taps, ins = places.shape
+    while True:
+        block = take(counter)
+        if block >= packed.shape[0]:
+            break
+        first = block % panels * NR
+        width = min(NR, outs - first)
+        start = block // panels * group_stride + first * out_stride
+        for c in range(ins):
+            for t in range(taps):
+                at = start + places[t, c]
+                for o in range(width):
+                    packed[block, t, c, o] = w[at + o * out_stride]
+                for o in range(width, NR):
+                    packed[block, t, c, o] = 0
+
+
+@kernel
+def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin):
+    """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (s0: nowhere)."""
+    n, h, w, channels = x.shape
+    oh, ow, depth = y.shape[1], y.shape[2], y.shape[3]
+    rows, cols = phases[p, ROWS], phases[p, COLS]
+    pixels = n * rows * cols
+    for t in range(count):
+        for m in range(rows_per_tile):
+            r = (first + t) * rows_per_tile + m
+            inside = r < pixels
+            r = min(r, pixels - 1)
+            if batch_inner:
+                b, i, j = r % n, r // (n * cols), r // n % cols
+            else:
+                b, i, j = r // (rows * cols), r % (rows * cols) // cols, r % cols
+            origin[m, 0], origin[m, 1], origin[m, 2] = b * h, i * steps[0], j * steps[1]
+            yy, xx = phases[p, OUT_Y] + i * steps[2], phases[p, OUT_X] + j * steps[3]
+            out[t, m] = y0 + ((b * oh + yy) * ow + xx) * depth * 4 if inside else s0
+        k = 0
+        for tap in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
+            dy, dx = taps[tap, 0], taps[tap, 1]
+            hit = False
+            for m in range(rows_per_tile):
+                yy, xx = origin[m, 1] + dy, origin[m, 2] + dx
+                if 0 <= yy < h and 0 <= xx < w:
+                    table[t, k, 1 + m] = x0 + ((origin[m, 0] + yy) * w + xx) * channels * 4
+                    hit = True
+                else:
+                    table[t, k, 1 + m] = z0
+            if hit:
+                table[t, k, 0] = taps[tap, 2]
+                k += 1
+        used[t] = k
+
+
+@kernel
+def phase_of(phases, block):
+    p = 0
+    while p + 1 < phases.shape[0] and phases[p + 1, FIRST_BLOCK] <= block:
+        p += 1
+    return p
+
+
+@kernel
+def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, blocks):
+    """y[n, oy + i*steps[2], ox + j*steps[3], :] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, :] @ w[tap].
+
+    x (N,H,W,C), y (N,OH,OW,groups*outs), packed (groups*panels, taps, ins, NR), phases (P, FIELDS), taps (T, 3): dy, dx and the
+    place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when a tap is several pixels in a row.
+    """
+    ins, panels = packed.shape[2], packed.shape[0] // groups
+    x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data
+    panel_bytes = packed.shape[1] * ins * NR * 4
+    table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
+    used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
+    origin, spill_out = np.empty((MR, 3), np.int64), np.empty(MR, np.int64)
+    spill = np.empty(MR * NR + y.shape[3] + NR, np.float32)
+    s0 = spill.ctypes.data
+    for m in range(MR):
+        spill_out[m] = s0 + m * NR * 4
+    flat = y.reshape(y.size)
+    while True:
+        block = take(counter)
+        if block >= blocks:
+            break
+        p = phase_of(phases, block)
+        pixels = x.shape[0] * phases[p, ROWS] * phases[p, COLS]
+        first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
+        count = min(tiles_per_block, (pixels + MR - 1) // MR - first)
+        fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, MR, table, used, out, origin)
+        for panel in range(groups * panels):
+            q, o = panel // panels, panel % panels * NR
+            weights, width = w0 + panel * panel_bytes, min(NR, outs - o)
+            for t in range(count):
+                into, offset = (out[t], (q * outs + o) * 4) if width == NR else (spill_out, 0)
+                tile(table[t].ctypes.data, used[t], q * ins * 4, ins, weights, into.ctypes.data, offset)
+                if width < NR:
+                    for m in range(min(MR, pixels - (first + t) * MR)):
+                        place = (out[t, m] - y0) // 4 + q * outs + o
+                        for v in range(width):
+                            flat[place + v] = spill[m * NR + v]
+
+
+@kernel
+def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
+    """`direct` for at most four output channels: weights (taps, 1 or 4, C), C a multiple of VL. steps as in `direct`."""
+    outs, channels, depth = weights.shape[1], x.shape[3], y.shape[3]
+    rows_per_tile = MR if outs == 1 else DOT4_ROWS
+    x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
+    table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
+    used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
+    origin, spill_out, spill = np.empty((MR, 3), np.int64), np.empty(MR, np.int64), np.empty((MR, 4), np.float32)
+    for m in range(MR):
+        spill_out[m] = spill.ctypes.data + m * 16
+    flat = y.reshape(y.size)
+    while True:
+        block = take(counter)
+        if block >= blocks:
+            break
+        p = phase_of(phases, block)
+        pixels = x.shape[0] * phases[p, ROWS] * phases[p, COLS]
+        first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
+        count = min(tiles_per_block, (pixels + rows_per_tile - 1) // rows_per_tile - first)
+        fill(x, x0, z0, y, y0, y0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin)
+        for t in range(count):
+            if outs == 1:
+                dot1(table[t].ctypes.data, used[t], channels, w0, spill_out.ctypes.data)
+            else:
+                dot4(table[t].ctypes.data, used[t], channels, w0, spill_out.ctypes.data)
+            for m in range(min(rows_per_tile, pixels - (first + t) * rows_per_tile)):
+                for v in range(depth):
+                    flat[(out[t, m] - y0) // 4 + v] = spill[m, v]
+
+
+@kernel
+def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_width, total, parts, slices, pixels_per_block, blocks):
+    """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o].
+
+    a (N,H,W,.), b (N,OH,OW,.): group q's channels begin at q*a_width and q*b_width; both arrays may be read a tile beyond their
+    last element. total (parts, groups, T, a_width rounded up to AR, b_width rounded up to NR). A block is a part of the pixels and a
+    slice of the taps; parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
+    """
+    n, h, w, channels = a.shape
+    oh, ow, depth = b.shape[1], b.shape[2], b.shape[3]
+    a0, b0, t0 = a.ctypes.data, b.ctypes.data, total.ctypes.data
+    count, a_up, b_up = taps.shape[0], total.shape[3], total.shape[4]
+    pixels = n * oh * ow
+    steps = (pixels + pixels_per_block - 1) // pixels_per_block
+    left, right = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
+    l0, r0 = left.ctypes.data, right.ctypes.data
+    while True:
+        block = take(counter)
+        if block >= blocks:
+            break
+        part, piece = block // slices, block % slices
+        first_tap, last_tap = piece * count // slices, (piece + 1) * count // slices
+        for q in range(groups):
+            for t in range(first_tap, last_tap):
+                for c in range(a_up):
+                    for o in range(b_up):
+                        total[part, q, t, c, o] = 0
+        for step in range(part * steps // parts, (part + 1) * steps // parts):
+            for t in range(first_tap, last_tap):
+                dy, dx, k = taps[t, 0], taps[t, 1], 0
+                for r in range(step * pixels_per_block, min((step + 1) * pixels_per_block, pixels)):
+                    i, j = r % (oh * ow) // ow * step_h + dy, r % ow * step_w + dx
+                    if 0 <= i < h and 0 <= j < w:
+                        left[k] = a0 + ((r // (oh * ow) * h + i) * w + j) * channels * 4
+                        right[k] = b0 + r * depth * 4
+                        k += 1
+                for q in range(groups):
+                    base = t0 + ((part * groups + q) * count + t) * a_up * b_up * 4
+                    for o in range(0, b_width, NR):
+                        for c in range(0, a_width, AR):
+                            place = base + (c * b_up + o) * 4
+                            if b_width - o > VL:
+                                outer2(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
+                            else:
+                                outer1(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
+
+
+@kernel
+def collect(counter, total, places, outs, w):
+    """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o]. w (groups*outs, C/groups*kh*kw)."""
+    parts, groups, taps, width = total.shape[0], total.shape[1], places.shape[0], places.shape[1]
+    row = np.empty(VL, np.float32)
+    chunks = (outs + VL - 1) // VL
+    while True:
+        block = take(counter)
+        if block >= groups * chunks:
+            break
+        q, first = block // chunks, block % chunks * VL
+        size = min(VL, outs - first)
+        for t in range(taps):
+            for c in range(width):
+                for o in range(size):
+                    row[o] = total[0, q, t, c, first + o]
+                for part in range(1, parts):
+                    for o in range(size):
+                        row[o] += total[part, q, t, c, first + o]
+                for o in range(size):
+                    w[q * outs + first + o, places[t, c]] = row[o]
+
+
+@kernel
+def depthwise(counter, x, weights, y, phases, taps, steps, blocks):
+    """One filter for each channel: y[n, i, j, c] = sum over taps of x[n, ., ., c] * weights[tap, c]. A block is a row of pixels."""
+    n, h, w, channels = x.shape
+    while True:
+        block = take(counter)
+        if block >= blocks:
+            break
+        p = phase_of(phases, block)
+        rows, cols = phases[p, ROWS], phases[p, COLS]
+        b, i = (block - phases[p, FIRST_BLOCK]) // rows, (block - phases[p, FIRST_BLOCK]) % rows
+        for j in range(cols):
+            out = y[b, phases[p, OUT_Y] + i * steps[2], phases[p, OUT_X] + j * steps[3]]
+            for c in range(channels):
+                out[c] = 0
+            for t in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
+                yy, xx = i * steps[0] + taps[t, 0], j * steps[1] + taps[t, 1]
+                if 0 <= yy < h and 0 <= xx < w:
+                    source, factor = x[b, yy, xx], weights[t]
+                    for c in range(channels):
+                        out[c] += source[c] * factor[c]
+
+
+@kernel
+def depthwise_gradient(counter, x, g, taps, step_h, step_w, total, blocks):
+    """total[part, t, c] = sum over the images n = part, part + parts, ... of x[n, ., ., c] * g[n, i, j, c]."""
+    n, h, w, channels = x.shape
+    parts = total.shape[0]
+    while True:
+        part = take(counter)
+        if part >= blocks:
+            break
+        for t in range(taps.shape[0]):
+            out = total[part, t]
+            for c in range(channels):
+                out[c] = 0
+            for b in range(part, n, parts):
+                for i in range(g.shape[1]):
+                    yy = i * step_h + taps[t, 0]
+                    if 0 <= yy < h:
+                        for j in range(g.shape[2]):
+                            xx = j * step_w + taps[t, 1]
+                            if 0 <= xx < w:
+                                source, factor = x[b, yy, xx], g[b, i, j]
+                                for c in range(channels):
+                                    out[c] += source[c] * factor[c]

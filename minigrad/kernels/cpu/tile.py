@@ -1,0 +1,305 @@
+"""The register tile: the inner loop of every product, convolution and weight gradient.
+
+A core can start two vector multiply-adds in each cycle, but it can load only two vectors, and a product of matrices wants
+two loads for each multiply-add. The way out is to keep a block of the result in registers. With MR rows of pixels and NV
+vectors of output channels,
+
+    acc[m][v] += broadcast(row[m][c]) * weights[c][v]           m < MR, v < NV
+
+loads MR scalars and NV vectors for MR*NV multiply-adds, so the loads hide behind the arithmetic. All of acc, one row of
+weights and one broadcast scalar must fit the register file:
+
+| machine | registers | lanes VL | MR x NV | used | loads per multiply-add |
+|---|---|---|---|---|---|
+| AVX-512 | 32 | 16 | 14 x 2 | 28 + 2 + 1 | 16 / 28 |
+| NEON | 32 | 4 | 14 x 2 | 28 + 2 + 1 | 16 / 28 |
+| AVX2 | 16 | 8 | 6 x 2 | 12 + 2 + 1 | 8 / 12 |
+| plain (SSE2, others) | 16 | 4 | 6 x 2 | 12 + 2 + 1 | 8 / 12 |
+
+A multiply-add takes four cycles to finish and two start in each, so at least eight must be independent: all of these are.
+A tall tile, 14 x 2, reads each weight once for 14 pixels; a flat one, 7 x 4, would need four weights and a broadcast beside
+its 28 sums, one register too many, and runs at less than half the speed (measured: 97 against 233 GFLOP/s, one Zen 5 core).
+Scalars are broadcast, not transposed into vectors, because memory is channels-last: a pixel's channels are contiguous.
+
+Numba's own loops cannot hold such a block in registers (small arrays are allocated on the heap), so `intrinsic` emits the
+instructions: ordinary Python loops that unroll while the code is built. What they cost is that addresses are plain integers
+here, unchecked: a wrong one reads another array. Hence each tile has a twin in NumPy beside it, which NUMBA_DISABLE_JIT=1 runs.
+Rows are reached through a table of addresses. A padded pixel points at a block of zeros. No im2col buffer, no padding copy.
+May import: numpy, numba, llvmlite, `threads`.
+"""
+import ctypes
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import config, types
+from numba.core import cgutils
+
+from minigrad.kernels.cpu.threads import instruction
+
+F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+
+
+def host_features():
+    """The set of processor features that Numba compiles for; NUMBA_CPU_FEATURES overrides what the machine has."""
+    if config.CPU_FEATURES is not None or config.CPU_NAME is not None:
+        listed = (config.CPU_FEATURES or "").split(",")
+        return {f[1:] for f in listed if f.startswith("+")}
+    return {name for name, present in binding.get_host_cpu_features().items() if present}
+
+
+def tile_shape(features, triple):
+    """(VL, MR, NV) for a machine: see the table above."""
+    if "avx512f" in features:
+        return 16, 14, 2
+    if "avx2" in features and "fma" in features:
+        return 8, 6, 2
+    if triple.split("-")[0] in ("aarch64", "arm64"):
+        return 4, 14, 2
+    return 4, 6, 2
+
+
+VL, MR, NV = tile_shape(host_features(), binding.get_process_triple())
+NR = VL * NV                        # output channels of a tile
+AR = 8 if MR == 14 else 6           # rows of the outer-product tile: 8 divides common channel counts
+
+
+def at(address, count):
+    """The `count` floats at an address, as an array."""
+    return np.frombuffer((ctypes.c_float * int(count)).from_address(int(address)), np.float32)
+
+
+def addresses(address, count):
+    return np.frombuffer((ctypes.c_int64 * int(count)).from_address(int(address)), np.int64)
+
+
+class Emit:
+    """The few LLVM phrases that the tiles are written in: vectors of `lanes` floats at integer addresses."""
+
+    def __init__(self, builder, lanes=VL):
+        self.b, self.vector, self.lanes = builder, ir.VectorType(F32, lanes), lanes
+        self.undefined = ir.Constant(self.vector, ir.Undefined)
+        self.zero = ir.Constant(self.vector, None)
+        # Fused where the machine has the instruction, a product and a sum where it has not.
+        self.muladd = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fmuladd.v{lanes}f32")
+
+    def load(self, address, offset=0):
+        return self.b.load(self.pointer(address, offset), align=4)
+
+    def store(self, value, address, offset=0):
+        self.b.store(value, self.pointer(address, offset), align=4)
+
+    def pointer(self, address, offset):
+        return self.b.inttoptr(self.b.add(address, I64(offset)), self.vector.as_pointer())
+
+    def scalar(self, address, index):
+        """All lanes equal to the float at address + 4*index."""
+        value = self.b.load(self.b.gep(self.b.inttoptr(address, F32.as_pointer()), [index]))
+        return self.splat(value)
+
+    def splat(self, value):
+        first = self.b.insert_element(self.undefined, value, I32(0))
+        return self.b.shuffle_vector(first, self.undefined, ir.Constant(ir.VectorType(I32, self.lanes), None))
+
+    def constant(self, value):
+        return ir.Constant(self.vector, [ir.Constant(F32, float(np.float32(value)))] * self.lanes)
+
+    def variable(self, value):
+        """A value that changes in a loop; LLVM keeps it in a register."""
+        return cgutils.alloca_once_value(self.b, value)
+
+    def accumulate(self, variable, x, y):
+        self.b.store(self.b.call(self.muladd, [x, y, self.b.load(variable)]), variable)
+
+    def word(self, table, index):
+        """table[index] of a table of int64 at an address."""
+        return self.b.load(self.b.gep(self.b.inttoptr(table, I64.as_pointer()), [index]))
+
+    def times4(self, value):
+        return self.b.shl(value, I64(2))
+
+
+# ----------------------------------------------------------------------------------------------------------------- tiles
+
+
+def _tile(table, taps, offset, channels, weights, out, out_offset):
+    words, total = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1), np.zeros((MR, NR), np.float32)
+    for place, *rows in words:
+        x = np.stack([at(row + offset, channels) for row in rows])
+        total += x @ at(weights + place, channels * NR).reshape(channels, NR)
+    for row, address in zip(total, addresses(out, MR), strict=True):
+        at(address + out_offset, NR)[:] = row
+
+
+@instruction(_tile)
+def tile(typing_context, table, taps, offset, channels, weights, out, out_offset):
+    """out_row[m][:NR] = sum over taps t and channels c of row[t, m][c] * weights[t][c, :NR], for MR rows m.
+
+    table: the address of int64 (taps, 1 + MR): where a tap's weights lie, in bytes after `weights`, and the addresses of its
+    rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and to the outputs' addresses.
+    """
+    def codegen(context, b, signature, args):
+        table, taps, offset, channels, weights, out, out_offset = args
+        e = Emit(b)
+        acc = [[e.variable(e.zero) for _ in range(NV)] for _ in range(MR)]
+        with cgutils.for_range(b, taps, intp=I64) as tap:
+            first = b.mul(tap.index, I64(MR + 1))
+            weight = e.variable(b.add(weights, e.word(table, first)))
+            rows = [b.add(offset, e.word(table, b.add(first, I64(1 + m)))) for m in range(MR)]
+            with cgutils.for_range(b, channels, intp=I64) as c:
+                address = b.load(weight)
+                w = [e.load(address, 4 * VL * v) for v in range(NV)]
+                for m in range(MR):
+                    x = e.scalar(rows[m], c.index)
+                    for v in range(NV):
+                        e.accumulate(acc[m][v], x, w[v])
+                b.store(b.add(address, I64(4 * NR)), weight)
+        for m in range(MR):
+            row = b.add(out_offset, e.word(out, I64(m)))
+            for v in range(NV):
+                e.store(b.load(acc[m][v]), row, 4 * VL * v)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 7), codegen
+
+
+def _outer_twin(rows, vectors):
+    def twin(a, a_offset, b, b_offset, count, out, out_stride):
+        left, right = addresses(a, count), addresses(b, count)
+        for m in range(rows):
+            total = at(out + 4 * m * out_stride, vectors * VL)
+            for k in range(count):
+                total += at(left[k] + a_offset, rows)[m] * at(right[k] + b_offset, vectors * VL)
+    return twin
+
+
+def outer_tile(rows, vectors):
+    """Make outer(a, a_offset, b, b_offset, count, out, out_stride), a sum of outer products, added to what out holds:
+
+    out[m, n] += sum over k of a_row[k][m] * b_row[k][n],  m < rows, n < vectors*VL.
+
+    a and b are addresses of tables of `count` row addresses; the offsets, in bytes, select channels; out_stride in floats.
+    """
+    @instruction(_outer_twin(rows, vectors))
+    def outer(typing_context, a, a_offset, b, b_offset, count, out, out_stride):
+        def codegen(context, b, signature, args):
+            left, left_offset, right, right_offset, count, out, out_stride = args
+            e = Emit(b)
+            places = [b.add(out, e.times4(b.mul(out_stride, I64(m)))) for m in range(rows)]
+            acc = [[e.variable(e.load(places[m], 4 * VL * v)) for v in range(vectors)] for m in range(rows)]
+            with cgutils.for_range(b, count, intp=I64) as k:
+                x = b.add(e.word(left, k.index), left_offset)
+                y = b.add(e.word(right, k.index), right_offset)
+                ys = [e.load(y, 4 * VL * v) for v in range(vectors)]
+                for m in range(rows):
+                    broadcast = e.scalar(x, I64(m))
+                    for v in range(vectors):
+                        e.accumulate(acc[m][v], broadcast, ys[v])
+            for m in range(rows):
+                for v in range(vectors):
+                    e.store(b.load(acc[m][v]), places[m], 4 * VL * v)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), codegen
+
+    return outer
+
+
+def _dot_twin(rows, outs):
+    def twin(table, taps, channels, weights, out):
+        for m, address in enumerate(addresses(out, rows)):
+            at(address, outs)[:] = 0
+            for place, *row in addresses(table, taps * (MR + 1)).reshape(taps, MR + 1):
+                at(address, outs)[:] += at(weights + place, outs * channels).reshape(outs, channels) @ at(row[m], channels)
+    return twin
+
+
+def dot_tile(rows, outs):
+    """Make dot(table, taps, channels, weights, out): `tile` for one to four output channels, rows <= MR.
+
+    There the lanes run over the input channels (a multiple of VL), and are added up at the end:
+    out_row[m][o] = sum over t, c of row[t, m][c] * weights[t][o, c],  m < rows, o < outs.
+    """
+    @instruction(_dot_twin(rows, outs))
+    def dot(typing_context, table, taps, channels, weights, out):
+        def codegen(context, b, signature, args):
+            table, taps, channels, weights, out = args
+            e = Emit(b)
+            acc = [[e.variable(e.zero) for _ in range(outs)] for _ in range(rows)]
+            with cgutils.for_range(b, taps, intp=I64) as tap:
+                first = b.mul(tap.index, I64(MR + 1))
+                weight = b.add(weights, e.word(table, first))
+                xs = [e.word(table, b.add(first, I64(1 + m))) for m in range(rows)]
+                with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+                    offset = b.mul(c.index, I64(4 * VL))
+                    address = b.add(weight, offset)
+                    ws = [e.load(b.add(address, e.times4(b.mul(channels, I64(o))))) for o in range(outs)]
+                    for m in range(rows):
+                        x = e.load(b.add(xs[m], offset))
+                        for o in range(outs):
+                            e.accumulate(acc[m][o], x, ws[o])
+            for m in range(rows):
+                row = b.inttoptr(e.word(out, I64(m)), F32.as_pointer())
+                for o in range(outs):
+                    b.store(_sum_lanes(b, b.load(acc[m][o])), b.gep(row, [I64(o)]))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 5), codegen
+
+    return dot
+
+
+def _sum_lanes(b, vector):
+    """The sum of a vector's lanes: the upper half is added to the lower until one lane is left."""
+    lanes = vector.type.count
+    while lanes > 1:
+        lanes //= 2
+        low, high = (ir.Constant(ir.VectorType(I32, lanes), [I32(start + i) for i in range(lanes)]) for start in (0, lanes))
+        undefined = ir.Constant(vector.type, ir.Undefined)
+        vector = b.fadd(b.shuffle_vector(vector, undefined, low), b.shuffle_vector(vector, undefined, high))
+    return b.extract_element(vector, I32(0))
+
+
+def _combine_twin(matrix):
+    def twin(source, out, out_stride, channels):
+        rows = np.stack([at(a, channels) for a in addresses(source, matrix.shape[1])])
+        for i, total in enumerate(matrix @ rows):
+            at(out + 4 * i * out_stride, channels)[:] = total
+    return twin
+
+
+def combine(matrix):
+    """Make combination(source, out, out_stride, channels): the rows of a small constant matrix times a stack of vectors,
+
+    out[i, c] = sum over j of matrix[i, j] * source_row[j][c],
+
+    fully unrolled, zeros left out: Winograd's transforms. source: the address of a table of row addresses; channels: a multiple
+    of VL; out_stride in floats.
+    """
+    matrix = np.asarray(matrix, np.float32)
+
+    @instruction(_combine_twin(matrix))
+    def combination(typing_context, source, out, out_stride, channels):
+        def codegen(context, b, signature, args):
+            source, out, out_stride, channels = args
+            e = Emit(b)
+            inputs = [e.word(source, I64(j)) for j in range(matrix.shape[1])]
+            outputs = [b.add(out, e.times4(b.mul(out_stride, I64(i)))) for i in range(matrix.shape[0])]
+            with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+                offset = b.mul(c.index, I64(4 * VL))
+                xs = [e.load(b.add(x, offset)) for x in inputs]
+                for row, place in zip(matrix, outputs, strict=True):
+                    total = None
+                    for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: abs(t[0]) != 1):
+                        if total is None:
+                            total = x if factor == 1 else b.fmul(x, e.constant(factor))
+                        elif abs(factor) == 1:
+                            total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
+                        else:
+                            total = b.call(e.muladd, [x, e.constant(factor), total])
+                    e.store(e.zero if total is None else total, b.add(place, offset))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), codegen
+
+    return combination

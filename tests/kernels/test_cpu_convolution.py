@@ -1,0 +1,129 @@
+"""The compiled convolutions against the reference: every shape and layout, adjoints, NaN, any number of threads, same bits."""
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from minigrad import kernels
+from minigrad.kernels import cpu, reference
+from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
+
+
+def three_maps(module, x, w, g, stride, padding, dilation, groups):
+    rest = stride, padding, dilation, groups
+    return (module.conv2d(x, w, *rest), module.conv2d_dx(g, w, *rest, x.shape[2:]), module.conv2d_dw(x, g, *rest, w.shape[2:]))
+
+
+def sample(case, layout="nchw", dtype=np.float32):
+    x_shape, w_shape, stride, padding, dilation, _ = case
+    g_shape = (x_shape[0], w_shape[0], *out_size(x_shape, w_shape, stride, padding, dilation))
+    return [values(i, s, dtype, layout) for i, s in enumerate((x_shape, w_shape, g_shape))]
+
+
+def check(case, layout="nchw", tolerance=2e-5):
+    arrays = sample(case, layout)
+    expected = three_maps(reference, *(a.astype(np.float64) for a in arrays), *case[2:])
+    for name, ours, exact in zip(("conv2d", "conv2d_dx", "conv2d_dw"), three_maps(cpu, *arrays, *case[2:]), expected, strict=True):
+        assert ours.dtype == np.float32 and ours.shape == exact.shape
+        scale = np.abs(exact).max(initial=1)
+        np.testing.assert_allclose(ours, exact, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+@settings(max_examples=150)
+@given(convolutions(), st.sampled_from(LAYOUTS))
+def test_small_convolutions_equal_the_reference(case, layout):
+    check(case, layout)
+
+
+NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, groups)
+    "dcgan first": (5, 1, 28, 32, 4, 2, 1, 1, 1), "dcgan": (4, 32, 14, 64, 4, 2, 1, 1, 1), "dcgan rgb": (2, 3, 16, 48, 4, 2, 1, 1, 1),
+    "critic": (5, 64, 4, 1, 4, 1, 0, 1, 1), "latent": (9, 64, 4, 20, 4, 1, 0, 1, 1), "generator 7": (5, 32, 7, 20, 7, 1, 0, 1, 1),
+    "lenet 1": (3, 1, 28, 6, 5, 1, 2, 1, 1), "lenet 2": (3, 6, 14, 16, 5, 1, 0, 1, 1), "residual": (2, 64, 14, 64, 3, 1, 1, 1, 1),
+    "odd size": (2, 32, 13, 32, 3, 1, 1, 1, 1), "odd stride": (2, 32, 13, 40, 3, 2, 1, 1, 1), "rgb in": (1, 3, 20, 64, 7, 1, 0, 1, 1),
+    "rgb out": (1, 64, 20, 3, 7, 1, 0, 1, 1), "grey out": (2, 48, 9, 1, 5, 1, 2, 1, 1), "1x1": (2, 64, 6, 96, 1, 1, 0, 1, 1),
+    "1x1 odd": (2, 37, 6, 41, 1, 1, 0, 1, 1), "depthwise": (3, 40, 9, 40, 3, 1, 1, 1, 40), "depthwise 2": (3, 5, 9, 5, 3, 2, 1, 1, 5),
+    "multiplier": (2, 6, 8, 12, 3, 1, 1, 1, 6), "grouped": (2, 32, 8, 64, 3, 1, 1, 1, 4), "dilated": (2, 20, 12, 33, 3, 2, 2, 2, 1),
+    "stride over kernel": (2, 16, 11, 16, 2, 3, 0, 1, 1), "many padding": (2, 16, 3, 16, 3, 1, 3, 1, 1),
+    "stride 2 wide": (2, 16, 16, 64, 4, 2, 1, 1, 1), "5x5 stride 2": (2, 32, 15, 32, 5, 2, 2, 1, 1), "one pixel": (40, 64, 1, 64, 1, 1, 0, 1, 1),
+}
+
+
+def shapes(n, c, size, o, k, s, p, d, groups):
+    return (n, c, size, size), (o, c // groups, k, k), (s, s), (p, p), (d, d), groups
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
+    check(shapes(*NETWORKS[name]), layout)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "residual", "critic", "rgb in", "depthwise", "grouped"])
+def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
+    case = shapes(*NETWORKS[name])
+    arrays, before = sample(case), kernels.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 2, 5):
+            kernels.set_num_threads(threads)
+            results.append(three_maps(cpu, *arrays, *case[2:]))
+    finally:
+        kernels.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_nan_and_infinity_reach_exactly_the_outputs_that_the_equation_names(name):
+    case = shapes(*NETWORKS[name])
+    x, w, g = sample(case)
+    w = np.abs(w) + 0.1
+    x[0, 0, x.shape[2] // 2, x.shape[3] // 2] = np.nan
+    y = cpu.conv2d(x, w, *case[2:])
+    finite = reference.conv2d(np.nan_to_num(x), w, *case[2:])
+    touched = reference.conv2d(np.isnan(x).astype(np.float64), np.ones(w.shape), *case[2:]) > 0
+    assert np.isnan(y[touched]).all()
+    if name not in WINOGRAD:                                    # Winograd's tiles share their inputs
+        assert not np.isnan(y[~touched]).any()
+        np.testing.assert_allclose(y[~touched], finite[~touched], rtol=1e-4, atol=1e-4)
+
+
+WINOGRAD = {"dcgan", "residual", "odd size", "stride 2 wide"}
+
+
+@given(st.integers(0, 2**32))
+@example(0)
+@settings(max_examples=5)
+def test_the_compiled_maps_are_adjoint(seed):
+    case = shapes(*NETWORKS["dcgan"])
+    x, w, g = (values(seed + i, a.shape, np.float32) for i, a in enumerate(sample(case)))
+    y, dx, dw = (a.astype(np.float64) for a in three_maps(cpu, x, w, g, *case[2:]))
+    sides = (y * g).sum(), (x * dx).sum(), (w * dw).sum()
+    size = np.abs(y * g).sum()
+    np.testing.assert_allclose(sides, sides[0], atol=1e-5 * size)
+
+
+def test_float64_goes_through_the_reference_and_stays_float64():
+    case = shapes(*NETWORKS["residual"])
+    arrays = sample(case, dtype=np.float64)
+    for ours, plain in zip(three_maps(kernels, *arrays, *case[2:]), three_maps(reference, *arrays, *case[2:]), strict=True):
+        assert ours.dtype == np.float64 and ours.tobytes() == plain.tobytes()
+
+
+def test_outputs_are_channels_last_and_inputs_are_not_changed():
+    case = shapes(*NETWORKS["dcgan"])
+    arrays = sample(case)
+    copies = [a.copy() for a in arrays]
+    y, dx, dw = three_maps(cpu, *arrays, *case[2:])
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous and dx.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert dw.flags.c_contiguous
+    for a, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(a, copy)
+
+
+def test_precision_setting_is_checked():
+    with pytest.raises(ValueError, match='"fast" or "exact", got "fastest"'.replace('"fastest"', "'fastest'")):
+        kernels.set_conv_precision("fastest")
+    with pytest.raises(ValueError, match="1 to 64, got 0"):
+        kernels.set_num_threads(0)
