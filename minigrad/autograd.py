@@ -96,6 +96,8 @@ class Variable:
         leaves: dict[Variable, Variable] = {}
         _sweep([self], [gradient], None, leaves, False, bool(retain_graph))
         handed_out: set = set()
+        if gradient is not None:
+            gradient.owned(handed_out)
         for leaf, g in leaves.items():
             g = g.owned(handed_out)
             if leaf.grad is None:

@@ -41,10 +41,10 @@ def check_grads(f, inputs, order=2, *, eps=1e-6, rtol=1e-6, atol=1e-7, rng=None,
     rng       where directions and cotangents come from: a numpy Generator, a minigrad Stream, or a seed (None is 0)
     full      True compares the whole Jacobian, False a random projection only, 'auto' the whole up to 12 x 12 elements
 
-    At each order it also demands that the gradient has its input's shape and dtype, is the same to the bit when computed
-    again, is linear in the cotangent and exactly 0 for the cotangent 0, does not depend on the cotangent's memory layout,
-    and that neither inputs nor cotangents are written to. The message names the order, the input, the position and both
-    values. Raises TypeError for anything but float64 (differences in float32 say nothing).
+    At each order it also demands that the gradient has its input's shape and dtype, is the same to the bit when it is
+    computed again, is linear in the cotangent and exactly 0 for the cotangent 0, does not depend on the cotangent's
+    memory layout, and that neither inputs nor cotangents are written to. The message names the order, the input, the
+    position and both values. Raises TypeError for anything but float64 (differences in float32 say nothing).
     """
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
         raise ValueError(f"check_grads: order must be an integer >= 1, got {order!r}")
@@ -78,8 +78,10 @@ def _float64(inputs) -> list[np.ndarray]:
     for i, x in enumerate(inputs):
         array = x.array if isinstance(x, Variable) else np.asarray(x)
         if array.dtype != np.float64:
-            raise TypeError(f"check_grads: input {i} is {array.dtype}; central differences need float64 "
-                            "(convert with .to(minigrad.float64), or close over what is not differentiated)")  # fmt: skip
+            raise TypeError(
+                f"check_grads: input {i} is {array.dtype}; central differences need float64 "
+                "(convert with .to(minigrad.float64), or close over what is not differentiated)"
+            )
         arrays.append(array.copy(order="K"))
     if not arrays:
         raise ValueError("check_grads: there is nothing to differentiate; give at least one input")
@@ -131,8 +133,10 @@ class _Check:
                     f"check_grads: at order {order} output {i} of f is {y.dtype}: f rounded its float64 inputs"
                 )
             if not np.isfinite(y).all():
-                raise GradientError(f"check_grads: at order {order} output {i} is not finite at this point, at position "
-                                    f"{_where(~np.isfinite(y))}; choose inputs inside the domain")  # fmt: skip
+                raise GradientError(
+                    f"check_grads: at order {order} output {i} is not finite at this point, at "
+                    f"{_where(~np.isfinite(y))}; choose inputs inside the domain"
+                )
         self.cotangents = [self.random(y.shape) for y in self.outputs]
 
     def random(self, shape) -> np.ndarray:
@@ -151,9 +155,7 @@ class _Check:
         before = [a.tobytes() for a in self.arrays + self.cotangents]
         gradients = self.pull(self.cotangents)
         again, values = self.pull(self.cotangents), self.values()
-        for name, a, b in zip(
-            self.names + self.cotangent_names(), before, self.arrays + self.cotangents, strict=True
-        ):
+        for name, a, b in zip(self.names + self.cotangent_names(), before, self.arrays + self.cotangents, strict=True):
             if a != b.tobytes():
                 self.fail(f"{name} was written to during the computation; operations and rules must not mutate")
         for i, (a, b) in enumerate(zip(self.outputs, values, strict=True)):
@@ -215,9 +217,11 @@ class _Check:
             if not excess <= most:  # NaN counts
                 worst, most = (at, a / moved[at], n / moved[at]), excess
         at, a, n = worst if worst else ("(spread over all)", analytic, numeric)
-        self.fail(f"the gradient for {self.names[i]} (shape {gradient.shape}) is wrong at position {at}: "
-                  f"analytic {a:.10g}, numeric {n:.10g}. Along a random direction: {analytic:.10g} against {numeric:.10g}. "
-                  f"Is the rule wrong, or the point within {self.eps} of a kink?")  # fmt: skip
+        self.fail(
+            f"the gradient for {self.names[i]} (shape {gradient.shape}) is wrong at position {at}: "
+            f"analytic {a:.10g}, numeric {n:.10g} (along a random direction {analytic:.10g} and {numeric:.10g}). "
+            f"Is the rule wrong, or the point within {self.eps} of a kink?"
+        )
 
     def jacobian(self) -> None:
         """Every entry of d(outputs)/d(inputs): rows from the graph, columns from differences."""
@@ -231,9 +235,11 @@ class _Check:
                     wrong = ~(np.abs(row - column) <= self.allowed(row, column, np.abs(self.outputs[k])))
                     if wrong.any():
                         j = _where(wrong)
-                        self.fail(f"the derivative of output {k} at position {j} for {self.names[i]} at position {at} is wrong: "
-                                  f"analytic {row[j] / moved[at]:.10g}, numeric {column[j] / moved[at]:.10g}. "
-                                  f"Is the rule wrong, or the point within {self.eps} of a kink?")  # fmt: skip
+                        self.fail(
+                            f"the derivative of output {k} at position {j} for {self.names[i]} at {at} is wrong: "
+                            f"analytic {row[j] / moved[at]:.10g}, numeric {column[j] / moved[at]:.10g}. "
+                            f"Is the rule wrong, or the point within {self.eps} of a kink?"
+                        )
 
     def rows(self, k: int) -> list[np.ndarray]:
         """d(output k)/d(input) for each input, with the axes of the output in front; computed once."""
@@ -256,8 +262,12 @@ class _Check:
         parts = self.pull(others)
         mixed = self.pull([2 * u - 3 * w for u, w in zip(self.cotangents, others, strict=True)])
         for name, a, b, c in zip(self.names, gradients, parts, mixed, strict=True):
-            self.same(c, 2 * a - 3 * b, 3 * (np.abs(a) + np.abs(b)),
-                      f"the gradient for {name} is not linear in the cotangent: pull(2u - 3w) != 2 pull(u) - 3 pull(w)")  # fmt: skip
+            self.same(
+                c,
+                2 * a - 3 * b,
+                3 * (np.abs(a) + np.abs(b)),
+                f"the gradient for {name} is not linear in the cotangent: pull(2u - 3w) != 2 pull(u) - 3 pull(w)",
+            )
         for name, g in zip(self.names, self.pull([np.zeros_like(u) for u in self.cotangents]), strict=True):
             if g.any():
                 self.fail(
@@ -267,15 +277,12 @@ class _Check:
     def layouts(self, gradients) -> None:
         """The same cotangent with gaps, with negative strides, and the cotangent 1 with stride 0."""
         for layout, arranged in (("strided", _strided), ("reversed", _reversed)):
-            for name, a, b in zip(
-                self.names, gradients, self.pull(list(map(arranged, self.cotangents))), strict=True
-            ):
-                self.same(
-                    b, a, np.abs(a), f"the gradient for {name} changes when the cotangent is {layout} in memory"
-                )
+            for name, a, b in zip(self.names, gradients, self.pull(list(map(arranged, self.cotangents))), strict=True):
+                self.same(b, a, np.abs(a), f"the gradient for {name} changes when the cotangent is {layout} in memory")
         constant = self.pull([np.ones_like(u) for u in self.cotangents])
-        for name, a, b in zip(self.names, constant,
-                              self.pull([np.broadcast_to(1.0, u.shape) for u in self.cotangents]), strict=True):  # fmt: skip
+        for name, a, b in zip(
+            self.names, constant, self.pull([np.broadcast_to(1.0, u.shape) for u in self.cotangents]), strict=True
+        ):
             self.same(b, a, np.abs(a), f"the gradient for {name} changes when the cotangent has stride 0")
 
     def same(self, a, b, scale, what) -> None:

@@ -76,8 +76,7 @@ class Tensor(Variable):
 
     def accumulate_(self, other) -> Tensor:
         np.add(self.array, other.array, out=self.array)
-        if self._cell is not None:
-            self._cell[0] += 1
+        self.version_cell[0] += 1
         return self
 
     def owned(self, handed_out) -> Tensor:

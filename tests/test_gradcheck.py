@@ -337,7 +337,7 @@ def test_works_inside_no_grad_too_and_restores_it():
         (
             lambda: check_grads(mg.log, np.array([1.0, -1.0])),
             GradientError,
-            r"not finite at this point, at position \(1,\)",
+            r"not finite at this point, at \(1,\)",
         ),
     ],
 )

@@ -18,7 +18,8 @@ from minigrad.functional.shape import expand, getitem, permute, reshape, squeeze
 
 
 def matmul(a, b):
-    """Matrix product over the last two axes, batch axes broadcast; a vector is a row on the left, a column on the right.
+    """Matrix product over the last two axes, batch axes broadcast; a vector is a row on the left, a column on the
+    right.
 
     (..., M, K) @ (..., K, N) -> (..., M, N).
     """
@@ -60,8 +61,8 @@ def linear(input, weight, bias=None):
     """x W^T + b: input (..., in), weight (out, in), bias (out) -> (..., out)."""
     require_float("linear", input=input, weight=weight)
     if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: input {input.shape} and weight {weight.shape}: the last axis of the input must equal "
-                         "the weight's second (weight is (out, in))")  # fmt: skip
+        raise ValueError(f"linear: input {input.shape} and weight {weight.shape}: the last axis of the input must "
+                         "equal the weight's second (weight is (out, in))")  # fmt: skip
     out = matmul(input, transpose(weight, 0, 1))
     if bias is None:
         return out
@@ -159,6 +160,8 @@ def _diagonals(x, letters):
 @primitive(saves=_ALL_OTHERS)
 def _einsum(*arrays, inputs, output):
     out = np.einsum(",".join(inputs) + "->" + output, *arrays, optimize=len(arrays) > 2)
+    if len(arrays) == 1:  # of one operand NumPy returns a view where it can; the result must own its memory
+        return np.array(out)
     return out if isinstance(out, np.ndarray) or hasattr(out, "get") else np.asarray(out)
 
 

@@ -1,0 +1,74 @@
+"""Imports point one way: minigrad.kernels <- minigrad <- nets <- gan, attacks. Read from the source, nothing is run."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = {  # what a file below the folder may import of our own; the longest match counts
+    "minigrad/kernels": {"minigrad.kernels"},
+    "minigrad": {"minigrad"},
+    "nets": {"minigrad", "nets"},
+    "gan": {"minigrad", "nets", "gan"},
+    "attacks": {"minigrad", "nets", "attacks"},
+    "benchmarks": {"minigrad", "nets", "gan", "attacks", "benchmarks"},
+}
+OWN = ("minigrad", "nets", "gan", "attacks", "benchmarks", "tests")
+FILES = sorted(p for folder in ALLOWED if "/" not in folder for p in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path):
+    """(module, line, inside a function) for everything that a file imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner = {id(n) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+             for n in ast.walk(f)}  # fmt: skip
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno, id(node) in inner) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: imports are absolute"
+            yield from ((f"{node.module}.{alias.name}", node.lineno, id(node) in inner) for alias in node.names)
+
+
+def within(name, packages):
+    return any(name == p or name.startswith(p + ".") for p in packages)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_point_down(path):
+    here = path.relative_to(ROOT).as_posix()
+    allowed = ALLOWED[max((f for f in ALLOWED if here.startswith(f + "/")), key=len)]
+    for name, line, inside in imports(path):
+        if not within(name, OWN):
+            assert name.split(".")[0] != "torch" or here.startswith("benchmarks/"), f"{here}:{line} imports torch"
+            continue
+        assert within(name, allowed), f"{here}:{line} imports {name}; allowed: {sorted(allowed)}"
+        assert not inside, f"{here}:{line} imports {name} inside a function: that hides an import circle"
+
+
+@pytest.mark.parametrize("module", ["autograd"])
+def test_the_engine_imports_the_standard_library_only(module):
+    for name, line, _ in imports(ROOT / "minigrad" / f"{module}.py"):
+        top = name.split(".")[0]
+        assert top in sys.stdlib_module_names or top == "__future__", f"minigrad/{module}.py:{line} imports {name}"
+
+
+def test_functional_and_kernels_do_not_know_tensor():
+    for path in FILES:
+        here = path.relative_to(ROOT).as_posix()
+        if here.startswith(("minigrad/functional/", "minigrad/kernels/")):
+            for name, line, _ in imports(path):
+                assert not within(name, ["minigrad.tensor", "minigrad.creation", "minigrad.nn"]), (
+                    f"{here}:{line}: {name}"
+                )
+
+
+def test_importing_the_library_loads_nothing_heavy_that_it_does_not_need():
+    code = (
+        "import sys, minigrad; print([m for m in ('torch', 'cupy', 'matplotlib', 'PIL', 'tqdm') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]", f"import minigrad loads {out}"
