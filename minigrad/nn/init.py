@@ -51,7 +51,7 @@ def normal_(tensor, mean: float = 0.0, std: float = 1.0, *, rng=None) -> Tensor:
 
 
 def trunc_normal_(tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, *, rng=None) -> Tensor:
-    """N(mean, std^2) given that it lies in [a, b], by rejection: of normal draws, or of U[a, b) where few would pass."""
+    """N(mean, std^2) given that it lies in [a, b], by rejection: of normal draws, or of U[a, b) where few fit."""
     _checked("trunc_normal_", tensor)
     if not (std > 0 and a < b):
         raise ValueError(f"init.trunc_normal_: needs std > 0 and a < b, got std={std}, a={a}, b={b}")

@@ -129,7 +129,7 @@ class Module:
         self._register(name, parameter, PARAMETER)
 
     def register_buffer(self, name: str, tensor, persistent: bool = True) -> None:
-        """Give the name a constant that belongs to the state: saved unless persistent=False, moved by `to`, not trained.
+        """Give the name a constant that belongs to the state: saved unless persistent=False, moved by `to`, untrained.
 
         tensor: a Tensor without gradient, an array, or None.
         """
@@ -270,7 +270,7 @@ class Module:
         zero_grads(self.parameters(), set_to_none)
 
     def to(self, *args, dtype=None, device=None) -> Module:
-        """Change dtype (of what holds floating-point numbers) or device in place; arguments as Tensor.to. Returns self."""
+        """Change dtype (of what holds floating-point numbers) or device in place; arguments as Tensor.to."""
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             for t in (tensor, tensor.grad) if tensor.grad is not None else (tensor,):
                 new = t.detach().to(*args, dtype=dtype, device=device)
