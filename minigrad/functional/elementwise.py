@@ -210,8 +210,11 @@ def _(node, needs, g):
 
 
 def _sigmoid(x):
-    # tanh form: no overflow at either end, one transcendental, and float32 stays float32
-    return np.tanh(x * 0.5) * 0.5 + 0.5 if x.dtype.kind == "f" else _sigmoid(x.astype(np.float32))
+    # 1 / (1 + e^-x), and e^x / (1 + e^x) where x < 0: nothing overflows, and the tail keeps its leading digits
+    if x.dtype.kind != "f":
+        x = x.astype(np.float32)
+    tail = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, tail) / (1 + tail)
 
 
 @primitive(saves_out=(0,))
