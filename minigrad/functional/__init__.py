@@ -1,6 +1,8 @@
 """Every differentiable operation. Each module holds forward and derivative side by side."""
 
 from minigrad.functional.activation import (
+    dropout,
+    dropout2d,
     elu,
     gelu,
     leaky_relu,
@@ -13,4 +15,19 @@ from minigrad.functional.activation import (
 from minigrad.functional.convolution import conv2d, conv_transpose2d
 from minigrad.functional.elementwise import sigmoid, tanh
 from minigrad.functional.linear import embedding, linear
+from minigrad.functional.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cosine_similarity,
+    cross_entropy,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    normalize,
+    one_hot,
+    smooth_l1_loss,
+)
 from minigrad.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
+from minigrad.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d

@@ -1,5 +1,5 @@
-"""Activations. Piecewise linear ones are primitives whose derivative is itself one of the family; smooth ones are written in
-terms of others, or as primitives where that saves memory.
+"""Activations and dropout. Piecewise linear ones are primitives whose derivative is itself one of the family; smooth
+ones are written in terms of others, or as primitives where that saves memory.
 
 Published subgradients: relu'(0) = 0, leaky_relu'(0) = slope, elu'(0) = alpha, softplus and sigmoid have none to state.
 """
@@ -16,6 +16,7 @@ from minigrad.functional.common import axis_index, real, require_float
 from minigrad.functional.elementwise import erf, exp, sigmoid, tanh, where
 from minigrad.functional.reduction import _non_empty
 from minigrad.functional.reduction import sum as sum_over
+from minigrad.random import as_stream
 
 # ---- leaky ReLU, a family closed under differentiation ---------------------------------------------------------------
 
@@ -75,7 +76,7 @@ def _(node, needs, g, alpha):
 
 
 def gelu(input, approximate="none"):
-    """x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); approximate='tanh' for the tanh form."""
+    """x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); approximate='tanh': the tanh form."""
     require_float("gelu", input=input)
     if approximate == "none":
         return input * (erf(input * (1 / math.sqrt(2))) + 1) * 0.5
@@ -137,4 +138,36 @@ def _(node, needs, g, axis):
     return (g - exp(node.output()) * sum_over(g, axis, keepdim=True),)
 
 
+# ---- dropout ---------------------------------------------------------------------------------------------------------
 
+
+def dropout(input, p=0.5, training=True, rng=None):
+    """In training each element is 0 with probability p, else x / (1 - p) (Srivastava et al. 2014); otherwise x itself.
+
+    rng: a minigrad.random.Stream or a NumPy Generator; None draws fresh entropy (not reproducible). The mask is a
+    constant of the derivative and does not depend on the memory layout of x.
+    """
+    return _drop("dropout", input, p, training, rng, lambda shape: shape)
+
+
+def dropout2d(input, p=0.5, training=True, rng=None):
+    """dropout of whole channels: one draw for each sample and channel of input (N, C, ...) (Tompson et al. 2015)."""
+    if getattr(input, "ndim", 2) < 2:
+        raise ValueError(f"dropout2d: input must be (N, C, ...), got {input.shape}")
+    return _drop("dropout2d", input, p, training, rng, lambda shape: shape[:2] + (1,) * (len(shape) - 2))
+
+
+def _drop(name, x, p, training, rng, mask_shape):
+    require_float(name, input=x)
+    p = real(f"{name}: p", p)
+    if not 0 <= p <= 1:
+        raise ValueError(f"{name}: p must lie in [0, 1], got {p}")
+    if not training or p == 0:
+        return x
+    if p == 1:
+        return x * np.zeros_like(x.array, shape=(1,) * x.ndim)
+    shape = mask_shape(x.shape)
+    images = len(shape) == 4  # drawn in the order of channels-last memory, whatever the layout of x
+    keep = as_stream(rng).bernoulli(1 - p, (shape[0], *shape[2:], shape[1]) if images else shape)
+    scale = np.multiply(keep, 1 / (1 - p), dtype=x.dtype)
+    return x * np.asarray(scale.transpose(0, 3, 1, 2) if images else scale, like=x.array)
