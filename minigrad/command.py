@@ -1,0 +1,184 @@
+"""The command line of `python -m nets|gan|attacks NAME`: the list of commands, common options, one-line errors.
+
+A package's __main__ is `main(package, {name: (module, one line of help)})`; each module has `main(argv)`, which makes
+its options with `Parser(...)`, adds its own by `add_argument`, calls `parse(argv)`, gets its run from `start`. Rules:
+- unknown options and commands are errors with a guess at what was meant; defaults are shown in --help;
+- --resume RUN takes every option from the run; typed ones must agree, but for --steps, --device, --download;
+- --preset NAME replaces defaults; what is typed wins;
+- --dry-run goes the whole way for two steps in a folder that vanishes.
+Exit status: 0 done, 1 an error told in one line, 2 wrong usage, 3 a number became NaN or infinite, 130 interrupted.
+MINIGRAD_DEBUG=1 shows the whole traceback instead of one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import json
+import os
+import sys
+
+from minigrad.checkpoint import CheckpointError
+from minigrad.data import SOURCES, DataError
+from minigrad.run import NonFiniteError, Run, RunError
+
+__all__ = ["Parser", "main", "start"]
+
+DRY_STEPS = 2
+_FREE = {"steps", "device", "download", "resume", "dry_run", "out"}  # may differ from the run that is resumed
+_NOT_CONFIG = {"resume", "dry_run", "out", "download"}
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of one command: --data --download --seed --device --steps --out --resume --dry-run, and its own.
+
+    command: as typed after "python -m", "gan dcgan". description: the first lines of --help. examples: command lines
+    (without "python -m gan dcgan"), shown at the end. presets: {name: {option: value}}, choice of --preset.
+    data, steps, device ...: the defaults; None leaves an option out."""
+
+    def __init__(self, command: str, description: str, *, data: str | None = "glyphs", steps: int | None = 2000,
+                 seed: int = 0, examples=(), presets: dict | None = None):
+        lines = [f"  python -m {command} {example}".rstrip() for example in examples]
+        super().__init__(prog=f"python -m {command}", description=description, allow_abbrev=False,
+                         epilog="examples:\n" + "\n".join(lines) if lines else None, formatter_class=_Formatter)
+        self.presets = presets or {}
+        if self.presets:
+            self.add_argument("--preset", choices=sorted(self.presets), help="a published or measured recipe: sets the "
+                              "options that it names; options typed as well win")
+        if data is not None:
+            self.add_argument("--data", default=data, metavar="NAME", help=f"one of {' '.join(SOURCES)}, the last four "
+                              "followed by a path")
+            self.add_argument("--download", action="store_true", help="fetch the data if it is not there")
+        if steps is not None:
+            self.add_argument("--steps", type=positive, default=steps, metavar="N", help="training steps in all")
+        self.add_argument("--seed", type=int, default=seed, metavar="N", help="equal seeds give equal results")
+        self.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
+        self.add_argument("--out", default="runs", metavar="FOLDER", help="where the run's own folder is made")
+        self.add_argument("--resume", metavar="RUN", help="go on with this run, with its options")
+        self.add_argument("--dry-run", action="store_true", help=f"go all the way for {DRY_STEPS} steps, keep nothing")
+
+    def parse(self, argv=None) -> argparse.Namespace:
+        """The options; usage errors leave with status 2. With --resume, the run's own; RunError if there is none."""
+        argv = list(sys.argv[1:] if argv is None else argv)
+        if {"-h", "--help"} & set(argv):
+            return self.parse_args(["--help"])
+        typed = self._typed(argv)
+        if getattr(typed, "resume", None):
+            return self._resumed(typed)
+        preset = self.presets.get(getattr(typed, "preset", None), {})
+        unknown = set(preset) - {action.dest for action in self._actions}
+        if unknown:
+            raise ValueError(f"preset {typed.preset!r} sets options that do not exist: {', '.join(sorted(unknown))}")
+        self.set_defaults(**preset)
+        return self.parse_args(argv)
+
+    def _typed(self, argv) -> argparse.Namespace:
+        """Only what was typed: no defaults."""
+        kept = {action: action.default for action in self._actions}
+        try:
+            for action in self._actions:
+                action.default = argparse.SUPPRESS
+            return self.parse_args(argv)
+        finally:
+            for action, default in kept.items():
+                action.default = default
+
+    def _resumed(self, typed) -> argparse.Namespace:
+        config = Run.open(typed.resume, quiet=True).config
+        options = self.parse_args([])
+        known = set(vars(options)) - _NOT_CONFIG
+        for name, value in config.items():
+            if name in known:
+                setattr(options, name, value)
+        for name, value in vars(typed).items():
+            if name not in _FREE and name in config and value != config[name]:
+                raise ValueError(f"--{name.replace('_', '-')} {value}: the run {typed.resume} was made with "
+                                 f"{config[name]}, and resuming cannot change that; start a new run for it")
+            setattr(options, name, value)
+        return options
+
+    def parse_args(self, args=None, namespace=None):
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            flags = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"unknown option {rest[0]!r}" + _guess(rest[0].split("=")[0], flags))
+        return options
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n(--help lists the options)\n")
+
+
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def positive(text: str) -> int:
+    """An integer of at least 1, for add_argument(type=...)."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
+    return value
+
+
+def start(name: str, options: argparse.Namespace) -> Run:
+    """The run of a command: a new one, the one to resume, or with --dry-run one that vanishes (options.steps: 2).
+
+    config.json is every option but those that say where and how to run. Prints the configuration of a new run."""
+    if options.resume:
+        return Run.resume(options.resume)
+    config = {key: value for key, value in vars(options).items() if key not in _NOT_CONFIG}
+    if options.dry_run:
+        if hasattr(options, "steps"):
+            options.steps = min(options.steps, DRY_STEPS)
+        run = Run.temporary(name, config)
+        print(f"dry run of {name}, nothing is kept: {json.dumps(config)}", flush=True)
+        return run
+    run = Run.create(name, config, options.out)
+    print(f"{run.path}: {json.dumps(config)}", flush=True)
+    return run
+
+
+def main(package: str, commands: dict, argv=None) -> int:
+    """Run `commands[argv[0]]`: {name: (module, help)}; the module's main(argv[1:]) does the work. Returns the exit
+    status (see the top of this file); call it as `sys.exit(main(...))`."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_overview(package, commands))
+        return 0 if argv else 2
+    if argv[0] not in commands:
+        print(f"python -m {package}: error: unknown command {argv[0]!r}{_guess(argv[0], commands)}\n\n"
+              + _overview(package, commands), file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, TypeError, DataError, CheckpointError, RunError, NonFiniteError) as error:
+        if os.environ.get("MINIGRAD_DEBUG"):
+            raise
+        note = "" if isinstance(error, (DataError, CheckpointError, RunError)) else "\n(MINIGRAD_DEBUG=1 shows where)"
+        print(f"python -m {package} {argv[0]}: error: {error}{note}", file=sys.stderr)
+        return 3 if isinstance(error, NonFiniteError) else 1
+
+
+def _overview(package: str, commands: dict) -> str:
+    width = max(map(len, commands), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in commands.items()]
+    return f"usage: python -m {package} COMMAND [options]\n\n" + "\n".join(lines) \
+        + f"\n\npython -m {package} COMMAND --help tells the options of one."
+
+
+def _guess(word: str, known) -> str:
+    near = difflib.get_close_matches(word, list(known), 1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""

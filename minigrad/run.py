@@ -1,0 +1,405 @@
+"""A run: one numbered folder that holds all of one training, can be killed at any moment, and resumes to the bit.
+
+    runs/dcgan-0001/  config.json       what was asked for, every option resolved
+                      environment.json  what it ran on: versions, processor, threads, command line, commit
+                      metrics.jsonl     one line per `log`, no times in it: a resumed file equals an uninterrupted one
+                      sessions.jsonl    when which steps ran, how long, how it ended
+                      samples/          NAME_000500.png
+                      checkpoints/      step_000500.npz, the last two, and latest.json, written after them
+                      curves.png, report.html   by `finish`
+
+A training script keeps its own loop: `for step in run.loop(run.step, steps, save=tree, every=500)`. Ctrl-C and SIGTERM
+only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number raises
+`NonFiniteError` before it is logged or saved. Imports checkpoint, data.images, report; knows nothing of tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from contextlib import contextmanager
+
+import numpy as np
+
+from minigrad import checkpoint, report
+from minigrad.data.images import make_grid, save_png
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there, two processes in one run are not noticed
+    fcntl = None
+
+__all__ = ["NonFiniteError", "Run", "RunError"]
+
+KEEP = 2  # checkpoints
+
+
+class RunError(Exception):
+    """A run folder that cannot be made, read or used. `.path`, `.reason`."""
+
+    def __init__(self, path, reason: str):
+        super().__init__(f"{os.fspath(path)}: {reason}")
+        self.path, self.reason = os.fspath(path), reason
+
+
+class NonFiniteError(ArithmeticError):
+    """NaN or infinity in a loss, parameter or gradient. `.step`, `.names` (what is not finite)."""
+
+    def __init__(self, step: int, names: list[str], last: str | None):
+        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        super().__init__(f"step {step}: not finite: {', '.join(names[:5])}{more}; {kept}. Lower the learning rate, or "
+                         "look at what feeds the first one named")
+        self.step, self.names = step, names
+
+
+class Run:
+    """Made by `Run.create`, `Run.resume`, `Run.open` or `Run.temporary`.
+
+    .path (the folder), .name, .config, .step (of the restored checkpoint, else 0; then the last finished one),
+    .restored (its tree, or None), .command (how it was started, without options)."""
+
+    def __init__(self, path, config, command, *, quiet=False):
+        self.path, self.config, self.command, self.quiet = os.fspath(path), config, command, quiet
+        self.name = os.path.basename(os.path.abspath(path))
+        self.step, self.restored = 0, None
+        self.writable = False
+        self._bar = self._metrics = self._lock = self._temporary = None
+
+    def __repr__(self):
+        return f"Run({self.path!r}, step={self.step})"
+
+    # ---- making, finding
+
+    @classmethod
+    def create(cls, name: str, config: dict, root="runs", *, command: str | None = None, quiet=False) -> Run:
+        """Make <root>/<name>-0001, or the next free number, and write config.json and environment.json.
+
+        Safe against others doing the same at once; nothing is ever overwritten. RunError when it cannot be written."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+            raise ValueError(f"Run.create: name must be letters, digits, '_', '-', '.', got {name!r}")
+        text = _json(config, "Run.create: config")
+        root = os.fspath(root)
+        try:
+            os.makedirs(root, exist_ok=True)
+            taken = [int(found[1]) for entry in os.listdir(root)
+                     if (found := re.fullmatch(re.escape(name) + r"-(\d{4,})", entry))]
+            number = max(taken, default=0) + 1
+            while True:
+                path = os.path.join(root, f"{name}-{number:04d}")
+                try:
+                    os.mkdir(path)  # exclusive: of two that try, one gets it
+                    break
+                except FileExistsError:
+                    number += 1
+            for folder in ("samples", "checkpoints"):
+                os.mkdir(os.path.join(path, folder))
+        except OSError as error:
+            raise RunError(root, f"cannot be written ({error.strerror}); choose another folder with --out") from None
+        run = cls(path, json.loads(text), command or program(), quiet=quiet)
+        run._acquire()
+        run._write("config.json", text)
+        run._write("environment.json", _json({**report.environment(), "command": run.command}, "environment"))
+        return run
+
+    @classmethod
+    def temporary(cls, name: str, config: dict, **options) -> Run:
+        """A run in a folder that vanishes with it: for --dry-run and tests."""
+        folder = tempfile.mkdtemp(prefix="minigrad-")
+        run = cls.create(name, config, folder, **options)
+        run._temporary = weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+        return run
+
+    @classmethod
+    def open(cls, path, *, quiet=False) -> Run:
+        """Look into a run without changing anything: .config, .step, .restored. `path` may leave out "runs/"."""
+        run = cls._find(path, quiet)
+        run._restore()
+        return run
+
+    @classmethod
+    def _find(cls, path, quiet) -> Run:
+        path = os.fspath(path)
+        if not os.path.isdir(path) and os.path.isdir(os.path.join("runs", path)):
+            path = os.path.join("runs", path)
+        try:
+            config = _read_json(os.path.join(path, "config.json"))
+        except FileNotFoundError:
+            raise RunError(path, _no_run(path)) from None
+        except (OSError, ValueError) as error:
+            raise RunError(path, f"config.json is damaged: {error}") from None
+        if not isinstance(config, dict):
+            raise RunError(path, "config.json is damaged: not an object")
+        try:
+            command = _read_json(os.path.join(path, "environment.json"))["command"]
+        except (OSError, ValueError, KeyError, TypeError):
+            command = program()
+        return cls(path, config, command, quiet=quiet)
+
+    @classmethod
+    def resume(cls, path, *, quiet=False) -> Run:
+        """Open a run to go on with it from its newest good checkpoint (the beginning if there is none).
+
+        A damaged checkpoint is set aside (renamed to .damaged) with a message, and the one before it is taken. Lines of
+        metrics.jsonl after the checkpoint are cut off. RunError when another process is at work in the run."""
+        run = cls._find(path, quiet)
+        run._acquire()
+        run._restore()
+        for step, file in run._checkpoints():
+            if step > run.step:
+                os.replace(file, file + ".damaged")
+        for folder in (run.path, os.path.join(run.path, "checkpoints"), os.path.join(run.path, "samples")):
+            for entry in os.listdir(folder):
+                if entry.startswith(".") and entry.endswith(".tmp"):  # of a write that was killed
+                    os.unlink(os.path.join(folder, entry))
+        kept = [line for line, record in report.read_lines(run.file("metrics.jsonl")) if record["step"] <= run.step]
+        run._write("metrics.jsonl", "".join(kept))
+        run.say(f"resuming {run.path} after step {run.step}")
+        return run
+
+    def _acquire(self) -> None:
+        try:
+            self._lock = open(self.file(".lock"), "a")
+            if fcntl is not None:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(self.path, "another process is at work in this run; wait for it or stop it") from None
+        except OSError as error:
+            raise RunError(self.path, f"cannot be written ({error.strerror})") from None
+        self.writable = True
+
+    def close(self) -> None:
+        """Let go of the folder (a temporary one vanishes). Also done when the process ends."""
+        for file in (self._metrics, self._lock):
+            if file is not None:
+                file.close()
+        self._metrics = self._lock = None
+        self.writable = False
+        if self._temporary is not None:
+            self._temporary()
+
+    def _restore(self) -> None:
+        self.step, self.restored = 0, None
+        for step, file in self._checkpoints():
+            try:
+                saved = checkpoint.load(file)
+                if not isinstance(saved, dict) or set(saved) != {"step", "tree"} or saved["step"] != step:
+                    raise checkpoint.CheckpointError(file, "not a checkpoint of a run")
+            except checkpoint.CheckpointError as error:
+                self.say(f"warning: {error}; taking the checkpoint before it")
+                continue
+            self.step, self.restored = step, saved["tree"]
+            return
+
+    def _checkpoints(self) -> list[tuple[int, str]]:
+        """(step, file), newest first."""
+        folder = self.file("checkpoints")
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        found = [(int(match[1]), os.path.join(folder, name)) for name in names
+                 if (match := re.fullmatch(r"step_(\d{6,})\.npz", name))]
+        return sorted(found, reverse=True)
+
+    # ---- the loop
+
+    def loop(self, start: int, steps: int, *, save=None, every: int = 500):
+        """Yield start+1 .. steps, with a progress bar (on a terminal; else a line every few seconds).
+
+        save: a function that returns the tree to keep. It is called after every `every`-th step, after the last one,
+        and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved, the resume command is printed and
+        SystemExit(130) raised. A second signal leaves at once. Signal handlers are put back when the loop ends."""
+        if every < 1:
+            raise ValueError(f"Run.loop: every must be at least 1, got {every}")
+        began, status = time.monotonic(), "stopped"
+        self.step = start
+        self._bar = report.Progress(start, steps, quiet=self.quiet)
+        try:
+            with _signals() as pressed:
+                for step in range(start + 1, steps + 1):
+                    yield step
+                    self.step = step
+                    self._bar.update(step)
+                    if save is not None and (step % every == 0 or step == steps or pressed):
+                        self.checkpoint(step, save())
+                    if pressed:
+                        status = f"interrupted by {signal.Signals(pressed[0]).name}"
+                        self._bar.close()
+                        self.say(f"stopped after step {step}" + (". To go on:\n    " + self.resume_command
+                                                                 if save is not None else "; nothing was saved"))
+                        raise SystemExit(130)
+            status = "finished"
+        finally:
+            self._bar.close()
+            self._bar = None
+            self._append("sessions.jsonl", {"from": start, "to": self.step, "ended": status,
+                                            "seconds": round(time.monotonic() - began, 3),
+                                            "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on."""
+        return f"{self.command} --resume {self.path}"
+
+    def log(self, step: int, **scalars) -> None:
+        """Append one line to metrics.jsonl and show it on the bar. Values: anything that float() takes.
+
+        NonFiniteError, naming the scalars, when one is NaN or infinite; nothing is written then."""
+        record = {"step": int(step)}
+        for name, value in scalars.items():
+            number = value.item() if hasattr(value, "item") else value
+            record[name] = number if isinstance(number, int) else float(number)
+        broken = [f"{name} = {value}" for name, value in record.items() if not np.isfinite(value)]
+        if broken:
+            raise NonFiniteError(step, broken, self._last())
+        self._append("metrics.jsonl", record)
+        if self._bar is not None:
+            self._bar.show({name: value for name, value in record.items() if name != "step"})
+
+    def check_finite(self, step: int, named) -> None:
+        """NonFiniteError that names every parameter whose value or gradient holds NaN or infinity.
+
+        named: a dict or pairs (name, value); a value is an array, or has .array and .grad (a Parameter)."""
+        broken = []
+        for name, value in named.items() if isinstance(named, dict) else named:
+            grad = getattr(value, "grad", None)
+            for label, array in ((name, getattr(value, "array", value)),
+                                 (f"gradient of {name}", getattr(grad, "array", grad))):
+                if array is not None and not _finite(array):
+                    broken.append(label)
+        if broken:
+            raise NonFiniteError(step, broken, self._last())
+
+    def image(self, step: int, image, name: str = "fakes", **grid) -> str:
+        """Write samples/<name>_<step>.png: a PIL image, one picture, or several (N, C, H, W) as a grid with the options
+        of `make_grid` (columns, labels, ...). Returns the path."""
+        path = self.file("samples", f"{name}_{step:06d}.png")
+        if isinstance(image, np.ndarray) and image.ndim == 4:
+            image = make_grid(image, **grid)
+        elif grid:
+            raise ValueError(f"Run.image: {', '.join(grid)} need pictures (N, C, H, W)")
+        with self._writing(path):
+            return save_png(path, image)
+
+    def checkpoint(self, step: int, tree) -> str:
+        """Write checkpoints/step_<step>.npz, then latest.json, then remove all but the last two. Returns the path."""
+        path = self.file("checkpoints", f"step_{step:06d}.npz")
+        with self._writing(path):
+            checkpoint.save(path, {"step": int(step), "tree": tree})
+        self._write("checkpoints/latest.json", _json({"step": int(step), "file": os.path.basename(path)}, "pointer"))
+        for _, old in self._checkpoints()[KEEP:]:
+            os.unlink(old)
+        return path
+
+    def finish(self, *, title: str | None = None, summary: dict | None = None) -> str:
+        """Write curves.png and report.html (one file that opens offline) and say where. Returns the report's path."""
+        with self._writing(self.path):
+            report.write(self.path, title=title or self.name, config=self.config, summary=summary or {},
+                         command=self.command)
+        path = self.file("report.html")
+        self.say(f"report: {path if self._temporary is None else '(dry run, nothing is kept)'}")
+        return path
+
+    # ---- small things
+
+    def file(self, *parts) -> str:
+        """A path inside the run."""
+        return os.path.join(self.path, *parts)
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the progress bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        if not self.quiet:
+            print(text, flush=True)
+
+    def _last(self) -> str | None:
+        found = self._checkpoints()
+        return found[0][1] if found else None
+
+    def _append(self, name: str, record: dict) -> None:
+        with self._writing(self.file(name)):
+            line = json.dumps(record) + "\n"
+            if name == "metrics.jsonl":
+                if self._metrics is None:
+                    self._metrics = open(self.file(name), "a", encoding="utf-8")
+                self._metrics.write(line)
+                self._metrics.flush()
+            else:
+                with open(self.file(name), "a", encoding="utf-8") as file:
+                    file.write(line)
+
+    def _write(self, name: str, text: str) -> None:
+        with self._writing(self.file(name)), checkpoint.atomic_write(self.file(name)) as file:
+            file.write(text.encode())
+
+    @contextmanager
+    def _writing(self, path):
+        if not self.writable:
+            raise RunError(self.path, "opened for reading only; use Run.resume to go on with it")
+        try:
+            yield
+        except OSError as error:
+            raise RunError(path, f"cannot be written ({error.strerror or error})") from error
+
+
+@contextmanager
+def _signals():
+    """A list that SIGINT and SIGTERM append to; a second one raises KeyboardInterrupt. Old handlers are put back."""
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed  # only the main thread may set handlers
+        return
+
+    def handler(number, frame):
+        pressed.append(number)
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
+        # not print: the signal may have come in the middle of one
+        os.write(2, b"\nfinishing this step, then saving (once more: leave at once)\n")
+
+    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield pressed
+    finally:
+        for number, former in old.items():
+            signal.signal(number, former if former is not None else signal.SIG_DFL)
+
+
+def program() -> str:
+    """How this process was started, without its options: "python -m gan dcgan" or "python train.py"."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is None:
+        return f"python {os.path.basename(sys.argv[0]) or '-'}"
+    words = ["python", "-m", spec.name.removesuffix(".__main__")]
+    return " ".join(words + [word for word in sys.argv[1:2] if re.fullmatch(r"[a-z][a-z0-9_-]*", word)])
+
+
+def _finite(array) -> bool:
+    # one pass without a temporary; a sum that overflows is looked at again
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+
+def _json(value, what: str) -> str:
+    try:
+        return json.dumps(value, indent=2, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} must hold only dict, list, str, finite numbers, bool and None: {error}") from None
+
+
+def _read_json(path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _no_run(path) -> str:
+    folder = os.path.dirname(os.path.abspath(path))
+    there = sorted(e for e in os.listdir(folder) if os.path.isfile(os.path.join(folder, e, "config.json"))) \
+        if os.path.isdir(folder) else []
+    return "not a run (no config.json)" + (f"; there are: {', '.join(there[-8:])}" if there else "")
