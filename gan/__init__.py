@@ -1,0 +1,1 @@
+"""Two networks learn: the two-player game, its failures, its remedies, its metrics. `python -m gan --help`."""

@@ -1,0 +1,14 @@
+"""python -m gan NAME: the list of commands."""
+
+import sys
+
+from minigrad import command
+
+COMMANDS = {
+    "dcgan": ("gan.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
+    "sample": ("gan.sample", "draw from a trained run: a grid and a walk through latent space (GIF)"),
+    "evaluate": ("gan.evaluate", "judge a run by a classifier: class histogram, confidence, Frechet distance"),
+}
+
+if __name__ == "__main__":
+    sys.exit(command.main("gan", COMMANDS))

@@ -1,0 +1,158 @@
+"""python -m gan dcgan: two networks play, and digits appear.
+
+The script reads top to bottom: options, data, the two players and their optimisers, the loop of two steps. Presets:
+
+best       (default) the recipe that measured best on digits here; `docs/recipes.md` has the comparison. Non-saturating
+           logistic loss, R1 penalty every 16th step, no batch norm in the discriminator, Adam with a high rate that
+           falls to 0 at the end, averaged generator.
+published  Radford, Metz & Chintala 2016 as in the well-known PyTorch example: batch norm in both players, N(0, 0.02),
+           Adam 2e-4 with beta1 = 0.5, separate real and fake batches, the generator's step on the same fakes.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import minigrad as mg
+from gan import losses
+from gan.generate import generate, reestimate_batch_norm
+from minigrad import command, data, optim
+from minigrad.random import Stream, Streams
+from minigrad.run import RunError
+from nets.dcgan import Discriminator, Generator
+
+PRESETS = {
+    "best": dict(batch=32, latent=64, width=48, norm=False, rate=2e-3, beta2=0.99, fall=0.3, gamma=1.0, lazy=16,
+                 average=10_000, fresh=True, loss="non_saturating"),
+    "published": dict(batch=128, latent=100, width=64, norm=True, rate=2e-4, beta2=0.999, fall=0.0, gamma=0.0, lazy=16,
+                      average=0, fresh=False, loss="non_saturating"),
+}  # fmt: skip
+STEPS = {"glyphs": 5_000, "other": 20_000}
+
+
+def options(argv=None):
+    parser = command.Parser(
+        "gan dcgan", __doc__.split("\n\n")[0] + "\n\n" + __doc__.split("\n\n", 2)[2], steps=None, presets=PRESETS,
+        examples=["", "--data mnist", "--data fashion-mnist --preset published", "--data folder:photos --size 64",
+                  "--resume runs/dcgan-0001"],
+    )  # fmt: skip
+    best = PRESETS["best"]
+    add = parser.add_argument
+    add("--steps", type=command.positive, help=f"training steps (default: {STEPS['glyphs']} for glyphs, "
+        f"{STEPS['other']} for other data)")  # fmt: skip
+    add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
+    add("--batch", type=command.positive, default=best["batch"], help="images in a batch")
+    add("--latent", type=command.positive, default=best["latent"], help="numbers in the latent vector")
+    add("--width", type=command.positive, default=best["width"], help="maps next to the image, in both players")
+    add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
+        default=best["loss"], help="the game (see gan/losses.py)")  # fmt: skip
+    add("--rate", type=float, default=best["rate"], help="Adam's learning rate, for both players")
+    add("--beta2", type=float, default=best["beta2"], help="Adam's second beta; the first is 0.5")
+    add("--fall", type=float, default=best["fall"], help="last part of training, over which the rate falls to 0")
+    add("--gamma", type=float, default=best["gamma"], help="weight of the R1 penalty; 0 for none")
+    add("--lazy", type=command.positive, default=best["lazy"], help="steps from penalty to penalty")
+    add("--average", type=float, default=best["average"], help="half-life in images of the averaged generator; 0: none")
+    add("--norm", action=argparse.BooleanOptionalAction, default=best["norm"], help="batch norm in the discriminator")
+    add("--fresh", action=argparse.BooleanOptionalAction, default=best["fresh"],
+        help="new latents for the generator's step")  # fmt: skip
+    chosen = parser.parse(argv)
+    if chosen.steps is None:
+        chosen.steps = STEPS.get(chosen.data, STEPS["other"])
+    if chosen.gamma and chosen.norm:
+        raise ValueError("--gamma needs --no-norm: with batch norm a sample's gradient is not its own (gan/losses.py)")
+    return chosen
+
+
+def networks(size, channels, latent, width, norm, rng=None):
+    """The generator and the discriminator of a run."""
+    return (Generator(size, channels, latent, width, rng=rng),
+            Discriminator(size, channels, width, norm=norm, rng=rng))  # fmt: skip
+
+
+def trained_generator(run):
+    """The generator of a finished or unfinished run, averaged if the run averages, ready to `generate`."""
+    c = run.config
+    if run.restored is None or "generator" not in run.restored:
+        raise RunError(run.path, "holds no checkpoint of a DCGAN; give a run of `python -m gan dcgan`")
+    generator, _ = networks(c["size"], c["channels"], c["latent"], c["width"], c["norm"])
+    if not c["average"]:
+        generator.load_state_dict(run.restored["generator"])
+        return generator.eval()
+    average = optim.EMA(generator, half_life=c["average"], ramp_up=0.05)
+    average.load_state_dict(run.restored["average"])
+    refresh(average.module, c)
+    return average.module
+
+
+def refresh(generator, config):
+    """Batch statistics for averaged weights, from latents of a stream of their own: the same picture every time."""
+    latents = Stream(config["seed"], "batch norm").normal((2000, config["latent"]))
+    reestimate_batch_norm(generator, latents)
+
+
+def main(argv=None):
+    o = options(argv)
+    images = data.load(o.data, size=o.size, download=o.download)
+    if not images.is_images:
+        raise ValueError(f"--data {o.data} holds no images; try glyphs, mnist, fashion-mnist, cifar10 or folder:PATH")
+    o.size, o.channels = images.x.shape[2], images.x.shape[1]
+    run = command.start("dcgan", o)
+    streams = Streams(o.seed)
+    loader = data.DataLoader(images, o.batch, rng=streams["data"])
+    latents = streams["latent"]
+    loss = getattr(losses, o.loss)
+
+    generator, discriminator = networks(o.size, o.channels, o.latent, o.width, o.norm, streams["init"])
+    for network in (generator, discriminator):
+        network.to(o.device)
+    adam_g = optim.Adam(generator.parameters(), o.rate, betas=(0.5, o.beta2))
+    adam_d = optim.Adam(discriminator.parameters(), o.rate, betas=(0.5, o.beta2))
+    average = optim.EMA(generator, half_life=o.average, ramp_up=0.05) if o.average else None
+    fixed = Stream(o.seed, "fixed").normal((100, o.latent))
+
+    kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader,
+                streams=streams, **({"average": average} if average else {}))  # fmt: skip
+    if run.restored is not None:
+        for name, part in kept.items():
+            part.load_state_dict(run.restored[name])
+
+    batches = loader.forever()
+    for step in run.loop(run.step, o.steps, save=lambda: {name: part.state_dict() for name, part in kept.items()}):
+        for adam in (adam_g, adam_d):
+            adam.param_groups[0]["lr"] = o.rate * (min(1.0, (o.steps - step + 1) / (o.fall * o.steps)) if o.fall else 1)
+
+        # the discriminator's step: real images up, fakes down, and a small gradient at real ones
+        real = mg.tensor(next(batches)[0], device=o.device)
+        latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
+        fake = generator(latent)
+        real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
+        loss_d = loss.discriminator(real_logits, fake_logits)
+        total = loss_d
+        if o.gamma and step % o.lazy == 0:
+            total = total + losses.r1_penalty(discriminator, real) * (o.gamma * o.lazy)
+        adam_d.zero_grad()
+        total.backward()
+        adam_d.step()
+
+        # the generator's step: fakes up, through a discriminator that stands still
+        discriminator.requires_grad_(False)
+        if o.fresh:
+            fake = generator(mg.tensor(latents.normal((o.batch, o.latent)), device=o.device))
+        loss_g = loss.generator(discriminator(fake), discriminator(real) if loss.paired else None)
+        adam_g.zero_grad()
+        loss_g.backward()
+        adam_g.step()
+        discriminator.requires_grad_(True)
+        if average:
+            average.update(o.batch)
+
+        if step % 20 == 0 or step == o.steps:
+            run.log(step, loss_d=loss_d, loss_g=loss_g, real=real_logits.sigmoid().mean(),
+                    fake=fake_logits.sigmoid().mean())  # fmt: skip
+        if step % 500 == 0 or step == o.steps:
+            run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
+            if average:
+                refresh(average.module, vars(o))
+            picture = run.image(step, generate(average.module if average else generator, fixed), columns=10)
+    run.image(o.steps, images.x[:100], "real", columns=10)
+    run.finish(title=f"DCGAN on {o.data}", summary={"real images seen": o.steps * o.batch, "samples": picture})

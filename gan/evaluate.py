@@ -1,0 +1,76 @@
+"""python -m gan evaluate RUN --judge CLASSIFIER: numbers for a generator, from a classifier trained here.
+
+Prints, and writes to RUN/evaluation.json: the share of samples in each class, the mean confidence, and the Frechet
+distance on the classifier's features between N samples and N training images, beside its floor (real against real).
+The classifier is named with the fingerprint of its weights: another classifier is another metric.
+"""
+
+from __future__ import annotations
+
+import json
+
+from gan.dcgan import trained_generator
+from gan.generate import generate
+from gan.metrics import class_report, fingerprint, frechet_distance, judge
+from minigrad import command, data
+from minigrad.checkpoint import atomic_write
+from minigrad.random import Stream
+from minigrad.run import Run, RunError
+from nets.lenet import LeNet
+
+
+def main(argv=None):
+    parser = command.Parser("gan evaluate", __doc__.strip(), data=None, steps=None, run=False,
+                            examples=["runs/dcgan-0001 --judge runs/classifier-0001"])  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="a run of gan dcgan")
+    parser.add_argument("--judge", required=True, metavar="RUN", help="a run of nets classifier on the same data")
+    parser.add_argument("--count", type=command.positive, default=10_000, help="samples to draw (at least 1000)")
+    o = parser.parse(argv)
+    run, other = Run.open(o.run), Run.open(o.judge)
+    generator, classifier = trained_generator(run), trained_classifier(other)
+    if run.config["data"] != other.config["data"]:
+        raise ValueError(f"the judge was trained on {other.config['data']}, the generator on {run.config['data']}")
+    count = o.count
+    name = f"FD-lenet-{other.config['data']}-{fingerprint(classifier)}@{count}"
+
+    fakes = generate(generator, Stream(o.seed, "evaluate").normal((count, run.config["latent"])))
+    train, test = (data.load(run.config["data"], train=t, size=run.config["size"]) for t in (True, False))
+    order = Stream(o.seed, "reference").permutation(len(train))
+    reference = judge(classifier, train.subset(order[:count]).normalised())[0]
+    floor = judge(classifier, train.subset(order[-count:]).normalised())[0]
+    test_features, test_probabilities = judge(classifier, test.normalised())
+    features, probabilities = judge(classifier, fakes)
+
+    found = class_report(probabilities)
+    result = {
+        "metric": name,
+        "judge_test_accuracy": float((test_probabilities.argmax(1) == test.y).mean()),
+        "frechet_distance": frechet_distance(features, reference),
+        "floor_train_train": frechet_distance(floor, reference),
+        "floor_train_test": frechet_distance(test_features, reference),
+        "confidence": found["confidence"],
+        "confidence_real": class_report(test_probabilities)["confidence"],
+        "confident": float((probabilities.max(1) > 0.9).mean()),
+        "histogram": dict(zip(train.classes, found["histogram"], strict=True)),
+        "entropy": found["entropy"],
+    }
+    with atomic_write(run.file("evaluation.json")) as file:
+        file.write((json.dumps(result, indent=2) + "\n").encode())
+
+    print(f"{run.path}, step {run.step}, judged by {other.path} ({100 * result['judge_test_accuracy']:.2f} % on the test set)")
+    print(f"  {name}  {result['frechet_distance']:.2f}   floor: {result['floor_train_train']:.2f} train against train, "
+          f"{result['floor_train_test']:.2f} test against train")  # fmt: skip
+    print(f"  mean confidence {result['confidence']:.3f} (real images {result['confidence_real']:.3f}); "
+          f"{100 * result['confident']:.1f} % of the samples above 0.9")  # fmt: skip
+    for label, share in result["histogram"].items():
+        print(f"  {label:>12} {100 * share:5.1f} %  {'#' * round(200 * share)}")
+
+
+def trained_classifier(run):
+    """The classifier of a run, in evaluation mode."""
+    c = run.config
+    if run.restored is None or "network" not in run.restored:
+        raise RunError(run.path, "holds no checkpoint of a classifier; give a run of `python -m nets classifier`")
+    network = LeNet(c["channels"], c["classes"], c["size"], c["width"])
+    network.load_state_dict(run.restored["network"])
+    return network.eval()

@@ -1,0 +1,67 @@
+"""Images out of a trained generator: in evaluation mode, with batch statistics that belong to its weights.
+
+An averaged generator has the weights of many steps and batch norm's running statistics of none of them; they are
+estimated anew from a few thousand latents before it draws (`reestimate_batch_norm`). Nothing here changes a network that
+is being trained: modes are restored, and the averaged copy gets its buffers from the next update.
+
+Imports: NumPy, minigrad.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import nn
+
+
+@contextlib.contextmanager
+def mode(network, training: bool):
+    """The network in training or evaluation mode inside, every module's own mode restored after."""
+    before = [(module, module.training) for module in network.modules()]
+    network.train(training)
+    try:
+        yield network
+    finally:
+        for module, was in before:
+            module.training = was
+
+
+def generate(generator, latents, batch: int = 250) -> np.ndarray:
+    """Images (N, C, H, W), float32 in [-1, 1], for latents (N, z); batch norm uses its running statistics."""
+    with mode(generator, False), mg.no_grad():
+        parts = [generator(_on(generator, latents[i : i + batch])).cpu().array for i in range(0, len(latents), batch)]
+    return np.concatenate(parts)
+
+
+def reestimate_batch_norm(generator, latents, batch: int = 250) -> None:
+    """Set batch norm's running statistics to the averages over `latents`, in batches of training mode."""
+    norms = [m for m in generator.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # every batch counts the same
+    try:
+        with mode(generator, True), mg.no_grad():
+            for i in range(0, len(latents) - batch + 1, batch):
+                generator(_on(generator, latents[i : i + batch]))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def interpolate(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """The point at t in [0, 1] on the great circle from a to b (rows of normal latents keep their usual length)."""
+    unit_a, unit_b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
+    angle = np.arccos(np.clip((unit_a * unit_b).sum(-1, keepdims=True), -1, 1))
+    small = np.sin(angle) < 1e-6
+    safe = np.where(small, 1.0, np.sin(angle))
+    first = np.where(small, 1 - t, np.sin((1 - t) * angle) / safe)
+    second = np.where(small, t, np.sin(t * angle) / safe)
+    return (first * a + second * b).astype(a.dtype)
+
+
+def _on(network, array):
+    return mg.tensor(array, device=next(iter(network.parameters())).device)

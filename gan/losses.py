@@ -1,0 +1,134 @@
+"""The two players' losses, and penalties on the discriminator's gradient.
+
+A critic D gives one logit for each sample: large means real. With P = sigmoid(D) the game of Goodfellow et al. 2014,
+equation 1, is
+
+    min over G, max over D:   E_real log P(x) + E_fake log(1 - P(G(z)))
+
+and since -log sigmoid(t) = softplus(-t) every loss below is written on logits, so that nothing overflows. At equilibrium
+P = 1/2: the discriminator's loss is 2 log 2 = 1.386, the generator's non-saturating loss log 2 = 0.693, the value -log 4.
+
+Each loss is a pair of functions; both are minimised:
+
+    discriminator(real_logits, fake_logits) -> scalar
+    generator(fake_logits, real_logits=None) -> scalar     (only the relativistic one looks at real logits)
+
+Imports: minigrad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import minigrad as mg
+from minigrad import functional as F
+
+
+class Loss(NamedTuple):
+    """The discriminator's and the generator's loss, and what the generator's step needs."""
+
+    discriminator: Callable
+    generator: Callable
+    paired: bool = False  # the generator's loss compares with the logits of real samples
+
+
+# ---- Goodfellow et al. 2014 ------------------------------------------------------------------------------------------
+
+
+def log_loss_discriminator(real_logits, fake_logits):
+    """-E log P(real) - E log(1 - P(fake)): the cross-entropy of telling real from fake (equation 1, times -1)."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def minimax_generator(fake_logits, real_logits=None):
+    """E log(1 - P(fake)): the game as it stands. Its gradient, -P(fake), vanishes where the discriminator is sure."""
+    return -F.softplus(fake_logits).mean()
+
+
+def non_saturating_generator(fake_logits, real_logits=None):
+    """-E log P(fake): the same fixed point, and gradient -(1 - P(fake)) where the discriminator is sure (section 3)."""
+    return F.softplus(-fake_logits).mean()
+
+
+# ---- least squares, Wasserstein, hinge, relativistic -----------------------------------------------------------------
+
+
+def least_squares_discriminator(real_logits, fake_logits):
+    """1/2 E (D(real) - 1)^2 + 1/2 E D(fake)^2 (Mao et al. 2017, equation 9)."""
+    return ((real_logits - 1) ** 2).mean() * 0.5 + (fake_logits**2).mean() * 0.5
+
+
+def least_squares_generator(fake_logits, real_logits=None):
+    """1/2 E (D(fake) - 1)^2"""
+    return ((fake_logits - 1) ** 2).mean() * 0.5
+
+
+def wasserstein_discriminator(real_logits, fake_logits):
+    """E D(fake) - E D(real): minus the estimated Wasserstein distance, for a 1-Lipschitz D (Arjovsky et al. 2017)."""
+    return fake_logits.mean() - real_logits.mean()
+
+
+def wasserstein_generator(fake_logits, real_logits=None):
+    """-E D(fake)"""
+    return -fake_logits.mean()
+
+
+def hinge_discriminator(real_logits, fake_logits):
+    """E max(0, 1 - D(real)) + E max(0, 1 + D(fake)) (Lim & Ye 2017; Miyato et al. 2018, equation 16)."""
+    return F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+
+
+def relativistic_discriminator(real_logits, fake_logits):
+    """E softplus(-(D(real_i) - D(fake_i))) over pairs (Jolicoeur-Martineau 2018; Huang et al. 2024, R3GAN)."""
+    return F.softplus(fake_logits - real_logits).mean()
+
+
+def relativistic_generator(fake_logits, real_logits):
+    """E softplus(-(D(fake_i) - D(real_i)))"""
+    return F.softplus(real_logits - fake_logits).mean()
+
+
+minimax = Loss(log_loss_discriminator, minimax_generator)
+non_saturating = Loss(log_loss_discriminator, non_saturating_generator)
+least_squares = Loss(least_squares_discriminator, least_squares_generator)
+wasserstein = Loss(wasserstein_discriminator, wasserstein_generator)
+hinge = Loss(hinge_discriminator, wasserstein_generator)
+relativistic = Loss(relativistic_discriminator, relativistic_generator, paired=True)
+
+
+# ---- penalties on the gradient ---------------------------------------------------------------------------------------
+
+
+def squared_gradient(discriminator, images):
+    """||dD(x_i)/dx_i||^2 for each sample i (N,), differentiable in D's parameters.
+
+    The logits are summed before differentiating: sample i's logit depends on sample i alone, as long as D has no batch
+    norm. `images` counts as a constant: it is detached first.
+    """
+    x = images.detach().requires_grad_()
+    (g,) = mg.grad(discriminator(x).sum(), [x], create_graph=True)
+    return (g * g).reshape(g.shape[0], -1).sum(1)
+
+
+def r1_penalty(discriminator, real):
+    """E ||dD/dx||^2 / 2 on real samples (Mescheder et al. 2018, equation 9, to be multiplied by gamma)."""
+    return squared_gradient(discriminator, real).mean() * 0.5
+
+
+def r2_penalty(discriminator, fake):
+    """E ||dD/dx||^2 / 2 on generated samples (the same paper, equation 10)."""
+    return squared_gradient(discriminator, fake).mean() * 0.5
+
+
+def gradient_penalty(discriminator, real, fake, rng, target=1.0):
+    """E (||dD/dx|| - target)^2 at x between real and fake, one random place for each pair (Gulrajani et al. 2017).
+
+    rng draws the place, uniformly and once for each sample; multiply by lambda = 10.
+    """
+    if real.shape != fake.shape:
+        raise ValueError(f"gradient_penalty: real {real.shape} and fake {fake.shape} must have one shape")
+    u = mg.tensor(rng.uniform(0.0, 1.0, (real.shape[0],) + (1,) * (real.ndim - 1)), dtype=real.dtype)
+    x = (real.detach() * (1 - u) + fake.detach() * u).requires_grad_()
+    (g,) = mg.grad(discriminator(x).sum(), [x], create_graph=True)
+    return ((g.reshape(g.shape[0], -1).norm(dim=1) - target) ** 2).mean()

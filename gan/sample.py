@@ -1,0 +1,42 @@
+"""python -m gan sample RUN: draw from a trained run: a grid of samples, and a GIF that walks through latent space.
+
+The walk goes from one latent to the next along great circles and comes back to its start, so the GIF loops.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gan.dcgan import trained_generator
+from gan.generate import generate, interpolate
+from minigrad import command
+from minigrad.data import make_grid, save_gif, save_png
+from minigrad.random import Stream
+from minigrad.run import Run
+
+
+def main(argv=None):
+    parser = command.Parser("gan sample", __doc__.strip(), data=None, steps=None, run=False,
+                            examples=["runs/dcgan-0001", "runs/dcgan-0001 --count 400 --seed 7 --out pictures"])  # fmt: skip
+    parser.add_argument("run", metavar="RUN", help="the folder of a finished or unfinished run of gan dcgan")
+    parser.add_argument("--count", type=command.positive, default=100, help="samples in the grid")
+    parser.add_argument("--rows", type=command.positive, default=4, help="the GIF shows rows x rows walks side by side")
+    parser.add_argument("--stops", type=command.positive, default=5, help="latents that a walk visits")
+    parser.add_argument("--frames", type=command.positive, default=12, help="frames from one stop to the next")
+    parser.add_argument("--out", metavar="FOLDER", help="where to write (default: RUN/samples)")
+    o = parser.parse(argv)
+    run = Run.open(o.run)
+    generator, size = trained_generator(run), run.config["latent"]
+    folder = o.out or run.file("samples")
+
+    latents = Stream(o.seed, "sample").normal((o.count, size))
+    columns = min(o.count, max(10, round(o.count**0.5)))
+    print("grid:", save_png(f"{folder}/grid.png", make_grid(generate(generator, latents), columns)))
+
+    stops = Stream(o.seed, "walk").normal((o.stops, o.rows * o.rows, size))
+    frames = []
+    for here, there in zip(stops, np.roll(stops, -1, axis=0), strict=True):
+        for i in range(o.frames):
+            pictures = generate(generator, interpolate(here, there, i / o.frames))
+            frames.append(make_grid(pictures, o.rows))
+    print("walk:", save_gif(f"{folder}/walk.gif", frames))

@@ -1,0 +1,1 @@
+"""One network learns: architectures, and training with one loss. `python -m nets --help` lists the commands."""

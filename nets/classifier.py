@@ -1,0 +1,86 @@
+"""python -m nets classifier: LeNet learns to read, by cross-entropy; the test accuracy is printed and drawn.
+
+Adam with a rate that rises over the first tenth and then falls to 0 along a line; batch norm and dropout (nets/lenet.py).
+The test set is looked at once per epoch and never trained on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import command, data, optim
+from minigrad import functional as F
+from minigrad.random import Streams
+from nets.lenet import LeNet
+
+
+def options(argv=None):
+    parser = command.Parser(
+        "nets classifier", __doc__.split("\n\n")[0], steps=2_350,
+        examples=["", "--data mnist", "--data fashion-mnist --steps 6000", "--resume runs/classifier-0001"],
+    )  # fmt: skip
+    parser.add_argument("--size", type=command.positive, help="pixels; default: 28, or what the data has")
+    parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
+    parser.add_argument("--width", type=command.positive, default=32, help="maps of the first convolution")
+    parser.add_argument("--rate", type=float, default=3e-3, help="Adam's largest learning rate")
+    parser.add_argument("--smooth", type=float, default=0.0, help="label smoothing")
+    return parser.parse(argv)
+
+
+def main(argv=None):
+    o = options(argv)
+    train, test = (data.load(o.data, train=t, size=o.size, download=o.download) for t in (True, False))
+    if not train.is_images or train.y is None:
+        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
+    run = command.start("classifier", o)
+    streams = Streams(o.seed)
+    loader = data.DataLoader(train, o.batch, rng=streams["data"])
+    network = LeNet(o.channels, o.classes, o.size, o.width, rng=streams["init"]).to(o.device)
+    adam = optim.Adam(network.parameters(), o.rate)
+    kept = dict(network=network, adam=adam, loader=loader, streams=streams)
+    if run.restored is not None:
+        for name, part in kept.items():
+            part.load_state_dict(run.restored[name])
+
+    batches, epoch = loader.forever(), len(loader)
+    score = None
+    for step in run.loop(run.step, o.steps, save=lambda: {name: part.state_dict() for name, part in kept.items()}):
+        done = step / o.steps
+        adam.param_groups[0]["lr"] = o.rate * min(done / 0.1, (1 - done) / 0.9 + 1 / o.steps)
+        images, labels = next(batches)
+        logits = network(mg.tensor(images, device=o.device))
+        loss = F.cross_entropy(logits, labels, label_smoothing=o.smooth)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        if step % 20 == 0 or step == o.steps:
+            run.log(step, loss=loss, batch_accuracy=float((logits.array.argmax(1) == labels).mean()))
+        if step % epoch == 0 or step == o.steps:
+            run.check_finite(step, network.named_parameters())
+            score, mistakes = evaluate(network, test)
+            run.log(step, test_accuracy=score)
+    if score is None:
+        score, mistakes = evaluate(network, test)
+    names = [f"{test.classes[test.y[i]]} read as {test.classes[p]}" for i, p in mistakes[:50]]
+    if names:
+        run.image(o.steps, test.x[[i for i, _ in mistakes[:50]]], "mistakes", columns=10, labels=names)
+    summary = {"test accuracy": f"{100 * score:.2f} % of {len(test)}", "mistakes": len(mistakes)}
+    run.finish(title=f"Classifier of {o.data}", summary=summary)
+    print(f"test accuracy {100 * score:.2f} % ({len(test) - len(mistakes)} of {len(test)})")
+
+
+def evaluate(network, test, batch=500):
+    """(accuracy, [(index, prediction) of each mistake]) in evaluation mode; the mode is restored."""
+    was = network.training
+    network.eval()
+    device = next(iter(network.parameters())).device
+    with mg.no_grad():
+        predictions = np.concatenate([
+            network(mg.tensor(images, device=device)).cpu().array.argmax(1)
+            for images, _ in data.DataLoader(test, batch, shuffle=False, drop_last=False)
+        ])  # fmt: skip
+    network.train(was)
+    wrong = np.flatnonzero(predictions != test.y)
+    return 1 - len(wrong) / len(test), [(int(i), int(predictions[i])) for i in wrong]

@@ -1,0 +1,83 @@
+"""DCGAN's generator and discriminator (Radford, Metz & Chintala 2016, section 3), for 28, 32, 64 pixels and other sizes
+that are 4 to 7 times a power of two.
+
+The paper's rules, all kept by default:
+  * strided convolutions instead of pooling (D), fractionally strided ones (G); no hidden fully connected layer
+  * batch norm in both, but not after the generator's output nor after the discriminator's first layer
+  * ReLU in the generator and tanh at its end; leaky ReLU of slope 0.2 in the discriminator
+  * weights from N(0, 0.02); batch norm's scale from N(1, 0.02)
+
+    latent (N, z) -> 1x1 -> s x s -> ... -> size x size,     s = 4 for 32 and 64 pixels, 7 for 28
+
+Layers and their names are those of the well-known 64-pixel example for PyTorch, so its weights load by name. The
+discriminator may go without batch norm (`norm=False`): a gradient penalty needs the gradient of each sample for itself.
+"""
+
+from __future__ import annotations
+
+import math
+
+from minigrad import nn
+from minigrad.nn import init
+
+
+def stages(size: int) -> tuple[int, int]:
+    """(start, doublings) with size = start * 2**doublings and start in 4..7."""
+    doublings = max(0, math.floor(math.log2(size / 4))) if size >= 4 else 0
+    start = size / 2**doublings
+    if doublings < 1 or start != int(start):
+        raise ValueError(f"DCGAN: size {size} is not 4, 5, 6 or 7 times a power of two; use 28, 32 or 64")
+    return int(start), doublings
+
+
+class Generator(nn.Module):
+    """latent (N, latent) -> images (N, channels, size, size) in (-1, 1).
+
+    width is the number of maps before the last layer; it doubles with every stage towards the latent.
+    """
+
+    def __init__(self, size=64, channels=3, latent=100, width=64, rng=None):
+        super().__init__()
+        start, doublings = stages(size)
+        self.latent, self.size, self.channels = latent, size, channels
+        maps = [width * 2**i for i in reversed(range(doublings))]
+        layers = [nn.ConvTranspose2d(latent, maps[0], start, 1, 0, bias=False, rng=rng)]
+        for before, after in zip(maps, [*maps[1:], channels], strict=True):
+            layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False, rng=rng)]
+        self.main = nn.Sequential(*layers, nn.Tanh())
+        dcgan_init(self, rng)
+
+    def forward(self, latent):
+        return self.main(latent.reshape(latent.shape[0], self.latent, 1, 1))
+
+
+class Discriminator(nn.Module):
+    """images (N, channels, size, size) -> logits (N,), large for real ones. No sigmoid: losses take logits."""
+
+    def __init__(self, size=64, channels=3, width=64, norm=True, slope=0.2, rng=None):
+        super().__init__()
+        start, doublings = stages(size)
+        maps = [channels] + [width * 2**i for i in range(doublings)]
+        layers = []
+        for i, (before, after) in enumerate(zip(maps[:-1], maps[1:], strict=True)):
+            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not norm, rng=rng))
+            if norm and i > 0:
+                layers.append(nn.BatchNorm2d(after))
+            layers.append(nn.LeakyReLU(slope))
+        self.main = nn.Sequential(*layers, nn.Conv2d(maps[-1], 1, start, 1, 0, bias=not norm, rng=rng))
+        dcgan_init(self, rng)
+
+    def forward(self, images):
+        return self.main(images).reshape(-1)
+
+
+def dcgan_init(module, rng=None, std=0.02):
+    """Convolutions from N(0, std), batch norm's scale from N(1, std), every shift 0 (the paper, section 4)."""
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            init.normal_(layer.weight, 0.0, std, rng=rng)
+            if layer.bias is not None:
+                init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            init.normal_(layer.weight, 1.0, std, rng=rng)
+            init.zeros_(layer.bias)
