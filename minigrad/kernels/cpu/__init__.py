@@ -1,5 +1,21 @@
 """The kernels of `reference` for float32 arrays of NumPy, compiled by Numba. `minigrad.kernels` is the way in."""
 from minigrad.kernels.cpu.convolution import conv2d, conv2d_dw, conv2d_dx, get_conv_precision, set_conv_precision
+from minigrad.kernels.cpu.elementwise import leaky_relu, leaky_relu_dx
+from minigrad.kernels.cpu.normalise import (
+    bias_leaky_relu,
+    bias_leaky_relu_dx,
+    norm_leaky_relu,
+    norm_leaky_relu_dx,
+    normalise,
+    normalise_dx,
+)
+from minigrad.kernels.cpu.optimisers import adagrad_step, adam_step, rmsprop_step, sgd_step
+from minigrad.kernels.cpu.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_gather, max_pool2d_scatter
 from minigrad.kernels.cpu.threads import get_num_threads, set_num_threads
 
-__all__ = ["conv2d", "conv2d_dw", "conv2d_dx", "get_conv_precision", "get_num_threads", "set_conv_precision", "set_num_threads"]
+__all__ = [
+    "adagrad_step", "adam_step", "avg_pool2d", "avg_pool2d_dx", "bias_leaky_relu", "bias_leaky_relu_dx", "conv2d", "conv2d_dw",
+    "conv2d_dx", "get_conv_precision", "get_num_threads", "leaky_relu", "leaky_relu_dx", "max_pool2d", "max_pool2d_gather",
+    "max_pool2d_scatter", "norm_leaky_relu", "norm_leaky_relu_dx", "normalise", "normalise_dx", "rmsprop_step",
+    "set_conv_precision", "set_num_threads", "sgd_step",
+]

@@ -16,6 +16,7 @@ May import: numpy, numba, `compiling`.
 """
 import os
 import threading
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -164,6 +165,7 @@ def launch(kernel, blocks, *args, scratch=0, slots=1):
     least `scratch` floats, contents undefined. counter has `slots` int64 zeros; the first is for `take`.
     """
     counter = np.zeros(slots, np.int64)
+    args = [_writable(a) if isinstance(a, np.ndarray) and not a.flags.writeable else a for a in args]
     helpers = min(_threads, blocks) - 1
     job = kernel, counter, scratch, args
     # Whoever compiles the kernel, and a second Python thread that calls while the pool is at work, does its blocks alone.
@@ -188,3 +190,9 @@ def launch(kernel, blocks, *args, scratch=0, slots=1):
                 raise error
     finally:
         _lock.release()
+
+
+def _writable(a):
+    """The same memory without its write protection, which Numba would take for another type and compile the kernel again.
+    Kernels write to outputs only, and the caller holds `a` while they run."""
+    return np.asarray(SimpleNamespace(__array_interface__={**a.__array_interface__, "data": (a.ctypes.data, False)}))

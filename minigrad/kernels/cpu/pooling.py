@@ -1,0 +1,150 @@
+"""Pooling in float32: the channels of a pixel are contiguous, so each step of a window is a vector loop over them.
+
+A block is one row of output pixels where the output is written once, one image where values are added to an input's gradient.
+May import: numpy, `reference` for the divisors, and this folder.
+"""
+import numpy as np
+
+from minigrad.kernels import reference
+from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.layout import channels_first, channels_last
+from minigrad.kernels.cpu.threads import empty, launch, take
+
+
+@kernel
+def maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w, y, indices):
+    n, h, w, channels = x.shape
+    oh, ow = y.shape[1], y.shape[2]
+    while True:
+        block = take(counter)
+        if block >= n * oh:
+            break
+        b, i = block // oh, block % oh
+        for j in range(ow):
+            best, at = y[b, i, j], indices[b, i, j]
+            for c in range(channels):
+                best[c], at[c] = -np.inf, -1
+            for u in range(kernel_h):
+                r = i * stride_h - top + u * dilation_h
+                if 0 <= r < h:
+                    for v in range(kernel_w):
+                        s = j * stride_w - left + v * dilation_w
+                        if 0 <= s < w:
+                            source, place = x[b, r, s], r * w + s
+                            for c in range(channels):
+                                wins = source[c] > best[c] or source[c] != source[c] or at[c] < 0
+                                best[c] = source[c] if wins else best[c]
+                                at[c] = place if wins else at[c]
+
+
+@kernel
+def scatter(counter, g, indices, x):
+    """x (N, HW, C) = 0, then x[n, indices[n,i,c], c] += g[n,i,c]."""
+    while True:
+        b = take(counter)
+        if b >= x.shape[0]:
+            break
+        for r in range(x.shape[1]):
+            for c in range(x.shape[2]):
+                x[b, r, c] = 0
+        for r in range(g.shape[1]):
+            for c in range(g.shape[2]):
+                x[b, indices[b, r, c], c] += g[b, r, c]
+
+
+@kernel
+def gather(counter, x, indices, y):
+    while True:
+        b = take(counter)
+        if b >= y.shape[0]:
+            break
+        for r in range(y.shape[1]):
+            for c in range(y.shape[2]):
+                y[b, r, c] = x[b, indices[b, r, c], c]
+
+
+@kernel
+def mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, y):
+    """y = the sum of each window times shares[i, j]."""
+    n, h, w, channels = x.shape
+    oh, ow = y.shape[1], y.shape[2]
+    while True:
+        block = take(counter)
+        if block >= n * oh:
+            break
+        b, i = block // oh, block % oh
+        for j in range(ow):
+            total = y[b, i, j]
+            for c in range(channels):
+                total[c] = 0
+            for r in range(max(0, i * stride_h - top), min(h, i * stride_h - top + kernel_h)):
+                for s in range(max(0, j * stride_w - left), min(w, j * stride_w - left + kernel_w)):
+                    source = x[b, r, s]
+                    for c in range(channels):
+                        total[c] += source[c]
+            for c in range(channels):
+                total[c] *= shares[i, j]
+
+
+@kernel
+def spread(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, x):
+    """The adjoint of `mean`."""
+    n, h, w, channels = x.shape
+    while True:
+        b = take(counter)
+        if b >= n:
+            break
+        for r in range(h):
+            for s in range(w):
+                for c in range(channels):
+                    x[b, r, s, c] = 0
+        for i in range(g.shape[1]):
+            for j in range(g.shape[2]):
+                source, share = g[b, i, j], shares[i, j]
+                for r in range(max(0, i * stride_h - top), min(h, i * stride_h - top + kernel_h)):
+                    for s in range(max(0, j * stride_w - left), min(w, j * stride_w - left + kernel_w)):
+                        target = x[b, r, s]
+                        for c in range(channels):
+                            target[c] += source[c] * share
+
+
+def max_pool2d(x, kernel, stride, padding, dilation, out_size):
+    n, c, _, _ = x.shape
+    y, indices = empty(n, *out_size, c), empty(n, *out_size, c, dtype=np.int64)
+    launch(maximum, n * out_size[0], channels_last(x), *kernel, *stride, *padding, *dilation, y, indices)
+    return channels_first(y), channels_first(indices)
+
+
+def max_pool2d_scatter(g, indices, size):
+    n, c, oh, ow = g.shape
+    x = empty(n, size[0] * size[1], c)
+    launch(scatter, n, channels_last(g).reshape(n, oh * ow, c), channels_last(indices).reshape(n, oh * ow, c), x)
+    return channels_first(x.reshape(n, *size, c))
+
+
+def max_pool2d_gather(x, indices):
+    n, c, h, w = x.shape
+    oh, ow = indices.shape[2:]
+    y = empty(n, oh * ow, c)
+    launch(gather, n, channels_last(x).reshape(n, h * w, c), channels_last(indices).reshape(n, oh * ow, c), y)
+    return channels_first(y.reshape(n, oh, ow, c))
+
+
+def avg_pool2d(x, kernel, stride, padding, out_size, count_include_pad, divisor):
+    n, c, h, w = x.shape
+    y = empty(n, *out_size, c)
+    shares = shares_of(kernel, stride, padding, (h, w), out_size, count_include_pad, divisor)
+    launch(mean, n * out_size[0], channels_last(x), *kernel, *stride, *padding, shares, y)
+    return channels_first(y)
+
+
+def avg_pool2d_dx(g, kernel, stride, padding, size, count_include_pad, divisor):
+    n, c, *out_size = g.shape
+    x = empty(n, *size, c)
+    shares = shares_of(kernel, stride, padding, size, out_size, count_include_pad, divisor)
+    launch(spread, n, channels_last(g), *kernel, *stride, *padding, shares, x)
+    return channels_first(x)
+
+
+def shares_of(*geometry):
+    return (1 / reference.pool_divisors(*geometry)[..., 0]).astype(np.float32)
