@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import primitive
-from minigrad.functional.common import axis_index, real, require_float
+from minigrad.functional.common import as_array, axis_index, real, require_float
 from minigrad.functional.elementwise import erf, exp, sigmoid, tanh, where
 from minigrad.functional.reduction import _non_empty
 from minigrad.functional.reduction import sum as sum_over
@@ -35,18 +35,18 @@ def leaky_relu(input, negative_slope=0.01):
 
 @primitive(saves=((0,),))
 def _leaky(x, slope):
-    return kernels.leaky_relu(x, slope)
+    return as_array(kernels.leaky_relu(x, slope), x, x)
 
 
 @_leaky.vjp
 def _(node, needs, g, slope):
-    return (_leaky_dx(g, node.inputs[0].array, slope=slope),)
+    return (_leaky_dx(g, g.wrap(node.inputs[0].array), slope=slope),)
 
 
 @primitive(saves=((1,),))
 def _leaky_dx(g, x, slope):
     """g where x > 0, else slope * g: linear in g, and x counts only by its sign, a constant almost everywhere."""
-    return kernels.leaky_relu_dx(g, x, slope)
+    return as_array(kernels.leaky_relu_dx(g, x, slope), g, x)
 
 
 @_leaky_dx.vjp

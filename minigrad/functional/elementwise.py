@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from minigrad.autograd import Variable, primitive
-from minigrad.functional.common import binary, is_double, unary, unbroadcast
+from minigrad.functional.common import as_array, binary, is_double, unary, unbroadcast
 from minigrad.kernels import special
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def clamp(x, min=None, max=None):
 
 @primitive(saves=((0,),))
 def _clamp(x, low, high):
-    return np.clip(x, low, high)
+    return as_array(np.clip(x, low, high), x, x)
 
 
 @_clamp.vjp

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import primitive
-from minigrad.functional.common import array_of, integer, require_float, require_tensor, unbroadcast
+from minigrad.functional.common import array_of, binary, integer, require_float, require_tensor, unbroadcast
 from minigrad.functional.elementwise import where
 from minigrad.functional.shape import expand, getitem, permute, reshape, squeeze, transpose, unsqueeze
 
@@ -45,7 +45,7 @@ def matmul(a, b):
 
 @primitive(saves=((1,), (0,)))
 def _matmul(a, b):
-    return kernels.matmul(a, b)
+    return binary(kernels.matmul, a, b)
 
 
 @_matmul.vjp

@@ -12,7 +12,7 @@ from collections import namedtuple
 import numpy as np
 
 from minigrad.autograd import primitive
-from minigrad.functional.common import axis_index, axis_tuple, require_float, require_tensor
+from minigrad.functional.common import as_array, axis_index, axis_tuple, require_float, require_tensor
 from minigrad.functional.elementwise import abs, exp, log, where
 from minigrad.functional.elementwise import pow as power
 from minigrad.functional.shape import cat, expand, flip, gather, narrow, reshape, squeeze
@@ -115,7 +115,7 @@ def _norm2(x, axes, keepdims):
     scale = np.max(np.abs(x), axis=axes, keepdims=True, initial=0.0)
     safe = np.where((scale == 0) | ~np.isfinite(scale), np.ones_like(scale), scale)
     out = safe * np.sqrt(np.sum(np.square(x / safe), axis=axes, keepdims=True))
-    return out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axes])
+    return as_array(out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axes]), x, x)
 
 
 @_norm2.vjp

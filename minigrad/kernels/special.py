@@ -15,7 +15,8 @@ import numpy as np
 def _erf_ufunc():
     import numba
 
-    return numba.vectorize(lambda x: math.erf(x))
+    # both loops are named: with one alone, numba would widen float32 to an existing float64 loop
+    return numba.vectorize(["float32(float32)", "float64(float64)"])(lambda x: math.erf(x))
 
 
 def erf(x):
