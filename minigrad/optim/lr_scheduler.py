@@ -1,8 +1,8 @@
 """Schedules of the learning rate: PyTorch's names, arguments and values.
 
 A scheduler is made after its optimizer and sets the rate of step 0; call `scheduler.step()` after `optimizer.step()`,
-once per epoch or per iteration, whichever its numbers count. Rates are computed from the present one where PyTorch does, so
-schedules can be chained by stepping several. State is plain numbers and lists.
+once per epoch or per iteration, whichever its numbers count. Rates are computed from the present one where PyTorch
+does, so schedules can be chained by stepping several. State is plain numbers and lists.
 """
 
 from __future__ import annotations
@@ -229,11 +229,9 @@ class OneCycleLR(LRScheduler):
         t = self.last_epoch
         if t > self.total_steps:
             raise ValueError(f"OneCycleLR: step {t} lies behind total_steps {self.total_steps}")
-        start = 0.0
-        for i, (end, *names) in enumerate(self.phases):
-            if t <= end or i == len(self.phases) - 1:
-                break
-            start = end
+        ends = [phase[0] for phase in self.phases]
+        i = min(bisect.bisect_left(ends, t), len(ends) - 1)
+        start, (end, *names) = ends[i - 1] if i else 0.0, self.phases[i]
         along = (t - start) / (end - start)
         rates = []
         for group in self.optimizer.param_groups:

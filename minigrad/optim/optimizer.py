@@ -51,7 +51,7 @@ class Optimizer:
             if not isinstance(p, Tensor):
                 raise TypeError(f"{self._name}: params[{i}] must be a Tensor, got {type(p).__name__}")
             if p.node is not None:
-                raise ValueError(f"{self._name}: params[{i}] {p.shape} is computed from others; only leaves are trained")
+                raise ValueError(f"{self._name}: params[{i}] {p.shape} was computed; only leaves can be trained")
             if p.dtype.kind != "f":
                 raise TypeError(f"{self._name}: params[{i}] must hold floating-point numbers, got {p.dtype}")
             if id(p) in known:
