@@ -360,6 +360,7 @@ def _as_array(data, dtype, device):
         if dtype.kind not in _KINDS:
             raise TypeError(f"tensor: dtype {dtype} is not supported; use float32, float64, int64 or bool")
     out = data.astype(dtype if dtype is not None else data.dtype, copy=True)
+    out = np.asarray(out) if isinstance(out, np.generic) else out  # a NumPy scalar could not be assigned in place
     if device is not None and _device(device) == "cuda" and isinstance(out, np.ndarray):
         out = _cupy().asarray(out)
     elif device is not None and _device(device) == "cpu" and not isinstance(out, np.ndarray):
