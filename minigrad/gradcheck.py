@@ -88,8 +88,12 @@ def _float64(inputs) -> list[np.ndarray]:
     return arrays
 
 
+def _wrap(array) -> Tensor:
+    return Tensor.wrap(np.asarray(array))  # NumPy's arithmetic turns arrays without axes into scalars
+
+
 def _leaves(arrays):
-    return [Tensor.wrap(a).requires_grad_() for a in arrays]
+    return [_wrap(a).requires_grad_() for a in arrays]
 
 
 def _outputs(f, leaves) -> list[Variable]:
@@ -141,14 +145,14 @@ class _Check:
 
     def random(self, shape) -> np.ndarray:
         """Of either sign and of a size in [0.5, 1.5): no element is so small that its error could hide."""
-        return self.rng.choice([-1.0, 1.0], shape) * self.rng.uniform(0.5, 1.5, shape)
+        return np.asarray(self.rng.choice([-1.0, 1.0], shape) * self.rng.uniform(0.5, 1.5, shape))
 
     def values(self, arrays=None) -> list[np.ndarray]:
         return [y.array for y in _outputs(self.f, _leaves(self.arrays if arrays is None else arrays))]
 
     def pull(self, cotangents) -> list[np.ndarray]:
         """The gradients as arrays, 0 where f does not depend on an input."""
-        gradients = _pull(self.f, _leaves(self.arrays), [Tensor.wrap(u) for u in cotangents])
+        gradients = _pull(self.f, _leaves(self.arrays), [_wrap(u) for u in cotangents])
         return [np.zeros_like(x) if g is None else g.array for x, g in zip(self.arrays, gradients, strict=True)]
 
     def run(self, full) -> None:
