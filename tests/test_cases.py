@@ -1,0 +1,350 @@
+"""Properties that hold for every public operation, over the table in tests/cases.py, and the completeness of that table."""
+
+import importlib
+import inspect
+import pkgutil
+
+import cases
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minigrad as mg
+import minigrad.functional as F
+from minigrad import autograd
+from minigrad.autograd import Primitive, Variable
+from minigrad.gradcheck import check_grads
+
+CASES = cases.CASES
+DIFFERENTIABLE = [c for c in CASES if c.order]
+every = pytest.mark.parametrize("case", CASES, ids=repr)
+differentiable = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=repr)
+
+
+def drawn(case, data):
+    return data.draw(case.sample)
+
+
+def several(share=1.0):
+    """A test over `examples * share` calls of its case."""
+
+    def decorate(test):
+        def run(case):
+            @settings(max_examples=max(3, int(case.examples * share)))
+            @given(data=st.data())
+            def body(data):
+                test(case, drawn(case, data), np.random.default_rng(7))
+
+            body()
+
+        run.__name__, run.__doc__ = test.__name__, test.__doc__
+        return run
+
+    return decorate
+
+
+def tensors(arrays, dtype=None, requires_grad=True):
+    out = [mg.Tensor.wrap(np.asarray(a) if dtype is None else np.asarray(a, dtype=dtype)) for a in arrays]
+    return [t.requires_grad_(requires_grad) for t in out]
+
+
+def tuple_of(out):
+    return tuple(out) if isinstance(out, (tuple, list)) else (out,)
+
+
+def floats(outputs):
+    return [y for y in outputs if y.requires_grad]
+
+
+def pull(case, call, arrays, cotangents=None, dtype=None, wanted=None):
+    """Outputs, and gradients for the inputs in `wanted` (default all) with the given cotangents (default random)."""
+    inputs = tensors(arrays, dtype)
+    if wanted is not None:
+        inputs = [t if i in wanted else t.detach() for i, t in enumerate(inputs)]
+    outputs = tuple_of(case.function(*inputs, **call.options))
+    ys = floats(outputs)
+    if cotangents is None:
+        rng = np.random.default_rng(11)
+        cotangents = [rng.standard_normal(y.shape).astype(y.dtype) for y in ys]
+    if not ys:
+        return outputs, [None] * len(inputs), cotangents
+    targets = [t for t in inputs if t.requires_grad]
+    found = iter(mg.grad(ys, targets, [mg.Tensor.wrap(u) for u in cotangents], allow_unused=True))
+    return outputs, [next(found) if t.requires_grad else None for t in inputs], cotangents
+
+
+def close(actual, expected, rtol, what=""):
+    scale = max(1.0, float(np.abs(np.asarray(expected, np.float64)[np.isfinite(expected)]).max(initial=0.0)))
+    np.testing.assert_allclose(np.asarray(actual, np.float64), expected, rtol=rtol, atol=rtol * scale, err_msg=what)
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+@every
+@several()
+def test_forward_equals_the_reference_in_float64_and_float32(case, call, rng):
+    if case.reference is None:
+        pytest.skip("no reference in closed form")
+    expected = tuple_of(case.reference(*call.arrays, **call.options))
+    for dtype, rtol in ((np.float64, 1e-10), (np.float32, case.rtol32)):
+        outputs = tuple_of(case.function(*tensors(call.arrays, dtype, requires_grad=False), **call.options))
+        assert len(outputs) == len(expected)
+        for y, e in zip(outputs, expected, strict=True):
+            assert isinstance(y, mg.Tensor) and isinstance(y.array, np.ndarray)
+            assert y.shape == np.shape(e)
+            assert y.dtype == (dtype if np.asarray(e).dtype.kind == "f" else np.int64)
+            close(y.array, e, rtol)
+
+
+@differentiable
+@several()
+def test_derivatives_agree_with_differences(case, call, rng):
+    check_grads(lambda *xs: case.function(*xs, **call.options), call.arrays, case.order)
+
+
+@differentiable
+@several(0.5)
+def test_gradients_have_the_inputs_shape_and_dtype_and_float32_agrees_with_float64(case, call, rng):
+    _, exact, us = pull(case, call, call.arrays)
+    outputs, gradients, _ = pull(case, call, call.arrays, [u.astype(np.float32) for u in us], np.float32)
+    for x, g, e in zip(call.arrays, gradients, exact, strict=True):
+        if e is None:
+            assert g is None
+            continue
+        assert (g.shape, g.dtype) == (x.shape, np.float32)
+        assert (e.shape, e.dtype) == (x.shape, np.float64)
+        close(g.array, e.array, 10 * case.rtol32)
+
+
+@every
+@several(0.5)
+def test_nan_goes_where_it_goes_in_the_reference(case, call, rng):
+    if case.reference is None or not case.nan:
+        pytest.skip("the table says why")
+    for i, x in enumerate(call.arrays):
+        if x.size == 0 or case.order == 0:
+            continue
+        poisoned = x.copy()
+        poisoned.flat[rng.integers(x.size)] = np.nan
+        arrays = [*call.arrays[:i], poisoned, *call.arrays[i + 1 :]]
+        with np.errstate(all="ignore"):
+            expected = tuple_of(case.reference(*arrays, **call.options))
+            for dtype in (np.float64, np.float32):
+                outputs = tuple_of(case.function(*tensors(arrays, dtype, requires_grad=False), **call.options))
+                for y, e in zip(outputs, expected, strict=True):
+                    if y.dtype.kind == "f":
+                        np.testing.assert_array_equal(np.isnan(y.array), np.isnan(e))
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------------
+
+
+def fortran(a):
+    return np.asfortranarray(a).reshape(a.shape, order="F")
+
+
+def negative(a):
+    flip = (slice(None, None, -1),) * a.ndim
+    return np.ascontiguousarray(a[flip])[flip] if a.ndim else a
+
+
+def gaps(a):
+    return np.repeat(a[..., None], 2, axis=-1)[..., 0]
+
+
+def channels_last(a):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1) if a.ndim > 2 else gaps(a)
+
+
+def read_only(a):
+    a = a.copy()
+    a.flags.writeable = False
+    return a
+
+
+LAYOUTS = [fortran, negative, gaps, channels_last, read_only]
+
+
+@differentiable
+@several(0.5)
+def test_any_memory_layout_of_inputs_and_cotangents_gives_the_same_result(case, call, rng):
+    for dtype, rtol in ((np.float64, 1e-11), (np.float32, case.rtol32)):
+        arrays = [x.astype(dtype) for x in call.arrays]
+        outputs, gradients, us = pull(case, call, arrays)
+        for layout in LAYOUTS:
+            others, grads, _ = pull(case, call, [layout(x) for x in arrays], [layout(u) for u in us])
+            for y, z in zip(outputs, others, strict=True):
+                close(z.array, y.array, rtol, layout.__name__)
+            for g, h in zip(gradients, grads, strict=True):
+                assert (g is None) == (h is None)
+                if g is not None:
+                    close(h.array, g.array, rtol, layout.__name__)
+
+
+@differentiable
+@several(0.34)
+def test_a_cotangent_with_stride_0_gives_the_same_result(case, call, rng):
+    outputs, _, us = pull(case, call, call.arrays)
+    _, full, _ = pull(case, call, call.arrays, [np.full(u.shape, 0.5) for u in us])
+    _, thin, _ = pull(case, call, call.arrays, [np.broadcast_to(np.float64(0.5), u.shape) for u in us])
+    for g, h in zip(full, thin, strict=True):
+        if g is not None:
+            close(h.array, g.array, 1e-11)
+            steps = [s for s, n in zip(h.array.strides, h.shape, strict=True) if n > 1]
+            assert h.array.flags.writeable and (0 not in steps or h.array.size == 0)
+
+
+@differentiable
+@several(0.5)
+def test_nothing_is_mutated_nothing_is_aliased_and_every_run_is_the_same_to_the_bit(case, call, rng):
+    for dtype in (np.float64, np.float32):
+        arrays = [x.astype(dtype) for x in call.arrays]
+        before = [x.tobytes() for x in arrays]
+        constants = {k: v.copy() for k, v in call.options.items() if isinstance(v, np.ndarray)}
+        outputs, gradients, us = pull(case, call, arrays)
+        held = [u.tobytes() for u in us]
+        again, repeated, _ = pull(case, call, arrays, us)
+        assert [x.tobytes() for x in arrays] == before and [u.tobytes() for u in us] == held
+        for k, v in constants.items():
+            np.testing.assert_array_equal(call.options[k], v)
+        for y, z in zip(outputs, again, strict=True):
+            assert y.array.tobytes() == z.array.tobytes()
+        own = [g.array for g in gradients if g is not None]
+        for g, h in zip(gradients, repeated, strict=True):
+            assert (g is None) == (h is None) and (g is None or g.array.tobytes() == h.array.tobytes())
+        for i, g in enumerate(own):
+            assert not any(np.shares_memory(g, o) for o in own[i + 1 :] + arrays + list(us) if o.size and g.size)
+
+
+@differentiable
+@several(0.34)
+def test_a_gradient_asked_for_alone_is_the_one_asked_for_together(case, call, rng):
+    if len(call.arrays) < 2:
+        return
+    _, together, us = pull(case, call, call.arrays)
+    for i in range(len(call.arrays)):
+        outputs, alone, _ = pull(case, call, call.arrays, us if len(us) == 1 else None, wanted={i})
+        if len(us) > 1 and len(floats(outputs)) != len(us):
+            continue  # some outputs do not depend on this input: the cotangents drawn are others
+        assert (alone[i] is None) == (together[i] is None)
+        if alone[i] is not None:
+            close(alone[i].array, together[i].array, 1e-12)
+
+
+@differentiable
+@several(0.34)
+def test_without_recording_the_values_are_the_same_and_no_node_is_made(case, call, rng):
+    recorded = tuple_of(case.function(*tensors(call.arrays), **call.options))
+    with mg.no_grad():
+        plain = tuple_of(case.function(*tensors(call.arrays), **call.options))
+    for y, z in zip(recorded, plain, strict=True):
+        assert z.node is None or z is y
+        assert y.array.tobytes() == z.array.tobytes()
+
+
+@differentiable
+@several(0.34)
+def test_constants_of_a_node_hold_no_floating_arrays(case, call, rng):
+    """Rule 2: what a rule closes over is constant almost everywhere: sizes, masks, indices."""
+    outputs = tuple_of(case.function(*tensors(call.arrays), **call.options))
+    seen, stack = set(), [y.node for y in outputs if y.node is not None]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        stack.extend(p for p in node.parents if isinstance(p, autograd.Node))
+        for key, value in node.kw.items():
+            assert not isinstance(value, Variable), f"{node.op.name} takes a Tensor as the constant {key}"
+            assert not (isinstance(value, np.ndarray) and value.dtype.kind == "f"), f"{node.op.name}: {key}"
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+ERRORS = [(c.name, i, *e) for c in CASES for i, e in enumerate(c.errors)]
+
+
+@pytest.mark.parametrize("name, i, call, error, text", ERRORS, ids=[f"{e[0]} {e[1]}" for e in ERRORS])
+def test_wrong_calls_raise_the_documented_error(name, i, call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+# ---- the table is complete -------------------------------------------------------------------------------------------
+
+# public names that are no differentiable operations; where each is tested stands behind it
+NOT_OPERATIONS = {
+    # minigrad: tests/test_tensor.py
+    "arange", "eye", "from_numpy", "full", "full_like", "linspace", "ones", "ones_like", "tensor", "zeros", "zeros_like",
+    # minigrad: tests/test_autograd.py
+    "enable_grad", "grad", "is_grad_enabled", "no_grad", "primitive",
+    # Tensor: tests/test_tensor.py and tests/test_autograd.py
+    "constant", "ones_like", "accumulate_", "owned", "spec", "differentiable", "wrap", "size", "numel", "dim", "numpy", "item",
+    "tolist", "requires_grad_", "detach", "assign_", "long", "cpu", "cuda", "isfinite", "isnan", "any", "all", "shape", "dtype", "ndim",
+    "device", "is_leaf", "name", "result_type",
+    "__init__", "__module__", "__doc__", "__slots__", "__hash__", "__array_ufunc__", "__eq__", "__ne__", "__lt__", "__le__", "__gt__",
+    "__ge__", "__invert__", "__and__", "__or__", "__setitem__", "__len__", "__bool__", "__float__", "__int__", "__index__", "__repr__",
+    "__reduce__", "__deepcopy__", "_compare", "__dict__", "__weakref__", "__static_attributes__", "__firstlineno__",
+}  # fmt: skip
+
+
+def public_names():
+    """(where, name, object) for everything that a user can call."""
+    for where, space in (("minigrad", vars(mg)), ("minigrad.functional", vars(F))):
+        for name, value in space.items():
+            if not name.startswith("_") and (isinstance(value, Primitive) or inspect.isfunction(value)):
+                yield where, name, value
+    yield from (("Tensor", name, value) for name, value in vars(mg.Tensor).items())
+
+
+def test_every_public_operation_has_a_case():
+    covered = {id(o) for case in CASES for o in case.objects}
+    missing = [f"{where}.{name}" for where, name, value in public_names()
+               if name not in NOT_OPERATIONS and id(value) not in covered]  # fmt: skip
+    assert not missing, f"no case in tests/cases.py for {missing}"
+
+
+def test_case_names_are_unique():
+    names = [c.name for c in CASES]
+    assert len(set(names)) == len(names)
+
+
+def primitives():
+    """Every primitive defined in minigrad.functional."""
+    found = {}
+    for info in pkgutil.iter_modules(F.__path__):
+        module = importlib.import_module(f"minigrad.functional.{info.name}")
+        found.update({id(v): (info.name, v) for v in vars(module).values() if isinstance(v, Primitive)})
+    return [pair for pair in found.values() if pair[1].forward.__module__ == f"minigrad.functional.{pair[0]}"]
+
+
+def test_every_primitive_has_a_derivative_rule_and_is_differentiated_by_some_case():
+    exercised = set()
+
+    def note(op, *_):
+        exercised.add(op)
+
+    for case in DIFFERENTIABLE:
+
+        @settings(max_examples=max(3, case.examples // 2))
+        @given(data=st.data())
+        def body(data):
+            call = drawn(case, data)  # noqa: B023
+            with autograd.observing(note):
+                inputs = tensors(call.arrays)
+                ys = floats(tuple_of(case.function(*inputs, **call.options)))  # noqa: B023
+                if ys:
+                    us = [mg.Tensor.wrap(np.ones(y.shape)).requires_grad_() for y in ys]
+                    gs = mg.grad(ys, inputs, us, create_graph=True, allow_unused=True)
+                    gs = [g for g in gs if g is not None and g.requires_grad]
+                    if gs:
+                        ws = [mg.Tensor.wrap(np.ones(g.shape)) for g in gs]
+                        mg.grad(gs, inputs + us, ws, allow_unused=True)
+
+        body()
+    without = [f"{module}.{op.name}" for module, op in primitives() if op.rule is None]
+    missing = [f"{module}.{op.name}" for module, op in primitives() if op not in exercised]
+    assert not without, f"no derivative rule: {without}"
+    assert not missing, f"primitives that no case exercises: {missing}"
