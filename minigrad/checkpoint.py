@@ -96,7 +96,9 @@ def _encode(node, place: str, depth: int, arrays: dict):
         return {type(node).__name__: items}
     if isinstance(node, (np.ndarray, np.generic)):
         return _encode_array(node, place, arrays)
-    raise TypeError(f"checkpoint.save: {place} is a {type(node).__name__}; a tree holds dict, list, tuple, NumPy "
+    kind = type(node).__qualname__ if type(node).__module__ == "builtins" else \
+        f"{type(node).__module__.split('.')[0]}.{type(node).__qualname__}"  # tells a cupy.ndarray from numpy's
+    raise TypeError(f"checkpoint.save: {place} is a {kind}; a tree holds dict, list, tuple, NumPy "
                     "arrays and scalars, int, float, str, bool and None (a tensor: its .numpy())")
 
 
@@ -114,7 +116,8 @@ def _encode_array(value, place: str, arrays: dict):
     if isinstance(value, np.generic):
         return {"scalar": name}
     # sums over differently laid out arrays differ in the last bit, so resuming exactly needs the order of the axes
-    order = sorted(range(array.ndim), key=lambda axis: (array.shape[axis] == 1, -abs(array.strides[axis])))
+    # (the stride of an axis of length 1 means nothing)
+    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]) * (array.shape[axis] > 1))
     if not array.flags.c_contiguous and array.transpose(order).flags.c_contiguous:
         return {"array": name, "order": order}
     return {"array": name}

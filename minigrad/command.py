@@ -35,10 +35,11 @@ class Parser(argparse.ArgumentParser):
 
     command: as typed after "python -m", "gan dcgan". description: the first lines of --help. examples: command lines
     (without "python -m gan dcgan"), shown at the end. presets: {name: {option: value}}, choice of --preset.
-    data, steps, device ...: the defaults; None leaves an option out."""
+    data, steps, seed: the defaults; None leaves --data with --download, or --steps, out.
+    run: False for a command that makes no run: without --device --out --resume --dry-run."""
 
     def __init__(self, command: str, description: str, *, data: str | None = "glyphs", steps: int | None = 2000,
-                 seed: int = 0, examples=(), presets: dict | None = None):
+                 seed: int = 0, run: bool = True, examples=(), presets: dict | None = None):
         lines = [f"  python -m {command} {example}".rstrip() for example in examples]
         super().__init__(prog=f"python -m {command}", description=description, allow_abbrev=False,
                          epilog="examples:\n" + "\n".join(lines) if lines else None, formatter_class=_Formatter)
@@ -53,6 +54,8 @@ class Parser(argparse.ArgumentParser):
         if steps is not None:
             self.add_argument("--steps", type=positive, default=steps, metavar="N", help="training steps in all")
         self.add_argument("--seed", type=int, default=seed, metavar="N", help="equal seeds give equal results")
+        if not run:
+            return
         self.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
         self.add_argument("--out", default="runs", metavar="FOLDER", help="where the run's own folder is made")
         self.add_argument("--resume", metavar="RUN", help="go on with this run, with its options")
@@ -65,6 +68,8 @@ class Parser(argparse.ArgumentParser):
             return self.parse_args(["--help"])
         typed = self._typed(argv)
         if getattr(typed, "resume", None):
+            if getattr(typed, "dry_run", False):
+                self.error("--dry-run keeps nothing, so it cannot go with --resume")
             return self._resumed(typed)
         preset = self.presets.get(getattr(typed, "preset", None), {})
         unknown = set(preset) - {action.dest for action in self._actions}

@@ -134,13 +134,13 @@ class Run:
             config = _read_json(os.path.join(path, "config.json"))
         except FileNotFoundError:
             raise RunError(path, _no_run(path)) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(path, f"config.json is damaged: {error}") from None
         if not isinstance(config, dict):
             raise RunError(path, "config.json is damaged: not an object")
         try:
             command = _read_json(os.path.join(path, "environment.json"))["command"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
             command = program()
         return cls(path, config, command, quiet=quiet)
 
@@ -217,6 +217,8 @@ class Run:
         SystemExit(130) raised. A second signal leaves at once. Signal handlers are put back when the loop ends."""
         if every < 1:
             raise ValueError(f"Run.loop: every must be at least 1, got {every}")
+        if start >= steps:
+            self.say(f"already at step {start} of {steps}; --steps sets a later end")
         began, status = time.monotonic(), "stopped"
         self.step = start
         self._bar = report.Progress(start, steps, quiet=self.quiet)
@@ -278,8 +280,9 @@ class Run:
 
     def image(self, step: int, image, name: str = "fakes", **grid) -> str:
         """Write samples/<name>_<step>.png: a PIL image, one picture, or several (N, C, H, W) as a grid with the options
-        of `make_grid` (columns, labels, ...). Returns the path."""
+        of `make_grid` (columns, labels, ...); arrays, or what has .numpy(). Returns the path."""
         path = self.file("samples", f"{name}_{step:06d}.png")
+        image = image.numpy() if hasattr(image, "numpy") else image
         if isinstance(image, np.ndarray) and image.ndim == 4:
             image = make_grid(image, **grid)
         elif grid:
@@ -288,8 +291,13 @@ class Run:
             return save_png(path, image)
 
     def checkpoint(self, step: int, tree) -> str:
-        """Write checkpoints/step_<step>.npz, then latest.json, then remove all but the last two. Returns the path."""
+        """Write checkpoints/step_<step>.npz, then latest.json, then remove all but the last two. Returns the path.
+
+        NonFiniteError when an array holds NaN: a spoilt checkpoint never takes the place of a good one."""
         path = self.file("checkpoints", f"step_{step:06d}.npz")
+        broken = list(_nan_places(tree, ""))
+        if broken:
+            raise NonFiniteError(step, broken, self._last())
         with self._writing(path):
             checkpoint.save(path, {"step": int(step), "tree": tree})
         self._write("checkpoints/latest.json", _json({"step": int(step), "file": os.path.basename(path)}, "pointer"))
@@ -384,6 +392,17 @@ def program() -> str:
 def _finite(array) -> bool:
     # one pass without a temporary; a sum that overflows is looked at again
     return array.dtype.kind not in "fc" or bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
+
+
+def _nan_places(node, place):
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _nan_places(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(node, (list, tuple)):
+        for index, value in enumerate(node):
+            yield from _nan_places(value, f"{place}.{index}" if place else str(index))
+    elif isinstance(node, np.ndarray) and not _finite(node) and np.isnan(node).any():
+        yield place
 
 
 def _json(value, what: str) -> str:

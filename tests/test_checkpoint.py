@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -67,6 +67,8 @@ def test_arbitrary_trees_round_trip(folder, tree):
 
 
 @given(trees)
+@example(np.zeros((2, 2, 1), bool).T)  # axes of length 1, whose strides mean nothing
+@example(np.zeros((1, 2, 1, 2), bool).T)
 @settings(max_examples=20)
 def test_equal_trees_give_equal_bytes(folder, tree):
     checkpoint.save(folder / "a.npz", tree)
@@ -102,7 +104,7 @@ class Strange:
 
 
 @pytest.mark.parametrize("tree, words", [
-    ({"model": [Strange()]}, r"tree\['model'\]\[0\] is a Strange"),
+    ({"model": [Strange()]}, r"tree\['model'\]\[0\] is a .*Strange"),
     ({"a": np.array([None])}, "dtype object"),
     ({"a": {1.5: 0}}, "key 1.5"),
     ({"a": {True: 0}}, "key True"),
@@ -168,10 +170,10 @@ def mutate(data, content: bytes) -> bytes:
 @given(st.data())
 @settings(max_examples=300)
 def test_mutated_files_load_equal_or_raise_the_one_error(folder, data):
-    path = folder / "mutated.npz"
-    checkpoint.save(path, EXAMPLE)
-    content = path.read_bytes()
-    path.write_bytes(mutate(data, content))
+    path, whole = folder / "mutated.npz", folder / "whole.npz"
+    if not whole.exists():
+        checkpoint.save(whole, EXAMPLE)
+    path.write_bytes(mutate(data, whole.read_bytes()))
     must_be_equal_or_refused(path, EXAMPLE)
 
 
@@ -401,9 +403,10 @@ def test_damaged_safetensors_are_refused(tmp_path, content):
 @given(st.data())
 @settings(max_examples=150)
 def test_mutated_safetensors_give_arrays_or_the_one_error(folder, data):
-    path = folder / "m.safetensors"
-    checkpoint.save_weights(path, WEIGHTS)
-    path.write_bytes(mutate(data, path.read_bytes()))
+    path, whole = folder / "m.safetensors", folder / "whole.safetensors"
+    if not whole.exists():
+        checkpoint.save_weights(whole, WEIGHTS)
+    path.write_bytes(mutate(data, whole.read_bytes()))
     try:
         found = checkpoint.load_weights(path)
     except CheckpointError:

@@ -13,6 +13,8 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from minigrad import checkpoint, command, report
 from minigrad.data import DataError
@@ -328,6 +330,10 @@ def test_non_finite_numbers_are_named_and_not_written(run):
     assert caught.value.step == 4 and not os.path.exists(run.file("metrics.jsonl"))
     run.log(5, a=np.float32(0.5), b=Box(np.array(2)), c=np.int64(3), d=np.array([1.5]))
     assert json.loads(open(run.file("metrics.jsonl")).read()) == {"step": 5, "a": 0.5, "b": 2, "c": 3, "d": 1.5}
+    with pytest.raises(NonFiniteError, match="not finite: d.w, list.1;.*step_000003"):
+        run.checkpoint(6, {"d": {"w": np.array([1, np.nan])}, "list": [0, np.float32([[np.nan]])],
+                           "inf": np.array(np.inf)})
+    assert [step for step, _ in run._checkpoints()] == [3]
     good, bad = np.ones(3, np.float32), np.float32([1, np.nan, 3])
     huge = np.full(9, 3e38, np.float32)  # finite, though its sum is not
     with np.errstate(over="ignore"):
@@ -381,6 +387,25 @@ def test_temporary_runs_vanish(capsys):
     assert not os.path.exists(run.path)
 
 
+@given(st.binary(max_size=40), st.sampled_from(["config.json", "environment.json", "metrics.jsonl",
+                                                "checkpoints/latest.json", "checkpoints/step_000001.npz"]))
+@settings(max_examples=40)
+def test_any_bytes_in_any_file_open_or_are_the_one_error(tmp_path_factory, content, name):
+    made = Run.create("toy", {}, tmp_path_factory.mktemp("any"), quiet=True)
+    made.log(1, loss=1.0)
+    made.checkpoint(1, {"a": 1})
+    made.close()
+    with open(made.file(name), "wb") as file:
+        file.write(content)
+    try:
+        resumed = Run.resume(made.path, quiet=True)
+    except RunError as error:
+        assert name == "config.json" and error.path == made.path
+    else:
+        assert resumed.restored in ({"a": 1}, None)
+        resumed.close()
+
+
 @pytest.mark.parametrize("call, error, words", [
     (lambda p: Run.create("a/b", {}, p), ValueError, "a/b"),
     (lambda p: Run.create("a", {"x": {1, 2}}, p), TypeError, "config"),
@@ -423,6 +448,7 @@ def test_dry_run_keeps_nothing(here, tmp_path):
     (["fit", "--resume", "absent"], 1, "absent: not a run (no config.json)"),
     (["fit", "--out", "/dev/null/x"], 1, "cannot be written"),
     (["fit", "--preset", "slow"], 2, "invalid choice: 'slow'"),
+    (["fit", "--resume", "x", "--dry-run"], 2, "--dry-run"),
 ])
 def test_command_line_tells_in_one_line(here, arguments, code, words):
     status, out, err = here(*arguments)

@@ -8,6 +8,7 @@ this package knows nothing of tensors.
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
 
@@ -42,12 +43,15 @@ SOURCES = {
 def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False, **options) -> Dataset | Pair:
     """The source called `name` (see SOURCES).
 
+    The built-in ones take their own options in the name as well: "ring:modes=12,std=0.02", "shapes:part=bars,count=3".
     train: the training or the test set. size: pictures of size x size (made in that size, or resized). limit: the first
     rows only. seed: for the sources that are made here. download: allowed to fetch what is missing. options: the
     source's own (shapes: part, count; ring: modes, radius, std; folder: grey, ...).
     ValueError for an unknown name or option, DataError for missing or damaged data."""
     kind, colon, path = name.partition(":")
     key = kind + colon
+    if colon and kind in SOURCES:  # "ring:modes=12"
+        key, colon, options = kind, "", {**_options(name, path), **options}
     if key not in SOURCES:
         near = difflib.get_close_matches(kind, [k.rstrip(":") for k in SOURCES], 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -60,14 +64,29 @@ def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False
     takes = inspect.signature(source).parameters
     given = {"train": train, **{k: v for k, v in (("limit", limit), ("seed", seed), ("download", download))
                                 if k in takes}, **options}
-    unknown = sorted(set(options) - set(takes))
+    own = sorted(set(takes) - {"train", "limit", "seed", "size", "download", "path"})
+    unknown = sorted(set(options) - set(own))
     if unknown:
-        own = sorted(set(takes) - {"train", "limit", "seed", "size", "download", "path"})
         raise ValueError(f"load: {name!r} has no option {', '.join(unknown)}; it has: {', '.join(own) or 'none'}")
     if size is not None and "size" in takes:
         given["size"] = size
     found = source(path, **given) if colon else source(**given)
     return Pair(*(_fit(side, size, limit) for side in found)) if isinstance(found, Pair) else _fit(found, size, limit)
+
+
+def _options(name: str, text: str) -> dict:
+    options = {}
+    for word in text.split(","):
+        key, equals, value = word.partition("=")
+        if not key.isidentifier() or not equals or not value:
+            raise ValueError(f"load: {name!r}: options are key=value, separated by commas; got {word!r}")
+        try:
+            options[key] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[key] = value
+        if not isinstance(options[key], (int, float, str)):
+            raise ValueError(f"load: {name!r}: an option is a number or a word; got {word!r}")
+    return options
 
 
 def _fit(dataset: Dataset, size, limit) -> Dataset:

@@ -8,12 +8,9 @@ and digest are right becomes `path`. Standard library only, plus tqdm for the ba
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import sys
 import time
-import urllib.error
-import urllib.request
 
 from minigrad.data.dataset import DataError
 
@@ -39,7 +36,7 @@ def fetch(addresses, path, *, sha256=None, md5=None, size=None, progress=True) -
     part, problems = path + ".part", []
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        lock = open(part, "ab")
+        lock = open(part, "ab", buffering=0)  # unbuffered: its length on disk is where to go on
     except OSError as error:
         raise DataError(path, f"cannot be written: {error.strerror}",
                         "Set MINIGRAD_DATA to a folder that can") from None
@@ -52,11 +49,12 @@ def fetch(addresses, path, *, sha256=None, md5=None, size=None, progress=True) -
         for address in addresses:
             problem = _from(address, part, lock, sha256, md5, size, progress)
             if problem is None:
-                lock.flush()
                 os.fsync(lock.fileno())
-                os.replace(part, path)
-                return path
+                break
             problems.append(f"{address}: {problem}")
+    if len(problems) < len(addresses):
+        os.replace(part, path)
+        return path
     if os.path.getsize(part) == 0:
         os.unlink(part)
     raise DataError(path, "could not be downloaded:\n  " + "\n  ".join(problems) + "\n",
@@ -73,6 +71,9 @@ def verify(path, *, sha256=None, md5=None, size=None) -> None:
 
 def _from(address, part, file, sha256, md5, size, progress) -> str | None:
     """Fill `part` from one address; None when it is whole and right, else the problem in words."""
+    import http.client  # 40 ms to import: only when something is downloaded
+    import urllib.error
+
     restarted = False
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -102,6 +103,8 @@ def _from(address, part, file, sha256, md5, size, progress) -> str | None:
 
 
 def _request(address, part, file, size, progress) -> str | None:
+    import urllib.request
+
     have = os.path.getsize(part)
     if size is not None and have == size:
         return None
@@ -127,7 +130,6 @@ def _request(address, part, file, size, progress) -> str | None:
                 if total is not None and have > total:
                     file.truncate(0)
                     return f"the server sent more than the {total} bytes it declared"
-            file.flush()
     if total is not None and have < total:
         return f"interrupted after {have} of {total} bytes"
     return None

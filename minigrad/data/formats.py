@@ -10,7 +10,6 @@ from __future__ import annotations
 import gzip
 import math
 import os
-import tarfile
 import zlib
 
 import numpy as np
@@ -94,6 +93,8 @@ def _file_batch(path) -> bytes:
 
 
 def _tar_batches(path, names) -> dict[str, bytes]:
+    import tarfile
+
     batches: dict[str, bytes] = {}
     try:
         with tarfile.open(path, "r|gz") as archive:

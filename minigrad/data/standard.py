@@ -49,8 +49,17 @@ FASHION_CLASSES = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sanda
                    "ankle boot")
 
 
-def mnist(*, train=True, download=False, name="mnist", classes=tuple("0123456789")) -> Dataset:
+def mnist(*, train=True, download=False) -> Dataset:
     """60,000 or 10,000 digits, uint8 (N, 1, 28, 28), white on black. LeCun, Cortes, Burges 1998."""
+    return _idx_set("mnist", tuple("0123456789"), train, download)
+
+
+def fashion_mnist(*, train=True, download=False) -> Dataset:
+    """60,000 or 10,000 articles of clothing, uint8 (N, 1, 28, 28). Xiao, Rasul, Vollgraf 2017."""
+    return _idx_set("fashion-mnist", FASHION_CLASSES, train, download)
+
+
+def _idx_set(name, classes, train, download) -> Dataset:
     stem = "train" if train else "t10k"
     images = _locate(name, f"{stem}-images-idx3-ubyte.gz", download)
     labels = _locate(name, f"{stem}-labels-idx1-ubyte.gz", download)
@@ -64,11 +73,6 @@ def mnist(*, train=True, download=False, name="mnist", classes=tuple("0123456789
     if len(y) and y.max() > 9:
         raise DataError(labels, f"holds the label {y.max()}, labels are 0 to 9", "Download it again with --download")
     return Dataset(x[:, None], y.astype(np.int64), classes=classes, name=name, source=os.path.dirname(images))
-
-
-def fashion_mnist(*, train=True, download=False) -> Dataset:
-    """60,000 or 10,000 articles of clothing, uint8 (N, 1, 28, 28). Xiao, Rasul, Vollgraf 2017."""
-    return mnist(train=train, download=download, name="fashion-mnist", classes=FASHION_CLASSES)
 
 
 def cifar10(*, train=True, download=False) -> Dataset:

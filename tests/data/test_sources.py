@@ -58,6 +58,8 @@ def test_ring_and_grid_modes():
         assert abs(away.std() / data.std - 1) < 0.02 and np.bincount(data.y).min() > 600
         assert abs((np.linalg.norm(away, axis=1) < 3 * data.std).mean() - (1 - np.exp(-4.5))) < 0.003
     assert load("ring", limit=5, modes=3, radius=2.0).centres.shape == (3, 2)
+    assert load("ring:modes=3,std=0.5", limit=5).std == 0.5
+    assert load("shapes:part=bars,count=2", limit=5).classes == ("1 bar", "2 bars")
 
 
 @given(st.integers(16, 48), st.sampled_from(["discs", "bars"]), st.integers(0, 1000), st.data())
@@ -228,7 +230,12 @@ def test_text(tmp_path):
 @pytest.mark.parametrize("name, options, error, words", [
     ("mnit", {}, ValueError, "did you mean 'mnist'.* There are: glyphs"),
     ("folder", {}, ValueError, "needs a path: folder:PATH"),
-    ("glyphs:7", {}, ValueError, "unknown data"),
+    ("glyphs:7", {}, ValueError, "key=value.*got '7'"),
+    ("ring:modes=12,x", {}, ValueError, "got 'x'"),
+    ("ring:modes=[1]", {}, ValueError, "a number or a word"),
+    ("ring:moods=1", {}, ValueError, "no option moods"),
+    ("ring:seed=1", {}, ValueError, "no option seed"),
+    ("mnist:x=1", {}, ValueError, "no option x; it has: none"),
     ("glyphs", {"limit": 0}, ValueError, "limit"),
     ("glyphs", {"size": 4}, ValueError, "size"),
     ("ring", {"size": 28}, ValueError, "pictures"),
