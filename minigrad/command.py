@@ -169,7 +169,7 @@ def main(package: str, commands: dict, argv=None) -> int:
     except BrokenPipeError:  # | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, TypeError, DataError, CheckpointError, RunError, NonFiniteError) as error:
+    except (ValueError, TypeError, OSError, DataError, CheckpointError, RunError, NonFiniteError) as error:
         if os.environ.get("MINIGRAD_DEBUG"):
             raise
         note = "" if isinstance(error, (DataError, CheckpointError, RunError)) else "\n(MINIGRAD_DEBUG=1 shows where)"

@@ -40,7 +40,7 @@ class Progress:
         self.began = self.last = time.monotonic()
         self.step, self.text, self.shown = start, "", start
         self.bar, self.scalars = None, {}
-        if not quiet and sys.stderr.isatty():
+        if not quiet and _terminal():
             from tqdm import tqdm
 
             self.bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, smoothing=0.1)
@@ -78,6 +78,14 @@ class Progress:
         left = (self.steps - self.step) / rate if rate else 0
         print(f"step {self.step}/{self.steps}  {100 * self.step // max(self.steps, 1)} %  {rate:.1f} steps/s  "
               f"{_duration(left)} left  {self.text}".rstrip(), file=sys.stderr, flush=True)
+
+
+def _terminal() -> bool:
+    """Whether a bar can be drawn: a terminal that has a width (some containers' have none)."""
+    try:
+        return sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
 
 
 def _duration(seconds: float) -> str:

@@ -470,6 +470,12 @@ def test_presets_set_defaults_and_typed_options_win(tmp_path):
         options(tmp_path, "--preset", "p", presets={"p": {"wings": 2}})
 
 
+def test_commands_without_a_run_have_none_of_its_options():
+    parser = command.Parser("gan sample", "x", data=None, steps=None, run=False)
+    parser.add_argument("path")
+    assert vars(parser.parse(["runs/a", "--seed", "3"])) == {"seed": 3, "path": "runs/a"}
+
+
 def test_resuming_takes_the_options_of_the_run(tmp_path):
     made = Run.create("fit", {"lr": 0.3, "steps": 50, "data": "ring", "seed": 4, "verbose": True}, tmp_path, quiet=True)
     made.close()
