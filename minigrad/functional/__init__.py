@@ -31,3 +31,5 @@ from minigrad.functional.loss import (
 )
 from minigrad.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
 from minigrad.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
+from minigrad.functional.rearrange import fold, pad, pixel_shuffle, pixel_unshuffle, unfold
+from minigrad.functional.sampling import affine_grid, grid_sample, interpolate
