@@ -45,6 +45,7 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "multiplier": (2, 6, 8, 12, 3, 1, 1, 1, 6), "grouped": (2, 32, 8, 64, 3, 1, 1, 1, 4), "dilated": (2, 20, 12, 33, 3, 2, 2, 2, 1),
     "stride over kernel": (2, 16, 11, 16, 2, 3, 0, 1, 1), "many padding": (2, 16, 3, 16, 3, 1, 3, 1, 1),
     "stride 2 wide": (2, 16, 16, 64, 4, 2, 1, 1, 1), "5x5 stride 2": (2, 32, 15, 32, 5, 2, 2, 1, 1), "one pixel": (40, 64, 1, 64, 1, 1, 0, 1, 1),
+    "few from rows": (3, 4, 16, 2, 4, 2, 1, 1, 1), "one from rows": (3, 8, 10, 1, 4, 1, 0, 1, 1),
 }
 
 

@@ -139,8 +139,8 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
 
 @kernel
 def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
-    """`direct` for at most four output channels: weights (taps, 1 or 4, C), C a multiple of VL. steps as in `direct`."""
-    outs, channels, depth = weights.shape[1], x.shape[3], y.shape[3]
+    """`direct` for at most four output channels: weights (taps, 1 or 4, ins), ins a multiple of VL. steps as in `direct`."""
+    outs, channels, depth = weights.shape[1], weights.shape[2], y.shape[3]  # more than x's for merged rows
     rows_per_tile = MR if outs == 1 else DOT4_ROWS
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
     table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
