@@ -352,7 +352,7 @@ def _as_array(data, dtype, device):
     if isinstance(data, Variable):
         data = data.array
     if not hasattr(data, "dtype"):  # Python numbers and nested lists: floats become float32, integers int64
-        data = _from_python(data)
+        data = _from_python(data, np.float32 if dtype is None else None)
     if data.dtype.kind not in _KINDS:
         raise TypeError(f"tensor: cannot hold {data.dtype}; give numbers (or bools) of one shape")
     if dtype is not None:
@@ -368,15 +368,16 @@ def _as_array(data, dtype, device):
     return out
 
 
-def _from_python(data) -> np.ndarray:
+def _from_python(data, floats) -> np.ndarray:
+    """Numbers and nested lists as an array; floating-point numbers in `floats` (None: as they are, float64)."""
     if isinstance(data, (list, tuple)) and any(isinstance(x, Variable) for x in data):
         data = [x.array.tolist() if isinstance(x, Variable) else x for x in data]
     try:
         array = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"tensor: the nested list is ragged ({error}); every row needs the same length") from None
-    if array.dtype == np.float64:
-        return array.astype(np.float32)
+    if array.dtype == np.float64 and floats is not None:
+        return array.astype(floats)
     if array.dtype.kind in "OUS":
         raise TypeError(f"tensor: cannot hold {type(data).__name__} {str(data)[:60]!r}; give numbers or nested lists of them")
     return array

@@ -63,7 +63,7 @@ def test_no_overflow_at_extreme_logits(name):
 @pytest.mark.parametrize("name", ALL)
 def test_each_player_pushes_its_own_way(name):
     """D's gradient raises real and lowers fake logits; G's raises fake ones."""
-    loss, real, fake = getattr(losses, name), logits(0.3, -0.2), logits(0.1, -0.4)
+    loss, real, fake = getattr(losses, name), logits(0.3, -0.2), logits(0.1, 0.4)
     g_real, g_fake = mg.grad(loss.discriminator(real, fake), [real, fake])
     assert (g_real.array < 0).all() and (g_fake.array > 0).all()
     (g,) = mg.grad(loss.generator(fake, real), [fake])

@@ -1,0 +1,134 @@
+"""The commands as a student types them: dry runs, presets, resume to the byte, sampling, errors."""
+
+import contextlib
+import gc
+import json
+import os
+
+import numpy as np
+import pytest
+
+from gan import __main__ as gan_main
+from gan import dcgan
+from minigrad import command
+from minigrad.checkpoint import load
+from nets import __main__ as nets_main
+
+TINY = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "3", "--lazy", "2"]
+
+
+def gan(*argv):
+    return command.main("gan", gan_main.COMMANDS, list(argv))
+
+
+def nets(*argv):
+    return command.main("nets", nets_main.COMMANDS, list(argv))
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def newest(run):
+    pointer = json.load(open(os.path.join(run, "checkpoints", "latest.json")))
+    return os.path.join(run, "checkpoints", pointer["file"])
+
+
+def leaves(tree, path=""):
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from leaves(value, f"{path}/{key}")
+    elif isinstance(tree, (list, tuple)):
+        for i, value in enumerate(tree):
+            yield from leaves(value, f"{path}/{i}")
+    else:
+        yield path, tree
+
+
+def same(a, b):
+    first, second = dict(leaves(a)), dict(leaves(b))
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+@pytest.mark.parametrize("preset", ["best", "published"])
+def test_dry_run_leaves_nothing(preset, capsys):
+    assert gan("dcgan", "--dry-run", "--preset", preset, *TINY) == 0
+    assert os.listdir(".") == []
+
+
+@pytest.mark.parametrize("loss", ["minimax", "least_squares", "wasserstein", "hinge", "relativistic"])
+def test_every_loss_trains(loss):
+    assert gan("dcgan", "--dry-run", "--loss", loss, *TINY) == 0
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("options", [[], ["--preset", "published"], ["--loss", "relativistic"]])
+def test_resumed_training_equals_uninterrupted_training_byte_for_byte(options, monkeypatch):
+    assert gan("dcgan", "--steps", "6", "--out", "whole", *TINY, *options) == 0
+    assert gan("dcgan", "--steps", "6", "--out", "parts", *TINY, *options) == 0
+    calls, step, start = [], dcgan.optim.Adam.step, dcgan.command.start
+
+    def stop_after_three_steps(self):
+        calls.append(1)
+        if len(calls) > 6:  # two players
+            raise Stop
+        step(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dcgan.optim.Adam, "step", stop_after_three_steps)
+        patch.setattr(dcgan.command, "start", lambda name, o: every_step(start(name, o)))
+        with contextlib.suppress(Stop):
+            gan("dcgan", "--steps", "6", "--out", "broken", *TINY, *options)
+    gc.collect()  # the patched run refers to itself; its lock goes with it
+    assert not os.path.exists("broken/dcgan-0001/report.html")
+    assert gan("dcgan", "--resume", "broken/dcgan-0001") == 0
+    same(load(newest("whole/dcgan-0001")), load(newest("broken/dcgan-0001")))
+    same(load(newest("whole/dcgan-0001")), load(newest("parts/dcgan-0001")))
+    metrics = [open(f"{folder}/dcgan-0001/metrics.jsonl").read() for folder in ("whole", "broken")]
+    assert metrics[0] == metrics[1]
+
+
+def every_step(run):
+    loop = run.loop
+    run.loop = lambda start, steps, save: loop(start, steps, save=save, every=1)
+    return run
+
+
+def test_sample_and_evaluate(capsys):
+    small = ["--size", "16", "--batch", "4", "--width", "2", "--latent", "3", "--steps", "3"]
+    assert gan("dcgan", *small) == 0
+    assert gan("sample", "runs/dcgan-0001", "--count", "6", "--rows", "2", "--stops", "2", "--frames", "2") == 0
+    assert os.path.getsize("runs/dcgan-0001/samples/grid.png") and os.path.getsize("runs/dcgan-0001/samples/walk.gif")
+    assert nets("classifier", "--size", "16", "--width", "2", "--batch", "8", "--steps", "2") == 0
+    capsys.readouterr()
+    assert gan("evaluate", "runs/dcgan-0001", "--judge", "runs/classifier-0001", "--count", "100") == 0
+    found = json.load(open("runs/dcgan-0001/evaluation.json"))
+    assert found["metric"].startswith("FD-lenet-glyphs-") and found["metric"].endswith("@100")
+    assert sum(found["histogram"].values()) == pytest.approx(1)
+    assert found["frechet_distance"] > found["floor_train_train"] >= 0
+
+
+@pytest.mark.parametrize("argv, status, message", [
+    (["dcgam"], 2, "did you mean 'dcgan'"),
+    (["dcgan", "--stepz", "3"], 2, "did you mean '--steps'"),
+    (["dcgan", "--steps", "0"], 2, "must be an integer of at least 1"),
+    (["dcgan", "--data", "ring"], 1, "holds no images"),
+    (["dcgan", "--data", "mnits"], 1, "did you mean 'mnist'"),
+    (["dcgan", "--size", "30"], 1, "28, 32 or 64"),
+    (["dcgan", "--gamma", "1", "--norm"], 1, "--no-norm"),
+    (["dcgan", "--resume", "nowhere"], 1, "nowhere"),
+    (["sample", "nowhere"], 1, "nowhere"),
+])  # fmt: skip
+def test_wrong_calls_are_told_in_one_line(argv, status, message, capsys):
+    try:
+        found = gan(*argv)
+    except SystemExit as leaving:
+        found = leaving.code
+    err = capsys.readouterr().err
+    assert found == status and message in err and "Traceback" not in err
