@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from minigrad.kernels.cpu import direct
+from minigrad.kernels.cpu import direct, winograd
 from minigrad.kernels.cpu.threads import empty, launch
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL
 
@@ -30,6 +30,11 @@ def conv2d(x, w, stride, padding, dilation, groups):
     x, w = nhwc(x), np.ascontiguousarray(w)
     if depthwise(groups, channels, o):
         filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
+    elif uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
+        images, taps = even_and_odd(kh, stride[0], padding)
+        places = np.stack([places_of_inputs(c, kh, kw)[t] for t in taps])                   # (P, taps, C)
+        tiles(x, w, y, [(*out, 0, 0, 0, 0)], images, stride[0], 1, c * kh * kw,
+              np.ascontiguousarray(places.transpose(1, 0, 2)).reshape(1, taps.shape[1], -1))
     elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), size, strict=True)])
@@ -60,6 +65,10 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     g, w = nhwc(g), np.ascontiguousarray(w)
     if depthwise(groups, groups * c, o):
         filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
+    elif uses_winograd((kh, kw), stride, dilation, groups, o, c, n, [s // t for s, t in zip(size, stride, strict=True)]):
+        problems, taps = remainders(kh, stride[0], padding, size)
+        places = np.stack([places_of_outputs(o, c, kh, kw)[t] for t in taps])               # (Q, taps, O)
+        tiles(g, w, x, problems, np.zeros((1, 2), np.int64), 1, stride[0], kh * kw, places)
     else:
         plan = transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, o // groups)
         products(g, w, x, plan, places_of_outputs(o // groups, c, kh, kw), kh * kw, groups)
@@ -81,7 +90,10 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     if depthwise(groups, channels, o):
         return filter_gradients(x, g, (kh, kw), stride, padding, dilation)
     w = np.empty((o, c * kh * kw), np.float32)
-    if merges_rows(c, groups, kw, dilation[1]):
+    if uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
+        images, taps = even_and_odd(kh, stride[0], padding)
+        tile_sums(x, g, w, images, stride[0], np.stack([places_of_inputs(c, kh, kw)[t] for t in taps]))
+    elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
         sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
@@ -119,6 +131,20 @@ def merges_rows(channels, groups, kw, dilation):
     """Few channels make short inner loops. Then the image is copied with its padding, and a whole kernel row, contiguous in
     memory, is one tap of kw*channels channels. The copy costs less the fewer the channels."""
     return groups == 1 and channels < 16 and kw > 1 and dilation == 1
+
+
+def uses_winograd(kernel, stride, dilation, groups, ins, outs, n, size):
+    """Whether the convolution goes through Winograd: it must fit its algorithm, and pay."""
+    fits = (kernel, stride) in (((3, 3), (1, 1)), ((4, 4), (2, 2))) and dilation == (1, 1) and groups == 1
+    return fits and _precision == "fast" and ins % VL == 0 and outs % VL == 0 and winograd_pays(ins, outs, n, tuple(size))
+
+
+def winograd_pays(ins, outs, n, size):
+    """Not where channels are so few that the transforms cost what the products save; nor where the image is so small that its 4x4
+    tiles hang out of it, or there are fewer tiles than the register tile has rows."""
+    down, across = (-(-s // winograd.M) for s in size)
+    filled = size[0] * size[1] / (down * across * winograd.M**2) if down * across else 0
+    return ins >= 32 and outs >= 32 and filled > 0.5 and n * down * across >= MR
 
 
 def few_outputs(outs, ins, groups):
@@ -211,6 +237,30 @@ def frozen(rows):
     return np.array(rows, np.int64)
 
 
+def even_and_odd(k, stride, padding):
+    """(images, taps): the shifts (dy, dx) of the subsampled images that a kernel of stride 1 or 2 meets, and the taps of each."""
+    r = k // stride
+    shifts = [(a, b) for a in range(stride) for b in range(stride)]
+    taps = [[(a + stride * u) * k + b + stride * v for u in range(r) for v in range(r)] for a, b in shifts]
+    return frozen([(a - padding[0], b - padding[1]) for a, b in shifts]), frozen(taps)
+
+
+def remainders(k, stride, padding, size):
+    """(problems, taps) of a transposed convolution of stride 1 or 2: for each remainder of the output pixel, the grid of outputs, the
+    first input that it reads, and its taps in the order of the inputs."""
+    def axis(a, r):
+        reads = sorted(((r + padding[a] - u) // stride, u) for u in range(k) if (r + padding[a] - u) % stride == 0)
+        return -(-(size[a] - r) // stride), reads[0][0], [u for _, u in reads]
+
+    problems, taps = [], []
+    for ry in range(stride):
+        for rx in range(stride):
+            (rows, top, ups), (cols, left, lefts) = axis(0, ry), axis(1, rx)
+            problems.append((rows, cols, ry, rx, top, left))
+            taps.append([u * k + v for u in ups for v in lefts])
+    return problems, frozen(taps)
+
+
 @functools.lru_cache(256)
 def places_of_inputs(c, kh, kw):
     """Where w[o, c, u, v] lies after w[o]: (taps, C)."""
@@ -275,6 +325,46 @@ def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
     launch(direct.weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,
            parts * slices)
     launch(direct.collect, groups * -(-b_width // VL), total, places, b_width, w)
+
+
+def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
+    """Winograd: transform the weights, then run over blocks of tiles. places (problems, taps, input channels)."""
+    n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
+    r = 3 if taps == 9 else 2
+    area, panels = (r + winograd.M - 1) ** 2, -(-outs // NR)
+    packed = empty(count, area, panels, ins, NR)
+    chunks = -(-ins // winograd.CHUNK)
+    launch(winograd.transform_weights, count * panels * chunks, w.reshape(-1), places, out_stride, outs, r, packed)
+    problems = frozen(problems)
+    total = n * (-(-problems[:, 0] // winograd.M)) * (-(-problems[:, 1] // winograd.M))
+    per_block = MR * int(max(1, min(WINOGRAD_TILES, total.sum() // (BLOCKS * MR))))
+    blocks = -(-total // per_block)
+    problems = np.column_stack([problems, np.cumsum(blocks) - blocks])
+    blocks = int(blocks.sum())
+    launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(x.shape[3]), per_block, blocks,
+           scratch=area * per_block * (ins + panels * NR) + panels * NR)
+
+
+WINOGRAD_TILES = 2                  # times MR
+
+
+def tile_sums(x, g, w, images, step, places):
+    """Winograd's weight gradient: partial sums over tiles, then their sum in order. places (images, taps, channels)."""
+    n, oh, ow, outs = g.shape
+    count, taps, channels = places.shape
+    r = 3 if taps == 9 else 2
+    area, limit = (r + winograd.M - 1) ** 2, 32
+    height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-outs // NR) * NR
+    pieces = count * -(-channels // winograd.SLICE)
+    steps = -(-n * -(-oh // winograd.M) * -(-ow // winograd.M) // limit)
+    parts = max(1, min(BLOCKS, steps, WINOGRAD_PARTIAL // (pieces * area * height * width)))
+    total = empty(parts, pieces, area, height, width)
+    launch(winograd.gradient, parts * pieces, x, g, images, step, r, zeros(max(channels, outs)), total, limit, parts * pieces,
+           scratch=area * limit * (height + outs) + NR)
+    launch(winograd.collect, count * channels, total, places, r, w)
+
+
+WINOGRAD_PARTIAL = 1 << 22          # floats
 
 
 def filters(x, w, y, plan):

@@ -9,14 +9,18 @@ from minigrad.kernels.cpu.threads import launch, take
 @kernel
 def activate(counter, g, x, slope, y):
     """y = g where x > 0, else slope*g (0 for slope 0, whatever g is). With g = x that is leaky ReLU."""
-    slope32 = np.float32(slope)
+    slope32, zero = np.float32(slope), np.float32(0)
     while True:
         block = take(counter)
         if block * BLOCK >= x.size:
             break
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, x.size)):
-            low = slope32 * g[i] if slope != 0 else np.float32(0)
-            y[i] = g[i] if x[i] > 0 else low
+        # Slices, for Numba cannot prove that an index from a variable start is not negative, and then does not vectorise.
+        start, stop = block * BLOCK, (block + 1) * BLOCK
+        values, signs, out = g[start:stop], x[start:stop], y[start:stop]
+        for i in range(values.size):
+            low = slope32 * values[i]
+            low = zero if slope32 == 0 else low
+            out[i] = values[i] if signs[i] > 0 else low
 
 
 @kernel
@@ -26,8 +30,9 @@ def rectify(counter, x, y):
         block = take(counter)
         if block * BLOCK >= x.size:
             break
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, x.size)):
-            y[i] = np.float32(0) if x[i] <= 0 else x[i]
+        values, out = x[block * BLOCK:(block + 1) * BLOCK], y[block * BLOCK:(block + 1) * BLOCK]
+        for i in range(values.size):
+            out[i] = np.float32(0) if values[i] <= 0 else values[i]
 
 
 def leaky_relu(x, slope):

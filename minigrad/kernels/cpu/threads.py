@@ -47,42 +47,6 @@ def take(typing_context, counter):
     return types.int64(counter), codegen
 
 
-def _wait(counter, slot, value):
-    if counter[slot] < value:
-        raise RuntimeError("a kernel waits for a block that no thread has taken")
-
-
-@instruction(_wait)
-def wait(typing_context, counter, slot, value):
-    """Spin until counter[slot] >= value. Blocks are taken in order, so whoever will raise it is already at work."""
-    def codegen(context, b, signature, args):
-        array = context.make_array(signature.args[0])(context, b, args[0])
-        address = b.gep(array.data, [args[1]])
-        again, done = b.append_basic_block("wait"), b.append_basic_block("done")
-        b.branch(again)
-        b.position_at_end(again)
-        b.cbranch(b.icmp_signed(">=", b.load_atomic(address, "acquire", 8), args[2]), done, again)
-        b.position_at_end(done)
-        return context.get_dummy_value()
-
-    return types.void(counter, types.int64, types.int64), codegen
-
-
-def _finish(counter, slot):
-    counter[slot] += 1
-
-
-@instruction(_finish)
-def finish(typing_context, counter, slot):
-    """counter[slot]++, after everything this thread wrote before."""
-    def codegen(context, b, signature, args):
-        array = context.make_array(signature.args[0])(context, b, args[0])
-        b.atomic_rmw("add", b.gep(array.data, [args[1]]), ir.Constant(ir.IntType(64), 1), "acq_rel")
-        return context.get_dummy_value()
-
-    return types.void(counter, types.int64), codegen
-
-
 def empty(*shape, dtype=np.float32):
     """np.empty whose first element lies on a cache line, so that no vector straddles two."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -158,13 +122,13 @@ def set_num_threads(n):
     _threads = 1 if numba.config.DISABLE_JIT else n
 
 
-def launch(kernel, blocks, *args, scratch=0, slots=1):
+def launch(kernel, blocks, *args, scratch=0):
     """Run `kernel` over blocks 0..blocks-1 on the pool's threads; returns when all are done.
 
     kernel(counter, *args), or kernel(counter, scratch, *args) with an aligned float32 buffer of the thread's own of at
-    least `scratch` floats, contents undefined. counter has `slots` int64 zeros; the first is for `take`.
+    least `scratch` floats, contents undefined.
     """
-    counter = np.zeros(slots, np.int64)
+    counter = np.zeros(1, np.int64)
     args = [_writable(a) if isinstance(a, np.ndarray) and not a.flags.writeable else a for a in args]
     helpers = min(_threads, blocks) - 1
     job = kernel, counter, scratch, args

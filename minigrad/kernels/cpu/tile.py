@@ -260,46 +260,54 @@ def _sum_lanes(b, vector):
     return b.extract_element(vector, I32(0))
 
 
-def _combine_twin(matrix):
-    def twin(source, out, out_stride, channels):
-        rows = np.stack([at(a, channels) for a in addresses(source, matrix.shape[1])])
-        for i, total in enumerate(matrix @ rows):
-            at(out + 4 * i * out_stride, channels)[:] = total
+def _sandwich_twin(matrix):
+    def twin(source, out, channels):
+        outs, ins = matrix.shape
+        x = np.stack([at(a, channels) for a in addresses(source, ins * ins)]).reshape(ins, ins, channels)
+        result = np.einsum("iu,jv,uvc->ijc", matrix, matrix, x, dtype=np.float32)
+        for row, address in zip(result.reshape(outs * outs, channels), addresses(out, outs * outs), strict=True):
+            at(address, channels)[:] = row
     return twin
 
 
-def combine(matrix):
-    """Make combination(source, out, out_stride, channels): the rows of a small constant matrix times a stack of vectors,
+def sandwich(matrix):
+    """Make transform(source, out, channels): Y = M X M^T for a small constant matrix M, in every channel: Winograd's transforms.
 
-    out[i, c] = sum over j of matrix[i, j] * source_row[j][c],
-
-    fully unrolled, zeros left out: Winograd's transforms. source: the address of a table of row addresses; channels: a multiple
-    of VL; out_stride in floats.
+    source, out: addresses of tables of row addresses, n*n and m*m for M (m, n); channels: a multiple of VL. Everything is
+    unrolled, zeros left out: a 6x6 transform is some 250 additions and multiply-adds for VL channels, with no loop.
     """
     matrix = np.asarray(matrix, np.float32)
+    outs, ins = matrix.shape
 
-    @instruction(_combine_twin(matrix))
-    def combination(typing_context, source, out, out_stride, channels):
+    @instruction(_sandwich_twin(matrix))
+    def transform(typing_context, source, out, channels):
         def codegen(context, b, signature, args):
-            source, out, out_stride, channels = args
+            source, out, channels = args
             e = Emit(b)
-            inputs = [e.word(source, I64(j)) for j in range(matrix.shape[1])]
-            outputs = [b.add(out, e.times4(b.mul(out_stride, I64(i)))) for i in range(matrix.shape[0])]
+
+            def combined(row, xs):
+                total = None
+                for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
+                    if total is None:
+                        total = x if factor == 1 else b.fmul(x, e.constant(factor))
+                    elif abs(factor) == 1:
+                        total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
+                    else:
+                        total = b.call(e.muladd, [x, e.constant(factor), total])
+                return e.zero if total is None else total
+
             with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
                 offset = b.mul(c.index, I64(4 * VL))
-                xs = [e.load(b.add(x, offset)) for x in inputs]
-                for row, place in zip(matrix, outputs, strict=True):
-                    total = None
-                    for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: abs(t[0]) != 1):
-                        if total is None:
-                            total = x if factor == 1 else b.fmul(x, e.constant(factor))
-                        elif abs(factor) == 1:
-                            total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
-                        else:
-                            total = b.call(e.muladd, [x, e.constant(factor), total])
-                    e.store(e.zero if total is None else total, b.add(place, offset))
+                half = [[None] * ins for _ in range(outs)]                                  # M X
+                for v in range(ins):
+                    xs = [e.load(b.add(e.word(source, I64(u * ins + v)), offset)) for u in range(ins)]
+                    for i, row in enumerate(matrix):
+                        half[i][v] = combined(row, xs)
+                for i in range(outs):
+                    for j, row in enumerate(matrix):
+                        e.store(combined(row, half[i]), b.add(e.word(out, I64(i * outs + j)), offset))
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 4), codegen
+        return types.void(*[types.intp] * 3), codegen
 
-    return combination
+    return transform

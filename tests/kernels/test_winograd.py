@@ -1,0 +1,92 @@
+"""Winograd: the algebra holds exactly, the error in float32 is bounded, and "exact" turns it off."""
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from minigrad import kernels
+from minigrad.kernels import cpu, reference
+from minigrad.kernels.cpu import convolution, winograd
+from tests.kernels.strategies import out_size, values
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 1000))
+def test_the_matrices_give_the_correlation_for_any_tile_and_kernel(m, r, seed):
+    points = (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, 4)
+    at, g, bt = winograd.matrices(m, r, points)
+    x, w = values(seed, m + r - 1), values(seed + 1, r)
+    direct = [sum(x[i + j] * w[j] for j in range(r)) for i in range(m)]
+    np.testing.assert_allclose(at @ ((g @ w) * (bt @ x)), direct, rtol=1e-7, atol=1e-7)
+
+
+@st.composite
+def cases(draw):
+    """Shapes that go through Winograd: 3x3 of stride 1, 4x4 of stride 2; odd sizes, every padding, channels in half tiles."""
+    k, s = draw(st.sampled_from([(3, 1), (4, 2)]))
+    p = draw(st.integers(0, 3))
+    c, o = (draw(st.sampled_from([32, 48, 80])) for _ in range(2))
+    size = [draw(st.integers(max(1, k - 2 * p), 12 * s)) for _ in range(2)]
+    return (draw(st.integers(1, 4)), c, *size), (o, c, k, k), (s, s), (p, p), (1, 1), 1
+
+
+def arrays_of(case, dtype=np.float32):
+    x_shape, w_shape, stride, padding, dilation, _ = case
+    g_shape = (x_shape[0], w_shape[0], *out_size(x_shape, w_shape, stride, padding, dilation))
+    return [values(i, shape, dtype) for i, shape in enumerate((x_shape, w_shape, g_shape))]
+
+
+def three_maps(module, x, w, g, *rest):
+    return module.conv2d(x, w, *rest), module.conv2d_dx(g, w, *rest, x.shape[2:]), module.conv2d_dw(x, g, *rest, w.shape[2:])
+
+
+def error(ours, exact):
+    """The largest error over the root mean square of the result."""
+    return np.abs(ours - exact).max() / max(np.sqrt(np.mean(exact**2)), 1e-3)
+
+
+@settings(max_examples=40)
+@given(cases())
+@example(((1, 48, 1, 1), (32, 48, 3, 3), (1, 1), (1, 1), (1, 1), 1))
+@example(((2, 32, 4, 2), (48, 32, 4, 4), (2, 2), (3, 1), (1, 1), 1))
+def test_the_three_maps_equal_the_reference_for_any_size_and_padding(case):
+    """Also where it does not pay: images smaller than a tile, padding larger than the kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convolution, "winograd_pays", lambda *_: True)
+        check(case)
+
+
+def check(case):
+    x, w, g = arrays_of(case)
+    exact = three_maps(reference, *(a.astype(np.float64) for a in (x, w, g)), *case[2:])
+    for ours, truth in zip(three_maps(cpu, x, w, g, *case[2:]), exact, strict=True):
+        assert error(ours, truth) < 1e-4
+
+
+@pytest.mark.parametrize("k, s, bound", [(3, 1, 5e-5), (4, 2, 5e-5)])
+def test_the_error_at_the_size_of_real_layers(k, s, bound):
+    """Largest error over the result's root mean square, 128 channels; direct summation stays below 1e-5."""
+    case = (8, 128, 16 * s, 16 * s), (128, 128, k, k), (s, s), (1, 1), (1, 1), 1
+    x, w, g = arrays_of(case)
+    exact = three_maps(reference, *(a.astype(np.float64) for a in (x, w, g)), *case[2:])
+    fast = [error(a, b) for a, b in zip(three_maps(cpu, x, w, g, *case[2:]), exact, strict=True)]
+    kernels.set_conv_precision("exact")
+    try:
+        slow = [error(a, b) for a, b in zip(three_maps(cpu, x, w, g, *case[2:]), exact, strict=True)]
+    finally:
+        kernels.set_conv_precision("fast")
+    assert max(fast) < bound and max(slow) < 1e-5 and max(slow) < max(fast)
+
+
+def test_exact_is_exact_where_sums_are():
+    """Small integers: direct summation makes no rounding error at all."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-8, 9, (4, 32, 12, 12)).astype(np.float32)
+    w = rng.integers(-8, 9, (32, 32, 3, 3)).astype(np.float32)
+    rest = (1, 1), (1, 1), (1, 1), 1
+    assert kernels.get_conv_precision() == "fast"
+    kernels.set_conv_precision("exact")
+    try:
+        np.testing.assert_array_equal(cpu.conv2d(x, w, *rest), reference.conv2d(x, w, *rest))
+        assert kernels.get_conv_precision() == "exact"
+    finally:
+        kernels.set_conv_precision("fast")
