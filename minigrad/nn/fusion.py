@@ -33,7 +33,7 @@ def activated(module, input, slope: float):
             return None
         return F.bias_leaky_relu(module.product(input), module.bias, slope)
     if type(module) in (BatchNorm1d, BatchNorm2d):
-        if module.weight is None or not module.uses_batch:
+        if module.weight is None or module.bias is None or not module.uses_batch:
             return None
         mean, var, momentum = module.statistics(input)
         return F.batch_norm_leaky_relu(input, mean, var, module.weight, module.bias, momentum, module.eps, slope)

@@ -16,12 +16,19 @@ from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, float32
 
 
+def _start(layer) -> None:
+    if layer.weight is not None:
+        init.ones_(layer.weight)
+    if layer.bias is not None:
+        init.zeros_(layer.bias)
+
+
 class _ChannelNorm(Module):
     """Parameters and running statistics of num_features channels.
 
     momentum: running <- (1 - momentum)*running + momentum*batch; None takes the plain mean of all batches so far.
-    affine: have weight (starts at 1) and bias (starts at 0). track_running_stats=False: have no buffers and use the
-    batch's statistics in evaluation too.
+    affine: have weight (starts at 1) and, unless bias=False, bias (starts at 0).
+    track_running_stats=False: have no buffers and use the batch's statistics in evaluation too.
     """
 
     _optional_keys = ("num_batches_tracked",)
@@ -29,20 +36,19 @@ class _ChannelNorm(Module):
     _shape = ""
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None,
-                 dtype=None):  # fmt: skip
+                 dtype=None, *, bias=True):  # fmt: skip
         super().__init__()
         self.num_features = integer(f"{type(self).__name__}: num_features", num_features, 1)
         self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats = bool(affine), bool(track_running_stats)
         shape = (self.num_features,)
         self.register_parameter("weight", empty(shape, dtype, device) if affine else None)
-        self.register_parameter("bias", empty(shape, dtype, device) if affine else None)
+        self.register_parameter("bias", empty(shape, dtype, device) if affine and bias else None)
         real = np.dtype(dtype or float32)
         for name, array in (("running_mean", np.zeros(shape, real)), ("running_var", np.ones(shape, real)),
                             ("num_batches_tracked", np.zeros((), np.int64))):
             self.register_buffer(name, Tensor(array, device=device) if track_running_stats else None)
-        if affine:
-            init.ones_(self.weight)
+        _start(self)
 
     def reset_running_stats(self) -> None:
         """Forget all batches: mean 0, variance 1."""
@@ -54,9 +60,7 @@ class _ChannelNorm(Module):
     def reset_parameters(self) -> None:
         """Weight 1, bias 0, and no running statistics."""
         self.reset_running_stats()
-        if self.affine:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        _start(self)
 
     def _check(self, input, channel_axis):
         name = type(self).__name__
@@ -68,7 +72,7 @@ class _ChannelNorm(Module):
 
     def extra_repr(self):
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"track_running_stats={self.track_running_stats}")  # fmt: skip
+                f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")  # fmt: skip
 
 
 class _BatchNorm(_ChannelNorm):
@@ -124,8 +128,8 @@ class InstanceNorm2d(_ChannelNorm):
     _ranks, _shape = (3, 4), "(N, C, H, W) or (C, H, W)"
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None,
-                 dtype=None):  # fmt: skip
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+                 dtype=None, *, bias=True):  # fmt: skip
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input):
         self._check(input, -3)
@@ -139,9 +143,9 @@ class InstanceNorm2d(_ChannelNorm):
 
 class GroupNorm(Module):
     """num_groups groups of channels of each sample of (N, C, ...) normalised together (Wu & He 2018); the same in
-    training and evaluation. weight and bias (C) unless affine=False."""
+    training and evaluation. weight and bias (C) unless affine=False; bias=False leaves only the weight."""
 
-    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None):
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, device=None, dtype=None, *, bias=True):
         super().__init__()
         self.num_groups = integer("GroupNorm: num_groups", num_groups, 1)
         self.num_channels = integer("GroupNorm: num_channels", num_channels, 1)
@@ -149,20 +153,19 @@ class GroupNorm(Module):
             raise ValueError(f"GroupNorm: num_channels {num_channels} must be divisible by num_groups {num_groups}")
         self.eps, self.affine = eps, bool(affine)
         self.register_parameter("weight", empty((num_channels,), dtype, device) if affine else None)
-        self.register_parameter("bias", empty((num_channels,), dtype, device) if affine else None)
+        self.register_parameter("bias", empty((num_channels,), dtype, device) if affine and bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Weight 1, bias 0."""
-        if self.affine:
-            init.ones_(self.weight)
-            init.zeros_(self.bias)
+        _start(self)
 
     def forward(self, input):
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self):
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+                f"bias={self.bias is not None}")  # fmt: skip
 
 
 class LayerNorm(Module):
@@ -185,14 +188,11 @@ class LayerNorm(Module):
 
     def reset_parameters(self) -> None:
         """Weight 1, bias 0."""
-        for parameter, value in ((self.weight, 1), (self.bias, 0)):
-            if parameter is not None:
-                init.constant_(parameter, value)
+        _start(self)
 
     def forward(self, input):
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self):
-        has_bias = self.bias is not None
-        text = f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-        return text if has_bias or not self.elementwise_affine else text + ", bias=False"
+        return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+                f"bias={self.bias is not None}")  # fmt: skip

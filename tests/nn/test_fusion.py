@@ -1,0 +1,155 @@
+"""Neighbours in a Sequential share kernels and give what they give one after the other; layers' own errors."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import kernels, nn
+from minigrad.random import Stream
+
+ACTIVATIONS = [nn.ReLU, lambda: nn.LeakyReLU(0.2), lambda: nn.LeakyReLU(-0.5)]
+LAYERS = {
+    "conv": lambda: nn.Conv2d(3, 4, 3, rng=Stream(0, "a")),
+    "conv without bias": lambda: nn.Conv2d(3, 4, 3, bias=False, rng=Stream(0, "a")),
+    "conv reflect": lambda: nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect", rng=Stream(0, "a")),
+    "transposed": lambda: nn.ConvTranspose2d(3, 4, 4, 2, 1, rng=Stream(0, "a")),
+    "batch norm": lambda: nn.BatchNorm2d(3, momentum=None),
+    "batch norm without statistics": lambda: nn.BatchNorm2d(3, track_running_stats=False),
+    "batch norm without bias": lambda: nn.BatchNorm2d(3, bias=False),
+    "linear": lambda: nn.Linear(6, 5, rng=Stream(0, "a")),
+}
+
+
+def values(seed, shape, dtype):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("activation", range(3))
+@pytest.mark.parametrize("name", LAYERS)
+def test_fused_equals_one_after_the_other(name, activation, dtype):
+    fused = nn.Sequential(LAYERS[name](), ACTIVATIONS[activation]()).to(dtype)
+    plain = [LAYERS[name]().to(dtype), ACTIVATIONS[activation]()]
+    tolerance = 200 * np.finfo(dtype).eps
+    for training in (True, False):
+        results = []
+        for net in (fused, plain):
+            x = mg.tensor(values(1, (4, 3, 5, 6), dtype), requires_grad=True)
+            for layer in net:
+                layer.train(training)
+                layer.zero_grad()
+            y = fused(x) if net is fused else plain[1](plain[0](x))
+            y.backward(mg.tensor(values(2, y.shape, dtype)))
+            results.append([y.array, x.grad.array] + [p.grad.array for layer in net for p in layer.parameters()]
+                           + [b.array for layer in net for b in layer.buffers()])
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.abs(b).max()))
+
+
+def test_what_fuses_and_what_does_not():
+    x = mg.tensor(values(0, (4, 3, 5, 6), np.float32))
+    net = nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), nn.LeakyReLU(0.1))
+    with kernels.counting() as calls:
+        net(x)
+    assert calls["bias_leaky_relu"] == calls["norm_leaky_relu"] == 1 and calls["leaky_relu"] == 0
+    seen = []
+    handles = [net[i].register_forward_hook(lambda m, args, out: seen.append(out)) for i in (0, 2)]
+    with kernels.counting() as calls:
+        net(x)
+    assert calls["bias_leaky_relu"] == calls["norm_leaky_relu"] == 0 and len(seen) == 2
+    assert (seen[0].array < 0).any()
+    for handle in handles:
+        handle.remove()
+
+    class Shifted(nn.ReLU):
+        def forward(self, input):
+            return super().forward(input - 1)
+
+    with kernels.counting() as calls:
+        nn.Sequential(net[0], Shifted())(x)
+        net.eval()[2:](x)
+    assert calls["bias_leaky_relu"] == calls["norm_leaky_relu"] == 0
+
+
+def test_second_derivatives_go_through_fused_layers():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3, rng=Stream(0, "a")), nn.LeakyReLU(0.2), nn.BatchNorm2d(3), nn.ReLU(),
+                        nn.Flatten(), nn.Linear(27, 1, rng=Stream(0, "b"))).double()
+    x = mg.tensor(values(0, (3, 2, 5, 5), np.float64), requires_grad=True)
+
+    def penalty(x):
+        (g,) = mg.grad(net(x).sum(), [x], create_graph=True)
+        return (g * g).sum()
+
+    (second,) = mg.grad(penalty(x), [x])
+    v, h = values(1, x.shape, np.float64), 1e-6
+    difference = (penalty(mg.tensor(x.array + h * v, requires_grad=True)).item()
+                  - penalty(mg.tensor(x.array - h * v, requires_grad=True)).item()) / (2 * h)
+    assert (second.array * v).sum() == pytest.approx(difference, rel=1e-5)
+
+
+def test_buffers_hold_no_graph_and_dropout_draws_from_its_stream():
+    norm = nn.BatchNorm2d(3)
+    x = mg.tensor(values(0, (4, 3, 5, 6), np.float32), requires_grad=True)
+    norm(x).sum()
+    assert norm.running_mean.node is None and not norm.running_mean.requires_grad
+    for kind in (nn.Dropout, nn.Dropout2d):
+        first, second = (kind(0.5, rng=Stream(3, "drop"))(x).array for _ in range(2))
+        np.testing.assert_array_equal(first, second)
+        layer = kind(0.5, rng=Stream(3, "drop"))
+        assert not np.array_equal(layer(x).array, layer(x).array)
+        np.testing.assert_array_equal(layer.eval()(x).array, x.array)
+        kept = first != 0
+        np.testing.assert_allclose(first[kept], 2 * x.array[kept])
+
+
+@pytest.mark.parametrize("call, error, text", [
+    (lambda: nn.Linear(2.5, 3), TypeError, "Linear: in_features must be an integer, got 2.5"),
+    (lambda: nn.Linear(2, -3), ValueError, "out_features must be at least 0, got -3"),
+    (lambda: nn.Linear(2, 3, dtype=np.int64), TypeError, "floating-point numbers, not int64"),
+    (lambda: nn.Linear(2, 3)(mg.ones(4, 5)), ValueError, r"input \(4, 5\) and weight \(3, 2\)"),
+    (lambda: nn.Conv2d(3, 4, 3, groups=2), ValueError, "Conv2d: in_channels 3 must be divisible by groups 2"),
+    (lambda: nn.Conv2d(4, 3, 3, groups=2), ValueError, "out_channels 3 must be divisible by groups 2"),
+    (lambda: nn.Conv2d(3, 4, 0), ValueError, "kernel_size must be at least 1, got 0"),
+    (lambda: nn.Conv2d(3, 4, 3, padding="some"), ValueError, "integers, 'same' or 'valid', got 'some'"),
+    (lambda: nn.Conv2d(3, 4, 3, 2, "same"), ValueError, r"padding='same' needs stride 1, got \(2, 2\)"),
+    (lambda: nn.Conv2d(3, 4, 3, padding_mode="mirror"), ValueError, "one of zeros, reflect, replicate, circular"),
+    (lambda: nn.Conv2d(3, 4, 3)(mg.ones(1, 4, 8, 8)), ValueError, "x has 4 channels but weight .* expects 3"),
+    (lambda: nn.ConvTranspose2d(3, 4, 3, padding_mode="reflect"), ValueError, "must be 'zeros', got 'reflect'"),
+    (lambda: nn.ConvTranspose2d(3, 4, 3, padding="same"), TypeError, "must be integers, got 'same'"),
+    (lambda: nn.ConvTranspose2d(3, 4, 3)(mg.ones(1, 3, 4, 4), output_size=(1, 2, 3)), ValueError, "output_size"),
+    (lambda: nn.BatchNorm2d(3)(mg.ones(1, 3, 1, 1)), ValueError, "more than one value per channel"),
+    (lambda: nn.BatchNorm1d(3)(mg.ones(1, 3)), ValueError, r"more than one value per channel, got input \(1, 3\)"),
+    (lambda: nn.BatchNorm2d(3)(mg.ones(2, 3)), ValueError, r"BatchNorm2d: input must be \(N, C, H, W\), got \(2, 3\)"),
+    (lambda: nn.BatchNorm1d(3)(mg.ones(2, 4)), ValueError, "has 4 channels, the layer 3"),
+    (lambda: nn.InstanceNorm2d(3)(mg.ones(2, 4, 5, 5)), ValueError, "has 4 channels, the layer 3"),
+    (lambda: nn.GroupNorm(2, 3), ValueError, "num_channels 3 must be divisible by num_groups 2"),
+    (lambda: nn.LayerNorm(()), ValueError, "at least one axis"),
+    (lambda: nn.Dropout(1.5), ValueError, r"Dropout: p must be a probability in \[0, 1\], got 1.5"),
+    (lambda: nn.Unflatten(1, 3), TypeError, "tuple of integers, got 3"),
+    (lambda: nn.ZeroPad2d((1, 2, 3)), ValueError, r"\(left, right, top, bottom\), got \(1, 2, 3\)"),
+    (lambda: nn.Embedding(3, 2, padding_idx=3), ValueError, r"padding_idx 3 lies outside \[-3, 3\)"),
+    (lambda: nn.Embedding(3, 2, sparse=True), ValueError, "not supported"),
+    (lambda: nn.Embedding(3, 2)(np.array([3])), ValueError, r"indices must lie in \[0, 3\), got 3"),
+    (lambda: nn.Embedding.from_pretrained(np.zeros(3)), ValueError, r"must be \(count, size\)"),
+])
+def test_errors_name_the_layer_the_value_and_the_rule(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
+
+
+def test_a_failed_batch_norm_call_counts_no_batch():
+    norm = nn.BatchNorm1d(3)
+    with pytest.raises(ValueError):
+        norm(mg.ones(1, 3))
+    assert norm.num_batches_tracked.item() == 0
+    norm(mg.ones(2, 3))
+    norm.reset_parameters()
+    assert norm.num_batches_tracked.item() == 0 and norm.running_var.tolist() == [1, 1, 1]
+
+
+def test_softmax_without_axis_warns_and_guesses_as_pytorch():
+    with pytest.warns(UserWarning, match="axis 1 is used"):
+        y = nn.Softmax()(mg.ones(2, 4))
+    assert y.tolist() == [[0.25] * 4] * 2
+    with pytest.warns(UserWarning, match="axis 0 is used"):
+        nn.LogSoftmax()(mg.ones(3))
