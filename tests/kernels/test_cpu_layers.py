@@ -173,3 +173,16 @@ def test_one_call_steps_many_parameters_of_any_size():
     reference.adagrad_step(copies[0], gs, copies[1], **options)
     for a, b in zip(ps + ss, copies[0] + copies[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("shapes", [((0, 3), (3, 4)), ((5, 3), (3, 4)), ((2, 5, 3), (3, 4)), ((2, 5, 3), (2, 3, 4)),
+                                    ((300, 500), (500, 500)), ((2, 200, 500), (500, 470))])
+@pytest.mark.parametrize("layout", ["nchw", "fortran", "reversed", "strided", "readonly"])
+def test_matmul_is_numpys(shapes, layout):
+    a, b = (values(i, s, np.float32, layout) for i, s in enumerate(shapes))
+    exact = np.matmul(a.astype(np.float64), b.astype(np.float64))
+    ours = kernels.matmul(a, b)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, exact, atol=1e-5 * max(1, np.abs(exact).max(initial=0)))
+    with pytest.raises(ValueError, match="mismatch"):
+        kernels.matmul(np.zeros((3, 4), np.float32), np.zeros((3, 4), np.float32))

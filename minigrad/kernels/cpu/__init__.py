@@ -11,11 +11,12 @@ from minigrad.kernels.cpu.normalise import (
 )
 from minigrad.kernels.cpu.optimisers import adagrad_step, adam_step, rmsprop_step, sgd_step
 from minigrad.kernels.cpu.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_gather, max_pool2d_scatter
+from minigrad.kernels.cpu.products import matmul
 from minigrad.kernels.cpu.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "adagrad_step", "adam_step", "avg_pool2d", "avg_pool2d_dx", "bias_leaky_relu", "bias_leaky_relu_dx", "conv2d", "conv2d_dw",
-    "conv2d_dx", "get_conv_precision", "get_num_threads", "leaky_relu", "leaky_relu_dx", "max_pool2d", "max_pool2d_gather",
+    "conv2d_dx", "get_conv_precision", "get_num_threads", "leaky_relu", "leaky_relu_dx", "matmul", "max_pool2d", "max_pool2d_gather",
     "max_pool2d_scatter", "norm_leaky_relu", "norm_leaky_relu_dx", "normalise", "normalise_dx", "rmsprop_step",
     "set_conv_precision", "set_num_threads", "sgd_step",
 ]
