@@ -96,13 +96,12 @@ def main(argv=None):
     if not images.is_images:
         raise ValueError(f"--data {o.data} holds no images; try glyphs, mnist, fashion-mnist, cifar10 or folder:PATH")
     o.size, o.channels = images.x.shape[2], images.x.shape[1]
-    run = command.start("dcgan", o)
     streams = Streams(o.seed)
     loader = data.DataLoader(images, o.batch, rng=streams["data"])
     latents = streams["latent"]
     loss = getattr(losses, o.loss)
-
     generator, discriminator = networks(o.size, o.channels, o.latent, o.width, o.norm, streams["init"])
+    run = command.start("dcgan", o)
     for network in (generator, discriminator):
         network.to(o.device)
     adam_g = optim.Adam(generator.parameters(), o.rate, betas=(0.5, o.beta2))

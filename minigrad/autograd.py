@@ -52,6 +52,11 @@ class Variable:
         return type(array)
 
     @staticmethod
+    def describe(spec) -> str:
+        """`spec` in words, for error messages."""
+        return str(spec)
+
+    @staticmethod
     def differentiable(array) -> bool:
         """False for outputs such as indices, through which no derivative passes."""
         return True
@@ -334,7 +339,8 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
         if g is None:
             g = y.ones_like()
         elif y.spec(g.array) != y.spec(y.array):
-            raise ValueError(f"grad: the cotangent of output {i} is {y.spec(g.array)}, the output {y.spec(y.array)}")
+            raise ValueError(f"grad: the cotangent of output {i} is {y.describe(y.spec(g.array))}, but the output "
+                             f"{y.describe(y.spec(y.array))}; they must agree")  # fmt: skip
         with _recording(create_graph):
             _add(pending, _key(y), g, create_graph)
     order, needs = _topological([y.node for y in outputs if y.node is not None], wanted)
@@ -350,8 +356,9 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
                 if not n or g is None:
                     continue
                 if node.cls.spec(g.array) != spec:
-                    raise RuntimeError(f"the rule of {node.op.name} returned a gradient {node.cls.spec(g.array)} "
-                                       f"for an input {spec}: a gradient has its input's shape and dtype")  # fmt: skip
+                    raise RuntimeError(f"the rule of {node.op.name} returned a gradient "
+                                       f"{node.cls.describe(node.cls.spec(g.array))} for an input "
+                                       f"{node.cls.describe(spec)}: a gradient has its input's shape and dtype")  # fmt: skip
                 _add(pending, parent if slot == 0 else (parent, slot), g, create_graph)
             if not retain:
                 node.release()
@@ -441,6 +448,6 @@ def _stale(node: Node, x: Variable, version: int) -> str:
         base = _join(parent.cls, None, parent, 0)
     name = getattr(base, "name", None)
     what = f"'{name}'" if name else "a tensor"
-    return (f"grad: {what} {x.spec(x.array)}, read by the derivative of {node.op.name}, was modified in place after the "
+    return (f"grad: {what} {x.describe(x.spec(x.array))}, read by the derivative of {node.op.name}, was modified in place after the "
             f"forward pass (version {x.version}, expected {version}). The usual cause is optimizer.step() between "
             "forward and backward: compute all gradients first, or run the forward pass again.")  # fmt: skip

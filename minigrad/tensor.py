@@ -51,6 +51,10 @@ class Tensor(Variable):
         return array.shape, array.dtype
 
     @staticmethod
+    def describe(spec):
+        return f"of shape {spec[0]}, {spec[1]}"
+
+    @staticmethod
     def differentiable(array):
         return array.dtype.kind == "f"
 
@@ -374,8 +378,8 @@ def _from_python(data, floats) -> np.ndarray:
         data = [x.array.tolist() if isinstance(x, Variable) else x for x in data]
     try:
         array = np.asarray(data)
-    except ValueError as error:
-        raise ValueError(f"tensor: the nested list is ragged ({error}); every row needs the same length") from None
+    except ValueError:
+        raise ValueError("tensor: the nested list is ragged; every row needs the same length") from None
     if array.dtype == np.float64 and floats is not None:
         return array.astype(floats)
     if array.dtype.kind in "OUS":

@@ -54,7 +54,7 @@ def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False
         key, colon, options = kind, "", {**_options(name, path), **options}
     if key not in SOURCES:
         near = difflib.get_close_matches(kind, [k.rstrip(":") for k in SOURCES], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}" if near else ""
         if kind + ":" in SOURCES:
             hint = f"; it needs a path: {kind}:PATH"
         raise ValueError(f"load: unknown data {name!r}{hint}. There are: {', '.join(SOURCES)}")

@@ -28,7 +28,12 @@ def unbroadcast(g, node, i: int):
 def binary(ufunc, a, b):
     """ufunc(a, b) with PyTorch's promotion where it differs from NumPy's: integers and Python numbers never widen
     float32, and integer arguments of a real-valued function give float32."""
-    out = ufunc(a, b)
+    try:
+        out = ufunc(a, b)
+    except ValueError:
+        name = {"subtract": "sub", "multiply": "mul", "divide": "div", "_power": "pow"}.get(ufunc.__name__, ufunc.__name__)
+        raise ValueError(f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast; from the last axis backwards "
+                         "lengths must be equal, or one of them 1 or absent") from None  # fmt: skip
     if type(out) is not np.ndarray:
         out = as_array(out, a, b)
     if out.dtype.char == "d" and not (is_double(a) or is_double(b)):
