@@ -124,7 +124,10 @@ def main(argv=None):
         real = mg.tensor(next(batches)[0], device=o.device)
         latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
         fake = generator(latent)
-        real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
+        if o.norm:  # batch norm would mix the two
+            real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
+        else:
+            real_logits, fake_logits = discriminator(mg.cat([real, fake.detach()])).split(o.batch)
         loss_d = loss.discriminator(real_logits, fake_logits)
         total = loss_d
         if o.gamma and step % o.lazy == 0:
