@@ -32,4 +32,14 @@ from minigrad.functional.loss import (
 from minigrad.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
 from minigrad.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
 from minigrad.functional.rearrange import fold, pad, pixel_shuffle, pixel_unshuffle, unfold
+from minigrad.functional.recurrent import (
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
 from minigrad.functional.sampling import affine_grid, grid_sample, interpolate
