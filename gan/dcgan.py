@@ -149,8 +149,8 @@ def main(argv=None):
             average.update(o.batch)
 
         if step % 20 == 0 or step == o.steps:
-            run.log(step, loss_d=loss_d, loss_g=loss_g, real=real_logits.sigmoid().mean(),
-                    fake=fake_logits.sigmoid().mean())  # fmt: skip
+            run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
+                    probability_fake=fake_logits.sigmoid().mean())  # fmt: skip
         if step % 500 == 0 or step == o.steps:
             run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
             if average:
