@@ -180,7 +180,7 @@ class Primitive:
         else:
             start = time.perf_counter()
             out = self.forward(*arrays, **kw)
-            _state.observer(self, arrays, kw, out, time.perf_counter() - start)
+            _state.observer(self, args, kw, out, time.perf_counter() - start)
         if not (live and _state.recording):
             if type(out) is not tuple:
                 v = _join(cls, out, None, 0)
@@ -268,7 +268,7 @@ def is_grad_enabled() -> bool:
 
 @contextlib.contextmanager
 def observing(observer: Callable) -> Iterator[None]:
-    """Call observer(primitive, arrays, constants, result, seconds) after each operation of this thread."""
+    """Call observer(primitive, arguments, constants, result arrays, seconds) after each operation of this thread."""
     before, _state.observer = _state.observer, observer
     try:
         yield
