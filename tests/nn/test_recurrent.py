@@ -31,8 +31,8 @@ def test_sequences_have_twins(name, kind, options):
     options = {**kind, **options}
     ours, theirs = getattr(nn, name)(3, 4, **options), getattr(torch.nn, name)(3, 4, **options)
     assert repr(ours) == repr(theirs)
-    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: tuple(v.shape) for k, v in theirs.state_dict().items()}
-    assert list(ours.state_dict()) == list(theirs.state_dict())
+    shapes = [[(k, tuple(v.shape)) for k, v in net.state_dict().items()] for net in (ours, theirs)]
+    assert shapes[0] == shapes[1]
     ours.double(), theirs.double()
     ours.load_state_dict(theirs.state_dict())
     states = options["num_layers"] * (1 + options["bidirectional"])
