@@ -43,14 +43,14 @@ def _operands(node, *cotangents):
 
 def _gradients(node, needs, *gradients):
     """The rule's results: Tensors, and None where no gradient is needed."""
-    return tuple((g if isinstance(g, Variable) else node.cls.wrap(g)) if need else None
+    return tuple((g if isinstance(g, Variable) else node.cls.wrap(np.ascontiguousarray(g))) if need else None
                  for g, need in zip(gradients, needs, strict=True))  # fmt: skip
 
 
 def _weight_gradient(on, dq, h0, h):
     """Sum over time of dq[t]^T h[t - 1], as one product: (T, N, gates * H), (N, H), (T, N, H) -> (gates * H, H)."""
     before = on.cat([h0.reshape(1, *h0.shape), h[:-1]], 0)
-    return on.matmul(dq.reshape(-1, dq.shape[-1]).T, before.reshape(-1, before.shape[-1]))
+    return on.matmul(before.reshape(-1, before.shape[-1]).T, dq.reshape(-1, dq.shape[-1])).T
 
 
 def _blocks(a, count):
