@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from minigrad.kernels.cpu import direct, winograd
+from minigrad.kernels.cpu.blas import small_product
 from minigrad.kernels.cpu.threads import empty, launch
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL
 
@@ -23,6 +24,8 @@ def conv2d(x, w, stride, padding, dilation, groups):
     o, c, kh, kw = w.shape
     out = tuple((s + 2 * p - d * (k - 1) - 1) // t + 1
                 for s, p, d, k, t in zip(size, padding, dilation, (kh, kw), stride, strict=True))
+    if whole_image(size, (kh, kw), padding, dilation, groups) and x.size and w.size:
+        return image(small_product(nhwc(x).reshape(n, -1), as_rows(w).T).reshape(n, 1, 1, o))
     y = empty(n, *out, o)
     if not (x.size and w.size and y.size):
         y[...] = 0
@@ -49,6 +52,9 @@ def conv2d(x, w, stride, padding, dilation, groups):
 def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     n, o, *out = g.shape
     _, c, kh, kw = w.shape
+    if whole_image(size, (kh, kw), padding, dilation, groups) and tuple(out) == (1, 1) and g.size and w.size:
+        g, w = g.reshape(n, o), as_rows(w)
+        return image((g * w if o == 1 else small_product(g, w)).reshape(n, kh, kw, c))
     x = empty(n, *size, groups * c)
     if not (g.size and w.size and x.size):
         x[...] = 0
@@ -81,6 +87,9 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     c, (kh, kw) = channels // groups, size
     if not (x.size and g.size and kh * kw):
         return np.zeros((o, c, kh, kw), np.float32)
+    if whole_image(shape, size, padding, dilation, groups) and out == [1, 1]:
+        w = small_product(g.reshape(n, o).T, nhwc(x).reshape(n, -1)).reshape(o, kh, kw, c)
+        return np.ascontiguousarray(w.transpose(0, 3, 1, 2))
     turned = [d * (k - 1) - p for d, k, p in zip(dilation, size, padding, strict=True)]
     if groups == 1 and o <= 4 < c and stride == (1, 1) and min(turned) >= 0 and merges_rows(o, 1, kw, dilation[1]):
         # With few outputs the gradient is the image and the image is the gradient, and the filters come out turned round.
@@ -122,9 +131,14 @@ def get_conv_precision():
 
 
 
+def whole_image(size, kernel, padding, dilation, groups):
+    """A kernel as large as the image is a matrix: the first layer of a DCGAN's generator, the last of its critic."""
+    return tuple(size) == tuple(kernel) and padding == (0, 0) and dilation == (1, 1) and groups == 1
+
+
 def depthwise(groups, channels, outs):
-    """One filter for each channel: no channel sums, so no product of matrices, only a loop along the channels."""
-    return groups == channels == outs and groups > 1
+    """One filter for each channel: no sums over channels, so no product of matrices, only a loop along them, vector by vector."""
+    return groups == channels == outs and channels % VL == 0
 
 
 def merges_rows(channels, groups, kw, dilation):
@@ -141,10 +155,10 @@ def uses_winograd(kernel, stride, dilation, groups, ins, outs, n, size):
 
 def winograd_pays(ins, outs, n, size):
     """Not where channels are so few that the transforms cost what the products save; nor where the image is so small that its 4x4
-    tiles hang out of it, or there are fewer tiles than the register tile has rows."""
+    tiles hang out of it; nor where there are too few tiles to pay for transforming the weights."""
     down, across = (-(-s // winograd.M) for s in size)
     filled = size[0] * size[1] / (down * across * winograd.M**2) if down * across else 0
-    return ins >= 32 and outs >= 32 and filled > 0.5 and n * down * across >= MR
+    return ins >= 32 and outs >= 32 and filled > 0.5 and n * down * across >= 128
 
 
 def few_outputs(outs, ins, groups):
@@ -162,6 +176,11 @@ def nhwc(x):
 
 def image(y):
     return y.transpose(0, 3, 1, 2)
+
+
+def as_rows(w):
+    """(O,C,kh,kw) -> (O, kh*kw*C), the order of an image's memory."""
+    return np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(len(w), -1)
 
 
 def padded(x, padding):
@@ -337,7 +356,7 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     launch(winograd.transform_weights, count * panels * chunks, w.reshape(-1), places, out_stride, outs, r, packed)
     problems = frozen(problems)
     total = n * (-(-problems[:, 0] // winograd.M)) * (-(-problems[:, 1] // winograd.M))
-    per_block = MR * int(max(1, min(WINOGRAD_TILES, total.sum() // (BLOCKS * MR))))
+    per_block = MR * int(max(1, min(WINOGRAD_TILES, total.sum() // (WINOGRAD_BLOCKS * MR))))
     blocks = -(-total // per_block)
     problems = np.column_stack([problems, np.cumsum(blocks) - blocks])
     blocks = int(blocks.sum())
@@ -345,7 +364,7 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
            scratch=area * per_block * (ins + panels * NR) + panels * NR)
 
 
-WINOGRAD_TILES = 2                  # times MR
+WINOGRAD_TILES, WINOGRAD_BLOCKS = 2, 8                  # times MR
 
 
 def tile_sums(x, g, w, images, step, places):
@@ -357,28 +376,24 @@ def tile_sums(x, g, w, images, step, places):
     height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-outs // NR) * NR
     pieces = count * -(-channels // winograd.SLICE)
     steps = -(-n * -(-oh // winograd.M) * -(-ow // winograd.M) // limit)
-    parts = max(1, min(BLOCKS, steps, WINOGRAD_PARTIAL // (pieces * area * height * width)))
+    parts = min(steps, max(-(-4 // pieces), min(BLOCKS, n * -(-oh // winograd.M) * -(-ow // winograd.M) // 256)))
     total = empty(parts, pieces, area, height, width)
     launch(winograd.gradient, parts * pieces, x, g, images, step, r, zeros(max(channels, outs)), total, limit, parts * pieces,
            scratch=area * limit * (height + outs) + NR)
     launch(winograd.collect, count * channels, total, places, r, w)
 
 
-WINOGRAD_PARTIAL = 1 << 22          # floats
-
-
 def filters(x, w, y, plan):
-    phases, taps, steps = plan
-    rows = x.shape[0] * phases[:, 0]
-    phases = np.column_stack([phases, np.cumsum(rows) - rows])
-    order = taps[:, 2] // (NR * 4)
-    weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T[order])                      # (taps, C)
-    blocks = int(rows.sum())
-    launch(direct.depthwise, blocks, x, weights, y, phases, taps, steps, blocks)
+    """Depthwise: one pass over the pixels for all channels. Weights (taps, C), in the order of the plan's taps."""
+    weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
+    places = plan[1] * np.array([1, 1, w.shape[0]]) // np.array([1, 1, NR])
+    phases, taps, steps, per_block, small, blocks = blocked((plan[0], places, plan[2]), x.shape[0], MR)
+    launch(direct.depthwise, blocks, x, weights, y, phases, taps, steps, zeros(w.shape[0]), per_block, small, blocks)
 
 
 def filter_gradients(x, g, kernel, stride, padding, dilation):
-    parts = min(BLOCKS, x.shape[0])
+    per_block = 128
+    parts = min(BLOCKS, -(-g.shape[0] * g.shape[1] * g.shape[2] // per_block))
     total = empty(parts, kernel[0] * kernel[1], x.shape[3])
-    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total, parts)
+    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total, per_block)
     return np.ascontiguousarray(total.sum(0).T).reshape(-1, 1, *kernel)

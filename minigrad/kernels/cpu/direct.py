@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.threads import take
-from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, tile
+from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, channel_sums, channelwise, dot_tile, outer_tile, product_tile
 
 # Columns of the table of phases.
 ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)
@@ -28,6 +28,7 @@ DOT_OUTS = 4                        # up to so many output channels the dot tile
 dot1, dot4 = dot_tile(MR, 1), dot_tile(6, 4)
 DOT4_ROWS = 6
 outer2, outer1 = outer_tile(AR, NV), outer_tile(AR, 1)
+tile2, tile1 = product_tile(NV), product_tile(1)
 
 
 @kernel
@@ -55,36 +56,54 @@ def pack(counter, w, places, group_stride, out_stride, outs, panels, packed):
 
 @kernel
 def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin):
-    """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (s0: nowhere)."""
+    """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (s0: nowhere).
+
+    Walks the pixels in order and carries, for a division for each pixel would cost as much as a short tile.
+    """
     n, h, w, channels = x.shape
     oh, ow, depth = y.shape[1], y.shape[2], y.shape[3]
     rows, cols = phases[p, ROWS], phases[p, COLS]
-    pixels = n * rows * cols
+    pixels, r = n * rows * cols, first * rows_per_tile
+    if batch_inner:
+        b, i, j = r % n, r // (n * cols), r // n % cols
+    else:
+        b, i, j = r // (rows * cols), r % (rows * cols) // cols, r % cols
     for t in range(count):
         for m in range(rows_per_tile):
-            r = (first + t) * rows_per_tile + m
-            inside = r < pixels
-            r = min(r, pixels - 1)
-            if batch_inner:
-                b, i, j = r % n, r // (n * cols), r // n % cols
+            if r < pixels:
+                iy, ix = i * steps[0], j * steps[1]
+                yy, xx = phases[p, OUT_Y] + i * steps[2], phases[p, OUT_X] + j * steps[3]
+                out[t, m] = y0 + ((b * oh + yy) * ow + xx) * depth * 4
+                origin[0, m], origin[1, m], origin[2, m] = x0 + ((b * h + iy) * w + ix) * channels * 4, iy, ix
+                if batch_inner:
+                    b += 1
+                    if b == n:
+                        b, j = 0, j + 1
+                        if j == cols:
+                            j, i = 0, i + 1
+                else:
+                    j += 1
+                    if j == cols:
+                        j, i = 0, i + 1
+                        if i == rows:
+                            i, b = 0, b + 1
             else:
-                b, i, j = r // (rows * cols), r % (rows * cols) // cols, r % cols
-            origin[m, 0], origin[m, 1], origin[m, 2] = b * h, i * steps[0], j * steps[1]
-            yy, xx = phases[p, OUT_Y] + i * steps[2], phases[p, OUT_X] + j * steps[3]
-            out[t, m] = y0 + ((b * oh + yy) * ow + xx) * depth * 4 if inside else s0
+                out[t, m] = s0
+                for field in range(3):
+                    origin[field, m] = origin[field, m - 1]
+            r += 1
         k = 0
         for tap in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
             dy, dx = taps[tap, 0], taps[tap, 1]
-            hit = False
+            offset, hits = (dy * w + dx) * channels * 4, 0
+            words = table[t, k]
             for m in range(rows_per_tile):
-                yy, xx = origin[m, 1] + dy, origin[m, 2] + dx
-                if 0 <= yy < h and 0 <= xx < w:
-                    table[t, k, 1 + m] = x0 + ((origin[m, 0] + yy) * w + xx) * channels * 4
-                    hit = True
-                else:
-                    table[t, k, 1 + m] = z0
-            if hit:
-                table[t, k, 0] = taps[tap, 2]
+                yy, xx = origin[1, m] + dy, origin[2, m] + dx
+                inside = (yy >= 0) & (yy < h) & (xx >= 0) & (xx < w)
+                words[1 + m] = origin[0, m] + offset if inside else z0
+                hits += inside
+            if hits:
+                words[0] = taps[tap, 2]
                 k += 1
         used[t] = k
 
@@ -109,7 +128,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
     panel_bytes = packed.shape[1] * ins * NR * 4
     table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, spill_out = np.empty((MR, 3), np.int64), np.empty(MR, np.int64)
+    origin, spill_out = np.empty((3, MR), np.int64), np.empty(MR, np.int64)
     spill = np.empty(MR * NR + y.shape[3] + NR, np.float32)
     s0 = spill.ctypes.data
     for m in range(MR):
@@ -128,9 +147,13 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
             q, o = panel // panels, panel % panels * NR
             weights, width = w0 + panel * panel_bytes, min(NR, outs - o)
             for t in range(count):
-                into, offset = (out[t], (q * outs + o) * 4) if width == NR else (spill_out, 0)
-                tile(table[t].ctypes.data, used[t], q * ins * 4, ins, weights, into.ctypes.data, offset)
-                if width < NR:
+                whole = width == NR or width == VL
+                into, offset = (out[t], (q * outs + o) * 4) if whole else (spill_out, 0)
+                if width > VL:
+                    tile2(table[t].ctypes.data, used[t], q * ins * 4, ins, weights, into.ctypes.data, offset)
+                else:
+                    tile1(table[t].ctypes.data, used[t], q * ins * 4, ins, weights, into.ctypes.data, offset)
+                if not whole:
                     for m in range(min(MR, pixels - (first + t) * MR)):
                         place = (out[t, m] - y0) // 4 + q * outs + o
                         for v in range(width):
@@ -145,7 +168,7 @@ def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, bat
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
     table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, spill_out, spill = np.empty((MR, 3), np.int64), np.empty(MR, np.int64), np.empty((MR, 4), np.float32)
+    origin, spill_out, spill = np.empty((3, MR), np.int64), np.empty(MR, np.int64), np.empty((MR, 4), np.float32)
     for m in range(MR):
         spill_out[m] = spill.ctypes.data + m * 16
     flat = y.reshape(y.size)
@@ -169,6 +192,31 @@ def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, bat
 
 
 @kernel
+def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
+    """For `size` output pixels: the index of the input pixel under the first tap, its row and its column."""
+    b, i, j = start // (oh * ow), start % (oh * ow) // ow, start % ow
+    for k in range(size):
+        origin[0, k], origin[1, k], origin[2, k] = (b * h + i * step_h) * w + j * step_w, i * step_h, j * step_w
+        j += 1
+        if j == ow:
+            j, i = 0, i + 1
+            if i == oh:
+                i, b = 0, b + 1
+
+
+@kernel
+def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
+    """Where tap (dy, dx) meets an input pixel: addresses of the pairs, input and output. Returns their number."""
+    k = 0
+    for r in range(size):
+        i, j = origin[1, r] + dy, origin[2, r] + dx
+        left[k] = a0 + (origin[0, r] + dy * w + dx) * channels * 4
+        right[k] = b0 + r * depth * 4
+        k += (i >= 0) & (i < h) & (j >= 0) & (j < w)
+    return k
+
+
+@kernel
 def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_width, total, parts, slices, pixels_per_block, blocks):
     """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o].
 
@@ -183,6 +231,7 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
     pixels = n * oh * ow
     steps = (pixels + pixels_per_block - 1) // pixels_per_block
     left, right = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
+    origin = np.empty((3, pixels_per_block), np.int64)
     l0, r0 = left.ctypes.data, right.ctypes.data
     while True:
         block = take(counter)
@@ -196,14 +245,11 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
                     for o in range(b_up):
                         total[part, q, t, c, o] = 0
         for step in range(part * steps // parts, (part + 1) * steps // parts):
+            start = step * pixels_per_block
+            size = min(pixels_per_block, pixels - start)
+            locate(start, size, oh, ow, h, w, step_h, step_w, origin)
             for t in range(first_tap, last_tap):
-                dy, dx, k = taps[t, 0], taps[t, 1], 0
-                for r in range(step * pixels_per_block, min((step + 1) * pixels_per_block, pixels)):
-                    i, j = r % (oh * ow) // ow * step_h + dy, r % ow * step_w + dx
-                    if 0 <= i < h and 0 <= j < w:
-                        left[k] = a0 + ((r // (oh * ow) * h + i) * w + j) * channels * 4
-                        right[k] = b0 + r * depth * 4
-                        k += 1
+                k = meet(origin, size, h, w, taps[t, 0], taps[t, 1], a0, channels, b0 + start * depth * 4, depth, left, right)
                 for q in range(groups):
                     base = t0 + ((part * groups + q) * count + t) * a_up * b_up * 4
                     for o in range(0, b_width, NR):
@@ -239,48 +285,46 @@ def collect(counter, total, places, outs, w):
 
 
 @kernel
-def depthwise(counter, x, weights, y, phases, taps, steps, blocks):
-    """One filter for each channel: y[n, i, j, c] = sum over taps of x[n, ., ., c] * weights[tap, c]. A block is a row of pixels."""
-    n, h, w, channels = x.shape
+def depthwise(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
+    """`direct` with one filter for each channel: weights (T, C), C a multiple of VL."""
+    x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
+    table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
+    used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
+    origin, dump = np.empty((3, MR), np.int64), np.empty(y.shape[3], np.float32)
     while True:
         block = take(counter)
         if block >= blocks:
             break
         p = phase_of(phases, block)
-        rows, cols = phases[p, ROWS], phases[p, COLS]
-        b, i = (block - phases[p, FIRST_BLOCK]) // rows, (block - phases[p, FIRST_BLOCK]) % rows
-        for j in range(cols):
-            out = y[b, phases[p, OUT_Y] + i * steps[2], phases[p, OUT_X] + j * steps[3]]
-            for c in range(channels):
-                out[c] = 0
-            for t in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
-                yy, xx = i * steps[0] + taps[t, 0], j * steps[1] + taps[t, 1]
-                if 0 <= yy < h and 0 <= xx < w:
-                    source, factor = x[b, yy, xx], weights[t]
-                    for c in range(channels):
-                        out[c] += source[c] * factor[c]
+        first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
+        tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
+        count = min(tiles_per_block, tiles - first)
+        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, MR, table, used, out, origin)
+        for t in range(count):
+            channelwise(table[t].ctypes.data, used[t], x.shape[3], w0, out[t].ctypes.data)
 
 
 @kernel
-def depthwise_gradient(counter, x, g, taps, step_h, step_w, total, blocks):
-    """total[part, t, c] = sum over the images n = part, part + parts, ... of x[n, ., ., c] * g[n, i, j, c]."""
+def depthwise_gradient(counter, x, g, taps, step_h, step_w, total, pixels_per_block):
+    """total[part, t, c] = sum over the part's pixels (n, i, j) of x[n, i*step + dy, j*step + dx, c] * g[n, i, j, c]."""
     n, h, w, channels = x.shape
-    parts = total.shape[0]
+    oh, ow, parts = g.shape[1], g.shape[2], total.shape[0]
+    pixels = n * oh * ow
+    steps = (pixels + pixels_per_block - 1) // pixels_per_block
+    left, right = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
+    origin = np.empty((3, pixels_per_block), np.int64)
     while True:
         part = take(counter)
-        if part >= blocks:
+        if part >= parts:
             break
         for t in range(taps.shape[0]):
-            out = total[part, t]
             for c in range(channels):
-                out[c] = 0
-            for b in range(part, n, parts):
-                for i in range(g.shape[1]):
-                    yy = i * step_h + taps[t, 0]
-                    if 0 <= yy < h:
-                        for j in range(g.shape[2]):
-                            xx = j * step_w + taps[t, 1]
-                            if 0 <= xx < w:
-                                source, factor = x[b, yy, xx], g[b, i, j]
-                                for c in range(channels):
-                                    out[c] += source[c] * factor[c]
+                total[part, t, c] = 0
+        for step in range(part * steps // parts, (part + 1) * steps // parts):
+            start = step * pixels_per_block
+            size = min(pixels_per_block, pixels - start)
+            locate(start, size, oh, ow, h, w, step_h, step_w, origin)
+            for t in range(taps.shape[0]):
+                k = meet(origin, size, h, w, taps[t, 0], taps[t, 1], x.ctypes.data, channels,
+                         g.ctypes.data + start * channels * 4, channels, left, right)
+                channel_sums(left.ctypes.data, right.ctypes.data, k, channels, total.ctypes.data + (part * taps.shape[0] + t) * channels * 4)

@@ -1,13 +1,14 @@
-"""Matrix products in float32: BLAS for the small ones, the register tile for the large.
+"""Matrix products in float32: BLAS on one thread for the small ones, the register tile for the large.
 
-A product of matrices is a convolution over one row of M pixels. Measured (Zen 5, two threads): BLAS through NumPy takes half of the
-tile's time for the products of linear layers and LSTMs (64 x 512 x 128), where packing the second matrix is most of the tile's
-work; from some 10^8 multiplications on, with hundreds of rows, the tile is twice as fast. BLAS's threads do not get in the
-way of ours, which sleep between launches. May import: numpy, and this folder.
+A product of matrices is a convolution over one row of M pixels. Measured (Zen 5): BLAS through NumPy takes half of the tile's time
+for the products of linear layers and LSTMs (64 x 512 x 128), where packing the second matrix is most of the tile's work;
+from some 10^8 multiplications on, with hundreds of rows, the tile on all threads is faster.
+May import: numpy, and this folder.
 """
 import numpy as np
 
 from minigrad.kernels.cpu import convolution
+from minigrad.kernels.cpu.blas import small_product
 from minigrad.kernels.cpu.threads import empty
 
 LARGE = 1 << 26                     # multiplications
@@ -18,7 +19,7 @@ def matmul(a, b):
     if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous:
         return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or len(a) < ROWS or a.size * b.shape[1] < LARGE:
-        return np.matmul(a, b)
+        return small_product(a, b)
     (m, k), n = a.shape, b.shape[1]
     if not (b.flags.c_contiguous or b.flags.f_contiguous):
         b = np.ascontiguousarray(b)

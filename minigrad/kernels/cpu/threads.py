@@ -14,6 +14,7 @@ for any number of threads and however the blocks fell to them, and a thread that
 Waking a thread costs about 50 microseconds, as with OpenMP's passive waiting: small work runs on the caller alone.
 May import: numpy, numba, `compiling`.
 """
+import math
 import os
 import threading
 from types import SimpleNamespace
@@ -49,7 +50,7 @@ def take(typing_context, counter):
 
 def empty(*shape, dtype=np.float32):
     """np.empty whose first element lies on a cache line, so that no vector straddles two."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.empty(size + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start:start + size].view(dtype).reshape(shape)

@@ -122,45 +122,53 @@ class Emit:
 # ----------------------------------------------------------------------------------------------------------------- tiles
 
 
-def _tile(table, taps, offset, channels, weights, out, out_offset):
-    words, total = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1), np.zeros((MR, NR), np.float32)
-    for place, *rows in words:
-        x = np.stack([at(row + offset, channels) for row in rows])
-        total += x @ at(weights + place, channels * NR).reshape(channels, NR)
-    for row, address in zip(total, addresses(out, MR), strict=True):
-        at(address + out_offset, NR)[:] = row
+def _tile_twin(vectors):
+    def twin(table, taps, offset, channels, weights, out, out_offset):
+        words, width = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1), vectors * VL
+        total = np.zeros((MR, width), np.float32)
+        for place, *rows in words:
+            x = np.stack([at(row + offset, channels) for row in rows])
+            total += x @ at(weights + place, channels * NR).reshape(channels, NR)[:, :width]
+        for row, address in zip(total, addresses(out, MR), strict=True):
+            at(address + out_offset, width)[:] = row
+    return twin
 
 
-@instruction(_tile)
-def tile(typing_context, table, taps, offset, channels, weights, out, out_offset):
-    """out_row[m][:NR] = sum over taps t and channels c of row[t, m][c] * weights[t][c, :NR], for MR rows m.
+def product_tile(vectors):
+    """Make tile(table, taps, offset, channels, weights, out, out_offset):
 
-    table: the address of int64 (taps, 1 + MR): where a tap's weights lie, in bytes after `weights`, and the addresses of its
-    rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and to the outputs' addresses.
+    out_row[m][n] = sum over taps t and channels c of row[t, m][c] * weights[t][c, n],  m < MR, n < vectors*VL.
+
+    table: the address of int64 (taps, 1 + MR): where a tap's weights (channels, NR) lie, in bytes after `weights`, and the addresses
+    of its rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and to the outputs' addresses.
     """
-    def codegen(context, b, signature, args):
-        table, taps, offset, channels, weights, out, out_offset = args
-        e = Emit(b)
-        acc = [[e.variable(e.zero) for _ in range(NV)] for _ in range(MR)]
-        with cgutils.for_range(b, taps, intp=I64) as tap:
-            first = b.mul(tap.index, I64(MR + 1))
-            weight = e.variable(b.add(weights, e.word(table, first)))
-            rows = [b.add(offset, e.word(table, b.add(first, I64(1 + m)))) for m in range(MR)]
-            with cgutils.for_range(b, channels, intp=I64) as c:
-                address = b.load(weight)
-                w = [e.load(address, 4 * VL * v) for v in range(NV)]
-                for m in range(MR):
-                    x = e.scalar(rows[m], c.index)
-                    for v in range(NV):
-                        e.accumulate(acc[m][v], x, w[v])
-                b.store(b.add(address, I64(4 * NR)), weight)
-        for m in range(MR):
-            row = b.add(out_offset, e.word(out, I64(m)))
-            for v in range(NV):
-                e.store(b.load(acc[m][v]), row, 4 * VL * v)
-        return context.get_dummy_value()
+    @instruction(_tile_twin(vectors))
+    def tile(typing_context, table, taps, offset, channels, weights, out, out_offset):
+        def codegen(context, b, signature, args):
+            table, taps, offset, channels, weights, out, out_offset = args
+            e = Emit(b)
+            acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
+            with cgutils.for_range(b, taps, intp=I64) as tap:
+                first = b.mul(tap.index, I64(MR + 1))
+                weight = e.variable(b.add(weights, e.word(table, first)))
+                rows = [b.add(offset, e.word(table, b.add(first, I64(1 + m)))) for m in range(MR)]
+                with cgutils.for_range(b, channels, intp=I64) as c:
+                    address = b.load(weight)
+                    w = [e.load(address, 4 * VL * v) for v in range(vectors)]
+                    for m in range(MR):
+                        x = e.scalar(rows[m], c.index)
+                        for v in range(vectors):
+                            e.accumulate(acc[m][v], x, w[v])
+                    b.store(b.add(address, I64(4 * NR)), weight)
+            for m in range(MR):
+                row = b.add(out_offset, e.word(out, I64(m)))
+                for v in range(vectors):
+                    e.store(b.load(acc[m][v]), row, 4 * VL * v)
+            return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 7), codegen
+        return types.void(*[types.intp] * 7), codegen
+
+    return tile
 
 
 def _outer_twin(rows, vectors):
@@ -203,6 +211,59 @@ def outer_tile(rows, vectors):
         return types.void(*[types.intp] * 7), codegen
 
     return outer
+
+
+def _channelwise_twin(table, taps, channels, weights, out):
+    for m, address in enumerate(addresses(out, MR)):
+        at(address, channels)[:] = 0
+        for place, *rows in addresses(table, taps * (MR + 1)).reshape(taps, MR + 1):
+            at(address, channels)[:] += at(rows[m], channels) * at(weights + place, channels)
+
+
+@instruction(_channelwise_twin)
+def channelwise(typing_context, table, taps, channels, weights, out):
+    """out_row[m][c] = sum over taps t of row[t, m][c] * weights[t][c], m < MR: a filter for each channel (a multiple of VL)."""
+    def codegen(context, b, signature, args):
+        table, taps, channels, weights, out = args
+        e = Emit(b)
+        with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+            offset = b.mul(c.index, I64(4 * VL))
+            acc = [e.variable(e.zero) for _ in range(MR)]
+            with cgutils.for_range(b, taps, intp=I64) as tap:
+                first = b.mul(tap.index, I64(MR + 1))
+                w = e.load(b.add(b.add(weights, e.word(table, first)), offset))
+                for m in range(MR):
+                    e.accumulate(acc[m], e.load(b.add(e.word(table, b.add(first, I64(1 + m))), offset)), w)
+            for m in range(MR):
+                e.store(b.load(acc[m]), b.add(e.word(out, I64(m)), offset))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), codegen
+
+
+def _channel_sums_twin(a, b, count, channels, out):
+    total = at(out, channels)
+    for x, y in zip(addresses(a, count), addresses(b, count), strict=True):
+        total += at(x, channels) * at(y, channels)
+
+
+@instruction(_channel_sums_twin)
+def channel_sums(typing_context, a, b, count, channels, out):
+    """out[c] += sum over k of a_row[k][c] * b_row[k][c]; a, b: addresses of tables of `count` addresses; channels: a multiple of VL."""
+    def codegen(context, builder, signature, args):
+        a, b, count, channels, out = args
+        e = Emit(builder)
+        with cgutils.for_range(builder, builder.udiv(channels, I64(VL)), intp=I64) as c:
+            offset = builder.mul(c.index, I64(4 * VL))
+            place = builder.add(out, offset)
+            acc = e.variable(e.load(place))
+            with cgutils.for_range(builder, count, intp=I64) as k:
+                x, y = (e.load(builder.add(e.word(t, k.index), offset)) for t in (a, b))
+                e.accumulate(acc, x, y)
+            e.store(builder.load(acc), place)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), codegen
 
 
 def _dot_twin(rows, outs):

@@ -25,7 +25,7 @@ import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.threads import take
-from minigrad.kernels.cpu.tile import AR, MR, NR, VL, outer_tile, sandwich, tile
+from minigrad.kernels.cpu.tile import AR, MR, NR, VL, outer_tile, product_tile, sandwich
 
 POINTS = (0, 1, -1, 2, -2)
 M = 4                               # outputs along each side of a tile
@@ -50,6 +50,7 @@ weights3, weights2 = sandwich(G3), sandwich(G2)
 spread3, spread2 = sandwich(AT3.T), sandwich(AT2.T)
 collect3, collect2 = sandwich(G3.T), sandwich(G2.T)
 outer2, outer1 = outer_tile(AR, NR // VL), outer_tile(AR, 1)
+tile = product_tile(NR // VL)
 
 # Columns of the table of problems.
 ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, FIRST_BLOCK = range(7)
