@@ -16,11 +16,13 @@ def conv2d(x, w, b=None, stride=1, padding=0, dilation=1, groups=1):
     """y[n,o,i,j] = b[o] + sum x[n, c, i s - p + u d, j s - p + v d] w[o,c,u,v]"""
     (sh, sw), (ph, pw), (dh, dw) = pair(stride), pair(padding), pair(dilation)
     x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    (n, c, h, wd), (o, cg, kh, kw) = x.shape, w.shape
+    (n, _, h, wd), (o, cg, kh, kw) = x.shape, w.shape
     y = np.zeros((n, o, (h - dh * (kh - 1) - 1) // sh + 1, (wd - dw * (kw - 1) - 1) // sw + 1))
     for k, i, j in np.ndindex(*y.shape[1:]):
         first = k // (o // groups) * cg
-        patch = x[:, first : first + cg, i * sh : i * sh + dh * (kh - 1) + 1 : dh, j * sw : j * sw + dw * (kw - 1) + 1 : dw]
+        patch = x[
+            :, first : first + cg, i * sh : i * sh + dh * (kh - 1) + 1 : dh, j * sw : j * sw + dw * (kw - 1) + 1 : dw
+        ]
         y[:, k, i, j] = (patch * w[k]).sum((1, 2, 3))
     return y if b is None else y + b[:, None, None]
 
@@ -29,8 +31,10 @@ def conv_transpose2d(x, w, b=None, stride=1, padding=0, output_padding=0, groups
     """Every x[n,c,i,j] w[c,o,u,v] is added at (i s - p + u d, j s - p + v d)."""
     (sh, sw), (ph, pw), (dh, dw), (eh, ew) = pair(stride), pair(padding), pair(dilation), pair(output_padding)
     (n, c, h, wd), (_, og, kh, kw) = x.shape, w.shape
-    size = [(m - 1) * s - 2 * p + d * (k - 1) + e + 1
-            for m, s, p, d, k, e in ((h, sh, ph, dh, kh, eh), (wd, sw, pw, dw, kw, ew))]  # fmt: skip
+    size = [
+        (m - 1) * s - 2 * p + d * (k - 1) + e + 1
+        for m, s, p, d, k, e in ((h, sh, ph, dh, kh, eh), (wd, sw, pw, dw, kw, ew))
+    ]
     y = np.zeros((n, og * groups, *size))
     for ch, i, j, u, v in itertools.product(range(c), range(h), range(wd), range(kh), range(kw)):
         a, e = i * sh - ph + u * dh, j * sw - pw + v * dw
@@ -85,7 +89,9 @@ def adaptive(x, output_size, best):
     size = [n if m is None else m for m, n in zip(pair(output_size), x.shape[-2:], strict=True)]
     y = np.zeros((*x.shape[:-2], *size))
     for i, j in np.ndindex(*size):
-        (a, b), (c, d) = ((k * n // m, -((k + 1) * n // -m)) for k, n, m in zip((i, j), x.shape[-2:], size, strict=True))
+        (a, b), (c, d) = (
+            (k * n // m, -((k + 1) * n // -m)) for k, n, m in zip((i, j), x.shape[-2:], size, strict=True)
+        )
         y[..., i, j] = best(x[..., a:b, c:d], axis=(-2, -1))
     return y
 
@@ -111,7 +117,9 @@ def group_norm(x, groups, eps=1e-5):
 
 
 def reduced(losses, reduction):
-    return {"none": lambda: losses, "sum": lambda: np.asarray(losses.sum()), "mean": lambda: np.asarray(losses.mean())}[reduction]()
+    return {"none": lambda: losses, "sum": lambda: np.asarray(losses.sum()), "mean": lambda: np.asarray(losses.mean())}[
+        reduction
+    ]()
 
 
 def log_softmax(x, axis):
@@ -183,7 +191,11 @@ def kernel_weights(t, mode):
 
 def interpolate(x, size=None, scale_factor=None, mode="nearest", align_corners=None):
     axes = x.ndim - 2
-    scales = (None,) * axes if scale_factor is None else (scale_factor if isinstance(scale_factor, tuple) else (scale_factor,) * axes)
+    scales = (
+        (None,) * axes
+        if scale_factor is None
+        else (scale_factor if isinstance(scale_factor, tuple) else (scale_factor,) * axes)
+    )
     size = tuple(int(n * s) for n, s in zip(x.shape[2:], scales, strict=True)) if size is None else size
     size = size if isinstance(size, tuple) else (size,) * axes
     for a in range(axes):
@@ -211,8 +223,13 @@ def grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=Fa
             if mode != "bicubic" and padding_mode != "zeros":
                 at = min(max(inside(at, length), 0), length - 1)
             low = int(np.floor(at))
-            ks = [inside(k, length) if mode == "bicubic" and padding_mode != "zeros" else k for k in range(low - 1, low + 3)]
-            taps.append([(int(k), v) for k, v in zip(ks, kernel_weights(at - low, mode), strict=True) if 0 <= k < length])
+            ks = [
+                inside(k, length) if mode == "bicubic" and padding_mode != "zeros" else k
+                for k in range(low - 1, low + 3)
+            ]
+            taps.append(
+                [(int(k), v) for k, v in zip(ks, kernel_weights(at - low, mode), strict=True) if 0 <= k < length]
+            )
         for (r, a), (s, e) in itertools.product(*taps):
             out[b, :, i, j] += a * e * x[b, :, r, s]
     return out
@@ -232,7 +249,11 @@ def unfold(x, kernel_size, dilation=1, padding=0, stride=1):
     x = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     rows = range(0, x.shape[2] - dh * (kh - 1), sh)
     cols = range(0, x.shape[3] - dw * (kw - 1), sw)
-    windows = [x[:, :, i : i + dh * (kh - 1) + 1 : dh, j : j + dw * (kw - 1) + 1 : dw].reshape(len(x), -1) for i in rows for j in cols]
+    windows = [
+        x[:, :, i : i + dh * (kh - 1) + 1 : dh, j : j + dw * (kw - 1) + 1 : dw].reshape(len(x), -1)
+        for i in rows
+        for j in cols
+    ]
     return np.stack(windows, -1)
 
 

@@ -76,7 +76,9 @@ def uniform(rng, shape, low=-2.0, high=2.0, avoid=()):
     """Values in [low, high], at least MARGIN away from every kink in `avoid`."""
     x = rng.uniform(low, high, shape)
     for kink in avoid:
-        x = np.where(np.abs(x - kink) < MARGIN, kink + np.where(x < kink, -1, 1) * MARGIN * (1 + rng.uniform(0, 1, shape)), x)
+        x = np.where(
+            np.abs(x - kink) < MARGIN, kink + np.where(x < kink, -1, 1) * MARGIN * (1 + rng.uniform(0, 1, shape)), x
+        )
     return np.asarray(x)
 
 
@@ -96,7 +98,9 @@ def shapes(min_dims=0, max_dims=3, min_side=0, max_side=3):
 
 
 def broadcastable(draw, count, min_side=0):
-    return draw(hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, max_side=3, min_side=min_side)).input_shapes
+    return draw(
+        hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=3, max_side=3, min_side=min_side)
+    ).input_shapes
 
 
 def one_axis(draw, ndim):
@@ -128,14 +132,23 @@ def axes_of(dim, ndim):
 
 def unary(low=-2.0, high=2.0, avoid=(), min_dims=0, min_side=0, **options):
     """One array of any shape; options are strategies."""
-    return sampler(lambda draw, rng: Call((uniform(rng, draw(shapes(min_dims, 3, min_side)), low, high, avoid),),
-                                          {k: draw(s) for k, s in options.items()}))  # fmt: skip
+    return sampler(
+        lambda draw, rng: Call(
+            (uniform(rng, draw(shapes(min_dims, 3, min_side)), low, high, avoid),),
+            {k: draw(s) for k, s in options.items()},
+        )
+    )
 
 
 def binary(first=(-2.0, 2.0), second=(-2.0, 2.0), avoid=((), ())):
     """Two arrays that broadcast."""
-    return sampler(lambda draw, rng: Call(tuple(uniform(rng, s, *b, a) for s, b, a in
-                                                zip(broadcastable(draw, 2), (first, second), avoid, strict=True))))  # fmt: skip
+    return sampler(
+        lambda draw, rng: Call(
+            tuple(
+                uniform(rng, s, *b, a) for s, b, a in zip(broadcastable(draw, 2), (first, second), avoid, strict=True)
+            )
+        )
+    )
 
 
 def untied():
@@ -157,3 +170,19 @@ def reduction(values=uniform, min_side=0, none=True, single=False, min_dims=0, *
         return Call((x,), {"dim": dim, "keepdim": draw(st.booleans()), **{k: draw(s) for k, s in options.items()}})
 
     return sampler(build)
+
+
+def pairs(low, high):
+    """An int or a pair of them, as PyTorch takes it."""
+    one = st.integers(low, high)
+    return st.one_of(one, st.tuples(one, one))
+
+
+def images(sides=(3, 6), lead=((2, 2), (3,), (1, 1)), values=uniform, **options):
+    """Images with options that are strategies."""
+    return sampler(
+        lambda draw, rng: Call(
+            (values(rng, (*draw(st.sampled_from(lead)), draw(st.integers(*sides)), draw(st.integers(*sides)))),),
+            {k: draw(s) for k, s in options.items()},
+        )
+    )
