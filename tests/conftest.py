@@ -26,7 +26,7 @@ settings.register_profile(
     database=None,
     suppress_health_check=slow,
 )
-settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=300, suppress_health_check=slow)
+settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=100, suppress_health_check=slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "minigrad"))
 
 

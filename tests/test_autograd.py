@@ -21,9 +21,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 import minigrad as mg
 import minigrad.functional as F
-from minigrad import autograd, kernels
+from minigrad import autograd, kernels, nn, optim
 from minigrad.autograd import Variable, primitive
 from minigrad.gradcheck import check_grads
+from minigrad.random import Stream
 
 ENGINE = Path(autograd.__file__)
 
@@ -599,6 +600,29 @@ def test_rule_6_1000_training_steps_in_constant_memory_without_the_garbage_colle
     assert memory[999] <= memory[499] + 2_000
 
 
+def test_rule_6_1000_steps_of_a_convolutional_network_with_adam_without_the_garbage_collector():
+    net = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=1, rng=Stream(0, "init")),
+        nn.BatchNorm2d(3),
+        nn.LeakyReLU(0.2),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.2, rng=Stream(0, "drop")),
+        nn.Linear(12, 2, rng=Stream(1, "init")),
+    )
+    adam = optim.Adam(net.parameters(), lr=1e-3)
+    x, labels = mg.tensor(draw(4, 1, 4, 4, dtype=np.float32)), mg.tensor([0, 1, 0, 1])
+    counts = {}
+    with no_collector():
+        for step in range(1000):
+            adam.zero_grad()
+            F.cross_entropy(net(x), labels).backward()
+            adam.step()
+            if step in (199, 999):
+                counts[step] = sum(isinstance(o, (Variable, autograd.Node)) for o in gc.get_objects())
+    assert counts[199] == counts[999]
+
+
 # ---- rule 7: operations never mutate; versions are checked -----------------------------------------------------------
 
 
@@ -616,6 +640,21 @@ def test_rule_7_an_update_between_forward_and_backward_raises_and_names_the_tens
         mg.grad(y, x)
     z = F.linear(x, w).sum()
     mg.grad(z, x)  # computed after the update: fine
+
+
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW, optim.RMSprop, optim.Adagrad])
+def test_rule_7_an_optimizer_step_between_forward_and_backward_names_the_parameter(make):
+    """The classic of GAN loops: the discriminator steps before the generator's loss goes back through it."""
+    net = nn.Sequential(nn.Linear(3, 4, rng=Stream(0, "init")), nn.Tanh(), nn.Linear(4, 1, rng=Stream(1, "init")))
+    optimizer = make(net.parameters(), lr=0.1)
+    x = leaf(draw(2, 3), dtype=np.float32)
+    loss = net(x).sum()
+    net(x).sum().backward()
+    optimizer.step()
+    with pytest.raises(
+        RuntimeError, match=r"'2.weight'.* was modified in place after the forward pass .*optimizer.step"
+    ):
+        loss.backward()
 
 
 def test_rule_7_an_update_that_no_derivative_reads_is_no_error():
@@ -880,6 +919,18 @@ def test_rule_10_threads_sweep_graphs_of_their_own():
     for k, g in results.items():
         x = draw(20, seed=k)
         np.testing.assert_allclose(g.array, np.sin(x) + x * np.cos(x), rtol=1e-12)
+
+
+def test_rule_10_no_draw_touches_numpys_global_generator():
+    np.random.seed(0)
+    before = np.random.get_state()[1].tobytes()
+    x = mg.ones(4, 4)
+    for rng in (None, Stream(0, "drop"), np.random.default_rng(0)):
+        F.dropout(x, 0.5, rng=rng)
+        nn.Linear(3, 3, rng=rng)
+    assert np.random.get_state()[1].tobytes() == before
+    same = [F.dropout(x, 0.5, rng=Stream(7, "drop")).array for _ in range(2)]
+    np.testing.assert_array_equal(*same)
 
 
 def test_rule_10_the_engine_has_one_global():

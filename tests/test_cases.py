@@ -31,7 +31,7 @@ def several(share=1.0):
 
     def decorate(test):
         def run(case):
-            @settings(max_examples=max(3, int(case.examples * share)))
+            @settings(max_examples=max(3, int(case.examples * share * settings.default.max_examples / 15)))
             @given(data=st.data())
             def body(data):
                 test(case, drawn(case, data), np.random.default_rng(7))
