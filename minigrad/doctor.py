@@ -1,0 +1,253 @@
+"""`python -m minigrad.doctor`: what this machine will use, and what is misconfigured, with the remedy. Plain text.
+
+Exit status 1 when something makes results wrong, commands fail, or everything run many times slower; warnings leave it 0.
+Each `check_*` function returns (lines to print, findings) and can be called with made-up facts, as its tests do.
+Imports: the library; numba, llvmlite and NumPy for what they know about the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes.util
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tempfile
+from importlib import metadata
+from typing import NamedTuple
+
+import llvmlite.binding
+import numba
+import numpy as np
+
+import minigrad
+from minigrad import kernels, report
+from minigrad.data import cache_folder
+from minigrad.data.dataset import roots
+from minigrad.data.standard import SETS
+from minigrad.kernels.cpu import blas, direct
+
+FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
+# package -> (first version that works, first that does not): what setup.py declares
+NEEDED = {"numpy": ((2, 0), (2, 6)), "numba": ((0, 61), None), "matplotlib": ((3, 8), None), "pillow": ((10, 1), None),
+          "tqdm": ((4, 60), None)}  # fmt: skip
+OPTIONAL = ("pytest", "hypothesis", "ruff", "safetensors", "cupy-cuda13x", "cupy-cuda12x", "mpi4py", "torch")
+
+
+class Finding(NamedTuple):
+    """Something misconfigured. bad: the exit status is 1."""
+
+    bad: bool
+    what: str
+    remedy: str
+
+
+def installed() -> dict[str, str]:
+    """Versions of the packages that the library needs or can use."""
+    found = {}
+    for name in (*NEEDED, *OPTIONAL):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(n) for n in re.findall(r"\d+", text)[:3])
+
+
+def check_versions(python: tuple, versions: dict[str, str]):
+    """Python and packages against what the library needs."""
+    lines, findings = [f"minigrad {minigrad.__version__}, Python {'.'.join(map(str, python[:3]))}"], []
+    if python < (3, 10):
+        findings.append(Finding(True, f"Python {python[0]}.{python[1]} is older than 3.10", "install Python 3.10 or newer"))
+    for name, (low, high) in NEEDED.items():
+        if name not in versions:
+            findings.append(Finding(True, f"{name} is not installed", "pip install -e ."))
+            continue
+        version = _version(versions[name])
+        if version < low or (high and version >= high):
+            rule = f">={'.'.join(map(str, low))}" + (f",<{'.'.join(map(str, high))}" if high else "")
+            findings.append(Finding(True, f"{name} {versions[name]} is outside {rule}", f'pip install "{name}{rule}"'))
+    lines += [f"{name} {versions[name]}" for name in (*NEEDED, *OPTIONAL) if name in versions]
+    return lines, findings
+
+
+def check_processor(name: str, features, machine: str):
+    """Vector units: the kernels' tile is written for them."""
+    lines = [f"{name or 'unknown'} ({machine}), vectors: {', '.join(features) or 'none found'}"]
+    if machine.lower() in ("x86_64", "amd64") and not {"avx2", "fma"} <= set(features):
+        return lines, [Finding(False, "the processor has no AVX2 with FMA", "convolutions will be several times slower; "
+                               "use another machine, or check NUMBA_CPU_NAME and NUMBA_CPU_FEATURES")]  # fmt: skip
+    return lines, []
+
+
+def check_threads(environ, usable: int, quota: float | None, threads: int, blas_threads: int):
+    """Threads of the kernels' pool and of BLAS, against the processors that this process may use."""
+    lines = [f"{threads} kernel threads (own pool) on {usable} usable cores"
+             + (f", of which the container's quota allows {quota:g}" if quota is not None else ""),
+             f"BLAS: {_blas_name()}, {blas_threads} threads (products here use one of them)"]  # fmt: skip
+    lines += [f"{name}={environ[name]}" for name in ("MINIGRAD_NUM_THREADS", *report.THREAD_VARIABLES)
+              if name in environ]
+    findings = []
+    allowed = usable if quota is None else min(usable, max(1, round(quota)))
+    if threads > allowed:
+        findings.append(Finding(False, f"{threads} kernel threads share {allowed} cores", f"set MINIGRAD_NUM_THREADS={allowed}"))
+    if environ.get("OMP_WAIT_POLICY", "passive").lower() == "active":
+        findings.append(Finding(False, "OMP_WAIT_POLICY=active: waiting OpenMP threads keep cores from the kernels",
+                                "unset OMP_WAIT_POLICY, or set it to passive"))  # fmt: skip
+    if environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        findings.append(Finding(True, "NUMBA_DISABLE_JIT is set: kernels run as Python, hundreds of times slower",
+                                "unset NUMBA_DISABLE_JIT"))  # fmt: skip
+    return lines, findings
+
+
+def _blas_name() -> str:
+    try:
+        found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return f"{found['name']} {found['version']}"
+    except (KeyError, TypeError):
+        return "unknown"
+
+
+def check_cache(folder: str | None, disabled: bool):
+    """Where compiled kernels are kept."""
+    if folder is None or disabled:
+        why = "compilation is off" if disabled else "no folder can be written"
+        return [f"none ({why})"], [] if disabled else [_no_cache("there is no writable folder for compiled kernels")]
+    if not _writable(folder):
+        return [folder], [_no_cache(f"{folder} cannot be written")]
+    return [folder], []
+
+
+def _no_cache(what) -> Finding:
+    return Finding(False, f"{what}, so every run compiles anew (a minute)", "set NUMBA_CACHE_DIR to a folder of yours")
+
+
+def _writable(folder: str) -> bool:
+    """Whether a file can be made in the folder, or in the nearest one above it that exists."""
+    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def check_kernels():
+    """A small convolution by the compiled kernels and by their definition."""
+    rng = np.random.default_rng(0)
+    x, w = (rng.normal(size=size).astype(np.float32) for size in ((2, 16, 8, 8), (16, 16, 3, 3)))
+    options = ((1, 1), (1, 1), (1, 1), 1)
+    try:
+        fast = kernels.conv2d(x, w, *options)
+    except Exception as error:  # noqa: BLE001: whatever the compiler raises is the finding
+        return ["failed"], [Finding(True, f"a kernel does not compile: {type(error).__name__}: {str(error)[:300]}",
+                                    'pip install --force-reinstall "numba>=0.61"')]  # fmt: skip
+    error = float(np.abs(fast - kernels.reference.conv2d(x.astype(np.float64), w.astype(np.float64), *options)).max())
+    if not error < 1e-3:
+        return [f"wrong by {error:.3g}"], [Finding(True, f"a compiled convolution is wrong by {error:.3g}", "delete the cache of "
+                                                   "compiled kernels (see above) and run this again")]  # fmt: skip
+    return [f"compiled, and equal to their definition to {error:.1g}"], []
+
+
+def check_gpu(has_cupy: bool, has_driver: bool, devices: list[str] | None, error: str = ""):
+    """CUDA through CuPy; the processor is enough for everything."""
+    if not has_cupy:
+        if has_driver:
+            return ["an NVIDIA driver, but no CuPy"], [Finding(False, "the GPU cannot be used: CuPy is missing",
+                                                               "pip install -e '.[gpu]'")]  # fmt: skip
+        return ["none (no NVIDIA driver); --device cpu is the default"], []
+    if not devices:
+        reason = error or "it sees no device"
+        return [f"CuPy, but {reason}"], [Finding(False, f"CuPy is installed but cannot be used: {reason}",
+                                                 "install the CuPy that fits the driver's CUDA version")]  # fmt: skip
+    return devices, []
+
+
+def _devices() -> tuple[list[str] | None, str]:
+    try:
+        import cupy
+
+        runtime = cupy.cuda.runtime
+        return [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())], ""
+    except Exception as error:  # noqa: BLE001: a broken driver raises anything
+        return None, f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def check_data(environ, folders: list[str]):
+    """Which downloaded sets are found, and where."""
+    asked = environ.get("MINIGRAD_DATA")
+    lines = [f"MINIGRAD_DATA={asked}" if asked else f"MINIGRAD_DATA is not set; downloads go to {cache_folder()}"]
+    for folder in folders:
+        found = sorted(name for name in SETS if os.path.isdir(os.path.join(folder, name)))
+        lines.append(f"{folder}: {', '.join(found) or 'no set'}")
+    lines.append("built in: glyphs, shapes, ring, grid, swissroll")
+    if asked and not os.path.isdir(asked):
+        return lines, [Finding(True, f"MINIGRAD_DATA={asked} is no folder", "make it, correct it, or unset MINIGRAD_DATA")]
+    return lines, []
+
+
+def check_runs(folder: str):
+    """Whether commands can write their runs here."""
+    if _writable(folder):
+        return [os.path.join(folder, "runs")], []
+    return [f"{folder} cannot be written"], [Finding(False, f"commands cannot write runs/ in {folder}",
+                                                     "change to a folder of yours")]
+
+
+def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
+    """Processors that the container's quota allows (cgroup v2 or v1), or None without one."""
+    try:
+        with open(f"{root}/cpu.max", encoding="ascii") as file:
+            quota, period = file.read().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        with open(f"{root}/cpu/cpu.cfs_quota_us", encoding="ascii") as file:
+            quota = int(file.read())
+        with open(f"{root}/cpu/cpu.cfs_period_us", encoding="ascii") as file:
+            return quota / int(file.read()) if quota > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+def examine() -> list[tuple]:
+    """(title, lines, findings) of every check on this machine."""
+    facts, features = report.environment(), llvmlite.binding.get_host_cpu_features()
+    has_cupy = importlib.util.find_spec("cupy") is not None
+    has_driver = bool(shutil.which("nvidia-smi") or ctypes.util.find_library("cuda"))
+    devices, error = _devices() if has_cupy else (None, "")
+    machine = facts["system"].split()[-1]
+    return [
+        ("versions", *check_versions(sys.version_info[:3], installed())),
+        ("processor", *check_processor(facts["processor"], [f for f in FEATURES if features.get(f)], machine)),
+        ("threads", *check_threads(os.environ, facts["usable_cores"], cpu_quota(), kernels.get_num_threads(), blas._get())),
+        ("compiled kernels", *check_cache(getattr(getattr(direct.direct, "stats", None), "cache_path", None),
+                                          bool(numba.config.DISABLE_JIT))),
+        ("kernels", *check_kernels()),
+        ("GPU", *check_gpu(has_cupy, has_driver, devices, error)),
+        ("data", *check_data(os.environ, roots())),
+        ("runs", *check_runs(os.getcwd())),
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """Print the examination; 1 if anything is badly wrong, else 0."""
+    findings = []
+    for title, lines, found in examine():
+        print(f"{title:<17} " + f"\n{'':<18}".join(lines))
+        findings += found
+    print()
+    for finding in sorted(findings, key=lambda f: not f.bad):
+        print(f"{'PROBLEM' if finding.bad else 'warning'}: {finding.what}\n         remedy: {finding.remedy}")
+    if not findings:
+        print("Nothing is misconfigured.")
+    return int(any(finding.bad for finding in findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
