@@ -24,7 +24,7 @@ def same_as_torch(ours, theirs, *arrays, order=1, rtol=1e-9, atol=1e-11, wrt=Non
     torch = pytest.importorskip("torch")
     floats = [i for i, a in enumerate(arrays) if a.dtype.kind == "f"] if wrt is None else list(wrt)
     xs = [mg.tensor(a, requires_grad=order > 0 and i in floats) for i, a in enumerate(arrays)]
-    ts = [torch.tensor(np.ascontiguousarray(a), requires_grad=order > 0 and i in floats) for i, a in enumerate(arrays)]
+    ts = [torch.tensor(a.copy(), requires_grad=order > 0 and i in floats) for i, a in enumerate(arrays)]
     y, t = ours(*xs), theirs(*ts)
     if not isinstance(y, tuple):
         y, t = (y,), (t,)
@@ -50,6 +50,24 @@ def same_as_torch(ours, theirs, *arrays, order=1, rtol=1e-9, atol=1e-11, wrt=Non
                 assert h is not None and h.requires_grad
                 pairs.append((g, h))
         xs, ts = xs + mu, ts + tu
+
+
+def same_in_float32(f, *arrays, rtol=2e-4):
+    """float32 (the compiled kernels) equals float64 (the plain ones), for images in both memory layouts: values, gradients, and
+    gradients of the gradients' squared sum. Differences are measured against the largest entry."""
+    results = []
+    for dtype, lay in ((np.float64, np.array), (np.float32, np.array), (np.float32, channels_last)):
+        xs = [mg.from_numpy(lay(a.astype(dtype)) if a.ndim == 4 else a.astype(dtype)).requires_grad_() for a in arrays]
+        y = f(*xs)
+        u = mg.tensor(random(*y.shape, seed=5).astype(dtype), requires_grad=True)
+        gs = mg.grad(y, xs, u, create_graph=True)
+        hs = mg.grad(sum((g * g).sum() for g in gs), [*xs, u], allow_unused=True)
+        results.append([y, *gs, *[mg.zeros_like(x) if h is None else h for x, h in zip([*xs, u], hs, strict=True)]])
+        assert all(r.dtype == dtype for r in results[-1])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            scale = max(1.0, np.abs(a.array).max())
+            np.testing.assert_allclose(b.array / scale, a.array / scale, rtol=rtol, atol=rtol)
 
 
 def _close(a, b, what, rtol, atol):

@@ -1,3 +1,4 @@
+"""Losses, similarity, one_hot, dropout: PyTorch's values for every argument at two orders, formulas, extremes, wrong arguments."""
 import functools
 import itertools
 import math

@@ -1,3 +1,4 @@
+"""Pooling and maps along an axis: PyTorch's values for every argument, differences, adjoints, layouts, wrong arguments."""
 import itertools
 import math
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from oracle import channels_last, random, same_as_torch
+from oracle import channels_last, random, same_as_torch, same_in_float32
 
 import minigrad as mg
 from minigrad.functional import pooling as F
@@ -119,6 +120,19 @@ def test_layout_and_batch(f):
     out = f(empty)
     assert out.shape == (0, *y.shape[1:])
     assert mg.grad(out.sum(), [empty])[0].shape == empty.shape
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: F.max_pool2d(x, 3, 2, 1),
+    lambda x: F.max_pool2d(x, (2, 3), (1, 2), 1, (2, 1), ceil_mode=True),
+    lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    lambda x: F.avg_pool2d(x, 2, divisor_override=3),
+    lambda x: F.adaptive_avg_pool2d(x, (4, 3)),
+    lambda x: F.adaptive_max_pool2d(x, (4, 3)),
+    lambda x: F.upsample_nearest(x, (2, 3)),
+])  # fmt: skip
+def test_float32_equals_float64_in_both_layouts(f):
+    same_in_float32(f, distinct(2, 5, 9, 11) * 0.1)
 
 
 def test_adjoints():

@@ -1,3 +1,4 @@
+"""pad, unfold, fold, pixel_shuffle: PyTorch's values for every argument, adjoints, inverses, layouts, wrong arguments."""
 import functools
 import math
 

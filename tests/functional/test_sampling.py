@@ -1,3 +1,4 @@
+"""interpolate, grid_sample, affine_grid: PyTorch's values for every argument, derivatives by image and grid, edges, errors."""
 import functools
 import itertools
 import math
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from oracle import channels_last, random, same_as_torch
+from oracle import channels_last, random, same_as_torch, same_in_float32
 
 import minigrad as mg
 import minigrad.functional as F
@@ -144,6 +145,13 @@ def test_points_far_away_do_no_harm_and_nan_propagates(mode):
     grid[0, 0, 1, 0] = np.nan
     y = F.grid_sample(x, mg.tensor(grid), mode)
     assert np.isnan(y.array[0, 0, 0, 1]) and y.array[0, 0, 0, 0] == 1.0 and y.array[0, 0, 0, 2] == 0.0
+
+
+@pytest.mark.parametrize("mode, padding_mode", [("bilinear", "zeros"), ("bilinear", "border"), ("bicubic", "reflection")])
+def test_float32_equals_float64_in_both_layouts(mode, padding_mode):
+    same_in_float32(lambda x, g: F.grid_sample(x, g, mode, padding_mode), random(2, 3, 5, 6),
+                    random(2, 4, 3, 2, low=-1.3, high=1.3))  # fmt: skip
+    same_in_float32(lambda x: F.interpolate(x, (7, 4), mode=mode, antialias=True), random(2, 3, 5, 6))
 
 
 def test_affine_grid_is_pytorchs():

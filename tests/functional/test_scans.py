@@ -1,3 +1,4 @@
+"""Recurrent networks: PyTorch's values at two orders, the equations, the rule on arrays against the rule on Tensors."""
 import gc
 import itertools
 import weakref
