@@ -184,8 +184,9 @@ def _graph(tensor: Tensor, rows: int) -> list[str]:
                          for p in node.parents if p is not None)  # fmt: skip
         body.append((str(number[node]), node.op.name, made, from_, "released" if released else _bytes(kept)))
     size = sum(leaf.array.nbytes for leaf in leaves)
-    return [f"graph of a {_shape(tensor.array)} tensor: {len(nodes)} operations, {len(leaves)} leaves "
-            f"({_bytes(size)}), {_bytes(total)} kept", *_table([("", "operation", "shape", "from", "kept"), *body], rows)]  # fmt: skip
+    text = [f"graph of a {_shape(tensor.array)} tensor: {len(nodes)} operations, {len(leaves)} leaves ({_bytes(size)}), "
+            f"{_bytes(total)} kept"]  # fmt: skip
+    return text + _table([("", "operation", "shape", "from", "kept"), *body], rows)
 
 
 # ---- a module --------------------------------------------------------------------------------------------------------
@@ -236,8 +237,8 @@ def _table(lines: list[tuple], rows: int) -> list[str]:
     widths = [max(len(line[i]) for line in [head, *shown]) for i in range(len(head))]
     text = []
     for line in [head, *shown]:
-        cells = [cell.rjust(w) if name in right else cell.ljust(w) for cell, w, name in zip(line, widths, head, strict=True)]
-        text.append("  ".join(cells).rstrip())
+        cells = zip(line, widths, head, strict=True)
+        text.append("  ".join(c.rjust(w) if name in right else c.ljust(w) for c, w, name in cells).rstrip())
     return text + ([f"... and {len(body) - rows} more"] if len(body) > rows else [])
 
 
