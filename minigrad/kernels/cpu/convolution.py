@@ -351,7 +351,7 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
     r = 3 if taps == 9 else 2
     area, panels = (r + winograd.M - 1) ** 2, -(-outs // NR)
-    packed = empty(count, area, panels, ins, NR)
+    packed = empty(count, area, panels * ins * NR + winograd.PLANE)
     chunks = -(-ins // winograd.CHUNK)
     launch(winograd.transform_weights, count * panels * chunks, w.reshape(-1), places, out_stride, outs, r, packed)
     problems = frozen(problems)
@@ -361,7 +361,7 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     problems = np.column_stack([problems, np.cumsum(blocks) - blocks])
     blocks = int(blocks.sum())
     launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(x.shape[3]), per_block, blocks,
-           scratch=area * per_block * (ins + panels * NR) + panels * NR)
+           scratch=area * (per_block * (ins + panels * NR) + 2 * winograd.PLANE) + panels * NR)
 
 
 WINOGRAD_TILES, WINOGRAD_BLOCKS = 2, 8                  # times MR
@@ -379,7 +379,7 @@ def tile_sums(x, g, w, images, step, places):
     parts = min(steps, max(-(-4 // pieces), min(BLOCKS, n * -(-oh // winograd.M) * -(-ow // winograd.M) // 256)))
     total = empty(parts, pieces, area, height, width)
     launch(winograd.gradient, parts * pieces, x, g, images, step, r, zeros(max(channels, outs)), total, limit, parts * pieces,
-           scratch=area * limit * (height + outs) + NR)
+           scratch=area * (limit * (height + outs) + 2 * winograd.PLANE) + NR)
     launch(winograd.collect, count * channels, total, places, r, w)
 
 

@@ -16,7 +16,9 @@ Over channels the products become 36 products of matrices, the register tile's w
 * The weight gradient is the same bilinear form seen from the weights: G^T [ (A g A^T) * (B^T X B) ] G, summed over tiles.
 * The price is rounding: the transforms multiply by up to 5 and subtract again. The relative error against float64 is about ten
   times that of direct summation, 1e-5 at worst (tests/kernels/test_winograd.py); set_conv_precision("exact") avoids it.
-* Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps.
+* Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
+  each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
+  times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
 May import: numpy, `compiling`, `threads`, `tile`.
 """
 from fractions import Fraction
@@ -54,17 +56,19 @@ tile = product_tile(NR // VL)
 
 # Columns of the table of problems.
 ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, FIRST_BLOCK = range(7)
+PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see below
 CHUNK = 32                          # input channels whose weights a block transforms
 SLICE = 64                          # input channels whose weight gradient a block sums
 
 
 @kernel
 def transform_weights(counter, w, places, out_stride, outs, r, packed):
-    """packed[q, f, panel, k, :] = (G w G^T)[f] for input channel k and a panel of NR output channels of problem q.
+    """packed[q, f] = (G w G^T)[f] of problem q as (panels, K, NR): panels of NR output channels, all input channels k.
 
-    w flat; the tap t of (o, k) lies at o*out_stride + places[q, t, k]. packed (Q, a*a, panels, K, NR).
+    w flat; the tap t of (o, k) lies at o*out_stride + places[q, t, k]. packed (Q, a*a, panels*K*NR + PLANE).
     """
-    problems, area, panels, depth = packed.shape[0], packed.shape[1], packed.shape[2], packed.shape[3]
+    problems, area, plane, depth = packed.shape[0], packed.shape[1], packed.shape[2], places.shape[2]
+    panels = plane // (depth * NR)
     chunks, taps = (depth + CHUNK - 1) // CHUNK, r * r
     taken = np.zeros((taps, NR), np.float32)
     source, out = np.empty(taps, np.int64), np.empty(area, np.int64)
@@ -84,7 +88,7 @@ def transform_weights(counter, w, places, out_stride, outs, r, packed):
                 for o in range(width, NR):
                     taken[t, o] = 0
             for f in range(area):
-                out[f] = packed.ctypes.data + ((((q * area + f) * panels + panel) * depth) + k) * NR * 4
+                out[f] = packed.ctypes.data + ((q * area + f) * plane + (panel * depth + k) * NR) * 4
             if r == 3:
                 weights3(source.ctypes.data, out.ctypes.data, NR)
             else:
@@ -107,17 +111,19 @@ def window(x, x0, z0, b, top, left, step, a, offset, source):
 def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, tiles_per_block, blocks):
     """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum over u, v, p of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], ...].
 
-    x (N,H,W,C), y (N,OH,OW,O), packed (problems, a*a, panels, P*C, NR), problems (Q, 7), inputs (P, 2), step: a problem's
+    x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 7), inputs (P, 2), step: a problem's
     outputs form one grid of tiles; its input channels are those of P shifted, subsampled images, one after the other.
     """
     a, count_in = r + M - 1, inputs.shape[0]
     area, channels = a * a, x.shape[3]
     n, oh, ow, depth = y.shape
-    panels, ins = packed.shape[2], packed.shape[3]
-    out_width, limit = panels * NR, tiles_per_block
+    limit, ins = tiles_per_block, count_in * channels
+    panels = packed.shape[2] // (ins * NR)
+    out_width = panels * NR
+    v_plane, m_plane, w_plane = (limit * ins + PLANE) * 4, (limit * out_width + PLANE) * 4, packed.shape[2] * 4
     x0, y0, w0, z0, v0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
-    m0 = v0 + area * limit * ins * 4
-    dump = m0 + area * limit * out_width * 4
+    m0 = v0 + area * v_plane
+    dump = m0 + area * m_plane
     source, target = np.empty(area, np.int64), np.empty(area, np.int64)
     groups = limit // MR
     table, out = np.empty((groups, MR + 1), np.int64), np.empty((groups, MR), np.int64)
@@ -138,7 +144,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                 window(x, x0, z0, b, step * i + problems[q, IN_Y] + inputs[p, 0], step * j + problems[q, IN_X] + inputs[p, 1],
                        step, a, 0, source)
                 for f in range(area):
-                    target[f] = v0 + ((f * limit + t) * ins + p * channels) * 4
+                    target[f] = v0 + f * v_plane + (t * ins + p * channels) * 4
                 if r == 3:
                     input3(source.ctypes.data, target.ctypes.data, channels)
                 else:
@@ -148,16 +154,16 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                 table[s, 0] = 0
                 for m in range(MR):
                     t = s * MR + m
-                    table[s, 1 + m] = v0 + (f * limit + min(t, count - 1)) * ins * 4
-                    out[s, m] = m0 + (f * limit + t) * out_width * 4
+                    table[s, 1 + m] = v0 + f * v_plane + min(t, count - 1) * ins * 4
+                    out[s, m] = m0 + f * m_plane + t * out_width * 4
             for panel in range(panels):
-                weights = w0 + ((q * area + f) * panels + panel) * ins * NR * 4
+                weights = w0 + (q * area + f) * w_plane + panel * ins * NR * 4
                 for s in range((count + MR - 1) // MR):
                     tile(table[s].ctypes.data, 1, 0, ins, weights, out[s].ctypes.data, panel * NR * 4)
         for t in range(count):
             b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
             for f in range(area):
-                source[f] = m0 + (f * limit + t) * out_width * 4
+                source[f] = m0 + f * m_plane + t * out_width * 4
             for u in range(M):
                 yy = problems[q, OUT_Y] + out_step * (i + u)
                 for v in range(M):
@@ -183,7 +189,8 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
     height, width = total.shape[3], total.shape[4]
     per_image = pieces // inputs.shape[0]
     x0, g0, z0, t0, v0 = x.ctypes.data, g.ctypes.data, zeros.ctypes.data, total.ctypes.data, scratch.ctypes.data
-    e0 = v0 + area * limit * height * 4
+    v_plane, e_plane = (limit * height + PLANE) * 4, (limit * depth + PLANE) * 4
+    e0 = v0 + area * v_plane
     source, target = np.empty(area, np.int64), np.empty(area, np.int64)
     left, right = np.empty(limit, np.int64), np.empty(limit, np.int64)
     down, across = (oh + M - 1) // M, (ow + M - 1) // M
@@ -207,21 +214,21 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
                 b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
                 window(x, x0, z0, b, step * i + inputs[p, 0], step * j + inputs[p, 1], step, a, start * 4, source)
                 for f in range(area):
-                    target[f] = v0 + (f * limit + t) * height * 4
+                    target[f] = v0 + f * v_plane + t * height * 4
                 if r == 3:
                     input3(source.ctypes.data, target.ctypes.data, rows)
                 else:
                     input2(source.ctypes.data, target.ctypes.data, rows)
                 window(g, g0, z0, b, i, j, 1, M, 0, source)
                 for f in range(area):
-                    target[f] = e0 + (f * limit + t) * depth * 4
+                    target[f] = e0 + f * e_plane + t * depth * 4
                 if r == 3:
                     spread3(source.ctypes.data, target.ctypes.data, depth)
                 else:
                     spread2(source.ctypes.data, target.ctypes.data, depth)
             for f in range(area):
                 for t in range(count):
-                    left[t], right[t] = v0 + (f * limit + t) * height * 4, e0 + (f * limit + t) * depth * 4
+                    left[t], right[t] = v0 + f * v_plane + t * height * 4, e0 + f * e_plane + t * depth * 4
                 base = t0 + ((part * pieces + piece) * area + f) * height * width * 4
                 for o in range(0, depth, NR):
                     for c in range(0, rows, AR):
