@@ -36,16 +36,38 @@ def test_small_convolutions_equal_the_reference(case, layout):
 
 
 NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, groups)
-    "dcgan first": (5, 1, 28, 32, 4, 2, 1, 1, 1), "dcgan": (4, 32, 14, 64, 4, 2, 1, 1, 1), "dcgan rgb": (2, 3, 16, 48, 4, 2, 1, 1, 1),
-    "critic": (5, 64, 4, 1, 4, 1, 0, 1, 1), "latent": (9, 64, 4, 20, 4, 1, 0, 1, 1), "generator 7": (5, 32, 7, 20, 7, 1, 0, 1, 1),
-    "lenet 1": (3, 1, 28, 6, 5, 1, 2, 1, 1), "lenet 2": (3, 6, 14, 16, 5, 1, 0, 1, 1), "residual": (2, 64, 14, 64, 3, 1, 1, 1, 1),
-    "odd size": (2, 32, 13, 32, 3, 1, 1, 1, 1), "odd stride": (2, 32, 13, 40, 3, 2, 1, 1, 1), "rgb in": (1, 3, 20, 64, 7, 1, 0, 1, 1),
-    "rgb out": (1, 64, 20, 3, 7, 1, 0, 1, 1), "grey out": (2, 48, 9, 1, 5, 1, 2, 1, 1), "1x1": (2, 64, 6, 96, 1, 1, 0, 1, 1),
-    "1x1 odd": (2, 37, 6, 41, 1, 1, 0, 1, 1), "depthwise": (3, 40, 9, 40, 3, 1, 1, 1, 40), "depthwise 2": (3, 5, 9, 5, 3, 2, 1, 1, 5),
-    "multiplier": (2, 6, 8, 12, 3, 1, 1, 1, 6), "grouped": (2, 32, 8, 64, 3, 1, 1, 1, 4), "dilated": (2, 20, 12, 33, 3, 2, 2, 2, 1),
-    "stride over kernel": (2, 16, 11, 16, 2, 3, 0, 1, 1), "many padding": (2, 16, 3, 16, 3, 1, 3, 1, 1),
-    "stride 2 wide": (2, 16, 16, 64, 4, 2, 1, 1, 1), "5x5 stride 2": (2, 32, 15, 32, 5, 2, 2, 1, 1), "one pixel": (40, 64, 1, 64, 1, 1, 0, 1, 1),
-    "few from rows": (3, 4, 16, 2, 4, 2, 1, 1, 1), "one from rows": (3, 8, 10, 1, 4, 1, 0, 1, 1),
+    "dcgan first": (5, 1, 28, 32, 4, 2, 1, 1, 1),
+    "dcgan": (4, 32, 14, 64, 4, 2, 1, 1, 1),
+    "dcgan rgb": (2, 3, 16, 48, 4, 2, 1, 1, 1),
+    "critic": (5, 64, 4, 1, 4, 1, 0, 1, 1),
+    "latent": (9, 64, 4, 20, 4, 1, 0, 1, 1),
+    "generator 7": (5, 32, 7, 20, 7, 1, 0, 1, 1),
+    "lenet 1": (3, 1, 28, 6, 5, 1, 2, 1, 1),
+    "lenet 2": (3, 6, 14, 16, 5, 1, 0, 1, 1),
+    "residual": (2, 64, 14, 64, 3, 1, 1, 1, 1),
+    "odd size": (2, 32, 13, 32, 3, 1, 1, 1, 1),
+    "odd stride": (2, 32, 13, 40, 3, 2, 1, 1, 1),
+    "rgb in": (1, 3, 20, 64, 7, 1, 0, 1, 1),
+    "rgb out": (1, 64, 20, 3, 7, 1, 0, 1, 1),
+    "grey out": (2, 48, 9, 1, 5, 1, 2, 1, 1),
+    "1x1": (2, 64, 6, 96, 1, 1, 0, 1, 1),
+    "1x1 odd": (2, 37, 6, 41, 1, 1, 0, 1, 1),
+    "depthwise": (3, 40, 9, 40, 3, 1, 1, 1, 40),
+    "depthwise 2": (3, 5, 9, 5, 3, 2, 1, 1, 5),
+    "multiplier": (2, 6, 8, 12, 3, 1, 1, 1, 6),
+    "grouped": (2, 32, 8, 64, 3, 1, 1, 1, 4),
+    "dilated": (2, 20, 12, 33, 3, 2, 2, 2, 1),
+    "stride over kernel": (2, 16, 11, 16, 2, 3, 0, 1, 1),
+    "many padding": (2, 16, 3, 16, 3, 1, 3, 1, 1),
+    "stride 2 wide": (2, 16, 16, 64, 4, 2, 1, 1, 1),
+    "5x5 stride 2": (2, 32, 15, 32, 5, 2, 2, 1, 1),
+    "one pixel": (40, 64, 1, 64, 1, 1, 0, 1, 1),
+    "few from rows": (3, 4, 16, 2, 4, 2, 1, 1, 1),
+    "one from rows": (3, 8, 10, 1, 4, 1, 0, 1, 1),
+    "depthwise vectors": (3, 32, 9, 32, 3, 1, 1, 1, 32),
+    "depthwise vectors 2": (2, 48, 10, 48, 4, 2, 1, 1, 48),
+    "winograd": (8, 32, 14, 48, 3, 1, 1, 1, 1),
+    "winograd stride 2": (9, 32, 26, 64, 4, 2, 1, 1, 1),
 }
 
 
@@ -59,7 +81,7 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
     check(shapes(*NETWORKS[name]), layout)
 
 
-@pytest.mark.parametrize("name", ["dcgan", "residual", "critic", "rgb in", "depthwise", "grouped"])
+@pytest.mark.parametrize("name", ["dcgan", "winograd", "winograd stride 2", "critic", "rgb in", "depthwise vectors", "grouped"])
 def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
     case = shapes(*NETWORKS[name])
     arrays, before = sample(case), kernels.get_num_threads()
@@ -90,7 +112,7 @@ def test_nan_and_infinity_reach_exactly_the_outputs_that_the_equation_names(name
         np.testing.assert_allclose(y[~touched], finite[~touched], rtol=1e-4, atol=1e-4)
 
 
-WINOGRAD = {"dcgan", "residual", "odd size", "stride 2 wide"}
+WINOGRAD = {"winograd", "winograd stride 2"}
 
 
 @given(st.integers(0, 2**32))

@@ -265,8 +265,8 @@ def even_and_odd(k, stride, padding):
 
 
 def remainders(k, stride, padding, size):
-    """(problems, taps) of a transposed convolution of stride 1 or 2: for each remainder of the output pixel, the grid of outputs, the
-    first input that it reads, and its taps in the order of the inputs."""
+    """(problems, taps) of a transposed convolution of stride 1 or 2: for each remainder of the output pixel, the grid of outputs,
+    the first input that it reads, and its taps in the order of the inputs."""
     def axis(a, r):
         reads = sorted(((r + padding[a] - u) // stride, u) for u in range(k) if (r + padding[a] - u) % stride == 0)
         return -(-(size[a] - r) // stride), reads[0][0], [u for _, u in reads]

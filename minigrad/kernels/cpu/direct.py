@@ -56,7 +56,7 @@ def pack(counter, w, places, group_stride, out_stride, outs, panels, packed):
 
 @kernel
 def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin):
-    """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (s0: nowhere).
+    """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (or s0).
 
     Walks the pixels in order and carries, for a division for each pixel would cost as much as a short tile.
     """
@@ -221,8 +221,8 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
     """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o].
 
     a (N,H,W,.), b (N,OH,OW,.): group q's channels begin at q*a_width and q*b_width; both arrays may be read a tile beyond their
-    last element. total (parts, groups, T, a_width rounded up to AR, b_width rounded up to NR). A block is a part of the pixels and a
-    slice of the taps; parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
+    last element. total (parts, groups, T, a_width rounded up to AR, b_width rounded up to NR). A block is a part of the pixels and
+    a slice of the taps; parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
     """
     n, h, w, channels = a.shape
     oh, ow, depth = b.shape[1], b.shape[2], b.shape[3]
@@ -327,4 +327,5 @@ def depthwise_gradient(counter, x, g, taps, step_h, step_w, total, pixels_per_bl
             for t in range(taps.shape[0]):
                 k = meet(origin, size, h, w, taps[t, 0], taps[t, 1], x.ctypes.data, channels,
                          g.ctypes.data + start * channels * 4, channels, left, right)
-                channel_sums(left.ctypes.data, right.ctypes.data, k, channels, total.ctypes.data + (part * taps.shape[0] + t) * channels * 4)
+                place = total.ctypes.data + (part * taps.shape[0] + t) * channels * 4
+                channel_sums(left.ctypes.data, right.ctypes.data, k, channels, place)

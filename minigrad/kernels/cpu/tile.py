@@ -28,6 +28,7 @@ Rows are reached through a table of addresses. A padded pixel points at a block 
 May import: numpy, numba, llvmlite, `threads`.
 """
 import ctypes
+import os
 
 import numpy as np
 from llvmlite import binding, ir
@@ -58,7 +59,13 @@ def tile_shape(features, triple):
     return 4, 6, 2
 
 
-VL, MR, NV = tile_shape(host_features(), binding.get_process_triple())
+def chosen_shape():
+    """This machine's, or MINIGRAD_TILE="VL,MR,NV" to try another: MR 14 or less."""
+    asked = os.environ.get("MINIGRAD_TILE")
+    return tuple(int(n) for n in asked.split(",")) if asked else tile_shape(host_features(), binding.get_process_triple())
+
+
+VL, MR, NV = chosen_shape()
 NR = VL * NV                        # output channels of a tile
 AR = 8 if MR == 14 else 6           # rows of the outer-product tile: 8 divides common channel counts
 
@@ -139,8 +146,8 @@ def product_tile(vectors):
 
     out_row[m][n] = sum over taps t and channels c of row[t, m][c] * weights[t][c, n],  m < MR, n < vectors*VL.
 
-    table: the address of int64 (taps, 1 + MR): where a tap's weights (channels, NR) lie, in bytes after `weights`, and the addresses
-    of its rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and to the outputs' addresses.
+    table: the address of int64 (taps, 1 + MR): where a tap's weights (channels, NR) lie, in bytes after `weights`, and the
+    addresses of its rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and the outputs' addresses.
     """
     @instruction(_tile_twin(vectors))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset):
@@ -249,7 +256,7 @@ def _channel_sums_twin(a, b, count, channels, out):
 
 @instruction(_channel_sums_twin)
 def channel_sums(typing_context, a, b, count, channels, out):
-    """out[c] += sum over k of a_row[k][c] * b_row[k][c]; a, b: addresses of tables of `count` addresses; channels: a multiple of VL."""
+    """out[c] += sum over k of a_row[k][c] * b_row[k][c]; a, b: tables of `count` addresses; channels: a multiple of VL."""
     def codegen(context, builder, signature, args):
         a, b, count, channels, out = args
         e = Emit(builder)

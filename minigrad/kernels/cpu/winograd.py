@@ -109,7 +109,7 @@ def window(x, x0, z0, b, top, left, step, a, offset, source):
 
 @kernel
 def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, tiles_per_block, blocks):
-    """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum over u, v, p of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], ...].
+    """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum over u, v, p of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], .].
 
     x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 7), inputs (P, 2), step: a problem's
     outputs form one grid of tiles; its input channels are those of P shifted, subsampled images, one after the other.

@@ -1,0 +1,111 @@
+"""Compile every kernel ahead of the first run: `python -m minigrad.warmup`. Compiled code is cached on disk, so once is enough.
+
+`compiling()` is for programs: within the block, the first kernel that has to be compiled prints one line to standard error.
+May import: numpy, tqdm, `kernels`.
+"""
+import argparse
+import contextlib
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from minigrad.kernels import cpu
+from minigrad.kernels.cpu.compiling import on_compile
+
+
+@contextlib.contextmanager
+def compiling(stream=None):
+    """Say once, when the first kernel is compiled, what the wait is for, and at the end how long it was."""
+    stream, names, start = stream or sys.stderr, [], time.perf_counter()
+
+    def announce(name):
+        if not names:
+            print("Compiling kernels for this processor (the first time only) ...", file=stream, flush=True)
+        names.append(name)
+
+    with on_compile(announce):
+        yield names
+    if names:
+        print(f"... compiled {len(names)} in {time.perf_counter() - start:.1f} s.", file=stream, flush=True)
+
+
+def image(n, c, size):
+    return np.ones((n, size, size, c), np.float32).transpose(0, 3, 1, 2)
+
+
+def convolution(n, c, size, o, k, stride=1, padding=1, groups=1):
+    """All three maps for one shape."""
+    w, rest = np.ones((o, c // groups, k, k), np.float32), ((stride,) * 2, (padding,) * 2, (1, 1), groups)
+    y = cpu.conv2d(image(n, c, size), w, *rest)
+    cpu.conv2d_dx(y, w, *rest, (size, size))
+    cpu.conv2d_dw(image(n, c, size), y, *rest, (k, k))
+
+
+def normalisation():
+    x, axes = image(4, 16, 4), (0, 2, 3)
+    y, istd, mean, _ = cpu.norm_leaky_relu(x, None, None, axes, 1e-5, 0.2)
+    cpu.norm_leaky_relu_dx(x, x, None, None, istd, mean, axes, 0.2)
+    cpu.bias_leaky_relu_dx(x, cpu.bias_leaky_relu(x, np.ones(16, np.float32), 0.2), 0.2)
+    xhat, istd, _, _ = cpu.normalise(x, (1, 2, 3), 1e-5)
+    cpu.normalise_dx(x, None, xhat, istd, (1, 2, 3))
+
+
+def pooling():
+    x, square = image(2, 16, 4), (2, 2)
+    y, indices = cpu.max_pool2d(x, square, square, (0, 0), (1, 1), square)
+    cpu.max_pool2d_gather(cpu.max_pool2d_scatter(y, indices, (4, 4)), indices)
+    cpu.avg_pool2d_dx(cpu.avg_pool2d(x, square, square, (0, 0), square, True, None), square, square, (0, 0), (4, 4), True, None)
+
+
+def activation():
+    x = image(2, 16, 4)
+    cpu.leaky_relu_dx(x, cpu.leaky_relu(x, 0.2), 0.2)
+    cpu.leaky_relu(x, 0.0)
+
+
+def optimisers():
+    def ones():
+        return [np.ones(16, np.float32)]
+
+    cpu.sgd_step(ones(), ones(), ones(), lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=False, maximize=False,
+                 first=False)
+    cpu.adam_step(ones(), ones(), ones(), ones(), None, step=1, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0,
+                  decoupled=False, maximize=False)
+    cpu.rmsprop_step(ones(), ones(), ones(), None, None, lr=0.1, alpha=0.9, eps=1e-8, weight_decay=0, momentum=0,
+                     centered=False, maximize=False)
+    cpu.adagrad_step(ones(), ones(), ones(), step=1, lr=0.1, lr_decay=0, eps=1e-8, weight_decay=0, maximize=False)
+
+
+JOBS = {
+    "convolution": lambda: convolution(2, 16, 6, 16, 3),
+    "convolution to one channel": lambda: convolution(2, 16, 6, 1, 3),
+    "convolution, depthwise": lambda: convolution(2, 16, 6, 16, 3, groups=16),
+    "convolution, Winograd": lambda: convolution(8, 32, 16, 32, 3),
+    "normalisation": normalisation,
+    "activation": activation,
+    "pooling": pooling,
+    "optimisers": optimisers,
+}
+
+
+def warmup(progress=True):
+    """Run every kernel once on small arrays. Returns the names of those that had to be compiled."""
+    names = []
+    with on_compile(names.append), tqdm(JOBS.items(), disable=not progress, file=sys.stderr) as bar:
+        for name, job in bar:
+            bar.set_description(name)
+            job()
+    return names
+
+
+def main(argv=None):
+    argparse.ArgumentParser(prog="python -m minigrad.warmup", description=__doc__.split("\n")[0]).parse_args(argv)
+    start = time.perf_counter()
+    names = warmup()
+    print(f"{len(names)} kernels compiled in {time.perf_counter() - start:.1f} s" if names else "all kernels were compiled already")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Every tile variant is compiled and run, each in a process of its own; so are the kernels without a cache, without a compiler, and
+with bounds checked. Warming up compiles each kernel once."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from minigrad.kernels.cpu.tile import tile_shape
+
+CHECK = """
+import numpy as np
+from minigrad.kernels import cpu, reference
+from minigrad.kernels.cpu import convolution, tile
+convolution.winograd_pays = lambda *_: {winograd}
+print(tile.VL, tile.MR, tile.NV)
+for n, c, h, o, k, s, p, groups in {cases}:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((n, c, h, h + 1)).astype("f"), rng.standard_normal((o, c // groups, k, k)).astype("f")
+    rest = (s, s), (p, p), (1, 1), groups
+    exact = reference.conv2d(x.astype("d"), w.astype("d"), *rest)
+    g = rng.standard_normal(exact.shape).astype("f")
+    maps = [(lambda m, x, w, g: m.conv2d(x, w, *rest)), (lambda m, x, w, g: m.conv2d_dx(g, w, *rest, x.shape[2:])),
+            (lambda m, x, w, g: m.conv2d_dw(x, g, *rest, w.shape[2:]))]
+    for f in maps:
+        exact = f(reference, x.astype("d"), w.astype("d"), g.astype("d"))
+        error = np.abs(f(cpu, x, w, g) - exact).max() / np.abs(exact).max()
+        assert error < 3e-5, ((n, c, h, o, k, s, p, groups), error)
+print("right")
+"""
+LAYERS = [(2, 1, 9, 40, 4, 2, 1, 1), (2, 20, 6, 33, 3, 1, 1, 1), (2, 16, 6, 1, 4, 1, 1, 1), (1, 16, 5, 16, 3, 1, 1, 16)]
+
+
+def run(code, **environment):
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_tile_fits_the_machine():
+    assert tile_shape({"avx512f", "avx2", "fma"}, "x86_64-unknown-linux-gnu") == (16, 14, 2)
+    assert tile_shape({"avx2", "fma"}, "x86_64-apple-darwin") == (8, 6, 2)
+    assert tile_shape(set(), "arm64-apple-darwin22.4.0") == tile_shape({"neon"}, "aarch64-linux-gnu") == (4, 14, 2)
+    assert tile_shape({"sse2"}, "x86_64-unknown-linux-gnu") == (4, 6, 2)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="names of x86 processors")
+@pytest.mark.parametrize("shape, environment", [
+    ("8 6 2", dict(NUMBA_CPU_NAME="haswell", NUMBA_CPU_FEATURES="+avx2,+fma,+avx,+sse2")),
+    ("4 6 2", dict(NUMBA_CPU_NAME="x86-64", NUMBA_CPU_FEATURES="+sse2")),
+    ("4 14 2", dict(MINIGRAD_TILE="4,14,2", NUMBA_CPU_NAME="nehalem", NUMBA_CPU_FEATURES="+sse2")),
+], ids=["AVX2", "plain", "NEON's shape"])
+def test_other_machines_tiles_are_right(shape, environment):
+    cases = [(2, 16, 7, 16, 3, 1, 1, 1), (2, 16, 8, 16, 4, 2, 1, 1)] if shape == "8 6 2" else LAYERS[:2]
+    out = run(CHECK.format(winograd=True, cases=cases), **environment)
+    assert out.split("\n")[:2] == [shape, "right"]
+
+
+def test_without_a_compiler():
+    """NUMBA_DISABLE_JIT=1: every kernel runs as Python, the tiles as their twins."""
+    cases = [(1, 1, 5, 3, 4, 2, 1, 1), (1, 3, 4, 5, 3, 1, 1, 1), (1, 16, 3, 1, 2, 1, 0, 1), (1, 16, 3, 16, 2, 1, 0, 16)]
+    assert "right" in run(CHECK.format(winograd=False, cases=cases), NUMBA_DISABLE_JIT="1")
+    assert "right" in run(CHECK.format(winograd=True, cases=[(1, 16, 4, 16, 3, 1, 1, 1)]), NUMBA_DISABLE_JIT="1")
+
+
+def test_with_bounds_checked(tmp_path):
+    code = CHECK.format(winograd=False, cases=LAYERS[:2])
+    assert "right" in run(code, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+
+
+def test_where_nothing_can_be_cached():
+    code = ("from numba.core import caching; caching.CacheImpl._locator_classes = []\n"
+            "import numpy as np; from minigrad.kernels import cpu; print(cpu.leaky_relu(np.float32([-2, 3]), 0.5))")
+    assert "[-1.  3.]" in run(code)
+
+
+def test_warming_up_leaves_nothing_to_compile_and_each_kernel_one_set_of_types():
+    code = ("import minigrad.warmup as w; w.warmup(False); assert not w.warmup(False)\n"
+            "from minigrad.kernels.cpu import direct, winograd, normalise, pooling, optimisers, elementwise\n"
+            "for m in (direct, winograd, normalise, pooling, optimisers, elementwise):\n"
+            "    for name, f in vars(m).items():\n"
+            "        if hasattr(f, 'signatures'): assert len(f.signatures) <= (2 if name == 'join' else 1), (name, f.signatures)\n"
+            "with w.compiling() as names: w.activation()\n"
+            "print('done', names)")
+    assert "done []" in run(code)
+
+
+def test_a_fork_gets_threads_of_its_own():
+    code = ("import os, numpy as np; from minigrad.kernels import cpu\n"
+            "x = np.ones(1 << 18, np.float32); cpu.set_num_threads(2); cpu.leaky_relu(x, .1); cpu.leaky_relu(x, .1)\n"
+            "pid = os.fork()\n"
+            "y = cpu.leaky_relu(-x, .5)\n"
+            "assert (y == -.5).all()\n"
+            "if pid: print('status', os.waitpid(pid, 0)[1])\n"
+            "else: os._exit(0)")
+    assert "status 0" in run(code)
