@@ -52,7 +52,7 @@ def conv_call(transposed):
 
 def same_call(draw, rng):
     return Call(
-        (uniform(rng, (2, 4, 5)), uniform(rng, (3, 2, *ref.pair(draw(pairs(1, 3)))))),
+        (uniform(rng, (2, 5, 6)), uniform(rng, (3, 2, *ref.pair(draw(pairs(1, 3)))))),
         {"padding": draw(st.sampled_from(["same", "valid"])), "dilation": draw(st.integers(1, 2))},
     )
 
