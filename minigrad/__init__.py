@@ -83,6 +83,9 @@ from minigrad.functional.shape import (
     unbind,
     unsqueeze,
 )
+from minigrad.kernels import get_conv_precision, get_num_threads, set_conv_precision, set_num_threads
 from minigrad.tensor import Tensor, bool, float32, float64, int64
+
+from minigrad import nn, optim  # isort: skip (they build on all of the above)
 
 __version__ = "0.1.0"
