@@ -22,6 +22,7 @@ import sys
 from minigrad.checkpoint import CheckpointError
 from minigrad.data import SOURCES, DataError
 from minigrad.run import NonFiniteError, Run, RunError
+from minigrad.warmup import compiling
 
 __all__ = ["Parser", "main", "start"]
 
@@ -162,7 +163,8 @@ def main(package: str, commands: dict, argv=None) -> int:
               + _overview(package, commands), file=sys.stderr)
         return 2
     try:
-        return importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
+        with compiling():
+            return importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130

@@ -17,18 +17,22 @@ from minigrad.kernels.cpu.compiling import on_compile
 
 @contextlib.contextmanager
 def compiling(stream=None):
-    """Say once, when the first kernel is compiled, what the wait is for, and at the end how long it was."""
-    stream, names, start = stream or sys.stderr, [], time.perf_counter()
+    """Within the block, say once that kernels are being compiled; on a terminal the line counts them."""
+    stream, names = stream or sys.stderr, []
 
     def announce(name):
-        if not names:
-            print("Compiling kernels for this processor (the first time only) ...", file=stream, flush=True)
         names.append(name)
+        if len(names) == 1:
+            print("compiling kernels for this processor: the first time only, about half a minute", file=stream, flush=True)
+        if stream.isatty():
+            print(f"\r  {'#' * len(names)} {len(names)} {name:<24}", end="", file=stream, flush=True)
 
     with on_compile(announce):
-        yield names
-    if names:
-        print(f"... compiled {len(names)} in {time.perf_counter() - start:.1f} s.", file=stream, flush=True)
+        try:
+            yield names
+        finally:
+            if names and stream.isatty():
+                print(file=stream)
 
 
 def image(n, c, size):
