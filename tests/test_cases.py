@@ -274,10 +274,11 @@ def test_wrong_calls_raise_the_documented_error(name, i, call, error, text):
 
 # ---- the table is complete -------------------------------------------------------------------------------------------
 
-# public names that are no differentiable operations; test_tensor.py and test_autograd.py hold their tests
+# public names that are no differentiable operations; test_tensor, test_autograd and kernels/ hold their tests
 NOT_OPERATIONS = {
     "minigrad": """arange eye from_numpy full full_like linspace ones ones_like tensor zeros zeros_like
-                   enable_grad grad is_grad_enabled no_grad primitive""",
+                   enable_grad grad is_grad_enabled no_grad primitive
+                   get_conv_precision get_num_threads set_conv_precision set_num_threads""",
     "minigrad.functional": "",
     "Tensor": """shape dtype ndim device is_leaf name result_type size numel dim numpy item tolist describe
                  requires_grad_ detach assign_ long cpu cuda isfinite isnan any all
