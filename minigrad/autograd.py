@@ -32,7 +32,7 @@ class _State(threading.local):
 
 
 _state = _State()
-_PLAIN = frozenset({float, int, bool, type(None)})
+_PLAIN = frozenset({float, int, bool})
 
 
 class Variable:
@@ -174,7 +174,10 @@ class Primitive:
             raise TypeError(f"{self.name}: expected a Tensor, got {', '.join(type(a).__name__ for a in args)}")
         for i, a in enumerate(args):
             if arrays[i] is a and type(a) not in _PLAIN:
-                arrays[i] = cls.constant(a)
+                try:
+                    arrays[i] = cls.constant(a)
+                except TypeError as error:
+                    raise TypeError(f"{self.name}: {error}") from None
         if _state.observer is None:
             out = self.forward(*arrays, **kw)
         else:

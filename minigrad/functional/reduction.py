@@ -210,7 +210,9 @@ def logsumexp(x, dim=None, keepdim=False):
     axes = _non_empty("logsumexp", x, dim)
     top = np.max(x.array, axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(x.array.dtype)  # a constant: the shift cancels in the derivative
-    out = log(sum(exp(x - top), axes, keepdim=True)) + top
+    total = sum(exp(x - top), axes, keepdim=True)
+    none = total.array == 0  # every score is -inf
+    out = where(none, -math.inf, log(where(none, 1.0, total)) + top)
     return out if keepdim else squeeze(out, axes)
 
 
