@@ -63,7 +63,7 @@ def main(argv=None):
             run.log(step, test_accuracy=score)
     if score is None:
         score, mistakes = evaluate(network, test)
-    names = [f"{test.classes[test.y[i]]} read as {test.classes[p]}" for i, p in mistakes[:50]]
+    names = [f"{test.classes[test.y[i]]} as {test.classes[p]}" for i, p in mistakes[:50]]
     if names:
         run.image(o.steps, test.x[[i for i, _ in mistakes[:50]]], "mistakes", columns=10, labels=names)
     summary = {"test accuracy": f"{100 * score:.2f} % of {len(test)}", "mistakes": len(mistakes)}
