@@ -1,0 +1,149 @@
+"""What every ImageNet network needs around it: photographs in, names out, weights from a file.
+
+A photograph becomes float32 (3, size, size) in [0, 1], RGB: shorter side resized, centre cut out. The networks
+(`nets.squeezenet`, `nets.efficientnet_lite`) take batches of these and do their own normalisation inside, so that an
+attack works on pixels between 0 and 1, and its result is a picture that can be saved and read back. A picture that has
+the network's size already is taken pixel for pixel.
+
+Names come from `imagenet/synset_words.txt` below MINIGRAD_DATA: 1000 lines "n02510455 giant panda, panda, ...", line i
+for class i (ILSVRC 2012). Imports: NumPy, minigrad; Pillow when a picture is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from minigrad import checkpoint
+from minigrad.data import DataError, find
+
+__all__ = ["CLASSES", "Synset", "load_into", "photograph", "synsets", "top_k"]
+
+CLASSES = 1000
+SYNSETS = "imagenet/synset_words.txt"
+
+
+# ---- pictures
+
+
+def photograph(path, size: int, shorter: int | None = None) -> np.ndarray:
+    """A picture file as float32 (3, size, size) in [0, 1], RGB, channels-last in memory.
+
+    shorter: the shorter side is resized to so many pixels (bicubic, antialiased) before the centre is cut out; default
+    size / 0.875, the usual share. A picture of size x size pixels is neither resized nor cut: what was written to a PNG
+    comes back exactly. Turned as its EXIF says; transparency on white. DataError when it cannot be read."""
+    from PIL import Image, ImageOps
+
+    shorter = round(size / 0.875) if shorter is None else shorter
+    if size < 1 or shorter < size:
+        raise ValueError(f"photograph: needs 1 <= size <= shorter, got size={size}, shorter={shorter}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                picture = ImageOps.exif_transpose(opened)
+                if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+                    picture = picture.convert("RGBA")
+                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+                picture = picture.convert("RGB")
+    except FileNotFoundError:
+        raise DataError(path, "no such file", "Name a picture (.jpg, .png, ...)") from None
+    except Exception as error:  # Pillow's decoders raise many types on damaged files
+        raise DataError(path, f"not a readable picture: {error}", "Name a picture (.jpg, .png, ...)") from error
+    if picture.size != (size, size):
+        scale = shorter / min(picture.size)
+        width, height = (max(shorter, round(side * scale)) for side in picture.size)
+        left, top = (width - size) // 2, (height - size) // 2
+        picture = picture.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    return (np.asarray(picture, np.float32) / np.float32(255)).transpose(2, 0, 1)
+
+
+# ---- names
+
+
+class Synset(NamedTuple):
+    """One class: `id` as WordNet has it ("n02510455"), `names` as in the list ("giant panda, panda, panda bear")."""
+
+    id: str
+    names: str
+
+    @property
+    def name(self) -> str:
+        """The first name."""
+        return self.names.split(",")[0]
+
+
+def synsets(path=None) -> list[Synset]:
+    """The 1000 classes in the order of the networks' outputs; path: default imagenet/synset_words.txt, looked for below
+    MINIGRAD_DATA and ~/.cache/minigrad. DataError when the list is missing or is none."""
+    path = find(SYNSETS if path is None else path)
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except FileNotFoundError:
+        raise DataError(path, "no such file", "Set MINIGRAD_DATA to the folder that has imagenet/synset_words.txt, or "
+                        "name the list by --names PATH") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(path, f"not readable: {error}", "It should be the text file synset_words.txt") from error
+    found = [Synset(*line.split(" ", 1)) for line in lines if re.fullmatch(r"n\d{8} \S.*", line)]
+    if len(found) != CLASSES or len(lines) != CLASSES:
+        raise DataError(path, f"holds {len(found)} classes in {len(lines)} lines, not {CLASSES} lines such as 'n02510455 "
+                        "giant panda, panda'", "It should be the text file synset_words.txt of ILSVRC 2012")
+    return found
+
+
+def top_k(logits, k: int = 5) -> list[list[tuple[int, float]]]:
+    """For each row of logits (N, classes) the k most likely (class, probability), best first; ties by class number."""
+    logits = np.asarray(logits, np.float64)
+    if logits.ndim != 2 or not 1 <= k <= logits.shape[1]:
+        raise ValueError(f"top_k: needs logits (N, classes) and 1 <= k <= classes, got {logits.shape}, k={k}")
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    p /= p.sum(1, keepdims=True)
+    best = np.argsort(-p, axis=1, kind="stable")[:, :k]
+    return [[(int(i), float(row[i])) for i in order] for row, order in zip(p, best, strict=True)]
+
+
+# ---- weights
+
+
+def load_into(network, path, file_name, convert=None):
+    """Fill `network` from an .npz or .safetensors of trained weights; returns the network.
+
+    file_name(name): what the file calls the network's array `name`. convert(name, array): the array as the network
+    wants it. Arrays of any float type become the network's. CheckpointError names the file and what is missing,
+    unexpected, of a wrong shape or not finite; then nothing has been changed."""
+    given = checkpoint.load_weights(path)
+    optional = {name for name in network.state_dict() if name.endswith("num_batches_tracked")}
+    wanted = {file_name(name): (name, value.shape) for name, value in network.state_dict().items()}
+    shared = [key for key in wanted if key in given]
+    problems = {
+        "missing": [f"{key} {shape}" for key, (name, shape) in wanted.items() if key not in given and name not in optional],
+        "unexpected": [key for key in given if key not in wanted],
+        "wrong shape": [f"{key} {given[key].shape}, needed {wanted[key][1]}" for key in shared
+                        if given[key].shape != wanted[key][1]],
+        "no numbers": [f"{key} {given[key].dtype}" for key in shared if given[key].dtype.kind not in "fiu"],
+        "NaN or infinite": [key for key in shared if given[key].dtype.kind == "f" and not np.isfinite(given[key]).all()],
+    }  # fmt: skip
+    text = "; ".join(f"{label}: {_few(items)}" for label, items in problems.items() if items)
+    if text:
+        raise checkpoint.CheckpointError(path, f"not the weights of {type(network).__name__}. {text}")
+    arrays = {wanted[key][0]: given[key] for key in shared}
+    network.load_state_dict({name: convert(name, array) if convert else array for name, array in arrays.items()})
+    return network
+
+
+def _few(items, most=4) -> str:
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def weights_path(path, default: str) -> str:
+    """Where the weights are: `path`, or `default` below MINIGRAD_DATA; DataError saying what to type when nowhere."""
+    found = find(default if path is None else path)
+    if not os.path.isfile(found):
+        raise DataError(found, "no such file of weights", f"Set MINIGRAD_DATA to the folder that has {default}, or name the "
+                        "file by --weights PATH (.npz or .safetensors)")
+    return found
