@@ -1,8 +1,8 @@
-"""All three convolution maps beside PyTorch's: `python benchmarks/convolution.py [WORD ...] [--threads 2] [--runs 15]`.
+"""All three convolution maps beside PyTorch's: `python -m benchmarks.convolution [WORD ...] [--threads 2]`.
 
 PyTorch runs in its best configuration for a CPU (channels_last tensors, as many threads as ours), interleaved run by run in this
 process. One row for each shape and map: milliseconds (median), GFLOP/s counted as for direct summation, their share of the
-measured peak of the same threads (above 100 % is Winograd's doing), and the ratio of PyTorch's time to ours: its median and
+peak measured by `benchmarks/peak.py` on as many threads (above 100 % is Winograd's doing), and the ratio of PyTorch's time to ours: its median and
 its 10th and 90th percentile. WORD selects the shapes whose name contains it; --exact turns Winograd off; --cpu-time measures one
 thread by the time that it was on a processor, which is what can be measured on a busy machine. Needs `pip install torch`.
 """
@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 
+from benchmarks.peak import peak as measured_peak
 from minigrad import kernels
 
 # name: n, channels, size, outputs, kernel, stride, padding, groups
@@ -51,7 +52,7 @@ SHAPES = {
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python benchmarks/convolution.py", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.convolution", description=__doc__.split("\n")[0])
     parser.add_argument("words", nargs="*", help="only shapes whose name contains one of these")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=15)
@@ -65,7 +66,7 @@ def main(argv=None):
     torch.set_num_threads(threads)
     kernels.set_num_threads(threads)
     kernels.set_conv_precision("exact" if options.exact else "fast")
-    peak = measured_peak(clock)
+    peak = measured_peak(threads) / 1e9
     print(f"{platform.machine()} {processor()}, {threads} threads, NumPy {np.__version__}, PyTorch {torch.__version__}, "
           f"load {os.getloadavg()[0]:.1f}, peak {peak:.0f} GFLOP/s")
     print(f"{'shape':20s} {'map':8s} {'ours ms':>8s} {'torch ms':>8s} {'GFLOP/s':>8s} {'of peak':>8s} {'ratio':>6s}  10-90 %")
@@ -114,18 +115,6 @@ def interleaved(ours, theirs, runs, clock):
             call()
             times[row, run] = clock() - start
     return times
-
-
-def measured_peak(clock):
-    """The most that the register tile reached on a product that stays in the caches, in GFLOP/s: multiply-adds count as two."""
-    n, k = 2048, 512
-    x, w = np.ones((1, k, 1, n), np.float32), np.ones((n // 8, k, 1, 1), np.float32)
-    best = np.inf
-    for _ in range(15):
-        start = clock()
-        kernels.conv2d(x, w, (1, 1), (0, 0), (1, 1), 1)
-        best = min(best, clock() - start)
-    return 2 * n * k * (n // 8) / best / 1e9
 
 
 def processor():

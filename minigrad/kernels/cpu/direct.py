@@ -19,11 +19,25 @@ import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.threads import take
-from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, channel_sums, channelwise, dot_tile, outer_tile, product_tile
+from minigrad.kernels.cpu.tile import (
+    AR,
+    LANES,
+    MR,
+    NR,
+    NV,
+    VL,
+    channel_sums,
+    channelwise,
+    dot_tile,
+    outer_tile,
+    product_tile,
+    reach,
+)
 
 # Columns of the table of phases.
 ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)
 
+NOWHERE = -(1 << 40)                # the row and column of a pixel that a tile does not have
 DOT_OUTS = 4                        # up to so many output channels the dot tile serves, if the input's are a multiple of VL
 dot1, dot4 = dot_tile(MR, 1), dot_tile(6, 4)
 DOT4_ROWS = 6
@@ -58,52 +72,56 @@ def pack(counter, w, places, group_stride, out_stride, outs, panels, packed):
 def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin):
     """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (or s0).
 
-    Walks the pixels in order and carries, for a division for each pixel would cost as much as a short tile.
+    Walks the pixels in order, run by run, for a division for each pixel would cost as much as a short tile.
     """
     n, h, w, channels = x.shape
     oh, ow, depth = y.shape[1], y.shape[2], y.shape[3]
-    rows, cols = phases[p, ROWS], phases[p, COLS]
+    rows, cols, table0 = phases[p, ROWS], phases[p, COLS], table.ctypes.data
     pixels, r = n * rows * cols, first * rows_per_tile
     if batch_inner:
         b, i, j = r % n, r // (n * cols), r // n % cols
     else:
         b, i, j = r // (rows * cols), r % (rows * cols) // cols, r % cols
+    if batch_inner:
+        x_step, column_step, y_step = h * w * channels * 4, 0, oh * ow * depth * 4
+    else:
+        x_step, column_step, y_step = steps[1] * channels * 4, steps[1], steps[3] * depth * 4
     for t in range(count):
-        for m in range(rows_per_tile):
-            if r < pixels:
-                iy, ix = i * steps[0], j * steps[1]
-                yy, xx = phases[p, OUT_Y] + i * steps[2], phases[p, OUT_X] + j * steps[3]
-                out[t, m] = y0 + ((b * oh + yy) * ow + xx) * depth * 4
-                origin[0, m], origin[1, m], origin[2, m] = x0 + ((b * h + iy) * w + ix) * channels * 4, iy, ix
-                if batch_inner:
-                    b += 1
-                    if b == n:
-                        b, j = 0, j + 1
-                        if j == cols:
-                            j, i = 0, i + 1
-                else:
-                    j += 1
-                    if j == cols:
-                        j, i = 0, i + 1
-                        if i == rows:
-                            i, b = 0, b + 1
-            else:
+        m = 0
+        while m < rows_per_tile:
+            run = min(rows_per_tile - m, pixels - r, n - b if batch_inner else cols - j)
+            if run == 0:
                 out[t, m] = s0
                 for field in range(3):
                     origin[field, m] = origin[field, m - 1]
-            r += 1
+                m += 1
+                continue
+            iy, ix = i * steps[0], j * steps[1]
+            x_at = x0 + ((b * h + iy) * w + ix) * channels * 4
+            y_at = y0 + ((b * oh + phases[p, OUT_Y] + i * steps[2]) * ow + phases[p, OUT_X] + j * steps[3]) * depth * 4
+            for q in range(run):
+                origin[0, m + q], origin[1, m + q], origin[2, m + q] = x_at + q * x_step, iy, ix + q * column_step
+                out[t, m + q] = y_at + q * y_step
+            m, r = m + run, r + run
+            if batch_inner:
+                b += run
+                if b == n:
+                    b, j = 0, j + 1
+                    if j == cols:
+                        j, i = 0, i + 1
+            else:
+                j += run
+                if j == cols:
+                    j, i = 0, i + 1
+                    if i == rows:
+                        i, b = 0, b + 1
         k = 0
         for tap in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
             dy, dx = taps[tap, 0], taps[tap, 1]
-            offset, hits = (dy * w + dx) * channels * 4, 0
-            words = table[t, k]
-            for m in range(rows_per_tile):
-                yy, xx = origin[1, m] + dy, origin[2, m] + dx
-                inside = (yy >= 0) & (yy < h) & (xx >= 0) & (xx < w)
-                words[1 + m] = origin[0, m] + offset if inside else z0
-                hits += inside
-            if hits:
-                words[0] = taps[tap, 2]
+            # Writes LANES words: what exceeds the row is written again with the next one, or falls into the table's slack.
+            row = table0 + ((t * taps.shape[0] + k) * (MR + 1) + 1) * 8
+            if reach(origin.ctypes.data, dy, dx, h, w, (dy * w + dx) * channels * 4, z0, row):
+                table[t, k, 0] = taps[tap, 2]
                 k += 1
         used[t] = k
 
@@ -126,38 +144,27 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
     ins, panels = packed.shape[2], packed.shape[0] // groups
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data
     panel_bytes = packed.shape[1] * ins * NR * 4
-    table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
+    table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, spill_out = np.empty((3, MR), np.int64), np.empty(MR, np.int64)
-    spill = np.empty(MR * NR + y.shape[3] + NR, np.float32)
-    s0 = spill.ctypes.data
-    for m in range(MR):
-        spill_out[m] = s0 + m * NR * 4
-    flat = y.reshape(y.size)
+    origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3], np.float32)
     while True:
         block = take(counter)
         if block >= blocks:
             break
         p = phase_of(phases, block)
-        pixels = x.shape[0] * phases[p, ROWS] * phases[p, COLS]
         first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
-        count = min(tiles_per_block, (pixels + MR - 1) // MR - first)
-        fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, MR, table, used, out, origin)
+        tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
+        count = min(tiles_per_block, tiles - first)
+        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, MR, table, used, out, origin)
         for panel in range(groups * panels):
             q, o = panel // panels, panel % panels * NR
             weights, width = w0 + panel * panel_bytes, min(NR, outs - o)
+            offset, place = q * ins * 4, (q * outs + o) * 4
             for t in range(count):
-                whole = width == NR or width == VL
-                into, offset = (out[t], (q * outs + o) * 4) if whole else (spill_out, 0)
                 if width > VL:
-                    tile2(table[t].ctypes.data, used[t], q * ins * 4, ins, weights, into.ctypes.data, offset)
+                    tile2(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width)
                 else:
-                    tile1(table[t].ctypes.data, used[t], q * ins * 4, ins, weights, into.ctypes.data, offset)
-                if not whole:
-                    for m in range(min(MR, pixels - (first + t) * MR)):
-                        place = (out[t, m] - y0) // 4 + q * outs + o
-                        for v in range(width):
-                            flat[place + v] = spill[m * NR + v]
+                    tile1(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width)
 
 
 @kernel
@@ -166,9 +173,9 @@ def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, bat
     outs, channels, depth = weights.shape[1], weights.shape[2], y.shape[3]  # more than x's for merged rows
     rows_per_tile = MR if outs == 1 else DOT4_ROWS
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
-    table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
+    table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, spill_out, spill = np.empty((3, MR), np.int64), np.empty(MR, np.int64), np.empty((MR, 4), np.float32)
+    origin, spill_out, spill = np.full((3, LANES), NOWHERE), np.empty(MR, np.int64), np.empty((MR, 4), np.float32)
     for m in range(MR):
         spill_out[m] = spill.ctypes.data + m * 16
     flat = y.reshape(y.size)
@@ -207,11 +214,22 @@ def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
 @kernel
 def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
     """Where tap (dy, dx) meets an input pixel: addresses of the pairs, input and output. Returns their number."""
+    top, bottom, first, last = origin[1, 0], origin[1, 0], origin[2, 0], origin[2, 0]
+    for r in range(size):
+        top, bottom = min(top, origin[1, r]), max(bottom, origin[1, r])
+        first, last = min(first, origin[2, r]), max(last, origin[2, r])
+    start = a0 + (dy * w + dx) * channels * 4
+    if top + dy >= 0 and bottom + dy < h and first + dx >= 0 and last + dx < w:             # all of them, the common case
+        for r in range(size):
+            left[r] = start + origin[0, r] * (channels * 4)
+        for r in range(size):
+            right[r] = b0 + r * (depth * 4)
+        return size
     k = 0
     for r in range(size):
         i, j = origin[1, r] + dy, origin[2, r] + dx
-        left[k] = a0 + (origin[0, r] + dy * w + dx) * channels * 4
-        right[k] = b0 + r * depth * 4
+        left[k] = start + origin[0, r] * (channels * 4)
+        right[k] = b0 + r * (depth * 4)
         k += (i >= 0) & (i < h) & (j >= 0) & (j < w)
     return k
 
@@ -288,9 +306,9 @@ def collect(counter, total, places, outs, w):
 def depthwise(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
     """`direct` with one filter for each channel: weights (T, C), C a multiple of VL."""
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
-    table = np.empty((tiles_per_block, taps.shape[0], MR + 1), np.int64)
+    table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, dump = np.empty((3, MR), np.int64), np.empty(y.shape[3], np.float32)
+    origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3], np.float32)
     while True:
         block = take(counter)
         if block >= blocks:

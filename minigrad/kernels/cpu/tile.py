@@ -96,6 +96,20 @@ class Emit:
     def store(self, value, address, offset=0):
         self.b.store(value, self.pointer(address, offset), align=4)
 
+    def store_first(self, value, address, offset, count):
+        """Store the first `count` lanes only (a masked store: AVX has it, elsewhere LLVM makes branches)."""
+        pointer = self.pointer(address, offset)
+        typed = "*" in str(pointer.type)                                                    # LLVM before 17
+        name = f"llvm.masked.store.v{self.lanes}f32.p0" + (f"v{self.lanes}f32" if typed else "")
+        mask = ir.VectorType(ir.IntType(1), self.lanes)
+        store = cgutils.get_or_insert_function(
+            self.b.module, ir.FunctionType(ir.VoidType(), [self.vector, pointer.type, I32, mask]), name)
+        lanes = ir.Constant(ir.VectorType(I64, self.lanes), [I64(i) for i in range(self.lanes)])
+        undefined = ir.Constant(lanes.type, ir.Undefined)
+        limit = self.b.shuffle_vector(self.b.insert_element(undefined, count, I32(0)), undefined,
+                                      ir.Constant(ir.VectorType(I32, self.lanes), None))
+        self.b.call(store, [value, pointer, I32(4), self.b.icmp_signed("<", lanes, limit)])
+
     def pointer(self, address, offset):
         return self.b.inttoptr(self.b.add(address, I64(offset)), self.vector.as_pointer())
 
@@ -130,29 +144,29 @@ class Emit:
 
 
 def _tile_twin(vectors):
-    def twin(table, taps, offset, channels, weights, out, out_offset):
-        words, width = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1), vectors * VL
-        total = np.zeros((MR, width), np.float32)
+    def twin(table, taps, offset, channels, weights, out, out_offset, width):
+        words = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1)
+        total = np.zeros((MR, vectors * VL), np.float32)
         for place, *rows in words:
             x = np.stack([at(row + offset, channels) for row in rows])
-            total += x @ at(weights + place, channels * NR).reshape(channels, NR)[:, :width]
+            total += x @ at(weights + place, channels * NR).reshape(channels, NR)[:, :vectors * VL]
         for row, address in zip(total, addresses(out, MR), strict=True):
-            at(address + out_offset, width)[:] = row
+            at(address + out_offset, width)[:] = row[:width]
     return twin
 
 
 def product_tile(vectors):
-    """Make tile(table, taps, offset, channels, weights, out, out_offset):
+    """Make tile(table, taps, offset, channels, weights, out, out_offset, width):
 
-    out_row[m][n] = sum over taps t and channels c of row[t, m][c] * weights[t][c, n],  m < MR, n < vectors*VL.
+    out_row[m][n] = sum over taps t and channels c of row[t, m][c] * weights[t][c, n],  m < MR, n < width <= vectors*VL.
 
     table: the address of int64 (taps, 1 + MR): where a tap's weights (channels, NR) lie, in bytes after `weights`, and the
-    addresses of its rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and the outputs' addresses.
+    addresses of its rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and outputs' addresses.
     """
     @instruction(_tile_twin(vectors))
-    def tile(typing_context, table, taps, offset, channels, weights, out, out_offset):
+    def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width):
         def codegen(context, b, signature, args):
-            table, taps, offset, channels, weights, out, out_offset = args
+            table, taps, offset, channels, weights, out, out_offset, width = args
             e = Emit(b)
             acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
             with cgutils.for_range(b, taps, intp=I64) as tap:
@@ -170,10 +184,10 @@ def product_tile(vectors):
             for m in range(MR):
                 row = b.add(out_offset, e.word(out, I64(m)))
                 for v in range(vectors):
-                    e.store(b.load(acc[m][v]), row, 4 * VL * v)
+                    e.store_first(b.load(acc[m][v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 7), codegen
+        return types.void(*[types.intp] * 8), codegen
 
     return tile
 
@@ -271,6 +285,43 @@ def channel_sums(typing_context, a, b, count, channels, out):
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), codegen
+
+
+LANES = 16                          # pixels that `reach` handles at once: MR or more
+
+
+def _reach(origin, dy, dx, h, w, offset, outside, row):
+    places, rows, columns = addresses(origin, 3 * LANES).reshape(3, LANES)
+    inside = (rows + dy >= 0) & (rows + dy < h) & (columns + dx >= 0) & (columns + dx < w)
+    addresses(row, LANES)[:] = np.where(inside, places + offset, outside)
+    return int(inside.sum())
+
+
+@instruction(_reach)
+def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
+    """One tap's entry in the table, for all pixels of a tile at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies in
+    the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, LANES): place, y, x."""
+    def codegen(context, b, signature, args):
+        origin, dy, dx, h, w, offset, outside, row = args
+        vector = ir.VectorType(I64, LANES)
+        undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), None)
+
+        def splat(value):
+            return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
+
+        def load(field):
+            return b.load(b.inttoptr(b.add(origin, I64(8 * LANES * field)), vector.as_pointer()), align=8)
+
+        rows = b.icmp_unsigned("<", b.add(load(1), splat(dy)), splat(h))                    # unsigned: negative is large
+        columns = b.icmp_unsigned("<", b.add(load(2), splat(dx)), splat(w))
+        inside = b.and_(rows, columns)
+        places = b.select(inside, b.add(load(0), splat(offset)), splat(outside))
+        b.store(places, b.inttoptr(row, vector.as_pointer()), align=8)
+        count = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(LANES), [ir.IntType(LANES)]),
+                                               f"llvm.ctpop.i{LANES}")
+        return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(LANES))]), I64)
+
+    return types.int64(*[types.intp] * 8), codegen
 
 
 def _dot_twin(rows, outs):

@@ -159,7 +159,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
             for panel in range(panels):
                 weights = w0 + (q * area + f) * w_plane + panel * ins * NR * 4
                 for s in range((count + MR - 1) // MR):
-                    tile(table[s].ctypes.data, 1, 0, ins, weights, out[s].ctypes.data, panel * NR * 4)
+                    tile(table[s].ctypes.data, 1, 0, ins, weights, out[s].ctypes.data, panel * NR * 4, NR)
         for t in range(count):
             b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
             for f in range(area):
