@@ -22,10 +22,14 @@ from minigrad.run import RunError
 from nets.dcgan import Discriminator, Generator
 
 PRESETS = {
-    "best": dict(batch=32, latent=64, width=48, norm=False, rate=2e-3, beta2=0.99, fall=0.3, gamma=1.0, lazy=16,
-                 average=10_000, fresh=True, loss="non_saturating"),
-    "published": dict(batch=128, latent=100, width=64, norm=True, rate=2e-4, beta2=0.999, fall=0.0, gamma=0.0, lazy=16,
-                      average=0, fresh=False, loss="non_saturating"),
+    "best": dict(
+        batch=32, latent=64, width=48, refine=1, refine_generator=0, norm=False, loss="non_saturating", gamma=1.0, lazy=16,
+        rate=2e-3, beta2=0.99, fall=0.3, average=10_000, fresh=True,
+    ),
+    "published": dict(
+        batch=128, latent=100, width=64, refine=0, refine_generator=0, norm=True, loss="non_saturating", gamma=0.0, lazy=16,
+        rate=2e-4, beta2=0.999, fall=0.0, average=0, fresh=False,
+    ),
 }  # fmt: skip
 STEPS = {"glyphs": 5_000, "other": 20_000}
 
@@ -44,6 +48,8 @@ def options(argv=None):
     add("--batch", type=command.positive, default=best["batch"], help="images in a batch")
     add("--latent", type=command.positive, default=best["latent"], help="numbers in the latent vector")
     add("--width", type=command.positive, default=best["width"], help="maps next to the image, in both players")
+    add("--refine", type=int, default=best["refine"], help="extra 3x3 convolutions in the discriminator")
+    add("--refine-generator", type=int, default=best["refine_generator"], help="the same in the generator")
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
         default=best["loss"], help="the game (see gan/losses.py)")  # fmt: skip
     add("--rate", type=float, default=best["rate"], help="Adam's learning rate, for both players")
@@ -63,10 +69,10 @@ def options(argv=None):
     return chosen
 
 
-def networks(size, channels, latent, width, norm, rng=None):
-    """The generator and the discriminator of a run."""
-    return (Generator(size, channels, latent, width, rng=rng),
-            Discriminator(size, channels, width, norm=norm, rng=rng))  # fmt: skip
+def networks(c, rng=None):
+    """The generator and the discriminator of a run with the configuration c."""
+    return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], rng=rng),
+            Discriminator(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], rng=rng))  # fmt: skip
 
 
 def trained_generator(run):
@@ -74,7 +80,7 @@ def trained_generator(run):
     c = run.config
     if run.restored is None or "generator" not in run.restored:
         raise RunError(run.path, "holds no checkpoint of a DCGAN; give a run of `python -m gan dcgan`")
-    generator, _ = networks(c["size"], c["channels"], c["latent"], c["width"], c["norm"])
+    generator, _ = networks(c)
     if not c["average"]:
         generator.load_state_dict(run.restored["generator"])
         return generator.eval()
@@ -100,7 +106,7 @@ def main(argv=None):
     loader = data.DataLoader(images, o.batch, rng=streams["data"])
     latents = streams["latent"]
     loss = getattr(losses, o.loss)
-    generator, discriminator = networks(o.size, o.channels, o.latent, o.width, o.norm, streams["init"])
+    generator, discriminator = networks(vars(o), streams["init"])
     run = command.start("dcgan", o)
     for network in (generator, discriminator):
         network.to(o.device)

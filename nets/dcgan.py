@@ -9,8 +9,10 @@ The paper's rules, all kept by default:
 
     latent (N, z) -> 1x1 -> s x s -> ... -> size x size,     s = 4 for 32 and 64 pixels, 7 for 28
 
-Layers and their names are those of the well-known 64-pixel example for PyTorch, so its weights load by name. The
-discriminator may go without batch norm (`norm=False`): a gradient penalty needs the gradient of each sample for itself.
+Layers and their names are those of the well-known 64-pixel example for PyTorch, so its weights load by name. Two things may
+differ from the paper. The discriminator may go without batch norm (`norm=False`): a gradient penalty needs the gradient of
+each sample for itself. And either player may `refine` at its smallest resolution, with 3x3 convolutions between the
+latent's end and the rest: at 28 pixels the paper's discriminator has two layers, too few to judge a whole digit.
 """
 
 from __future__ import annotations
@@ -33,15 +35,18 @@ def stages(size: int) -> tuple[int, int]:
 class Generator(nn.Module):
     """latent (N, latent) -> images (N, channels, size, size) in (-1, 1).
 
-    width is the number of maps before the last layer; it doubles with every stage towards the latent.
+    width is the number of maps before the last layer; it doubles with every stage towards the latent. refine: extra 3x3
+    convolutions at the start.
     """
 
-    def __init__(self, size=64, channels=3, latent=100, width=64, rng=None):
+    def __init__(self, size=64, channels=3, latent=100, width=64, refine=0, rng=None):
         super().__init__()
         start, doublings = stages(size)
         self.latent, self.size, self.channels = latent, size, channels
         maps = [width * 2**i for i in reversed(range(doublings))]
         layers = [nn.ConvTranspose2d(latent, maps[0], start, 1, 0, bias=False, rng=rng)]
+        for _ in range(refine):
+            layers += [nn.BatchNorm2d(maps[0]), nn.ReLU(), nn.Conv2d(maps[0], maps[0], 3, 1, 1, bias=False, rng=rng)]
         for before, after in zip(maps, [*maps[1:], channels], strict=True):
             layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False, rng=rng)]
         self.main = nn.Sequential(*layers, nn.Tanh())
@@ -52,15 +57,20 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """images (N, channels, size, size) -> logits (N,), large for real ones. No sigmoid: losses take logits."""
+    """images (N, channels, size, size) -> logits (N,), large for real ones. No sigmoid: losses take logits.
 
-    def __init__(self, size=64, channels=3, width=64, norm=True, slope=0.2, rng=None):
+    width: maps of the first layer, doubled by every stage. refine: extra 3x3 convolutions before the last layer.
+    """
+
+    def __init__(self, size=64, channels=3, width=64, norm=True, slope=0.2, refine=0, rng=None):
         super().__init__()
         start, doublings = stages(size)
         maps = [channels] + [width * 2**i for i in range(doublings)]
+        shapes = [(before, after, 4, 2) for before, after in zip(maps[:-1], maps[1:], strict=True)]
+        shapes += [(maps[-1], maps[-1], 3, 1)] * refine
         layers = []
-        for i, (before, after) in enumerate(zip(maps[:-1], maps[1:], strict=True)):
-            layers.append(nn.Conv2d(before, after, 4, 2, 1, bias=not norm, rng=rng))
+        for i, (before, after, kernel, stride) in enumerate(shapes):
+            layers.append(nn.Conv2d(before, after, kernel, stride, 1, bias=not norm, rng=rng))
             if norm and i > 0:
                 layers.append(nn.BatchNorm2d(after))
             layers.append(nn.LeakyReLU(slope))
