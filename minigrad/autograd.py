@@ -451,6 +451,6 @@ def _stale(node: Node, x: Variable, version: int) -> str:
         base = _join(parent.cls, None, parent, 0)
     name = getattr(base, "name", None)
     what = f"'{name}'" if name else "a tensor"
-    return (f"grad: {what} {x.describe(x.spec(x.array))}, read by the derivative of {node.op.name}, was modified in place after the "
-            f"forward pass (version {x.version}, expected {version}). The usual cause is optimizer.step() between "
+    return (f"grad: {what} {x.describe(x.spec(x.array))}, read by the derivative of {node.op.name}, was modified in place "
+            f"after the forward pass (version {x.version}, expected {version}). The usual cause is optimizer.step() between "
             "forward and backward: compute all gradients first, or run the forward pass again.")  # fmt: skip

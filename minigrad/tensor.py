@@ -20,9 +20,9 @@ from minigrad import autograd
 from minigrad.autograd import Variable
 from minigrad.functional import activation as _a
 from minigrad.functional import elementwise as _e
-from minigrad.functional.linear import matmul as _matmul
 from minigrad.functional import reduction as _r
 from minigrad.functional import shape as _s
+from minigrad.functional.linear import matmul as _matmul
 
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 int64, bool = np.dtype(np.int64), np.dtype(np.bool_)

@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad.kernels.cpu import direct, winograd
 from minigrad.kernels.cpu.blas import small_product
+from minigrad.kernels.cpu.layout import channels_last, swapped
 from minigrad.kernels.cpu.threads import empty, launch
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL
 
@@ -25,7 +26,7 @@ def conv2d(x, w, stride, padding, dilation, groups):
     out = tuple((s + 2 * p - d * (k - 1) - 1) // t + 1
                 for s, p, d, k, t in zip(size, padding, dilation, (kh, kw), stride, strict=True))
     if whole_image(size, (kh, kw), padding, dilation, groups) and x.size and w.size:
-        return image(small_product(nhwc(x).reshape(n, -1), as_rows(w).T).reshape(n, 1, 1, o))
+        return image(product(nhwc(x).reshape(n, -1), as_rows(w).T).reshape(n, 1, 1, o))
     y = empty(n, *out, o)
     if not (x.size and w.size and y.size):
         y[...] = 0
@@ -54,7 +55,7 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     _, c, kh, kw = w.shape
     if whole_image(size, (kh, kw), padding, dilation, groups) and tuple(out) == (1, 1) and g.size and w.size:
         g, w = g.reshape(n, o), as_rows(w)
-        return image((g * w if o == 1 else small_product(g, w)).reshape(n, kh, kw, c))
+        return image(product(g, w).reshape(n, kh, kw, c))
     x = empty(n, *size, groups * c)
     if not (g.size and w.size and x.size):
         x[...] = 0
@@ -88,8 +89,8 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     if not (x.size and g.size and kh * kw):
         return np.zeros((o, c, kh, kw), np.float32)
     if whole_image(shape, size, padding, dilation, groups) and out == [1, 1]:
-        w = small_product(g.reshape(n, o).T, nhwc(x).reshape(n, -1)).reshape(o, kh, kw, c)
-        return np.ascontiguousarray(w.transpose(0, 3, 1, 2))
+        w = product(g.reshape(n, o).T, nhwc(x).reshape(n, -1)).reshape(o, kh * kw, c)
+        return swapped(w).reshape(o, c, kh, kw)
     turned = [d * (k - 1) - p for d, k, p in zip(dilation, size, padding, strict=True)]
     if groups == 1 and o <= 4 < c and stride == (1, 1) and min(turned) >= 0 and merges_rows(o, 1, kw, dilation[1]):
         # With few outputs the gradient is the image and the image is the gradient, and the filters come out turned round.
@@ -171,7 +172,7 @@ def few_outputs(outs, ins, groups):
 
 def nhwc(x):
     """The contiguous (N,H,W,C) side of an image; a copy only if it is not channels-last already."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    return channels_last(x)
 
 
 def image(y):
@@ -180,7 +181,7 @@ def image(y):
 
 def as_rows(w):
     """(O,C,kh,kw) -> (O, kh*kw*C), the order of an image's memory."""
-    return np.ascontiguousarray(w.transpose(0, 2, 3, 1)).reshape(len(w), -1)
+    return swapped(w.reshape(*w.shape[:2], -1)).reshape(len(w), -1)
 
 
 def padded(x, padding):
@@ -329,6 +330,28 @@ def products(x, w, y, plan, places, out_stride, groups):
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape[0], MR)
     launch(direct.direct, blocks, x, packed, y, phases, taps, steps, groups, outs, zeros(max(ins, x.shape[3])), per_block, small,
            blocks)
+
+
+def product(a, b):
+    """a @ b, matrices: BLAS on this thread if it is small, the tile on all threads if it is not."""
+    (m, k), n = a.shape, b.shape[1]
+    if k == 1:
+        return a * b
+    if m < ROWS or m * k * n < LARGE or k > MOST_TERMS:
+        return small_product(a, b)
+    if not (b.flags.c_contiguous or b.flags.f_contiguous):
+        b = np.ascontiguousarray(b)
+    row, column = (n, 1) if b.flags.c_contiguous else (1, k)
+    y = empty(m, n)
+    products(np.ascontiguousarray(a).reshape(1, 1, m, k), b.ravel("K"), y.reshape(1, 1, m, n),
+             forward_phases(1, (1, m), (1, 1), (1, 1), (0, 0), (1, 1), k), np.arange(k)[None, :] * row, column, 1)
+    return y
+
+
+# Where the tile beats BLAS: measured, see `products.py`.
+LARGE = 1 << 26                     # multiplications
+ROWS = 256                          # rows that share the packed matrix
+MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
 
 
 def sums(x, g, w, taps, places, stride, groups, a_width, b_width):

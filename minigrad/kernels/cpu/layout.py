@@ -1,13 +1,16 @@
-"""Views and copies that bring an array into the one layout that a kernel is compiled for. May import: numpy, `threads`."""
+"""Views and copies that bring an array into the one layout that a kernel is compiled for. May import: numpy, and this folder."""
 import numpy as np
 
-from minigrad.kernels.cpu.threads import empty
+from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.threads import empty, launch, take
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
 
 
 def channels_last(x):
     """(N, C, ...) -> its contiguous (N, ..., C) side; a copy only if x does not lie so in memory."""
+    if x.ndim == 4 and x.flags.c_contiguous and x.shape[1] > 1 and x.size > BLOCK and x.dtype == np.float32:
+        return swapped(x.reshape(*x.shape[:2], -1)).reshape(x.shape[0], *x.shape[2:], x.shape[1])
     return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if x.ndim > 2 else np.ascontiguousarray(x)
 
 
@@ -33,3 +36,28 @@ def empty_like(x, order):
     """An uninitialised array of x's shape whose memory runs along `order`; (the array, its flat memory)."""
     memory = empty(*[x.shape[a] for a in order])
     return memory.transpose(np.argsort(order)), memory.reshape(-1)
+
+
+@kernel
+def swap(counter, source, target):
+    """target[a, c, b] = source[a, b, c], in squares that stay in the L1 cache."""
+    side = 32
+    while True:
+        a = take(counter)
+        if a >= source.shape[0]:
+            break
+        for first in range(0, source.shape[1], side):
+            for start in range(0, source.shape[2], side):
+                piece = source[a, first:first + side, start:start + side]
+                place = target[a, start:start + side, first:first + side]
+                for c in range(piece.shape[1]):
+                    for b in range(piece.shape[0]):
+                        place[c, b] = piece[b, c]
+
+
+def swapped(x):
+    """(A, B, C) -> a contiguous (A, C, B)."""
+    x = np.ascontiguousarray(x)
+    y = empty(x.shape[0], x.shape[2], x.shape[1])
+    launch(swap, len(x) if x.size > BLOCK else 1, x, y)
+    return y

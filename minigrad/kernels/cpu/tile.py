@@ -299,8 +299,8 @@ def _reach(origin, dy, dx, h, w, offset, outside, row):
 
 @instruction(_reach)
 def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
-    """One tap's entry in the table, for all pixels of a tile at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies in
-    the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, LANES): place, y, x."""
+    """One tap's entry in the table, for all pixels of a tile at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies
+    in the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, LANES): place, y, x."""
     def codegen(context, b, signature, args):
         origin, dy, dx, h, w, offset, outside, row = args
         vector = ir.VectorType(I64, LANES)
