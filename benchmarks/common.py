@@ -4,7 +4,7 @@ The two libraries run in one process and take turns: a block of ours, a pause, a
 is taken within each pair of blocks, so what slows the machine for a while slows both; its median and quartiles are printed.
 PyTorch is set up as its manuals advise for the CPU: channels-last images and weights, the fused Adam, gradients set to None.
 
-`python -m benchmarks.NAME --threads 1` starts itself again, because BLAS reads its number of threads when it is loaded.
+On a busy machine `--cpu-time` measures one thread by the time that it was on a processor.
 Imports torch before minigrad, whose OMP_WAIT_POLICY=passive is not PyTorch's default.
 """
 
@@ -86,18 +86,22 @@ class Timing(NamedTuple):
     theirs: float
     ratio: tuple[float, float, float]
 
+    def per(self, steps: int) -> Timing:
+        """The same for one of `steps` steps."""
+        return Timing(self.ours / steps, self.theirs / steps, self.ratio)
+
 
 BLOCK, PAIRS, PAUSE = 0.05, 15, 0.003  # seconds in a block at least; pairs of blocks; seconds for pools to go to sleep
 
 
-def interleaved(ours, theirs, quick=False) -> Timing:
+def interleaved(ours, theirs, options) -> Timing:
     """Time two functions in alternating blocks, after two runs of each (the first compiles and allocates)."""
+    clock = time.process_time if options.cpu_time else time.perf_counter
     runs = [_runs_in_a_block(f) for f in (ours, theirs)]
     times = []
     gc.collect()
-    for pair in range(3 if quick else PAIRS):
-        order = (0, 1) if pair % 2 == 0 else (1, 0)
-        seconds = {i: _block((ours, theirs)[i], runs[i]) for i in order}
+    for pair in range(3 if options.quick else PAIRS):
+        seconds = {i: _block((ours, theirs)[i], runs[i], clock) for i in ((0, 1) if pair % 2 == 0 else (1, 0))}
         times.append((seconds[0], seconds[1]))
     a, b = np.array(times).T
     return Timing(1e3 * float(np.median(a)), 1e3 * float(np.median(b)), tuple(np.quantile(b / a, [0.5, 0.25, 0.75])))
@@ -107,15 +111,15 @@ def _runs_in_a_block(f) -> int:
     f()
     start = time.perf_counter()
     f()
-    return max(1, int(BLOCK / (time.perf_counter() - start)))
+    return max(1, round(BLOCK / (time.perf_counter() - start)))
 
 
-def _block(f, runs) -> float:
+def _block(f, runs, clock) -> float:
     time.sleep(PAUSE)
-    start = time.perf_counter()
+    start = clock()
     for _ in range(runs):
         f()
-    return (time.perf_counter() - start) / runs
+    return (clock() - start) / runs
 
 
 class FlopCounter(TorchDispatchMode):
@@ -184,17 +188,20 @@ def _processor() -> str:
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
-def start(doc: str, argv=None, announce=True) -> argparse.Namespace:
-    """Options --threads and --quick of the benchmark whose module docstring is `doc`; both libraries set to the threads."""
+def start(doc: str, argv=None) -> argparse.Namespace:
+    """Options of the benchmark whose module docstring is `doc`; sets the threads of both libraries, names the machine."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, choices=range(1, 65), metavar="N", help="threads (default: 2)")
-    parser.add_argument("--quick", action="store_true", help="three pairs of blocks instead of fifteen, smaller cases only")
+    parser.add_argument("--quick", action="store_true", help="three pairs of blocks instead of fifteen, small cases only")
+    parser.add_argument("--cpu-time", action="store_true", help="one thread, time on the processor: for busy machines")
     options = parser.parse_args(argv)
-    if argv is None and os.environ.get("OPENBLAS_NUM_THREADS") != str(options.threads):
-        os.environ["OPENBLAS_NUM_THREADS"] = str(options.threads)
-        os.execv(sys.executable, [*sys.orig_argv])
-    for library in (OURS, THEIRS):
-        library.set_threads(options.threads)
-    if announce:
-        print(machine(options.threads), flush=True)
+    if options.cpu_time:
+        options.threads = 1
+    set_threads(options.threads)
+    print(machine(options.threads) + (", time on the processor" if options.cpu_time else ""), flush=True)
     return options
+
+
+def set_threads(threads: int) -> None:
+    for library in (OURS, THEIRS):
+        library.set_threads(threads)

@@ -1,6 +1,6 @@
 """Whole training steps beside PyTorch's: forward, backward, both optimisers.
 
-    python -m benchmarks.training [--threads N] [--quick]
+    python -m benchmarks.training [--threads N] [--quick] [--cpu-time]
 
 Each step is written once, in the names that both libraries share, and runs on twin networks with equal weights; the
 losses of the first step must agree before anything is timed. GFLOP are those that PyTorch's own counter finds in the
@@ -204,20 +204,19 @@ CASES = {
 SLOW = ("dcgan-64-64", "residual-64")
 
 
-def measure(duel: Duel, quick: bool, threads: int) -> tuple:
+def measure(duel: Duel, options) -> tuple:
     """Check that both sides compute the same, count, time: one row."""
     with FlopCounter() as counter:
         theirs = duel.theirs()
     check_equal(duel.name, [t.item() for t in duel.ours()], [t.item() for t in theirs])
-    timing = interleaved(duel.ours, duel.theirs, quick)
-    timing = timing._replace(ours=timing.ours / duel.steps, theirs=timing.theirs / duel.steps)
-    return row(duel.name, timing, counter.flops / duel.steps + duel.uncounted, threads)
+    timing = interleaved(duel.ours, duel.theirs, options).per(duel.steps)
+    return row(duel.name, timing, counter.flops / duel.steps + duel.uncounted, options.threads)
 
 
 def main(argv=None):
     options = start(__doc__, argv)
     names = [name for name in CASES if not (options.quick and name in SLOW)]
-    table("Training steps", [measure(CASES[name](), options.quick, options.threads) for name in names])
+    table("Training steps", [measure(CASES[name](), options) for name in names])
 
 
 if __name__ == "__main__":

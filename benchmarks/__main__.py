@@ -1,0 +1,25 @@
+"""python -m benchmarks [--threads N] [--quick]: every benchmark in turn, each in a process of its own."""
+
+import argparse
+import subprocess
+import sys
+
+NAMES = ("convolution", "training", "attack", "overhead", "memory", "startup", "scaling")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of both libraries (default: 2)")
+    parser.add_argument("--quick", action="store_true", help="few repetitions, small cases only")
+    options = parser.parse_args()
+    status = 0
+    for name in NAMES:
+        print(f"\n# {name}", flush=True)
+        quick = ["--runs", "3"] if name == "convolution" else ["--quick"]
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--threads", str(options.threads)]
+        status |= subprocess.run(command + (quick if options.quick else [])).returncode
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
