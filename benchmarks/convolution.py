@@ -2,7 +2,7 @@
 
 PyTorch runs in its best configuration for a CPU (channels_last tensors, as many threads as ours), interleaved run by run in this
 process. One row for each shape and map: milliseconds (median), GFLOP/s counted as for direct summation, their share of the
-peak measured by `benchmarks/peak.py` on as many threads (above 100 % is Winograd's doing), and the ratio of PyTorch's time to ours: its median and
+peak (`peak.py`; above 100 % is Winograd's doing), and the ratio of PyTorch's time to ours: its median and
 its 10th and 90th percentile. WORD selects the shapes whose name contains it; --exact turns Winograd off; --cpu-time measures one
 thread by the time that it was on a processor, which is what can be measured on a busy machine. Needs `pip install torch`.
 """

@@ -127,15 +127,15 @@ def test_average_pool_and_its_adjoint(case, include, divisor, layout):
 
 def everything(x, g, w):
     y, istd, mean, _ = cpu.norm_leaky_relu(x, w, w, (0, 2, 3), 1e-5, 0.2)
-    p, m, v = x.copy(), g.copy(), np.abs(g)
+    p, m, v, big = x.copy(), g.copy(), np.abs(g), x.reshape(-1)[:1100 * 400].reshape(1100, 400)
     cpu.adam_step([p], [g], [m], [v], None, step=3, lr=0.1, beta1=0.5, beta2=0.9, eps=1e-8, weight_decay=0.1, decoupled=False,
                   maximize=False)
     return [y, *cpu.norm_leaky_relu_dx(g, x, w, w, istd, mean, (0, 2, 3), 0.2), *cpu.bias_leaky_relu_dx(g, y, 0.2),
-            cpu.leaky_relu(x, 0.2), *cpu.normalise(x, (1, 2, 3), 1e-5), p]
+            cpu.leaky_relu(x, 0.2), *cpu.normalise(x, (1, 2, 3), 1e-5), p, *(cpu.matmul(a, a.T) for a in (big, big[:100], big[:, :30]))]
 
 
 def test_same_bits_for_any_number_of_threads():
-    x, g, w = values(0, (20, 48, 17, 13), np.float32), values(1, (20, 48, 17, 13), np.float32), values(2, 48, np.float32)
+    x, g, w = values(0, (50, 48, 17, 13), np.float32), values(1, (50, 48, 17, 13), np.float32), values(2, 48, np.float32)
     before = kernels.get_num_threads()
     try:
         results = []
@@ -176,7 +176,8 @@ def test_one_call_steps_many_parameters_of_any_size():
 
 
 @pytest.mark.parametrize("shapes", [((0, 3), (3, 4)), ((5, 3), (3, 4)), ((2, 5, 3), (3, 4)), ((2, 5, 3), (2, 3, 4)),
-                                    ((300, 500), (500, 500)), ((2, 200, 500), (500, 470))])
+                                    ((300, 500), (500, 500)), ((2, 200, 500), (500, 470)), ((100, 700), (700, 1100)),
+                                    ((1100, 400), (400, 30))])
 @pytest.mark.parametrize("layout", ["nchw", "fortran", "reversed", "strided", "readonly"])
 def test_matmul_is_numpys(shapes, layout):
     a, b = (values(i, s, np.float32, layout) for i, s in enumerate(shapes))
