@@ -131,7 +131,8 @@ def everything(x, g, w):
     cpu.adam_step([p], [g], [m], [v], None, step=3, lr=0.1, beta1=0.5, beta2=0.9, eps=1e-8, weight_decay=0.1, decoupled=False,
                   maximize=False)
     return [y, *cpu.norm_leaky_relu_dx(g, x, w, w, istd, mean, (0, 2, 3), 0.2), *cpu.bias_leaky_relu_dx(g, y, 0.2),
-            cpu.leaky_relu(x, 0.2), *cpu.normalise(x, (1, 2, 3), 1e-5), p, *(cpu.matmul(a, a.T) for a in (big, big[:100], big[:, :30]))]
+            cpu.leaky_relu(x, 0.2), *cpu.normalise(x, (1, 2, 3), 1e-5), p,
+            *(cpu.matmul(a, a.T) for a in (big, big[:100], big[:, :30]))]
 
 
 def test_same_bits_for_any_number_of_threads():

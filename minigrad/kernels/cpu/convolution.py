@@ -18,6 +18,11 @@ BLOCKS = 16                         # cut work into at least so many blocks wher
 TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache
 PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
 SMALL_IMAGE = 64                    # pixels: up to here the batch is walked innermost, so that taps in the padding drop out
+WINOGRAD_TILES = 2                  # Winograd tiles to a block at most, times MR: their transforms fit the L2 cache
+WINOGRAD_BLOCKS = 8
+LARGE = 1 << 26                     # multiplications of a matrix product, and
+ROWS = 256                          # rows that share the packed matrix, from which the tile beats BLAS (see `products.py`)
+MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
 
 
 def conv2d(x, w, stride, padding, dilation, groups):
@@ -348,12 +353,6 @@ def product(a, b):
     return y
 
 
-# Where the tile beats BLAS: measured, see `products.py`.
-LARGE = 1 << 26                     # multiplications
-ROWS = 256                          # rows that share the packed matrix
-MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
-
-
 def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
     """The weight gradient: partial sums over blocks of pixels and slices of taps, then their sum in order."""
     g = with_slack(g, VL)
@@ -385,9 +384,6 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     blocks = int(blocks.sum())
     launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(x.shape[3]), per_block, blocks,
            scratch=area * (per_block * (ins + panels * NR) + 2 * winograd.PLANE) + panels * NR)
-
-
-WINOGRAD_TILES, WINOGRAD_BLOCKS = 2, 8                  # times MR
 
 
 def tile_sums(x, g, w, images, step, places):

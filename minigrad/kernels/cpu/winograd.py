@@ -14,8 +14,9 @@ Over channels the products become 36 products of matrices, the register tile's w
   stride 2 is a 2x2 kernel with four times the channels, F(4,2) with 25 products for 64. The transposed convolution of stride 2
   is four separate 2x2 kernels, one for each remainder of the output pixel ("problems" below).
 * The weight gradient is the same bilinear form seen from the weights: G^T [ (A g A^T) * (B^T X B) ] G, summed over tiles.
-* The price is rounding: the transforms multiply by up to 5 and subtract again. The relative error against float64 is about ten
-  times that of direct summation, 1e-5 at worst (tests/kernels/test_winograd.py); set_conv_precision("exact") avoids it.
+* The price is rounding: the transforms multiply by up to 5 and subtract again. Against float64, relative to the result's root mean
+  square, the error's root mean square is 1e-6 to 4e-6 for 64 to 256 channels (direct: 2e-7 to 1e-6) and the largest error 8e-5
+  (direct: 1.5e-5); tests/kernels/test_winograd.py bounds it. set_conv_precision("exact") avoids it.
 * Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
   each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
