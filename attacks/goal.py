@@ -41,12 +41,16 @@ class Goal:
 
     def objective(self, logits, loss="ce"):
         """(N,) what the attack climbs: 'ce', 'margin', 'dlr' or a callable loss(logits, goal) (attacks.loss)."""
-        loss = losses.get(loss)
-        return loss(logits, self) if isinstance(logits, Tensor) else loss(Tensor.wrap(logits), self).array
+        loss, pull = losses.get(loss), self._pull()
+        return loss(logits, pull) if isinstance(logits, Tensor) else loss(Tensor.wrap(logits), pull).array
 
     def margin(self, logits):
         """(N,) positive where the attack has succeeded."""
-        return self.objective(logits, losses.margin)
+        return losses.margin(logits, self) if isinstance(logits, Tensor) else losses.margin(Tensor.wrap(logits), self).array
+
+    def _pull(self) -> Goal:
+        """The goal that the loss sees."""
+        return self
 
     def success(self, logits, confidence: float = 0.0):
         """(N,) bool: whether the attack has succeeded, by the first largest logit; with confidence, margin >= it.
@@ -108,6 +112,23 @@ class Targeted(Goal):
             return won
         z = logits.array if isinstance(logits, Tensor) else logits
         return won | (z.argmax(axis=1) != np.asarray(self.y, like=z))
+
+
+class Toward(Untargeted):
+    """Any class but y is a success, but the loss pulls towards t: how targeted losses serve an untargeted attack."""
+
+    def __init__(self, y, t):
+        super().__init__(y)
+        self.t = _labels("Toward: t", t)
+
+    def __getitem__(self, rows):
+        return Toward(*(v if v.ndim == 0 else v[rows] for v in (self.labels, self.t)))
+
+    def on(self, n, classes=None, name="goal"):
+        return Toward(_spread(name, self, self.labels, n, classes), _spread(name, self, self.t, n, classes))
+
+    def _pull(self):
+        return Targeted(self.t, self.labels)
 
 
 def _labels(name, labels):

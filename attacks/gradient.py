@@ -60,13 +60,14 @@ def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", ear
     """
     step = 2.5 * np.asarray(threat.scale(_box(victim))) / steps if step is None else step
 
-    def run(x, goal, threat, step, rng, trace=False):
-        return optimise(Additive(x), victim, goal, threat, Steepest(step), steps, loss=loss, early_stop=early_stop,
-                        start="random" if random_start else "zero", transforms=transforms, samples=samples, keep=keep,
-                        attack_wrong=attack_wrong, rng=rng, trace=trace, name="pgd",
+    def run(again, rows, seed):
+        here = step[rows] if np.ndim(step) else step
+        return optimise(Additive(x[rows]), victim, goal[rows], threat[rows], Steepest(here), steps, loss=loss,
+                        early_stop=early_stop, start="random" if random_start else "zero", transforms=transforms,
+                        samples=samples, keep=keep, attack_wrong=attack_wrong, rng=seed, trace=trace and not again, name="pgd",
                         settings=dict(step=_plain(step), restarts=restarts))  # fmt: skip
 
-    return with_restarts(run, x, goal, threat, step, restarts, rng, trace)
+    return with_restarts(run, restarts, rng)
 
 
 def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss="ce", early_stop=False, attack_wrong=False,
@@ -78,18 +79,17 @@ def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss=
                     settings=dict(step=_plain(step), momentum=momentum))  # fmt: skip
 
 
-def with_restarts(run, x, goal, threat, step, restarts, rng, trace=False) -> Result:
-    """run(x, goal, threat, step, rng, trace) once, then again on the survivors with another seed, `restarts` times in all."""
+def with_restarts(run, count, rng) -> Result:
+    """run(0, all rows, seed), then run(i, rows still standing, another seed) for i = 1 .. count - 1, merged."""
+    if isinstance(count, bool) or int(count) != count or count < 1:
+        raise ValueError(f"restarts must be an integer >= 1, got {count!r}")
     seed = seed_of(rng)
-    if isinstance(restarts, bool) or int(restarts) != restarts or restarts < 1:
-        raise ValueError(f"restarts must be an integer >= 1, got {restarts!r}")
-    result = run(x, goal, threat, step, seed, trace)
-    for again in range(1, restarts):
+    result = run(0, slice(None), seed)
+    for again in range(1, count):
         left = np.flatnonzero(~result.success & ~result.already_wrong)
         if not len(left):
             break
-        part = run(x[left], goal[left], threat[left], step[left] if np.ndim(step) else step, seed + (again << 64))
-        result = result.merge(left, part)
+        result = result.merge(left, run(again, left, seed + (again << 64)))
     return result
 
 

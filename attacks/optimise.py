@@ -159,8 +159,8 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
         trainer = _make(optimiser, p.params, threat[rows], name)
         if np.ndim(weight):
             weight = np.asarray(weight, task.x.dtype, like=task.x)
-        best = _Best(task, keep, measure or (L2(0) if isinstance(threat, Box) else threat), p.per_sample, steps, trace)
-        view = _Climb(task, p, white, loss, weight, penalty, transforms, samples, confidence)
+        best = Best(task, keep, measure or (L2(0) if isinstance(threat, Box) else threat), p.per_sample, steps, trace)
+        view = Climb(task, p, white, loss, weight, penalty, transforms, samples, confidence)
         checkpoint = np.full(len(task.x), -np.inf)
         for step in range(steps + 1):
             if not len(rows):
@@ -170,7 +170,7 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
             best.see(step, rows, x_adv, value, success, p)
             if last:
                 break
-            _clean(grads, rows, p.per_sample, best)
+            best.gradients(grads, rows)
             leave = success.copy() if early_stop else np.zeros(len(rows), bool)
             if abort_early and step and step % max(1, steps // 10) == 0:
                 old = checkpoint[rows]
@@ -198,14 +198,17 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
                        attack_wrong=attack_wrong)  # fmt: skip
         return task.result(best.point(p), threat=threat if p.per_sample else Box(), measure=best.measure, judge=judge,
                            objective=best.value, steps=best.steps, zero_gradient=best.zero,
-                           reason={i: NAN for i in np.flatnonzero(best.nan)}, trace=best.trace,
+                           reason=best.reasons(), trace=best.trace,
                            settings={**options, **(settings or {})})  # fmt: skip
 
 
-class _Climb:
-    """Value, success and gradient at the parameters' present place."""
+class Climb:
+    """Value, success and gradient where the parameters p stand: climb(rows, gradient) for the samples `rows` of the task.
 
-    def __init__(self, task, p, white, loss, weight, penalty, transforms, samples, confidence):
+    -> x' (n, ...), values (n,), success (n,) by majority over the draws, and gradients of the summed values (or None), arrays.
+    """
+
+    def __init__(self, task, p, white, loss, weight=None, penalty=None, transforms=None, samples=1, confidence=0.0):
         self.task, self.p, self.white, self.loss, self.weight, self.penalty = task, p, white, loss, weight, penalty
         self.transforms, self.samples, self.confidence = transforms, samples, confidence
         self.stream = mg.random.Stream(task.seed, f"{task.name}/transforms")
@@ -224,7 +227,7 @@ class _Climb:
                 x_adv = self.p()
                 seen = x_adv if t is None else t(x_adv)
                 logits = self.white(seen, rows)
-                value = self.loss(logits, goal)
+                value = goal.objective(logits, self.loss)
                 if value.shape != (len(rows),):
                     raise ValueError(f"{self.task.name}: loss must give one value for each of {len(rows)} samples, "
                                      f"got shape {value.shape}; do not average")  # fmt: skip
@@ -253,7 +256,7 @@ class _Climb:
         return 2 * votes > len(draws)
 
 
-class _Best:
+class Best:
     """The best point so far of each sample; for shared parameters, the best parameters so far."""
 
     def __init__(self, task, keep, measure, per_sample, steps, trace):
@@ -271,7 +274,7 @@ class _Best:
         need = self.keep == "distance" or self.trace is not None
         distance = _host(self.measure.size(x_adv - self.task.x[rows])) if need else np.zeros(len(rows))
         if self.trace is not None:
-            for k, v in zip(self.trace, (value, success, distance), strict=True):
+            for k, v in (("objective", value), ("success", success), ("distance", distance)):
                 self.trace[k][step, rows] = v
         before, old = self.success[rows], self.value[rows]
         if self.keep == "last":
@@ -289,6 +292,21 @@ class _Best:
         self.x[chosen] = x_adv[better]
         self.value[chosen], self.success[chosen] = value[better], success[better]
         self.distance[chosen] = distance[better]
+
+    def gradients(self, grads, rows):
+        """Note samples without a gradient; one that is not finite is replaced by 0, so that no other sample is hurt."""
+        for i, g in enumerate(grads):
+            finite = np.isfinite(g)
+            if not finite.all():
+                bad = ~finite.reshape(len(g), -1).all(axis=1)
+                self.nan[rows[_host(bad)] if self.per_sample else rows] = True
+                grads[i] = np.where(rows_of(bad, g) > 0, np.zeros_like(g), g)
+        nothing = np.all([_host(~(g != 0).reshape(len(g), -1).any(axis=1)) for g in grads], axis=0)
+        self.zero[rows[nothing] if self.per_sample else rows[: len(rows) * int(nothing.all())]] = True
+
+    def reasons(self) -> dict:
+        """Why samples failed, where that is known."""
+        return {i: NAN for i in np.flatnonzero(self.nan)}
 
     def point(self, p):
         if self.kept is not None:
@@ -310,18 +328,6 @@ def _start(start, task, threat):
             raise ValueError(f"{task.name}: start has shape {given.shape}, x {x.shape}; they must agree")
         x = threat.project(given, x, task.box)
     return x[task.rows]
-
-
-def _clean(grads, rows, per_sample, best):
-    """Note samples without a gradient; one that is not finite counts as 0, so that no other sample is hurt."""
-    for i, g in enumerate(grads):
-        finite = np.isfinite(g)
-        if not finite.all():
-            bad = ~finite.reshape(len(g), -1).all(axis=1)
-            best.nan[rows[_host(bad)] if per_sample else rows] = True
-            grads[i] = np.where(rows_of(bad, g) > 0, np.zeros_like(g), g)
-    nothing = np.all([_host(~(g != 0).reshape(len(g), -1).any(axis=1)) for g in grads], axis=0)
-    best.zero[rows[nothing] if per_sample else rows[: len(rows) * int(nothing.all())]] = True
 
 
 def _host(a):

@@ -84,6 +84,23 @@ class Additive(Parameterisation):
         assign(self.delta, threat.project(self.x + self.delta.array, self.x, box) - self.x)
 
 
+class Direct(Parameterisation):
+    """x' itself is the parameter; `at(x, x')` sets it. For attacks that move the point by rules of their own."""
+
+    def begin(self, x, x0, box):
+        self.at(x, x0)
+
+    def at(self, x, x0) -> None:
+        """Stand at x0, an attempt on the clean x."""
+        self.x, self.params = x, [Tensor.wrap(x0).requires_grad_()]
+
+    def __call__(self):
+        return self.params[0]
+
+    def project(self, threat, box):
+        assign(self.params[0], threat.project(self.params[0].array, self.x, box))
+
+
 class TanhBox(Parameterisation):
     """x' = mid + half * tanh(w) for the box [mid - half, mid + half]: any w is allowed.
 
