@@ -63,12 +63,31 @@ def linear(input, weight, bias=None):
     if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
         raise ValueError(f"linear: input {input.shape} and weight {weight.shape}: the last axis of the input must "
                          "equal the weight's second (weight is (out, in))")  # fmt: skip
-    out = matmul(input, transpose(weight, 0, 1))
-    if bias is None:
-        return out
-    if bias.shape != (weight.shape[0],):
+    if bias is not None and bias.shape != (weight.shape[0],):
         raise ValueError(f"linear: bias {bias.shape} must be ({weight.shape[0]},), one for each output")
-    return out + bias
+    if input.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
+        out = matmul(input, transpose(weight, 0, 1))  # promotes, as any product and sum
+        return out if bias is None else out + bias
+    rows = input if input.ndim == 2 else reshape(input, (math.prod(input.shape[:-1]), input.shape[-1]))
+    out = _linear(rows, weight) if bias is None else _linear(rows, weight, bias)
+    return out if input.ndim == 2 else reshape(out, input.shape[:-1] + (weight.shape[0],))
+
+
+@primitive(saves=((1,), (0,)))
+def _linear(x, weight, bias=None):
+    """x W^T + b for rows x; the sum runs in place over the product's own memory."""
+    out = kernels.matmul(x, weight.T)
+    if bias is not None:
+        out += bias
+    return out
+
+
+@_linear.vjp
+def _(node, needs, g):
+    x, weight = node.inputs[:2]
+    dx = _matmul(g, weight) if needs[0] else None
+    dweight = _matmul(transpose(g, 0, 1), x) if needs[1] else None
+    return (dx, dweight, *(g.sum(0) if need else None for need in needs[2:]))
 
 
 def embedding(input, weight, padding_idx=None):

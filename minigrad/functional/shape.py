@@ -264,6 +264,10 @@ def _put(g, index, shape, unique):
     out = np.zeros_like(g, shape=shape)
     if unique:
         out[index] = g
+    elif len(index) == 1 and index[0].dtype.kind in "iu" and out.size:  # rows, as of an embedding
+        width = out[0].size
+        places = (index[0].reshape(-1, 1) % shape[0]) * width + np.arange(width, like=g)  # flat: NumPy is ten times faster
+        np.add.at(out.reshape(-1), places.reshape(-1), g.reshape(-1))
     else:
         np.add.at(out, index, g)
     return out
