@@ -10,8 +10,8 @@ At each step   value_i = mean over draws t of  weight_i * loss(victim(t(x'_i)), 
 and once more forward after the last step. Values are summed over the batch, never averaged: no sample feels another, and
 samples that are done leave the batch (their rows of parameters and of the optimiser's state go with them).
 
-Optimisers are recipes without parameters: SignSGD(lr), Steepest(lr), SGD(lr), Adam(lr), or any callable that makes a
-minigrad optimiser from a list of parameters.   Imports: minigrad, the rest of the core of attacks.
+Optimisers are recipes without parameters: SignSGD(lr), Steepest(lr), SGD(lr), Adam(lr), or any callable params -> minigrad
+optimiser, such as lambda params: optim.RMSprop(params, 0.01).   Imports: minigrad, the rest of the core of attacks.
 """
 
 from __future__ import annotations
@@ -68,37 +68,51 @@ class SteepestDescent(optim.Optimizer):
             p -= rows_of(group["lr"], p) * self.norm.steepest(g)
 
 
-def Steepest(lr, momentum: float = 0.0, norm: Threat | None = None) -> Callable:
+class Recipe:
+    """An optimiser without its parameters: recipe(params, threat) makes it."""
+
+    def __init__(self, text: str, make: Callable):
+        self.text, self.make = text, make
+
+    def __repr__(self):
+        return self.text
+
+    def __call__(self, params, threat):
+        return self.make(params, threat)
+
+
+def Steepest(lr, momentum: float = 0.0, norm: Threat | None = None) -> Recipe:
     """Steps of length lr in the direction in which the loss rises fastest for the threat's norm, or for `norm`."""
-    return lambda params, threat: SteepestDescent(params, lr, momentum, threat if norm is None else norm)
+    text = f"Steepest({lr if np.ndim(lr) == 0 else 'per sample'}, momentum={momentum})"
+    return Recipe(text, lambda params, threat: SteepestDescent(params, lr, momentum, threat if norm is None else norm))
 
 
-def SignSGD(lr, momentum: float = 0.0) -> Callable:
+def SignSGD(lr, momentum: float = 0.0) -> Recipe:
     """Steps of lr * sign(gradient)."""
-    return Steepest(lr, momentum, Linf(0))
+    return Recipe(f"SignSGD({lr}, momentum={momentum})", Steepest(lr, momentum, Linf(0)).make)
 
 
-def SGD(lr, **options) -> Callable:
+def SGD(lr, **options) -> Recipe:
     """minigrad.optim.SGD."""
-    return lambda params, threat: optim.SGD(params, lr, **options)
+    return Recipe(f"SGD({lr}, {options})", lambda params, threat: optim.SGD(params, lr, **options))
 
 
-def Adam(lr, **options) -> Callable:
+def Adam(lr, **options) -> Recipe:
     """minigrad.optim.Adam. Its first steps have length lr whatever the scale of the gradient."""
-    return lambda params, threat: optim.Adam(params, lr, **options)
+    return Recipe(f"Adam({lr}, {options})", lambda params, threat: optim.Adam(params, lr, **options))
 
 
 def _make(optimiser, params, threat, name):
     if isinstance(optimiser, optim.Optimizer):
+        if {id(q) for group in optimiser.param_groups for q in group["params"]} != {id(q) for q in params}:
+            raise ValueError(f"{name}: the optimiser holds other parameters than p.params; give a recipe such as Adam(0.01)")
         return optimiser
-    if not callable(optimiser):
-        raise TypeError(f"{name}: optimiser must be a recipe such as SignSGD(0.01) or Adam(0.01), or an optimiser of p.params, "
-                        f"got {type(optimiser).__name__}")  # fmt: skip
-    try:
-        made = optimiser(params, threat)
-    except TypeError:
-        made = optimiser(params)
-    return made
+    if isinstance(optimiser, Recipe):
+        return optimiser(params, threat)
+    if callable(optimiser):
+        return optimiser(params)
+    raise TypeError(f"{name}: optimiser must be a recipe such as SignSGD(0.01), a callable params -> optimiser, or an optimiser "
+                    f"of p.params, got {type(optimiser).__name__}")  # fmt: skip
 
 
 def _shrink(optimiser, params, rows, n) -> None:
@@ -192,11 +206,12 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
             trainer.zero_grad()
             p.project(threat[rows] if p.per_sample else threat, task.box)
         judge = None if transforms is None and samples == 1 else view.judge
-        options = dict(parameterisation=type(p).__name__, optimiser=type(trainer).__name__, steps=steps,
+        recipe = repr(optimiser) if isinstance(optimiser, Recipe) else type(trainer).__name__
+        options = dict(parameterisation=type(p).__name__, optimiser=recipe, steps=steps,
                        loss=getattr(loss, "__name__", repr(loss)), samples=samples, keep=keep, confidence=confidence,
                        start=start if isinstance(start, str) else "given", early_stop=early_stop, abort_early=abort_early,
                        attack_wrong=attack_wrong)  # fmt: skip
-        return task.result(best.point(p), threat=threat if p.per_sample else Box(), measure=best.measure, judge=judge,
+        return task.result(best.point(p), threat=threat, measure=best.measure, judge=judge,
                            objective=best.value, steps=best.steps, zero_gradient=best.zero,
                            reason=best.reasons(), trace=best.trace,
                            settings={**options, **(settings or {})})  # fmt: skip

@@ -37,7 +37,7 @@ class Result:
     success        (N,) bool: fooled now, and was not before
     already_wrong  (N,) bool
     distance       (N,) size of the perturbation: 0 where already wrong, inf where none was found
-    objective      (N,) what the attack climbed, at the candidate
+    objective      (N,) what the attack climbed, at the candidate; NaN where not attacked
     steps          (N,) steps taken; queries (N,) forward passes of the attacker
     reason         (N,) str, empty where success
     zero_gradient  (N,) bool: the gradient vanished entirely at some step
@@ -222,13 +222,14 @@ class Task:
             why[i] = text or why[i]
         why[self.already_wrong] = ALREADY if not self.attack_wrong else "already wrong"
         why[success] = ""
-        objective = self.goal.margin(z) if objective is None else objective
+        objective = np.array(_host(self.goal.margin(z) if objective is None else objective), np.float64)
+        objective[np.setdiff1d(np.arange(n), self.rows)] = np.nan
         seconds = {"attack": self.name, "threat": repr(threat), "goal": type(self.goal).__name__, "seed": self.seed,
                    "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}  # fmt: skip
         return Result(
             x_adv=x_adv, success=success, already_wrong=self.already_wrong.copy(),
             distance=np.where(self.already_wrong, 0.0, np.where(success, size, np.inf)),
-            objective=np.array(_host(objective), np.float64), steps=np.broadcast_to(_host(steps), (n,)).astype(np.int64),
+            objective=objective, steps=np.broadcast_to(_host(steps), (n,)).astype(np.int64),
             queries=self.view.queries.copy(), reason=why, zero_gradient=zero, candidate=out,
             settings={**seconds, **(settings or {})}, trace=trace, original=self.given,
         )  # fmt: skip

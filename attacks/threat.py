@@ -358,7 +358,7 @@ def _shrink_l1(size, room, start, eps):
 
     points = np.sort(np.maximum(np.concatenate([np.zeros_like(size[:, :1]), size, size - room], axis=1), 0), axis=1)
     theta = _bracket(points, lambda t: at(t).sum(axis=1), eps)
-    free = (size > theta[:, None]) & (size - theta[:, None] <= room) & (size - room <= theta[:, None])
+    free = (size > theta[:, None]) & (size - room <= theta[:, None])  # these shrink as theta goes on
     excess = at(theta).sum(axis=1) - eps
     theta = theta + np.where(excess > 0, excess / np.maximum(free.sum(axis=1), 1), 0.0)
     return np.where((start.sum(axis=1) > eps)[:, None], at(theta), start)
