@@ -15,6 +15,7 @@ from __future__ import annotations
 from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import integer, pair, require_float
+from minigrad.functional.fused import _bias_leaky
 from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, unsqueeze
 
 # ---- the three maps --------------------------------------------------------------------------------------------------
@@ -165,6 +166,8 @@ def _padding(x, weight, padding, stride, dilation):
 
 
 def _finish(y, bias, unbatched):
-    if bias is not None:
+    if bias is not None and bias.dtype == y.dtype:
+        y = _bias_leaky(y, bias, slope=1.0)
+    elif bias is not None:  # promotes, as any sum
         y = y + reshape(bias, (1, -1, 1, 1))
     return squeeze(y, 0) if unbatched else y

@@ -127,14 +127,22 @@ def _scale_shift(xhat, weight, bias):
 
 
 def _affine_eval(x, mean, var, weight, bias, eps):
-    shape = (1, -1) + (1,) * (x.ndim - 2)
-    istd = (1.0 / np.sqrt(var + eps)).astype(x.dtype).reshape(shape)
-    mean = mean.astype(x.dtype, copy=False).reshape(shape)
     if weight is None:
+        istd, mean = (v.reshape((1, -1) + (1,) * (x.ndim - 2)) for v in _fixed(x, mean, var, eps))
         return _scale_shift((x - mean) * istd, None, bias)
-    scale = _along_channels(weight, x.ndim) * istd  # one multiplication and one addition for each element of x
-    shift = -(scale * mean) if bias is None else _along_channels(bias, x.ndim) - scale * mean
-    return x * scale + shift
+    scale, shift = evaluation_map(x, mean, var, weight, bias, eps)
+    return x * _along_channels(scale, x.ndim) + _along_channels(shift, x.ndim)  # two passes over x instead of four
+
+
+def evaluation_map(x, mean, var, weight, bias, eps):
+    """(scale, shift), each (C,), with (x - mean) / sqrt(var + eps) * weight + bias = x*scale + shift."""
+    istd, mean = _fixed(x, mean, var, eps)
+    scale = x.wrap(istd) if weight is None else weight * istd
+    return scale, -(scale * mean) if bias is None else bias - scale * mean
+
+
+def _fixed(x, mean, var, eps):
+    return (1.0 / np.sqrt(_raw(var) + eps)).astype(x.dtype), _raw(mean).astype(x.dtype, copy=False)
 
 
 def _update_running(running_mean, running_var, mean, var, momentum, count):

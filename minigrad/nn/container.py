@@ -123,9 +123,7 @@ class Sequential(_Indexed):
     def forward(self, input):
         modules, i = self._list(), 0
         while i < len(modules):
-            slope = fusion.slope_of(modules[i + 1]) if i + 1 < len(modules) else None
-            out = None if slope is None else fusion.activated(modules[i], input, slope)
-            i, input = (i + 1, modules[i](input)) if out is None else (i + 2, out)
+            input, i = fusion.run(modules, i, input)
         return input
 
     def __repr__(self):

@@ -73,13 +73,13 @@ class Conv2d(_Convolution):
     def forward(self, input):
         return self.product(input, self.bias)
 
-    def product(self, input, bias=None):
-        """The convolution with another bias, or none."""
-        padding = self.padding
+    def product(self, input, bias=None, weight=None):
+        """The convolution with another bias, or none, and perhaps another weight."""
+        weight, padding = self.weight if weight is None else weight, self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._widths(), self.padding_mode)
             padding = 0
-        return F.conv2d(input, self.weight, bias, self.stride, padding, self.dilation, self.groups)
+        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
 
     def _widths(self) -> tuple[int, int, int, int]:
         """left, right, top, bottom; of an odd total the larger half is behind."""
@@ -109,10 +109,11 @@ class ConvTranspose2d(_Convolution):
     def forward(self, input, output_size=None):
         return self.product(input, self.bias, output_size)
 
-    def product(self, input, bias=None, output_size=None):
-        """The transposed convolution with another bias, or none."""
+    def product(self, input, bias=None, output_size=None, weight=None):
+        """The transposed convolution with another bias, or none, and perhaps another weight."""
+        weight = self.weight if weight is None else weight
         extra = self.output_padding if output_size is None else self._output_padding(input, output_size)
-        return F.conv_transpose2d(input, self.weight, bias, self.stride, self.padding, extra, self.groups,
+        return F.conv_transpose2d(input, weight, bias, self.stride, self.padding, extra, self.groups,
                                   self.dilation)  # fmt: skip
 
     def _output_padding(self, input, output_size) -> tuple[int, int]:

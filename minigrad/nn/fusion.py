@@ -2,17 +2,32 @@
 
     convolution with bias, (leaky) ReLU                 the product, then F.fused.bias_leaky_relu
     batch norm in training with affine, (leaky) ReLU    F.fused.batch_norm_leaky_relu
+    convolution, batch norm in evaluation [, (leaky) ReLU]
+        norm(W x + b) = (s W) x + (s b + t), where the norm is y -> s y + t: one product with scaled weights, then
+        F.fused.bias_leaky_relu
 
-The result is that of calling one layer after the other (tests/nn/test_fusion.py). Only layers of exactly these types
-fuse, and none with hooks, so a hook always sees what its layer computes.
+The result is that of calling one layer after the other (tests/nn/test_fusion.py), up to rounding where weights are scaled.
+Only layers of exactly these types fuse, and none with hooks, so a hook always sees what its layer computes.
 """
 
 from __future__ import annotations
 
 from minigrad.functional import fused as F
+from minigrad.functional.normalization import evaluation_map
 from minigrad.nn.activation import LeakyReLU, ReLU
 from minigrad.nn.convolution import Conv2d, ConvTranspose2d
 from minigrad.nn.normalization import BatchNorm1d, BatchNorm2d
+
+
+def run(modules: list, i: int, input):
+    """(output, next i): modules[i] and as many of its neighbours as fuse, applied to input."""
+    following = modules[i + 1] if i + 1 < len(modules) else None
+    if folds(modules[i], following, input):
+        slope = slope_of(modules[i + 2]) if i + 2 < len(modules) else None
+        return folded(modules[i], following, input, 1.0 if slope is None else slope), i + (2 if slope is None else 3)
+    slope = slope_of(following)
+    out = None if slope is None else activated(modules[i], input, slope)
+    return (modules[i](input), i + 1) if out is None else (out, i + 2)
 
 
 def slope_of(module) -> float | None:
@@ -38,3 +53,25 @@ def activated(module, input, slope: float):
         mean, var, momentum = module.statistics(input)
         return F.batch_norm_leaky_relu(input, mean, var, module.weight, module.bias, momentum, module.eps, slope)
     return None
+
+
+def folds(convolution, norm, input) -> bool:
+    """Whether the norm is a fixed map that the convolution's weights can take in."""
+    if type(convolution) not in (Conv2d, ConvTranspose2d) or type(norm) is not BatchNorm2d or norm.uses_batch:
+        return False
+    if convolution._hooks or norm._hooks or input.ndim != 4 or norm.num_features != convolution.out_channels:
+        return False
+    if convolution.transposed and convolution.groups > 1:
+        return False
+    return convolution.weight.dtype == norm.running_mean.dtype
+
+
+def folded(convolution, norm, input, slope: float):
+    """leaky_relu(norm(convolution(input))) with the norm's scale in the weights."""
+    weight, mean, var = convolution.weight, norm.running_mean, norm.running_var
+    scale, shift = evaluation_map(weight, mean, var, norm.weight, norm.bias, norm.eps)
+    if convolution.bias is not None:
+        shift = shift + scale * convolution.bias
+    along = (1, -1, 1, 1) if convolution.transposed else (-1, 1, 1, 1)
+    product = convolution.product(input, weight=weight * scale.reshape(along))
+    return F.bias_leaky_relu(product, shift, slope)

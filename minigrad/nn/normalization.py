@@ -10,6 +10,7 @@ import numpy as np
 
 from minigrad import functional as F
 from minigrad.functional.common import integer
+from minigrad.functional.fused import batch_norm_leaky_relu
 from minigrad.nn import init
 from minigrad.nn.linear import empty
 from minigrad.nn.module import Module
@@ -98,6 +99,8 @@ class _BatchNorm(_ChannelNorm):
 
     def forward(self, input):
         mean, var, momentum = self.statistics(input)
+        if self.uses_batch and self.weight is not None and self.bias is not None:
+            return batch_norm_leaky_relu(input, mean, var, self.weight, self.bias, momentum, self.eps, 1.0)
         return F.batch_norm(input, mean, var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
 
 

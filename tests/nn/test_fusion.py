@@ -1,5 +1,7 @@
 """Neighbours in a Sequential share kernels and give what they give one after the other; layers' own errors."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ import minigrad as mg
 from minigrad import kernels, nn
 from minigrad.random import Stream
 
-ACTIVATIONS = [nn.ReLU, lambda: nn.LeakyReLU(0.2), lambda: nn.LeakyReLU(-0.5)]
+ACTIVATIONS = [nn.ReLU, lambda: nn.LeakyReLU(0.2), lambda: nn.LeakyReLU(-0.5), nn.Identity]
 LAYERS = {
     "conv": lambda: nn.Conv2d(3, 4, 3, rng=Stream(0, "a")),
     "conv without bias": lambda: nn.Conv2d(3, 4, 3, bias=False, rng=Stream(0, "a")),
@@ -16,8 +18,20 @@ LAYERS = {
     "batch norm": lambda: nn.BatchNorm2d(3, momentum=None),
     "batch norm without statistics": lambda: nn.BatchNorm2d(3, track_running_stats=False),
     "batch norm without bias": lambda: nn.BatchNorm2d(3, bias=False),
+    "conv, batch norm": lambda: normed(nn.Conv2d(3, 4, 3, bias=False, rng=Stream(0, "a")), 4),
+    "conv with bias, batch norm without": lambda: normed(nn.Conv2d(3, 4, 3, rng=Stream(0, "a")), 4, affine=False),
+    "grouped conv, batch norm": lambda: normed(nn.Conv2d(3, 6, 3, groups=3, rng=Stream(0, "a")), 6, bias=False),
+    "transposed, batch norm": lambda: normed(nn.ConvTranspose2d(3, 4, 3, rng=Stream(0, "a")), 4),
     "linear": lambda: nn.Linear(6, 5, rng=Stream(0, "a")),
 }
+
+
+def normed(convolution, channels, **options):
+    """The convolution and a batch norm that has seen other data and learnt."""
+    norm = nn.BatchNorm2d(channels, **options)
+    for i, tensor in enumerate((norm.running_mean, norm.running_var, *norm.parameters())):
+        tensor.assign_(np.abs(values(i, tensor.shape, np.float32)) + 0.5)
+    return [convolution, norm]
 
 
 def values(seed, shape, dtype):
@@ -25,11 +39,14 @@ def values(seed, shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("activation", range(3))
+@pytest.mark.parametrize("activation", range(4))
 @pytest.mark.parametrize("name", LAYERS)
 def test_fused_equals_one_after_the_other(name, activation, dtype):
-    fused = nn.Sequential(LAYERS[name](), ACTIVATIONS[activation]()).to(dtype)
-    plain = [LAYERS[name]().to(dtype), ACTIVATIONS[activation]()]
+    def layers():
+        made = LAYERS[name]()
+        return [layer.to(dtype) for layer in (*(made if isinstance(made, list) else [made]), ACTIVATIONS[activation]())]
+
+    fused, plain = nn.Sequential(*layers()), layers()
     tolerance = 200 * np.finfo(dtype).eps
     for training in (True, False):
         results = []
@@ -38,7 +55,7 @@ def test_fused_equals_one_after_the_other(name, activation, dtype):
             for layer in net:
                 layer.train(training)
                 layer.zero_grad()
-            y = fused(x) if net is fused else plain[1](plain[0](x))
+            y = fused(x) if net is fused else functools.reduce(lambda h, layer: layer(h), plain, x)
             y.backward(mg.tensor(values(2, y.shape, dtype)))
             results.append([y.array, x.grad.array] + [p.grad.array for layer in net for p in layer.parameters()]
                            + [b.array for layer in net for b in layer.buffers()])
@@ -56,7 +73,7 @@ def test_what_fuses_and_what_does_not():
     handles = [net[i].register_forward_hook(lambda m, args, out: seen.append(out)) for i in (0, 2)]
     with kernels.counting() as calls:
         net(x)
-    assert calls["bias_leaky_relu"] == calls["norm_leaky_relu"] == 0 and len(seen) == 2
+    assert calls["leaky_relu"] == 2 and len(seen) == 2
     assert (seen[0].array < 0).any()
     for handle in handles:
         handle.remove()
@@ -68,12 +85,25 @@ def test_what_fuses_and_what_does_not():
     with kernels.counting() as calls:
         nn.Sequential(net[0], Shifted())(x)
         net.eval()[2:](x)
-    assert calls["bias_leaky_relu"] == calls["norm_leaky_relu"] == 0
+    assert calls["leaky_relu"] == 2 and calls["norm_leaky_relu"] == 0
+
+
+def test_batch_norm_in_evaluation_goes_into_the_convolution_before_it():
+    x = mg.tensor(values(0, (4, 3, 5, 6), np.float32))
+    net = nn.Sequential(*normed(nn.Conv2d(3, 4, 3), 4), nn.ReLU()).eval()
+    with kernels.counting() as calls:
+        net(x)
+    assert calls == {"conv2d": 1, "bias_leaky_relu": 1}
+    with net[1].register_forward_hook(lambda m, args, out: None), kernels.counting() as calls:
+        net(x)
+    assert calls["leaky_relu"] == 1
 
 
 def test_second_derivatives_go_through_fused_layers():
     net = nn.Sequential(nn.Conv2d(2, 3, 3, rng=Stream(0, "a")), nn.LeakyReLU(0.2), nn.BatchNorm2d(3), nn.ReLU(),
-                        nn.Flatten(), nn.Linear(27, 1, rng=Stream(0, "b"))).double()
+                        *normed(nn.Conv2d(3, 3, 1, rng=Stream(0, "c")), 3), nn.LeakyReLU(0.5), nn.Flatten(),
+                        nn.Linear(27, 1, rng=Stream(0, "b"))).double()
+    net[5].eval()
     x = mg.tensor(values(0, (3, 2, 5, 5), np.float64), requires_grad=True)
 
     def penalty(x):
