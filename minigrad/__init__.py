@@ -4,14 +4,19 @@
     x = mg.tensor([1.0, 2.0], requires_grad=True)
     (g,) = mg.grad((x * x).sum(), [x])
 
-Set before the first parallel kernel (MINIGRAD_NO_ENV=1 leaves the environment alone): OMP_WAIT_POLICY=passive, because
-Numba's OpenMP threads and BLAS's own otherwise wait for each other for milliseconds at every switch.
+Two settings of the process are made here; MINIGRAD_NO_ENV=1 leaves them alone. OMP_WAIT_POLICY=passive before any thread
+starts, because OpenMP threads of other libraries otherwise spin for milliseconds beside ours; and freed memory is kept
+for the next step (minigrad/memory.py).
 """
 
 import os as _os
 
 if not _os.environ.get("MINIGRAD_NO_ENV"):
     _os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+    from minigrad import memory as _memory
+
+    _memory.keep()
 
 from minigrad import functional
 from minigrad.autograd import enable_grad, grad, is_grad_enabled, no_grad, primitive
