@@ -23,7 +23,7 @@ from nets.dcgan import Discriminator, Generator
 
 PRESETS = {
     "best": dict(
-        batch=32, latent=64, width=48, refine=1, refine_generator=0, norm=False, loss="non_saturating", gamma=1.0, lazy=16,
+        batch=32, latent=64, width=48, refine=2, refine_generator=1, norm=False, loss="non_saturating", gamma=1.0, lazy=16,
         rate=2e-3, beta2=0.99, fall=0.3, average=10_000, fresh=True,
     ),
     "published": dict(
@@ -31,7 +31,7 @@ PRESETS = {
         rate=2e-4, beta2=0.999, fall=0.0, average=0, fresh=False,
     ),
 }  # fmt: skip
-STEPS = {"glyphs": 5_000, "other": 20_000}
+STEPS = {"glyphs": 3_000, "other": 12_000}
 
 
 def options(argv=None):
