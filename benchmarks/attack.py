@@ -37,7 +37,7 @@ def measure(widths, blocks, options):
     check_equal("PGD, the second step's loss", *(f(2)[1].item() for f in pair))
     with FlopCounter() as counter:
         pair[1](1)
-    name = f"PGD-{STEPS}, residual {'-'.join(map(str, widths))}, {blocks} blocks each, 32 px, B={BATCH}"
+    name = f"PGD-{STEPS}, {networks.residual_name(widths, blocks)}, B={BATCH}"
     return row(name, interleaved(*pair, options), counter.flops * STEPS, options.threads)
 
 

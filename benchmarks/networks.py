@@ -54,6 +54,10 @@ def residual(lib, widths, blocks, classes=10):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
 
+def residual_name(widths, blocks):
+    return f"residual {'-'.join(map(str, widths))}, {blocks} block{'s' * (blocks > 1)} at each, 32 px"
+
+
 def residuals(widths, blocks):
     ours = residual(OURS, widths, blocks)
     return ours, copy_weights(ours, residual(THEIRS, widths, blocks))

@@ -171,8 +171,7 @@ def lenet(batch=128):
 
 def residual(widths, blocks, batch=64):
     x, y, nets = draw(batch, 3, 32, 32), labels(10, batch), networks.residuals(widths, blocks)
-    name = f"residual {'-'.join(map(str, widths))}, {blocks} blocks each, 32 px, B={batch}"
-    return Duel(name, *(
+    return Duel(f"{networks.residual_name(widths, blocks)}, B={batch}", *(
         classifier_step(lib, net, lib.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4), lib.images(x),
                         lib.tensor(y))
         for lib, net in zip((OURS, THEIRS), nets, strict=True)))  # fmt: skip
