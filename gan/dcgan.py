@@ -24,7 +24,7 @@ from nets.dcgan import Discriminator, Generator
 PRESETS = {
     "best": dict(
         batch=32, latent=64, width=48, refine=2, refine_generator=1, norm=False, loss="non_saturating", gamma=1.0, lazy=16,
-        rate=2e-3, beta2=0.99, fall=0.3, average=10_000, fresh=True,
+        rate=2e-3, beta2=0.99, fall=0.3, average=10_000, fresh=False,
     ),
     "published": dict(
         batch=128, latent=100, width=64, refine=0, refine_generator=0, norm=True, loss="non_saturating", gamma=0.0, lazy=16,
