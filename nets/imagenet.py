@@ -21,7 +21,7 @@ import numpy as np
 from minigrad import checkpoint
 from minigrad.data import DataError, find
 
-__all__ = ["CLASSES", "Synset", "load_into", "photograph", "synsets", "top_k"]
+__all__ = ["CLASSES", "Synset", "load_into", "photograph", "synsets", "top_k", "weights_path"]
 
 CLASSES = 1000
 SYNSETS = "imagenet/synset_words.txt"
@@ -91,8 +91,8 @@ def synsets(path=None) -> list[Synset]:
         raise DataError(path, f"not readable: {error}", "It should be the text file synset_words.txt") from error
     found = [Synset(*line.split(" ", 1)) for line in lines if re.fullmatch(r"n\d{8} \S.*", line)]
     if len(found) != CLASSES or len(lines) != CLASSES:
-        raise DataError(path, f"holds {len(found)} classes in {len(lines)} lines, not {CLASSES} lines such as 'n02510455 "
-                        "giant panda, panda'", "It should be the text file synset_words.txt of ILSVRC 2012")
+        raise DataError(path, f"holds {len(found)} classes in {len(lines)} lines, not {CLASSES} lines such as "
+                        "'n02510455 giant panda, panda'", "It should be the text file synset_words.txt of ILSVRC 2012")
     return found
 
 
@@ -121,12 +121,14 @@ def load_into(network, path, file_name, convert=None):
     wanted = {file_name(name): (name, value.shape) for name, value in network.state_dict().items()}
     shared = [key for key in wanted if key in given]
     problems = {
-        "missing": [f"{key} {shape}" for key, (name, shape) in wanted.items() if key not in given and name not in optional],
+        "missing": [f"{key} {shape}" for key, (name, shape) in wanted.items()
+                    if key not in given and name not in optional],
         "unexpected": [key for key in given if key not in wanted],
         "wrong shape": [f"{key} {given[key].shape}, needed {wanted[key][1]}" for key in shared
                         if given[key].shape != wanted[key][1]],
         "no numbers": [f"{key} {given[key].dtype}" for key in shared if given[key].dtype.kind not in "fiu"],
-        "NaN or infinite": [key for key in shared if given[key].dtype.kind == "f" and not np.isfinite(given[key]).all()],
+        "NaN or infinite": [key for key in shared
+                            if given[key].dtype.kind == "f" and not np.isfinite(given[key]).all()],
     }  # fmt: skip
     text = "; ".join(f"{label}: {_few(items)}" for label, items in problems.items() if items)
     if text:
@@ -144,6 +146,6 @@ def weights_path(path, default: str) -> str:
     """Where the weights are: `path`, or `default` below MINIGRAD_DATA; DataError saying what to type when nowhere."""
     found = find(default if path is None else path)
     if not os.path.isfile(found):
-        raise DataError(found, "no such file of weights", f"Set MINIGRAD_DATA to the folder that has {default}, or name the "
-                        "file by --weights PATH (.npz or .safetensors)")
+        raise DataError(found, "no such file of weights", f"Set MINIGRAD_DATA to the folder that has {default}, or "
+                        "name the file by --weights PATH (.npz or .safetensors)")
     return found

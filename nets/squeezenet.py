@@ -18,6 +18,7 @@ from minigrad import nn
 from nets import imagenet
 
 WEIGHTS = "classifiers/squeezenet1_0_fp16.npz"
+LEAST = 21  # pixels: smaller images vanish in the pools
 MEAN_RGB = (123.0, 117.0, 104.0)
 FIRES = {  # name: (squeeze, expand)
     "fire2": (16, 64), "fire3": (16, 64), "fire4": (32, 128), "fire5": (32, 128),
@@ -48,7 +49,7 @@ class Fire(nn.Module):
 class SqueezeNet(nn.Module):
     """RGB images (N, 3, H, W) in [0, 1] -> logits (N, classes), which are never negative (a ReLU precedes the mean).
 
-    Made for 227 x 227; any height and width of at least 19 works. dropout: before conv10, in training only.
+    Made for 227 x 227; any height and width of at least 21 works. dropout: before conv10, in training only.
     """
 
     size, shorter = 227, 256  # pixels that it was trained on, and the shorter side before the centre is cut out
@@ -68,16 +69,13 @@ class SqueezeNet(nn.Module):
 
     def features(self, images):
         """(N, classes, h, w): a map of each class, whose mean over positions is the logit."""
-        _check(images, "SqueezeNet", 19)
+        if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < LEAST:
+            raise ValueError(f"SqueezeNet: images must be RGB (N, 3, H, W) with H and W at least {LEAST}, got "
+                             f"{images.shape}")
         return self.layers(images * 255.0 - self.mean)
 
     def forward(self, images):
         return self.features(images).mean((2, 3))
-
-
-def _check(images, name, least):
-    if images.ndim != 4 or images.shape[1] != 3 or min(images.shape[2:]) < least:
-        raise ValueError(f"{name}: images must be RGB (N, 3, H, W) with H and W at least {least}, got {images.shape}")
 
 
 def _file_name(name: str) -> str:
@@ -92,7 +90,11 @@ def load(path=None) -> SqueezeNet:
     """The trained network in evaluation mode, its parameters frozen.
 
     path: an .npz or .safetensors under Caffe's names (conv1.weight, fire2/conv1x1_1.weight, ..., conv_final.bias);
-    default classifiers/squeezenet1_0_fp16.npz below MINIGRAD_DATA. DataError without a file, CheckpointError for a wrong one."""
+    default classifiers/squeezenet1_0_fp16.npz below MINIGRAD_DATA. DataError without a file, CheckpointError for a
+    wrong one."""
     path = imagenet.weights_path(path, WEIGHTS)
-    bgr_to_rgb = lambda name, array: array[:, ::-1] if name == "layers.conv1.0.weight" else array  # noqa: E731
-    return imagenet.load_into(SqueezeNet(), path, _file_name, bgr_to_rgb).eval().requires_grad_(False)
+    return imagenet.load_into(SqueezeNet(), path, _file_name, _bgr_to_rgb).eval().requires_grad_(False)
+
+
+def _bgr_to_rgb(name, array):
+    return array[:, ::-1] if name == "layers.conv1.0.weight" else array

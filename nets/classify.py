@@ -1,0 +1,79 @@
+"""python -m nets classify: what is this a picture of? An ImageNet network's five best answers for each photograph.
+
+Two trained networks, whose weights are a file below MINIGRAD_DATA or named by --weights. A folder stands for the
+pictures in it. Where file names begin with the WordNet id of the truth (n02510455_giant_panda.jpg), the score is
+printed as well. A picture of the network's own size is taken pixel for pixel.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import command
+from minigrad.data import DataError
+from nets import efficientnet_lite, imagenet, squeezenet
+
+NETWORKS = {"squeezenet": squeezenet.load, "efficientnet-lite0": efficientnet_lite.load}
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+
+
+def options(argv=None):
+    parser = command.Parser(
+        "nets classify", __doc__.strip(), data=None, steps=None, run=False,
+        examples=["--network squeezenet photo.jpg", "--network efficientnet-lite0 --weights lite0.npz a.jpg folder/"],
+    )  # fmt: skip
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")
+    parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to ask")
+    parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
+                        "classifiers/ below MINIGRAD_DATA)")  # fmt: skip
+    parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
+    parser.add_argument("--top", type=command.positive, default=5, metavar="N", help="answers for each picture")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
+    o = parser.parse(argv)
+    if o.top > imagenet.CLASSES:
+        parser.error(f"--top {o.top}: there are {imagenet.CLASSES} classes")
+    return o
+
+
+def main(argv=None):
+    o = options(argv)
+    files = [file for given in o.images for file in pictures(given)]
+    classes = imagenet.synsets(o.names)
+    number = {synset.id: i for i, synset in enumerate(classes)}
+    network = NETWORKS[o.network](o.weights).to(o.device)
+    first = top = marked = 0
+    for file in files:
+        answers = classify(network, imagenet.photograph(file, network.size, network.shorter)[None], o.top)[0]
+        print(file)
+        for i, probability in answers:
+            print(f"  {100 * probability:6.2f} %  {classes[i].names} ({i})")
+        truth = number.get(re.split(r"[_.]", os.path.basename(file))[0])
+        if truth is not None:
+            marked += 1
+            first += answers[0][0] == truth
+            top += truth in [i for i, _ in answers]
+    if marked:
+        print(f"{marked} names tell the truth: top-1 {first} of {marked} ({100 * first / marked:.1f} %), "
+              f"top-{o.top} {top} of {marked} ({100 * top / marked:.1f} %)")  # fmt: skip
+
+
+def pictures(path) -> list[str]:
+    """The file itself, or the picture files of a folder in the order of their names."""
+    if not os.path.isdir(path):
+        return [path]
+    names = [name for name in sorted(os.listdir(path)) if name.lower().endswith(ENDINGS) and not name.startswith(".")]
+    if not names:
+        raise DataError(path, "holds no pictures", f"Pictures end in {', '.join(ENDINGS)}")
+    return [os.path.join(path, name) for name in names]
+
+
+def classify(network, images, k: int = 5):
+    """The k best (class, probability) for each of images (N, 3, H, W) in [0, 1], an array; see imagenet.top_k."""
+    device = next(iter(network.parameters())).device
+    with mg.no_grad():
+        logits = network(mg.tensor(np.asarray(images, np.float32), device=device))
+    return imagenet.top_k(logits.cpu().array, k)
