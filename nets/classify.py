@@ -57,8 +57,9 @@ def main(argv=None):
             first += answers[0][0] == truth
             top += truth in [i for i, _ in answers]
     if marked:
-        print(f"{marked} names tell the truth: top-1 {first} of {marked} ({100 * first / marked:.1f} %), "
-              f"top-{o.top} {top} of {marked} ({100 * top / marked:.1f} %)")  # fmt: skip
+        scores = {1: first, o.top: top}
+        print("told by file name: " + ", ".join(f"top-{k} {right} of {marked} ({100 * right / marked:.1f} %)"
+                                                for k, right in scores.items()))  # fmt: skip
 
 
 def pictures(path) -> list[str]:

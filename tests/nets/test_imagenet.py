@@ -296,7 +296,7 @@ def test_the_command_prints_five_answers_and_the_score(tmp_path, capsys):
     classify.main(["--weights", str(tmp_path / "w.npz"), "--names", str(names), str(folder)])
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.endswith(")") and " %  thing " in line for line in lines) == 10
-    assert lines[-1].startswith("1 names tell the truth: top-1 ")
+    assert lines[-1].startswith("told by file name: top-1 ")
     with pytest.raises(SystemExit), contextlib.redirect_stderr(io.StringIO()):
         classify.main(["--network", "resnet", "x.png"])
 
