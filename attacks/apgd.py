@@ -23,7 +23,7 @@ from attacks.gradient import with_restarts
 from attacks.optimise import Best, Climb
 from attacks.parameterise import Direct
 from attacks.result import Result, Task
-from attacks.threat import L1, L2, Linf, rows_of
+from attacks.threat import L1, L2, Linf, flat, rows_of
 from attacks.victim import as_white_box
 
 
@@ -70,7 +70,7 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
     clean = view.victim.predict(x)
     goal = goal.on(len(clean), clean.shape[1], "apgd_targeted")
     order = np.argsort(-clean, axis=1, kind="stable")
-    likely = order[order != goal.y[:, None]].reshape(len(clean), -1)[:, : int(targets)]  # (N, targets), y left out
+    likely = order[order != goal.y[:, None]].reshape(len(clean), clean.shape[1] - 1)[:, : int(targets)]  # (N, targets), y left out
 
     def run(turn, rows, seed):
         towards = Toward(goal.y[rows], likely[rows, turn])
@@ -95,9 +95,7 @@ def _run(name, victim, x, goal, threat, steps, loss, rho, transforms, samples, e
         walk = _Walk(task.x[task.rows], threat[task.rows], task, rho)
         when, last = checkpoints(steps), 0
         rows, point = task.rows, walk.start(task)
-        for step in range(steps + 1):
-            if not len(rows):
-                break
+        for step in range(steps + 1 if len(rows) else 0):
             p.at(task.x[rows], point)
             x_adv, value, success, (g,) = climb(rows, gradient=True)
             best.see(step, rows, x_adv, value, success, p)
@@ -111,6 +109,8 @@ def _run(name, victim, x, goal, threat, steps, loss, rho, transforms, samples, e
                 stay = np.flatnonzero(~success)
                 rows = rows[stay]
                 walk.keep(stay)
+                if not len(rows):
+                    break
             if step in when:
                 walk.reconsider(step - last)
                 last = step
@@ -156,7 +156,7 @@ class _Walk:
 
     def see(self, x, value, g, first):
         """The value and gradient at the new point."""
-        value = _host(value).astype(np.float64)
+        value = value.astype(np.float64)
         self.before = x if first else self.x
         if not first:
             self.rises = self.rises + (value > self.value)
@@ -181,7 +181,7 @@ class _Walk:
     def reconsider(self, period):
         """At a checkpoint, `period` steps after the last one."""
         if isinstance(self.threat, L1):
-            now = np.sum((self.best_x != self.x0).reshape(len(self.x0), -1), axis=1).astype(np.float64)
+            now = _host(np.sum(flat(self.best_x != self.x0), axis=1)).astype(np.float64)
             back = now / np.maximum(self.sparsity, 1) < 0.95
             self.share = now / self.size / 1.5
             self.eta = np.clip(np.where(back, self.full, self.eta / 1.5), self.full / 10, self.full)
@@ -197,11 +197,11 @@ class _Walk:
 
     def _sparse(self):
         """The sign of the gradient on the `share` of its coordinates that are largest, with L1 norm 1."""
-        size = np.abs(self.g).reshape(len(self.g), -1)
-        at = np.clip(((1 - self.share) * self.size).astype(np.int64), 0, self.size - 1)
-        least = np.take_along_axis(np.sort(size, axis=1), at[:, None], axis=1)
+        size = flat(np.abs(self.g))
+        count = np.clip((self.share * self.size).astype(np.int64), 1, self.size)  # rounded down, so that 2 can become 1
+        least = np.take_along_axis(np.sort(size, axis=1), np.asarray(self.size - count, like=size)[:, None], axis=1)
         chosen = ((size >= least) & (size > 0)).reshape(self.g.shape)
-        count = chosen.reshape(len(self.g), -1).sum(axis=1)
+        count = flat(chosen).sum(axis=1)
         return np.sign(self.g) * chosen / rows_of(np.maximum(count, 1), self.g)
 
     def keep(self, rows):

@@ -26,7 +26,7 @@ from attacks import loss as losses
 from attacks.goal import Goal
 from attacks.parameterise import Parameterisation
 from attacks.result import NAN, Result, Task
-from attacks.threat import L2, Box, Linf, Threat, rows_of
+from attacks.threat import L2, Box, Linf, Threat, flat, rows_of
 from attacks.victim import as_white_box
 from minigrad import optim
 from minigrad.tensor import Tensor
@@ -176,9 +176,7 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
         best = Best(task, keep, measure or (L2(0) if isinstance(threat, Box) else threat), p.per_sample, steps, trace)
         view = Climb(task, p, white, loss, weight, penalty, transforms, samples, confidence)
         checkpoint = np.full(len(task.x), -np.inf)
-        for step in range(steps + 1):
-            if not len(rows):
-                break
+        for step in range(steps + 1 if len(rows) else 0):
             last = step == steps
             x_adv, value, success, grads = view(rows, gradient=not last)
             best.see(step, rows, x_adv, value, success, p)
@@ -187,9 +185,8 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
             best.gradients(grads, rows)
             leave = success.copy() if early_stop else np.zeros(len(rows), bool)
             if abort_early and step and step % max(1, steps // 10) == 0:
-                old = checkpoint[rows]
-                leave |= value <= old + 1e-4 * np.abs(old)
-                checkpoint[rows] = value
+                leave |= value <= checkpoint[rows]
+                checkpoint[rows] = value + 1e-4 * np.abs(value)
             if leave.any() and (p.per_sample or leave.all()):
                 stay = np.flatnonzero(~leave)
                 n, rows = len(rows), rows[stay]
@@ -258,7 +255,7 @@ class Climb:
                 votes = votes + goal.success(logits, self.confidence)
         count = len(draws)
         grads = grads if count == 1 or grads is None else [g / count for g in grads]
-        return x_adv.array, total / count, 2 * votes > count, grads
+        return x_adv.array, _host(total / count), _host(2 * votes > count), grads
 
     def judge(self, x):
         """Success by majority over fresh draws, which the attack has not seen. Not counted as queries."""
@@ -285,7 +282,6 @@ class Best:
         self.trace = {k: np.full((steps + 1, n), np.nan) for k in names} if trace else None
 
     def see(self, step, rows, x_adv, value, success, p):
-        value, success = _host(value), _host(success)
         need = self.keep == "distance" or self.trace is not None
         distance = _host(self.measure.size(x_adv - self.task.x[rows])) if need else np.zeros(len(rows))
         if self.trace is not None:
@@ -313,10 +309,10 @@ class Best:
         for i, g in enumerate(grads):
             finite = np.isfinite(g)
             if not finite.all():
-                bad = ~finite.reshape(len(g), -1).all(axis=1)
+                bad = ~flat(finite).all(axis=1)
                 self.nan[rows[_host(bad)] if self.per_sample else rows] = True
                 grads[i] = np.where(rows_of(bad, g) > 0, np.zeros_like(g), g)
-        nothing = np.all([_host(~(g != 0).reshape(len(g), -1).any(axis=1)) for g in grads], axis=0)
+        nothing = np.all([_host(~flat(g != 0).any(axis=1)) for g in grads], axis=0)
         self.zero[rows[nothing] if self.per_sample else rows[: len(rows) * int(nothing.all())]] = True
 
     def reasons(self) -> dict:

@@ -13,7 +13,7 @@ graph. `optimise` drives it by
 
 Anything with these five works: a patch, a texture, a warp. `per_sample` says whether parameters have one row per sample.
 
-Imports: minigrad, NumPy.
+Imports: minigrad, attacks.threat, NumPy.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
+from attacks.threat import flat, rows_of
 from minigrad.tensor import Tensor
 
 
@@ -144,8 +145,8 @@ class TanhBox(Parameterisation):
             return
         x = self._image(self.params[0].array)
         inside = threat.project(x, self.x, box)
-        moved = (inside != x).reshape(len(x), -1).any(axis=1).reshape((-1,) + (1,) * (x.ndim - 1))
-        assign(self.params[0], np.where(moved, self._inverse(inside), self.params[0].array))
+        moved = flat(inside != x).any(axis=1)
+        assign(self.params[0], np.where(rows_of(moved, x) > 0, self._inverse(inside), self.params[0].array))
 
     def keep(self, rows):
         super().keep(rows)

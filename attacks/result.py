@@ -18,7 +18,7 @@ import numpy as np
 
 from attacks.goal import Goal
 from attacks.streams import SampleStreams, seed_of
-from attacks.threat import Threat
+from attacks.threat import Threat, flat
 from attacks.victim import View
 from minigrad import checkpoint
 from minigrad.tensor import Tensor
@@ -203,7 +203,7 @@ class Task:
         """
         n = len(self.x)
         candidate = np.clip(threat.settle(np.clip(candidate, *self.box), self.x), *self.box)
-        bad = ~np.isfinite(candidate).reshape(n, -1).all(axis=1)
+        bad = ~flat(np.isfinite(candidate)).all(axis=1)
         candidate = np.where(bad.reshape((-1,) + (1,) * (candidate.ndim - 1)), self.x, candidate)
         out = _like(self.given, candidate)
         z = self.victim.predict(out)

@@ -29,12 +29,13 @@ def rows_of(value, like):
     return np.asarray(value, like=like).astype(like.dtype).reshape((-1,) + (1,) * (like.ndim - 1))
 
 
+def flat(x):
+    """(N, ...) as (N, everything else), for N = 0 too."""
+    return x.reshape(len(x), math.prod(x.shape[1:]))
+
+
 def _axes(d):
     return tuple(range(1, d.ndim))
-
-
-def _rest(shape):
-    return math.prod(shape[1:])
 
 
 class Threat:
@@ -81,11 +82,13 @@ class Threat:
     def settle(self, x, x0):
         """x in the ball to the last digit: undoes what rounding x0 + delta added to the norm."""
         for _ in range(8):
-            over = self.size(x - x0) > np.asarray(self.epsilon)
+            size = self.size(x - x0)
+            eps = np.asarray(self.epsilon, like=size)
+            over = size > eps
             if not over.any():
                 break
-            shrink = np.where(over, np.asarray(self.epsilon) / np.maximum(self.size(x - x0), 1e-300) - 1e-6, 1.0)
-            x = np.where(rows_of(over, x) > 0, x0 + (x - x0) * rows_of(np.maximum(shrink, 0.0), x), x)
+            shrink = np.maximum(eps / np.maximum(size, 1e-300) - 1e-6, 0.0)
+            x = np.where(rows_of(over, x) > 0, x0 + (x - x0) * rows_of(shrink, x), x)
         return x
 
     # what a norm says about itself
@@ -130,8 +133,8 @@ class Linf(Threat):
     nearest = project  # the two clips commute
 
     def settle(self, x, x0):
-        over = np.abs(x - x0) > rows_of(self.epsilon, x)
-        return np.where(over, np.nextafter(x, x0), x)
+        x = self.project(x, x0)
+        return np.where(np.abs(x - x0) > rows_of(self.epsilon, x), np.nextafter(x, x0), x)
 
     def random(self, x0, rng=0, box=(0.0, 1.0)):
         u = sample_streams(rng, x0, "linf").uniform(-1.0, 1.0, x0.shape[1:], dtype=x0.dtype)
@@ -164,7 +167,7 @@ class L2(Threat):
 
     def random(self, x0, rng=0, box=(0.0, 1.0)):
         # n coordinates of a uniform point on the sphere of n + 2 dimensions are uniform in the ball (Voelker et al. 2017)
-        n = _rest(x0.shape)
+        n = math.prod(x0.shape[1:])
         g = sample_streams(rng, x0, "l2").normal((n + 2,), dtype=x0.dtype)
         g /= np.maximum(np.linalg.norm(g, axis=1, keepdims=True), 1e-12)
         return np.asarray(g[:, :n].reshape(x0.shape), like=x0) * rows_of(self.epsilon, x0)
@@ -196,7 +199,7 @@ class L1(Threat):
 
     def ball(self, d):
         """soft(d, theta) = sign(d) max(|d| - theta, 0), with theta >= 0 from the sorted |d| (Duchi et al. 2008)."""
-        size = np.abs(d).reshape(len(d), -1)
+        size = flat(np.abs(d))
         eps = np.broadcast_to(np.asarray(self.epsilon, np.float64, like=size), (len(d),))
         down = -np.sort(-size, axis=1)
         total = np.cumsum(down, axis=1, dtype=np.float64) - eps[:, None]
@@ -213,13 +216,13 @@ class L1(Threat):
 
     def random(self, x0, rng=0, box=(0.0, 1.0)):
         # d of d + 1 exponentials over their sum are uniform in the simplex; signs make it the ball
-        n, streams = _rest(x0.shape), sample_streams(rng, x0, "l1")
+        n, streams = math.prod(x0.shape[1:]), sample_streams(rng, x0, "l1")
         e = streams.exponential((n + 1,), dtype=x0.dtype)
         d = e[:, :n] / e.sum(axis=1, keepdims=True) * streams.signs((n,), dtype=x0.dtype)
         return np.asarray(d.reshape(x0.shape), like=x0) * rows_of(self.epsilon, x0)
 
     def steepest(self, g):
-        size = np.abs(g).reshape(len(g), -1)
+        size = flat(np.abs(g))
         if self.top is None:
             least = size.max(axis=1, keepdims=True, initial=0.0)
         else:
@@ -247,8 +250,8 @@ class L0(Threat):
         if self.pixels:
             if d.ndim < 3:
                 raise ValueError(f"L0: pixels=True needs samples (C, H, W), got a batch of shape {d.shape}")
-            return np.sqrt(np.sum(np.square(d), axis=1)).reshape(len(d), -1)
-        return np.abs(d).reshape(len(d), -1)
+            return flat(np.sqrt(np.sum(np.square(d), axis=1)))
+        return flat(np.abs(d))
 
     def scale(self, box):
         return box[1] - box[0]
@@ -259,9 +262,7 @@ class L0(Threat):
     def _largest(self, d):
         """A mask of the epsilon places where d is largest (the first of equals)."""
         weights = self._weights(d)
-        order = np.argsort(-weights, axis=1, kind="stable")
-        rank = np.empty_like(order)
-        np.put_along_axis(rank, order, np.broadcast_to(np.arange(order.shape[1], like=order), order.shape), axis=1)
+        rank = np.argsort(np.argsort(-weights, axis=1, kind="stable"), axis=1, kind="stable")
         mask = rank < np.broadcast_to(np.asarray(self.epsilon, like=weights), (len(d),))[:, None]
         return mask.reshape((len(d), 1, *d.shape[2:]) if self.pixels else d.shape)
 
@@ -330,8 +331,8 @@ def _nearest(x, x0, box, epsilon, shrink):
     The optimality conditions make |y - x0|_i a falling piecewise function of one multiplier per sample, which `shrink`
     finds; the room of coordinate i is its way to the box in the direction of x - x0.
     """
-    d = (x - x0).astype(np.float64).reshape(len(x), -1)
-    base = x0.astype(np.float64).reshape(len(x), -1)
+    d = flat((x - x0).astype(np.float64))
+    base = flat(x0.astype(np.float64))
     room = np.where(d > 0, box[1] - base, base - box[0])
     size = np.minimum(np.abs(d), room)
     eps = np.broadcast_to(np.asarray(epsilon, np.float64, like=d), (len(d),))
@@ -341,9 +342,8 @@ def _nearest(x, x0, box, epsilon, shrink):
 
 def _bracket(points, value, eps):
     """The last of the sorted points (N, m) where the falling `value(point)` (N,) is still at least eps, by bisection."""
-    low = np.zeros(len(points), dtype=np.int64)
-    high = np.full(len(points), points.shape[1] - 1)
-    row = np.arange(len(points))
+    row = np.arange(len(points), like=points)
+    low, high = np.zeros_like(row), np.full_like(row, points.shape[1] - 1)
     while (low < high).any():
         middle = (low + high + 1) // 2
         above = value(points[row, middle]) >= eps
@@ -365,15 +365,16 @@ def _shrink_l1(size, room, start, eps):
 
 
 def _shrink_l2(size, room, start, eps):
-    # sum_i min(s |d_i|, room_i)^2 = eps^2 for s in [0, 1]: quadratic between the points room_i / |d_i|; t = 1 - s rises
+    # sum_i min(s |d_i|, room_i)^2 = eps^2 for s in [0, 1] is quadratic between the points s = room_i / |d_i|
     ratio = np.minimum(room / np.maximum(size, 1e-300), 1.0)
 
-    def squares(t):
-        return np.square(np.minimum((1 - t)[:, None] * size, room)).sum(axis=1)
+    def squares(minus):
+        return np.square(np.minimum(-minus[:, None] * size, room)).sum(axis=1)
 
-    points = np.sort(np.concatenate([np.zeros_like(size[:, :1]), 1 - ratio, np.ones_like(size[:, :1])], axis=1), axis=1)
-    s = 1 - _bracket(points, squares, eps**2)
-    free = ratio >= s[:, None]  # not at the wall for any smaller s
+    ends = np.zeros_like(size[:, :1])
+    points = np.sort(np.concatenate([ends - 1, -ratio, ends], axis=1), axis=1)  # -s rises
+    s = -_bracket(points, squares, eps**2)
+    free = ratio >= s[:, None]  # these shrink as s goes on falling
     walls = np.square(np.where(free, 0, room)).sum(axis=1)
     rest = np.square(np.where(free, size, 0)).sum(axis=1)
     s = np.where(rest > 0, np.sqrt(np.maximum(eps**2 - walls, 0) / np.maximum(rest, 1e-300)), s)
