@@ -2,10 +2,10 @@
 
 from attacks.apgd import apgd, apgd_targeted
 from attacks.goal import Goal, Targeted, Toward, Untargeted
-from attacks.gradient import bim, fgsm, mi_fgsm, pgd
+from attacks.gradient import bim, fgsm, mi_fgsm, perturb, pgd
 from attacks.optimise import SGD, Adam, SignSGD, Steepest, optimise
 from attacks.parameterise import Additive, Direct, Parameterisation, Shared, TanhBox
-from attacks.result import Result, Task
+from attacks.result import Result, Task, batched
 from attacks.streams import SampleStreams
 from attacks.threat import L0, L1, L2, Box, Linf, Threat
 from attacks.victim import Labels, QueryBudgetError, Scores, Victim, WhiteBox

@@ -4,6 +4,7 @@
     bim       many small ones, projected                                    Kurakin, Goodfellow & Bengio 2016
     pgd       from a random point of the ball, with restarts                Madry et al. 2017
     mi_fgsm   with momentum                                                 Dong et al. 2018
+    perturb   PGD's last point without any bookkeeping, for training
     apgd      attacks.apgd: step sizes that adapt themselves                Croce & Hein 2020
 
 All take victim (Victim or white_box()), x (N, ...) in the victim's bounds, goal, threat (Linf, L2, L1, ...), and return a
@@ -18,8 +19,9 @@ import numpy as np
 
 from attacks.optimise import Steepest, optimise
 from attacks.parameterise import Additive
-from attacks.result import Result
+from attacks.result import Result, alike
 from attacks.streams import seed_of
+from attacks.threat import rows_of
 from attacks.victim import as_white_box
 
 
@@ -77,6 +79,27 @@ def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss=
     return optimise(Additive(x), victim, goal, threat, Steepest(step, momentum), steps, loss=loss, early_stop=early_stop,
                     attack_wrong=attack_wrong, rng=rng, trace=trace, name="mi_fgsm",
                     settings=dict(step=_plain(step), momentum=momentum))  # fmt: skip
+
+
+def perturb(victim, x, goal, threat, steps=1, step=None, *, loss="ce", random_start=True, rng=None):
+    """The inner maximisation of adversarial training: the last point of PGD, of x's type; every sample, nothing judged.
+
+    It costs `steps` forward and backward passes and no other: no clean look, no best so far, no Result. For evaluation use
+    pgd. Fast training is steps=1, step=1.25 * epsilon; step defaults to 2.5 * epsilon / steps. Give rng a Stream, so that each
+    call draws anew: an int gives the same sample the same start every time.
+    """
+    white = as_white_box(victim, "perturb")
+    box, clean = white.bounds, white.victim.take(x, "perturb")
+    goal, threat = goal.on(len(clean), white.classes, "perturb"), threat.check(len(clean), "perturb")
+    step = rows_of(2.5 * np.asarray(threat.scale(box)) / steps if step is None else step, clean)
+    x_adv = clean
+    if random_start:
+        x_adv = threat.project(clean + threat.random(clean, seed_of(rng), box), clean, box)
+    with white:
+        for _ in range(steps):
+            _, g, _ = white.gradient(x_adv, lambda logits: goal.objective(logits, loss))
+            x_adv = threat.project(x_adv + step * threat.steepest(g), clean, box)
+    return alike(x, x_adv)
 
 
 def with_restarts(run, count, rng) -> Result:

@@ -205,7 +205,7 @@ class Task:
         candidate = np.clip(threat.settle(np.clip(candidate, *self.box), self.x), *self.box)
         bad = ~flat(np.isfinite(candidate)).all(axis=1)
         candidate = np.where(bad.reshape((-1,) + (1,) * (candidate.ndim - 1)), self.x, candidate)
-        out = _like(self.given, candidate)
+        out = alike(self.given, candidate)
         z = self.victim.predict(out)
         won = self.goal.success(z) if judge is None else np.asarray(judge(self.victim.take(out)))
         success = _host(won) & ~self.already_wrong
@@ -235,6 +235,19 @@ class Task:
         )  # fmt: skip
 
 
+def batched(attack, victim, x, goal, *args, batch: int = 250, rng=0, **options) -> Result:
+    """attack(victim, x, goal, *args, rng=rng, **options) in batches, joined: the same result in less memory.
+
+    Radii of a threat among args may be one for each sample. Samples are independent, so batches change nothing but time.
+    """
+    seed, parts = seed_of(rng), []
+    for first in range(0, max(len(x), 1), batch):
+        rows = slice(first, first + batch)
+        here = [a[rows] if isinstance(a, Threat) else a for a in args]
+        parts.append(attack(victim, x[rows], goal[rows], *here, rng=seed, **options))
+    return Result.join(parts)
+
+
 # ---- arrays of either kind -------------------------------------------------------------------------------------------
 
 
@@ -254,8 +267,8 @@ def _wrapped(like, array):
     return Tensor.wrap(array) if isinstance(like, Tensor) else array
 
 
-def _like(given, array):
-    """array in the type, dtype and device of what the caller gave."""
+def alike(given, array):
+    """An array in the type, dtype and device of what the caller gave."""
     raw = _raw(given)
     array = _host(array) if isinstance(raw, np.ndarray) else np.asarray(array, like=raw)
     return _wrapped(given, array.astype(raw.dtype, copy=False))

@@ -87,7 +87,7 @@ class Threat:
             over = size > eps
             if not over.any():
                 break
-            shrink = np.maximum(eps / np.maximum(size, 1e-300) - 1e-6, 0.0)
+            shrink = np.where(over, np.maximum(eps / np.where(over, size, 1.0) - 1e-6, 0.0), 1.0)
             x = np.where(rows_of(over, x) > 0, x0 + (x - x0) * rows_of(shrink, x), x)
         return x
 

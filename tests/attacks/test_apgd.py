@@ -68,7 +68,7 @@ def test_targets_are_the_most_likely_wrong_classes_and_any_error_counts():
     result = apgd_targeted(victim, x, Untargeted(y), L2(0.3), 20, targets=4, rng=0)
     assert result.settings["targets"] == 4 and result.success.sum() >= alone.success.sum()
     assert (result.queries[~result.success] == 4 * 21).all()
-    one = apgd_targeted(victim, x, Untargeted(y), L2(5.0), 20, targets=1, rng=0, early_stop=False)
+    one = apgd_targeted(victim, x, Untargeted(y), L2(5.0), 20, 1, "margin", rng=0, early_stop=False)
     z = victim.predict(x)
     z[np.arange(20), y] = -np.inf
     assert (victim.predict(one.x_adv).argmax(1)[one.success] == z.argmax(1)[one.success]).mean() > 0.8

@@ -17,6 +17,7 @@ from attacks import (
     bim,
     fgsm,
     mi_fgsm,
+    perturb,
     pgd,
 )
 from minigrad import kernels, nn
@@ -298,6 +299,21 @@ def test_the_trace_holds_every_step():
     assert trace["objective"].shape == (7, 12) and (trace["distance"][0] == 0).all()
     assert np.allclose(trace["distance"].max(1), 0.2 * np.arange(7) / 6, atol=1e-6)
     assert pgd(victim, x, Untargeted(y), Linf(0.2), 6, trace=True).trace["success"].shape == (7, 12)
+
+
+@threats
+def test_perturb_is_the_last_point_of_pgd_for_the_price_of_its_gradients(kind):
+    victim, x = Victim(small_network()), images()
+    y = np.zeros(12, int)
+    white = victim.white_box()
+    point = perturb(white, x, Untargeted(y), kind(0.3), 3, step=0.1, random_start=False)
+    whole = pgd(victim, x, Untargeted(y), kind(0.3), 3, 0.1, random_start=False, early_stop=False, keep="last",
+                attack_wrong=True)  # fmt: skip
+    assert np.abs(point - whole.candidate).max() < 1e-5 and white.total == 3 * 12
+    s = Stream(0, "start")
+    a, b = (perturb(victim, mg.tensor(x), Untargeted(y), kind(0.3), step=0.05, rng=s) for _ in range(2))
+    assert isinstance(a, mg.Tensor) and (a.array != b.array).any()
+    assert (kind(0.3).size(a.array - x) <= 0.3 + 1e-5).all() and a.array.min() >= 0 and a.array.max() <= 1
 
 
 # ---- wrong calls -----------------------------------------------------------------------------------------------------

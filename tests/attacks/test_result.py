@@ -5,7 +5,7 @@ import pytest
 from linear import binary, classes, images, small_network
 
 import minigrad as mg
-from attacks import L2, Additive, Linf, Result, SignSGD, Targeted, Task, Untargeted, Victim, optimise, pgd
+from attacks import L2, Additive, Linf, Result, SignSGD, Targeted, Task, Untargeted, Victim, batched, optimise, pgd
 from minigrad.checkpoint import CheckpointError
 
 
@@ -83,6 +83,8 @@ def test_join_and_rows_take_results_apart_and_together():
     assert len(joined) == 12 and (joined.success == whole.success).all()
     assert np.allclose(joined.x_adv, whole.x_adv, atol=1e-5)
     assert (whole[5:10].success == parts[1].success).all() and whole[5:10].trace["objective"].shape == (6, 5)
+    again = batched(pgd, victim, x, Untargeted(y), Linf(np.full(12, 0.2)), 5, batch=5, rng=3)
+    assert (again.success == whole.success).all() and np.allclose(again.candidate, whole.candidate, atol=1e-5)
     with pytest.raises(ValueError, match="nothing"):
         Result.join([])
 
