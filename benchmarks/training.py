@@ -17,6 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks import networks
 from benchmarks.common import OURS, THEIRS, FlopCounter, check_equal, interleaved, row, start, table
+from gan.dcgan import PRESETS
+from gan.dcgan import networks as gan_networks
 from minigrad import optim
 from minigrad.random import Stream
 
@@ -65,12 +67,13 @@ def published_step(lib, generator, discriminator, batch, latent, images):
 
 
 def default_steps(lib, generator, discriminator, batch, latent, images, average, lazy=16):
-    """`python -m gan dcgan`: both batches in one pass, R1 in one step of `lazy`, fresh latents, averaged generator."""
-    softplus, real, z = lib.F.softplus, lib.images(images), [lib.tensor(draw(batch, latent)), lib.tensor(draw(batch, latent))]
+    """`python -m gan dcgan`: both batches in one pass, R1 in one step of `lazy`, the same fakes, averaged generator."""
+    softplus, real, z = lib.F.softplus, lib.images(images), lib.tensor(draw(batch, latent))
     adam_g, adam_d = (lib.Adam(p.parameters(), lr=2e-3, betas=(0.5, 0.99)) for p in (generator, discriminator))
 
     def step(penalised):
-        logits = discriminator(lib.cat([real, generator(z[0]).detach()]))
+        fake = generator(z)
+        logits = discriminator(lib.cat([real, fake.detach()]))
         loss_d = softplus(-logits[:batch]).mean() + softplus(logits[batch:]).mean()
         if penalised:
             loss_d = loss_d + squared_gradient(lib, discriminator, real).mean() * (0.5 * lazy)
@@ -78,7 +81,7 @@ def default_steps(lib, generator, discriminator, batch, latent, images, average,
         loss_d.backward()
         adam_d.step()
         discriminator.requires_grad_(False)
-        loss_g = softplus(-discriminator(generator(z[1]))).mean()
+        loss_g = softplus(-discriminator(fake)).mean()
         adam_g.zero_grad(set_to_none=True)
         loss_g.backward()
         adam_g.step()
@@ -133,11 +136,14 @@ def dcgan(size, width, batch, channels=1):
                 published_step(THEIRS, *theirs, batch, 100, images))  # fmt: skip
 
 
-def default_recipe(batch=32, width=48, latent=64):
-    ours, theirs, images = players(28, width, batch, latent=latent, norm=False)
+def default_recipe():
+    best = PRESETS["best"]
+    batch, latent = best["batch"], best["latent"]
+    ours = gan_networks({**best, "size": 28, "channels": 1})
+    theirs, images = networks.peers(*ours), draw(batch, 1, 28, 28)
     mine = optim.EMA(ours[0], 0.999)
     other = AveragedModel(theirs[0], multi_avg_fn=get_ema_multi_avg_fn(0.999))
-    return Duel("DCGAN default recipe, 28 px, n=48, B=32",
+    return Duel(f"DCGAN default recipe, 28 px, n={best['width']}, B={batch}",
                 default_steps(OURS, *ours, batch, latent, images, mine.update),
                 default_steps(THEIRS, *theirs, batch, latent, images, lambda: other.update_parameters(theirs[0])), 16)  # fmt: skip
 
