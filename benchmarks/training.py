@@ -136,8 +136,8 @@ def dcgan(size, width, batch, channels=1):
                 published_step(THEIRS, *theirs, batch, 100, images))  # fmt: skip
 
 
-def default_recipe():
-    best = PRESETS["best"]
+def default_recipe(**changes):
+    best = {**PRESETS["best"], **changes}
     batch, latent = best["batch"], best["latent"]
     ours = gan_networks({**best, "size": 28, "channels": 1})
     theirs, images = networks.peers(*ours), draw(batch, 1, 28, 28)

@@ -27,7 +27,7 @@ def test_images_lie_channels_last_in_both_libraries():
 
 @pytest.mark.parametrize("duel", [
     lambda: training.dcgan(28, 8, 4), lambda: training.wgan_gp(28, 1, 4, 8), lambda: training.residual((8, 16), 1, 4),
-    lambda: training.lenet(4), lambda: training.default_recipe(4, 8, 8), training.char_rnn])  # fmt: skip
+    lambda: training.lenet(4), lambda: training.default_recipe(batch=4, width=8, latent=8), training.char_rnn])  # fmt: skip
 def test_both_sides_of_a_step_have_the_same_losses(duel):
     duel = duel()
     for _ in range(2):
