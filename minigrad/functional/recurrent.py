@@ -50,7 +50,7 @@ def _gradients(node, needs, *gradients):
 def _weight_gradient(on, dq, h0, h):
     """Sum over time of dq[t]^T h[t - 1], as one product: (T, N, gates * H), (N, H), (T, N, H) -> (gates * H, H)."""
     before = on.cat([h0.reshape(1, *h0.shape), h[:-1]], 0)
-    return on.matmul(before.reshape(-1, before.shape[-1]).T, dq.reshape(-1, dq.shape[-1])).T
+    return on.matmul(dq.reshape(-1, dq.shape[-1]).T, before.reshape(-1, before.shape[-1]))
 
 
 def _blocks(a, count):
@@ -91,27 +91,15 @@ def _(node, needs, gh, relu):
 @primitive(saves=((2, 3), (2, 3), (2, 3), (1, 2, 3)), saves_out=(0, 1, 2))
 def _lstm_scan(p, h0, c0, w):
     """(h, c, gates): gates holds the values of i, f, g, o behind their sigmoids and tanh."""
-    steps, batch, width = *p.shape[:2], p.shape[2] // 4
-    h, c = (np.empty_like(p, shape=(steps, batch, width), order="C") for _ in range(2))
-    gates = np.empty_like(p, order="C")
-    # s(x) = tanh(x / 2) / 2 + 1/2, so that all four gates are one tanh; a gate needs no digits of its tail
-    half = np.repeat(np.asarray([0.5, 0.5, 1, 0.5], dtype=p.dtype, like=p), width)
-    rest = 1 - half
-    for t in range(steps):
-        a = np.add(kernels.matmul(h[t - 1] if t else h0, w.T), p[t], out=gates[t])
-        a *= half
-        np.tanh(a, out=a)
-        a *= half
-        a += rest
-        i, f, g, o = _blocks(a, 4)
-        np.add(f * (c[t - 1] if t else c0), i * g, out=c[t])
-        np.multiply(o, np.tanh(c[t]), out=h[t])
-    return h, c, gates
+    return kernels.lstm_scan(p, h0, c0, w)
 
 
 @_lstm_scan.vjp
 def _(node, needs, gh, gc, ga):
     on, (_, h0, c0, w), (h, c, gates), (gh, gc, ga) = _operands(node, gh, gc, ga)
+    if on is _ON_ARRAYS and ga is None:
+        dp, back, dc = kernels.lstm_scan_dx(gh, gc, c0, c, gates, w)
+        return _gradients(node, needs, dp, back, dc, _weight_gradient(on, dp, h0, h) if needs[3] else None)
     squashed = on.tanh(c)
     dp, back, dc = [], None, None
     for t in reversed(range(len(h))):

@@ -12,6 +12,7 @@ from minigrad.kernels.cpu.normalise import (
 from minigrad.kernels.cpu.optimisers import adagrad_step, adam_step, rmsprop_step, sgd_step
 from minigrad.kernels.cpu.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_gather, max_pool2d_scatter
 from minigrad.kernels.cpu.products import matmul
+from minigrad.kernels.cpu.recurrent import lstm_scan, lstm_scan_dx
 from minigrad.kernels.cpu.threads import get_num_threads, set_num_threads
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "get_num_threads",
     "leaky_relu",
     "leaky_relu_dx",
+    "lstm_scan",
+    "lstm_scan_dx",
     "matmul",
     "max_pool2d",
     "max_pool2d_gather",
