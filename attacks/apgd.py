@@ -85,7 +85,8 @@ def _run(name, victim, x, goal, threat, steps, loss, rho, transforms, samples, e
         raise ValueError(f"{name}: steps must be an integer >= 1, got {steps!r}")
     white = as_white_box(victim, name)
     with white:
-        task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong)
+        looks = samples if transforms is None else 1
+        task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong, looks=looks)
         threat.check(len(task.x), name)
         best = Best(task, "success", threat, True, steps, trace)
         if best.trace is not None:

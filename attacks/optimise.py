@@ -115,8 +115,8 @@ def _make(optimiser, params, threat, name):
                     f"of p.params, got {type(optimiser).__name__}")  # fmt: skip
 
 
-def _shrink(optimiser, params, rows, n) -> None:
-    """Keep rows of everything that the optimiser holds for each sample."""
+def _shrink(optimiser, rows, n) -> None:
+    """Keep rows of everything that the optimiser holds for each of n samples."""
     for state in optimiser.state.values():
         for key, value in state.items():
             if np.ndim(value) and len(value) == n:
@@ -125,7 +125,7 @@ def _shrink(optimiser, params, rows, n) -> None:
         for key, value in group.items():
             if key != "params" and isinstance(value, np.ndarray) and value.shape == (n,):
                 group[key] = value[rows]
-    if isinstance(optimiser, SteepestDescent):
+    if isinstance(optimiser, SteepestDescent) and np.shape(optimiser.norm.epsilon) == (n,):
         optimiser.norm = optimiser.norm[rows]
 
 
@@ -163,22 +163,25 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
         raise ValueError(f"{name}: steps must be an integer >= 0 and samples >= 1, got {steps!r} and {samples!r}")
     white, loss = as_white_box(victim, name), losses.get(loss)
     with white:
-        task = Task(name, white, p.given, goal, rng=rng, attack_wrong=attack_wrong)
+        looks = samples if transforms is None else 1
+        task = Task(name, white, p.given, goal, rng=rng, attack_wrong=attack_wrong, looks=looks)
         threat.check(len(task.x), name)
         rows = task.rows
         x = task.x[rows]
         p.begin(x, _start(start, task, threat), task.box)
         if optimiser is None:
-            optimiser = Steepest(2.5 * np.asarray(threat[rows].scale(task.box)) / max(steps, 1))
-        trainer = _make(optimiser, p.params, threat[rows], name)
+            optimiser = Steepest(2.5 * np.asarray(threat.scale(task.box)) / max(steps, 1))
+        trainer = _make(optimiser, p.params, threat, name)
+        if p.per_sample:
+            _shrink(trainer, rows, len(task.x))
         if np.ndim(weight):
             weight = np.asarray(weight, task.x.dtype, like=task.x)
         best = Best(task, keep, measure or (L2(0) if isinstance(threat, Box) else threat), p.per_sample, steps, trace)
-        view = Climb(task, p, white, loss, weight, penalty, transforms, samples, confidence)
+        climb = Climb(task, p, white, loss, weight, penalty, transforms, samples, confidence)
         checkpoint = np.full(len(task.x), -np.inf)
         for step in range(steps + 1 if len(rows) else 0):
             last = step == steps
-            x_adv, value, success, grads = view(rows, gradient=not last)
+            x_adv, value, success, grads = climb(rows, gradient=not last)
             best.see(step, rows, x_adv, value, success, p)
             if last:
                 break
@@ -192,7 +195,7 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
                 n, rows = len(rows), rows[stay]
                 p.keep(stay)
                 if p.per_sample:
-                    _shrink(trainer, p.params, stay, n)
+                    _shrink(trainer, stay, n)
                     grads = [g[stay] for g in grads]
                 if not len(rows):
                     break
@@ -202,7 +205,7 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
             trainer.step()
             trainer.zero_grad()
             p.project(threat[rows] if p.per_sample else threat, task.box)
-        judge = None if transforms is None and samples == 1 else view.judge
+        judge = None if transforms is None and samples == 1 else climb.judge
         recipe = repr(optimiser) if isinstance(optimiser, Recipe) else type(trainer).__name__
         options = dict(parameterisation=type(p).__name__, optimiser=recipe, steps=steps,
                        loss=getattr(loss, "__name__", repr(loss)), samples=samples, keep=keep, confidence=confidence,

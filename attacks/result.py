@@ -171,10 +171,11 @@ class Task:
         ...           candidate = task.x.copy(); candidate[rows] = ...
         return task.result(candidate, threat=threat, settings={...})
 
-    attack_wrong: also attack what is wrong from the start. measure: the norm of `distance`, if not the threat's own.
+    attack_wrong: also attack what is wrong from the start. looks: clean predictions to take the majority of, for victims that
+    answer at random. `task.clean` are the logits of the first look (N, classes), NumPy.
     """
 
-    def __init__(self, name: str, view: View, x, goal: Goal, *, rng=0, attack_wrong: bool = False):
+    def __init__(self, name: str, view: View, x, goal: Goal, *, rng=0, attack_wrong: bool = False, looks: int = 1):
         if not isinstance(goal, Goal):
             raise TypeError(f"{name}: goal must be Untargeted(y) or Targeted(t), got {type(goal).__name__}")
         self.name, self.view, self.given, self.victim = name, view, x, view.victim
@@ -182,7 +183,9 @@ class Task:
         self.box, self.seed = self.victim.bounds, seed_of(rng)
         clean = self.victim.predict(self.x)
         self.goal = goal.on(len(self.x), clean.shape[1], name)
-        self.already_wrong = self.goal.already_wrong(clean)
+        votes = sum((self.goal.already_wrong(self.victim.predict(self.x)) for _ in range(looks - 1)),
+                    self.goal.already_wrong(clean).astype(np.int64))  # fmt: skip
+        self.already_wrong = 2 * votes > looks
         self.rows = np.arange(len(self.x)) if attack_wrong else np.flatnonzero(~self.already_wrong)
         self.attack_wrong, self.clean = attack_wrong, clean
         view.begin(len(self.x))

@@ -81,13 +81,13 @@ class Threat:
 
     def settle(self, x, x0):
         """x in the ball to the last digit: undoes what rounding x0 + delta added to the norm."""
-        for _ in range(8):
+        for attempt in range(8):
             size = self.size(x - x0)
             eps = np.asarray(self.epsilon, like=size)
             over = size > eps
             if not over.any():
                 break
-            shrink = np.where(over, np.maximum(eps / np.where(over, size, 1.0) - 1e-6, 0.0), 1.0)
+            shrink = np.where(over, np.maximum(eps / np.where(over, size, 1.0) - 1e-6 * 8.0**attempt, 0.0), 1.0)
             x = np.where(rows_of(over, x) > 0, x0 + (x - x0) * rows_of(shrink, x), x)
         return x
 

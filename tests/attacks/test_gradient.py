@@ -273,6 +273,19 @@ def test_an_epsilon_for_each_sample():
             assert (attack(victim, x, Untargeted(y), Linf(factor * need)).success == fooled).all()
 
 
+@attacks
+def test_radii_stay_with_their_samples_when_some_are_not_attacked(attack):
+    victim, x = Victim(small_network()), images(n=9)
+    y = victim.predict(x).argmax(1)
+    y[[0, 4]] = (y[[0, 4]] + 1) % 4
+    eps = np.linspace(0.01, 0.3, 9)
+    for kind in (Linf, L2):
+        result = attack(victim, x, Untargeted(y), kind(eps), rng=2)
+        assert (kind(eps).size(result.candidate - x) <= eps * (1 + 1e-6)).all()
+        alone = attack(victim, x[7:8], Untargeted(y[7:8]), kind(eps[7]), rng=2)
+        assert np.abs(alone.candidate[0] - result.candidate[7]).max() < 1e-5 and alone.steps[0] == result.steps[7]
+
+
 def test_already_wrong_samples_are_attacked_only_when_asked_and_never_count():
     victim, x = Victim(small_network()), images()
     y = (victim.predict(x).argmax(1) + 1) % 4

@@ -264,6 +264,19 @@ def test_randomised_victims_are_judged_by_majority_over_fresh_draws():
     assert result.success.all() and (result.queries == 9 * 5).all() and result.settings["samples"] == 5
 
 
+def test_a_victim_that_answers_at_random_is_wrong_from_the_start_only_by_majority():
+    stream = Stream(1, "coin")
+
+    def coin(x):
+        z = np.where(stream.uniform(0, 1, (len(x), 1)) < 0.3, 1.0, -1.0).astype(np.float32)
+        return mg.cat([x[:, :1] * 0.0, mg.tensor(z)], 1)
+
+    x = np.full((200, 2), 0.5, np.float32)
+    shares = [optimise(Additive(x), Victim(coin), Untargeted([0] * 200), Linf(0.1), steps=0, samples=n).already_wrong.mean()
+              for n in (1, 41)]  # fmt: skip
+    assert shares[0] > 0.2 and shares[1] < 0.05
+
+
 # ---- wrong calls -----------------------------------------------------------------------------------------------------
 
 
