@@ -25,6 +25,7 @@ from minigrad.kernels import cpu, reference
 from minigrad.kernels.cpu import get_conv_precision, get_num_threads, set_conv_precision, set_num_threads
 
 _counters = []
+_FLOAT32, _PLAIN = np.dtype(np.float32), frozenset({int, float, bool, type(None)})
 
 
 @contextlib.contextmanager
@@ -41,8 +42,10 @@ def counting():
 def _float32(args):
     """Whether all arrays are NumPy's, and those of floats float32."""
     for a in args:
+        if type(a) in _PLAIN:                                   # the common case first: this runs at every kernel call
+            continue
         if isinstance(a, np.ndarray):
-            if a.dtype != np.float32 and a.dtype.kind != "i":
+            if a.dtype != _FLOAT32 and a.dtype.kind != "i":
                 return False
         elif isinstance(a, (list, tuple)):
             if not _float32(a):

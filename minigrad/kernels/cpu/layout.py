@@ -6,17 +6,20 @@ from minigrad.kernels.cpu.threads import empty, launch, take
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
 
+_LAST = [(0, *range(2, ndim), 1) for ndim in range(65)]                             # np.moveaxis takes 20 microseconds for this
+_FIRST = [(0, ndim - 1, *range(1, ndim - 1)) for ndim in range(65)]
+
 
 def channels_last(x):
     """(N, C, ...) -> its contiguous (N, ..., C) side; a copy only if x does not lie so in memory."""
     if x.ndim == 4 and x.flags.c_contiguous and x.shape[1] > 1 and x.size > BLOCK and x.dtype == np.float32:
         return swapped(x.reshape(*x.shape[:2], -1)).reshape(x.shape[0], *x.shape[2:], x.shape[1])
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if x.ndim > 2 else np.ascontiguousarray(x)
+    return np.ascontiguousarray(x.transpose(_LAST[x.ndim])) if x.ndim > 2 else np.ascontiguousarray(x)
 
 
 def channels_first(y):
     """The (N, C, ...) view of an (N, ..., C) buffer."""
-    return np.moveaxis(y, -1, 1)
+    return y.transpose(_FIRST[y.ndim])
 
 
 def dense(x):

@@ -50,10 +50,10 @@ def take(typing_context, counter):
 
 def empty(*shape, dtype=np.float32):
     """np.empty whose first element lies on a cache line, so that no vector straddles two."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start:start + size].view(dtype).reshape(shape)
+    size, item = math.prod(shape), np.dtype(dtype).itemsize
+    raw = np.empty(size + ALIGNMENT // item, dtype)
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT // item
+    return raw[start:start + size].reshape(shape)
 
 
 # ------------------------------------------------------------------------------------------------------------- the pool
@@ -130,7 +130,7 @@ def launch(kernel, blocks, *args, scratch=0):
     least `scratch` floats, contents undefined.
     """
     counter = np.zeros(1, np.int64)
-    args = [_writable(a) if isinstance(a, np.ndarray) and not a.flags.writeable else a for a in args]
+    args = [_writable(a) if type(a) is np.ndarray and not a.flags.writeable else a for a in args]
     helpers = min(_threads, blocks) - 1
     job = kernel, counter, scratch, args
     # Whoever compiles the kernel, and a second Python thread that calls while the pool is at work, does its blocks alone.
