@@ -40,10 +40,9 @@ def conv2d(x, w, stride, padding, dilation, groups):
     if depthwise(groups, channels, o):
         filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
     elif uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
-        images, taps = even_and_odd(kh, stride[0], padding)
-        places = np.stack([places_of_inputs(c, kh, kw)[t] for t in taps])                   # (P, taps, C)
-        tiles(x, w, y, [(*out, 0, 0, 0, 0)], images, stride[0], 1, c * kh * kw,
-              np.ascontiguousarray(places.transpose(1, 0, 2)).reshape(1, taps.shape[1], -1))
+        images, places = even_and_odd(c, kh, stride[0], padding)
+        together = merged_images(c, kh, stride[0], padding)
+        tiles(x, w, y, ((*out, 0, 0, 0, 0),), images, stride[0], 1, c * kh * kw, together)
     elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), size, strict=True)])
@@ -78,9 +77,8 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     if depthwise(groups, groups * c, o):
         filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
     elif uses_winograd((kh, kw), stride, dilation, groups, o, c, n, [s // t for s, t in zip(size, stride, strict=True)]):
-        problems, taps = remainders(kh, stride[0], padding, size)
-        places = np.stack([places_of_outputs(o, c, kh, kw)[t] for t in taps])               # (Q, taps, O)
-        tiles(g, w, x, problems, np.zeros((1, 2), np.int64), 1, stride[0], kh * kw, places)
+        problems, places = remainders(o, c, kh, stride[0], padding, tuple(size))
+        tiles(g, w, x, problems, NO_SHIFT, 1, stride[0], kh * kw, places)
     else:
         plan = transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, o // groups)
         products(g, w, x, plan, places_of_outputs(o // groups, c, kh, kw), kh * kw, groups)
@@ -106,8 +104,8 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
         return filter_gradients(x, g, (kh, kw), stride, padding, dilation)
     w = np.empty((o, c * kh * kw), np.float32)
     if uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
-        images, taps = even_and_odd(kh, stride[0], padding)
-        tile_sums(x, g, w, images, stride[0], np.stack([places_of_inputs(c, kh, kw)[t] for t in taps]))
+        images, places = even_and_odd(c, kh, stride[0], padding)
+        tile_sums(x, g, w, images, stride[0], places)
     elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
@@ -164,7 +162,7 @@ def winograd_pays(ins, outs, n, size):
     tiles hang out of it; nor where there are too few tiles to pay for transforming the weights."""
     down, across = (-(-s // winograd.M) for s in size)
     filled = size[0] * size[1] / (down * across * winograd.M**2) if down * across else 0
-    return ins >= 32 and outs >= 32 and filled > 0.5 and n * down * across >= 128
+    return ins >= 16 and outs >= 16 and filled > 0.5 and n * down * across >= 128
 
 
 def few_outputs(outs, ins, groups):
@@ -262,17 +260,30 @@ def frozen(rows):
     return np.array(rows, np.int64)
 
 
-def even_and_odd(k, stride, padding):
-    """(images, taps): the shifts (dy, dx) of the subsampled images that a kernel of stride 1 or 2 meets, and the taps of each."""
+NO_SHIFT = frozen([(0, 0)])
+
+
+@functools.lru_cache(256)
+def even_and_odd(c, k, stride, padding):
+    """(images, places): the shifts (dy, dx) of the subsampled images that a kernel of stride 1 or 2 meets, and where the weights of
+    each lie after w[o]: (images, taps, C)."""
     r = k // stride
     shifts = [(a, b) for a in range(stride) for b in range(stride)]
     taps = [[(a + stride * u) * k + b + stride * v for u in range(r) for v in range(r)] for a, b in shifts]
-    return frozen([(a - padding[0], b - padding[1]) for a, b in shifts]), frozen(taps)
+    return frozen([(a - padding[0], b - padding[1]) for a, b in shifts]), places_of_inputs(c, k, k)[frozen(taps)]
 
 
-def remainders(k, stride, padding, size):
-    """(problems, taps) of a transposed convolution of stride 1 or 2: for each remainder of the output pixel, the grid of outputs,
-    the first input that it reads, and its taps in the order of the inputs."""
+@functools.lru_cache(256)
+def merged_images(c, k, stride, padding):
+    """The same places with the images' channels one after the other, as the inputs of one problem: (1, taps, images*C)."""
+    places = even_and_odd(c, k, stride, padding)[1].transpose(1, 0, 2)
+    return np.ascontiguousarray(places).reshape(1, len(places), -1)
+
+
+@functools.lru_cache(256)
+def remainders(o, c, k, stride, padding, size):
+    """(problems, places) of a transposed convolution of stride 1 or 2: for each remainder of the output pixel, the grid of outputs,
+    the first input that it reads, and where its weights lie after w[0, c] in the order of the inputs: (problems, taps, O)."""
     def axis(a, r):
         reads = sorted(((r + padding[a] - u) // stride, u) for u in range(k) if (r + padding[a] - u) % stride == 0)
         return -(-(size[a] - r) // stride), reads[0][0], [u for _, u in reads]
@@ -283,7 +294,17 @@ def remainders(k, stride, padding, size):
             (rows, top, ups), (cols, left, lefts) = axis(0, ry), axis(1, rx)
             problems.append((rows, cols, ry, rx, top, left))
             taps.append([u * k + v for u in ups for v in lefts])
-    return problems, frozen(taps)
+    return tuple(problems), places_of_outputs(o, c, k, k)[frozen(taps)]
+
+
+@functools.lru_cache(1024)
+def tile_blocks(problems, n):
+    """Winograd's problems with the number of each one's first block; the tiles in a block; the blocks."""
+    problems = frozen(problems)
+    total = n * (-(-problems[:, 0] // winograd.M)) * (-(-problems[:, 1] // winograd.M))
+    per_block = MR * int(max(1, min(WINOGRAD_TILES, total.sum() // (WINOGRAD_BLOCKS * MR))))
+    blocks = -(-total // per_block)
+    return np.column_stack([problems, np.cumsum(blocks) - blocks]), per_block, int(blocks.sum())
 
 
 @functools.lru_cache(256)
@@ -376,14 +397,9 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     packed = empty(count, area, panels * ins * NR + winograd.PLANE)
     chunks = -(-ins // winograd.CHUNK)
     launch(winograd.transform_weights, count * panels * chunks, w.reshape(-1), places, out_stride, outs, r, packed)
-    problems = frozen(problems)
-    total = n * (-(-problems[:, 0] // winograd.M)) * (-(-problems[:, 1] // winograd.M))
-    per_block = MR * int(max(1, min(WINOGRAD_TILES, total.sum() // (WINOGRAD_BLOCKS * MR))))
-    blocks = -(-total // per_block)
-    problems = np.column_stack([problems, np.cumsum(blocks) - blocks])
-    blocks = int(blocks.sum())
+    problems, per_block, blocks = tile_blocks(problems, n)
     launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(x.shape[3]), per_block, blocks,
-           scratch=area * (per_block * (ins + panels * NR) + 2 * winograd.PLANE) + panels * NR)
+           scratch=area * (per_block * (ins + outs) + 2 * winograd.PLANE) + outs)
 
 
 def tile_sums(x, g, w, images, step, places):

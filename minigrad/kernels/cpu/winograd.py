@@ -53,7 +53,7 @@ weights3, weights2 = sandwich(G3), sandwich(G2)
 spread3, spread2 = sandwich(AT3.T), sandwich(AT2.T)
 collect3, collect2 = sandwich(G3.T), sandwich(G2.T)
 outer2, outer1 = outer_tile(AR, NR // VL), outer_tile(AR, 1)
-tile = product_tile(NR // VL)
+tile2, tile1 = product_tile(NR // VL), product_tile(1)
 
 # Columns of the table of problems.
 ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, FIRST_BLOCK = range(7)
@@ -100,12 +100,20 @@ def transform_weights(counter, w, places, out_stride, outs, r, packed):
 def window(x, x0, z0, b, top, left, step, a, offset, source):
     """The addresses of the a x a pixels of an input window, `step` apart; z0 for those outside the image."""
     h, w, channels = x.shape[1], x.shape[2], x.shape[3]
+    all_columns = left >= 0 and left + (a - 1) * step < w
     for u in range(a):
         i = top + u * step
-        for v in range(a):
-            j = left + v * step
-            inside = 0 <= i < h and 0 <= j < w
-            source[u * a + v] = x0 + (((b * h + i) * w + j) * channels) * 4 + offset if inside else z0
+        row = x0 + ((b * h + i) * w + left) * channels * 4 + offset
+        if i < 0 or i >= h:
+            for v in range(a):
+                source[u * a + v] = z0
+        elif all_columns:
+            for v in range(a):
+                source[u * a + v] = row + v * (step * channels * 4)
+        else:
+            for v in range(a):
+                j = left + v * step
+                source[u * a + v] = row + v * (step * channels * 4) if j >= 0 and j < w else z0
 
 
 @kernel
@@ -120,13 +128,13 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
     n, oh, ow, depth = y.shape
     limit, ins = tiles_per_block, count_in * channels
     panels = packed.shape[2] // (ins * NR)
-    out_width = panels * NR
-    v_plane, m_plane, w_plane = (limit * ins + PLANE) * 4, (limit * out_width + PLANE) * 4, packed.shape[2] * 4
+    v_plane, m_plane, w_plane = (limit * ins + PLANE) * 4, (limit * depth + PLANE) * 4, packed.shape[2] * 4
     x0, y0, w0, z0, v0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
     m0 = v0 + area * v_plane
     dump = m0 + area * m_plane
     source, target = np.empty(area, np.int64), np.empty(area, np.int64)
     groups = limit // MR
+    # The tables of the products are those of frequency 0; the others lie whole planes further.
     table, out = np.empty((groups, MR + 1), np.int64), np.empty((groups, MR), np.int64)
     while True:
         block = take(counter)
@@ -150,21 +158,24 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                     input3(source.ctypes.data, target.ctypes.data, channels)
                 else:
                     input2(source.ctypes.data, target.ctypes.data, channels)
+        for s in range((count + MR - 1) // MR):
+            table[s, 0] = 0
+            for m in range(MR):
+                t = s * MR + m
+                table[s, 1 + m] = v0 + min(t, count - 1) * ins * 4
+                out[s, m] = m0 + t * depth * 4
         for f in range(area):
-            for s in range((count + MR - 1) // MR):
-                table[s, 0] = 0
-                for m in range(MR):
-                    t = s * MR + m
-                    table[s, 1 + m] = v0 + f * v_plane + min(t, count - 1) * ins * 4
-                    out[s, m] = m0 + f * m_plane + t * out_width * 4
             for panel in range(panels):
-                weights = w0 + (q * area + f) * w_plane + panel * ins * NR * 4
+                weights, place = w0 + (q * area + f) * w_plane + panel * ins * NR * 4, f * m_plane + panel * NR * 4
                 for s in range((count + MR - 1) // MR):
-                    tile(table[s].ctypes.data, 1, 0, ins, weights, out[s].ctypes.data, panel * NR * 4, NR)
+                    if depth - panel * NR > VL:
+                        tile2(table[s].ctypes.data, 1, f * v_plane, ins, weights, out[s].ctypes.data, place, NR)
+                    else:
+                        tile1(table[s].ctypes.data, 1, f * v_plane, ins, weights, out[s].ctypes.data, place, VL)
         for t in range(count):
             b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
             for f in range(area):
-                source[f] = m0 + f * m_plane + t * out_width * 4
+                source[f] = m0 + f * m_plane + t * depth * 4
             for u in range(M):
                 yy = problems[q, OUT_Y] + out_step * (i + u)
                 for v in range(M):
@@ -196,6 +207,8 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
     left, right = np.empty(limit, np.int64), np.empty(limit, np.int64)
     down, across = (oh + M - 1) // M, (ow + M - 1) // M
     steps = (n * down * across + limit - 1) // limit
+    for t in range(limit):
+        left[t], right[t] = v0 + t * height * 4, e0 + t * depth * 4
     while True:
         block = take(counter)
         if block >= blocks:
@@ -228,16 +241,14 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
                 else:
                     spread2(source.ctypes.data, target.ctypes.data, depth)
             for f in range(area):
-                for t in range(count):
-                    left[t], right[t] = v0 + f * v_plane + t * height * 4, e0 + f * e_plane + t * depth * 4
                 base = t0 + ((part * pieces + piece) * area + f) * height * width * 4
                 for o in range(0, depth, NR):
                     for c in range(0, rows, AR):
                         place = base + (c * width + o) * 4
                         if depth - o > VL:
-                            outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, count, place, width)
+                            outer2(left.ctypes.data, f * v_plane + c * 4, right.ctypes.data, f * e_plane + o * 4, count, place, width)
                         else:
-                            outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, count, place, width)
+                            outer1(left.ctypes.data, f * v_plane + c * 4, right.ctypes.data, f * e_plane + o * 4, count, place, width)
 
 
 @kernel
