@@ -20,6 +20,7 @@ from minigrad.kernels.cpu.threads import empty, launch, take
 
 CACHED = 1 << 14                    # floats of x that are summed twice, from the cache
 JOINED = 64                         # blocks to a group at most, so that joining them costs nothing
+WIDE = 256                          # a row shorter than this many channels is joined with its neighbours: see `widened`
 
 
 @kernel
@@ -328,10 +329,12 @@ def bias_leaky_relu_dx(g, y, slope):
     axes = (0, *range(2, y.ndim))
     slopes = columns(g, axes)[0]
     source, (dx, memory) = (slopes[None], (g, slopes[None])) if slope == 1 else columns_with_output(y, axes)
-    cached, per_block, blocks = blocking(slopes[None])
-    sums = np.empty((blocks, y.shape[1]))
-    launch(bias_gradient, blocks, slopes, source[0], float(slope), per_block, cached, memory[0], sums)
-    return dx, sums.sum(0).astype(np.float32)
+    k = together(*slopes.shape)
+    slopes, source, memory = widened(k, slopes[None], source, memory)
+    cached, per_block, blocks = blocking(slopes)
+    sums = np.empty((blocks, slopes.shape[2]))
+    launch(bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
+    return dx, sums.reshape(blocks * k, y.shape[1]).sum(0).astype(np.float32)
 
 
 def form_of(x, axes):
@@ -385,28 +388,55 @@ def blocking(x):
     return cached, per_block, -(-rows // per_block)
 
 
+def together(rows, channels):
+    """How many rows of few channels are walked as one. A row of 16 channels is a single vector, and the loop around it would cost
+    several times what the vector does; k neighbours are one row of k*16 channels, each with its own sums until the end."""
+    return math.gcd(rows, 1 << max(0, (WIDE // channels).bit_length() - 1))
+
+
+def widened(k, *images):
+    return [x.reshape(x.shape[0], x.shape[1] // k, k * x.shape[2]) for x in images]
+
+
+def repeated(k, *values):
+    return values if k == 1 else [np.concatenate([v] * k, 1) for v in values]
+
+
 def statistics(x):
     """Mean and biased variance of the rows of each group, float64 (G, C)."""
+    groups, rows, channels = x.shape
+    k = together(rows, channels)
+    (x,) = widened(k, x)
     cached, per_block, blocks = blocking(x)
-    means, squares = np.empty((2, x.shape[0], blocks, x.shape[2]))
-    launch(moments, x.shape[0] * blocks, x, per_block, cached, means, squares)
+    means, squares = np.empty((2, groups, blocks, k * channels))
+    launch(moments, groups * blocks, x, per_block, cached, means, squares)
     join_blocks(means, squares, per_block, x.shape[1])
-    return means[:, 0], squares[:, 0] / x.shape[1]
+    means, squares = (a[:, 0].reshape(groups, k, channels) for a in (means, squares))
+    mean = means.mean(1)
+    return mean, (squares.sum(1) + np.square(means - mean[:, None]).sum(1) * (rows // k)) / rows       # Chan, k equal parts
 
 
 def column_sums(g, x, mean, scale, shift, slope):
+    groups, rows, channels = x.shape
+    k = together(rows, channels)
+    g, x = widened(k, g, x)
     cached, per_block, blocks = blocking(x)
-    sums, products = np.empty((2, x.shape[0], blocks, x.shape[2]))
-    launch(gradient_sums, x.shape[0] * blocks, g, x, mean, scale, shift, float(slope), per_block, cached, sums, products)
-    return sums.sum(1), products.sum(1)
+    sums, products = np.empty((2, groups, blocks, k * channels))
+    launch(gradient_sums, groups * blocks, g, x, *repeated(k, mean, scale, shift), float(slope), per_block, cached, sums, products)
+    return (a.reshape(groups, blocks * k, channels).sum(1) for a in (sums, products))
 
 
 def apply_affine(x, mean, scale, shift, slope, y):
+    k = together(x.shape[1], x.shape[2])
+    (x, y), (mean, scale, shift) = widened(k, x, y), repeated(k, mean, scale, shift)
     per_block = max(1, BLOCK // x.shape[2])
     launch(affine, x.shape[0] * -(-x.shape[1] // per_block), x, mean, scale, shift, float(slope), per_block, y)
 
 
 def apply_gradient(g, x, mean, scale, shift, slope, constant, linear, dx):
+    k = together(x.shape[1], x.shape[2])
+    g, x, dx = widened(k, g, x, dx)
+    mean, scale, shift, constant, linear = repeated(k, mean, scale, shift, constant, linear)
     per_block = max(1, BLOCK // x.shape[2])
     constant, linear = constant.astype(np.float32), linear.astype(np.float32)
     launch(gradient, x.shape[0] * -(-x.shape[1] // per_block), g, x, mean, scale, shift, float(slope), constant, linear,
