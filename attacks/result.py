@@ -210,7 +210,7 @@ class Task:
         candidate = np.where(bad.reshape((-1,) + (1,) * (candidate.ndim - 1)), self.x, candidate)
         out = alike(self.given, candidate)
         z = self.victim.predict(out)
-        won = self.goal.success(z) if judge is None else np.asarray(judge(self.victim.take(out)))
+        won = self.goal.success(z) if judge is None else judge(self.victim.take(out))
         success = _host(won) & ~self.already_wrong
         if found is not None:
             success &= _host(found)
