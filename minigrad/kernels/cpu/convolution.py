@@ -328,14 +328,17 @@ def places_of_outputs(o, c, kh, kw):
 # -------------------------------------------------------------------------------------------------------------- launches
 
 
-def blocked(plan, n, rows_per_tile):
-    """Number the blocks of a plan's phases: (phases, taps, steps, tiles per block, batch innermost, blocks)."""
-    phases, taps, steps = plan
+def blocked(plan, shape, rows_per_tile):
+    """Number the blocks of a plan's phases: (phases, taps, steps, tiles per block, batch innermost, blocks).
+
+    The batch goes innermost where many taps fall outside: in a small image, or where the outputs reach far beyond the inputs."""
+    (phases, taps, steps), (n, h, w, _) = plan, shape
     tiles = -(-n * phases[:, 0] * phases[:, 1] // rows_per_tile)
     per_block = int(max(1, min(TILES, tiles.sum() // BLOCKS)))
     blocks = -(-tiles // per_block)
     phases = np.column_stack([phases, np.cumsum(blocks) - blocks])
-    small = bool((phases[:, 0] * phases[:, 1]).max() <= SMALL_IMAGE)
+    pixels = int((phases[:, 0] * phases[:, 1]).max())
+    small = pixels <= SMALL_IMAGE or 3 * pixels * int(steps[0] * steps[1]) > 4 * h * w
     return phases, taps, steps, per_block, small, int(blocks.sum())
 
 
@@ -347,13 +350,13 @@ def products(x, w, y, plan, places, out_stride, groups):
         weights = np.zeros((taps, 1 if outs == 1 else 4, ins), np.float32)
         weights[:, :outs] = w.reshape(-1)[places[:, None] + np.arange(outs)[:, None] * out_stride]
         plan = plan[0], plan[1] * np.array([1, 1, weights.shape[1]]) // np.array([1, 1, NR]), plan[2]
-        phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape[0], MR if outs == 1 else direct.DOT4_ROWS)
+        phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR if outs == 1 else direct.DOT4_ROWS)
         launch(direct.few, blocks, x, weights, y, phases, taps, steps, zeros(ins), per_block, small, blocks)
         return
     panels = -(-outs // NR)
     packed = empty(groups * panels, taps, ins, NR)
     launch(direct.pack, groups * panels, w.reshape(-1), places, w.size // groups, out_stride, outs, panels, packed)
-    phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape[0], MR)
+    phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
     launch(direct.direct, blocks, x, packed, y, phases, taps, steps, groups, outs, zeros(max(ins, x.shape[3])), per_block, small,
            blocks)
 
@@ -422,7 +425,7 @@ def filters(x, w, y, plan):
     """Depthwise: one pass over the pixels for all channels. Weights (taps, C), in the order of the plan's taps."""
     weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
     places = plan[1] * np.array([1, 1, w.shape[0]]) // np.array([1, 1, NR])
-    phases, taps, steps, per_block, small, blocks = blocked((plan[0], places, plan[2]), x.shape[0], MR)
+    phases, taps, steps, per_block, small, blocks = blocked((plan[0], places, plan[2]), x.shape, MR)
     launch(direct.depthwise, blocks, x, weights, y, phases, taps, steps, zeros(w.shape[0]), per_block, small, blocks)
 
 
