@@ -112,6 +112,16 @@ def test_max_pool_equals_the_reference_to_the_bit(case, layout, kind):
     np.testing.assert_array_equal(cpu.max_pool2d_gather(x, indices), reference.max_pool2d_gather(x, indices))
 
 
+@pytest.mark.parametrize("channels, size", [(16, (4, 6)), (32, (5, 7)), (48, (2, 2)), (24, (6, 4)), (64, (1, 3))])
+@pytest.mark.parametrize("special", [0.0, np.nan, -np.inf, np.inf])
+def test_max_pool_of_two_by_two_equals_the_reference_to_the_bit(channels, size, special):
+    x = np.round(values(0, (3, channels, *size), np.float32))
+    x = np.where(np.abs(values(1, x.shape, np.float32)) > 1, np.float32(special), x)
+    args = (2, 2), (2, 2), (0, 0), (1, 1), (size[0] // 2, size[1] // 2)
+    for ours, exact in zip(cpu.max_pool2d(x, *args), reference.max_pool2d(x, *args), strict=True):
+        np.testing.assert_array_equal(ours, exact)
+
+
 @settings(max_examples=60)
 @given(pools(dilated=False), st.booleans(), st.sampled_from([None, 3]), st.sampled_from(LAYOUTS))
 def test_average_pool_and_its_adjoint(case, include, divisor, layout):

@@ -1,14 +1,77 @@
 """Pooling in float32: the channels of a pixel are contiguous, so each step of a window is a vector loop over them.
 
 A block is one row of output pixels where the output is written once, one image where values are added to an input's gradient.
-May import: numpy, `reference` for the divisors, and this folder.
+The window that everyone uses, 2x2, has a text of its own, `largest_of_four`: the maximum and its place stay in registers, where
+Numba's loops would write and read both again for each pixel of the window.
+May import: numpy, numba, llvmlite, `reference` for the divisors, and this folder.
 """
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
 from minigrad.kernels import reference
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import channels_first, channels_last
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, instruction, launch, take
+from minigrad.kernels.cpu.tile import I32, I64, VL, Emit, addresses, at
+
+
+def _largest_of_four(upper, lower, channels, place, width, y, indices):
+    best, found = at(y, channels), addresses(indices, channels)
+    pixels = np.concatenate([at(row, 2 * channels).reshape(2, channels) for row in (upper, lower)])
+    best[:], found[:] = pixels[0], place
+    for pixel, offset in zip(pixels[1:], (1, width, width + 1), strict=True):
+        wins = (pixel > best) | (pixel != pixel)
+        best[wins], found[wins] = pixel[wins], place + offset
+
+
+@instruction(_largest_of_four)
+def largest_of_four(typing_context, upper, lower, channels, place, width, y, indices):
+    """y[c] = the largest of two pixels of a row and the two below; indices[c] = where it was, `place` for the first of them.
+
+    upper, lower, y, indices: addresses of (2, channels), (2, channels), (channels) floats and (channels) int64; channels: a
+    multiple of VL. The first of equal maxima wins, and NaN over everything.
+    """
+    def codegen(context, b, signature, args):
+        upper, lower, channels, place, width, y, indices = args
+        e, words = Emit(b), ir.VectorType(I64, VL)
+        undefined, first = ir.Constant(words, ir.Undefined), ir.Constant(ir.VectorType(I32, VL), None)
+
+        def splat(value):
+            return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
+
+        next_place = b.add(place, I64(1))
+        with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+            offset = b.mul(c.index, I64(4 * VL))
+            beside = b.add(offset, e.times4(channels))
+            best, found = e.load(b.add(upper, offset)), splat(place)
+            for row, byte, where in ((upper, beside, next_place), (lower, offset, b.add(place, width)),
+                                     (lower, beside, b.add(next_place, width))):
+                x = e.load(b.add(row, byte))
+                wins = b.or_(b.fcmp_ordered(">", x, best), b.fcmp_unordered("uno", x, x))
+                best, found = b.select(wins, x, best), b.select(wins, splat(where), found)
+            e.store(best, b.add(y, offset))
+            b.store(found, b.inttoptr(b.add(indices, b.shl(offset, I64(1))), words.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 7), codegen
+
+
+@kernel
+def maximum2(counter, x, y, indices):
+    """`maximum` for 2x2 windows side by side, inside the image; channels a multiple of VL."""
+    n, h, w, channels = x.shape
+    oh, ow = y.shape[1], y.shape[2]
+    x0, y0, i0 = x.ctypes.data, y.ctypes.data, indices.ctypes.data
+    while True:
+        block = take(counter)
+        if block >= n * oh:
+            break
+        b, i = block // oh, block % oh
+        for j in range(ow):
+            out, upper = (block * ow + j) * channels, x0 + ((b * h + 2 * i) * w + 2 * j) * channels * 4
+            largest_of_four(upper, upper + w * channels * 4, channels, 2 * i * w + 2 * j, w, y0 + out * 4, i0 + out * 8)
 
 
 @kernel
@@ -111,6 +174,10 @@ def spread(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares
 def max_pool2d(x, kernel, stride, padding, dilation, out_size):
     n, c, _, _ = x.shape
     y, indices = empty(n, *out_size, c), empty(n, *out_size, c, dtype=np.int64)
+    two = kernel == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1)
+    if two and c % VL == 0 and 2 * out_size[0] <= x.shape[2] and 2 * out_size[1] <= x.shape[3]:
+        launch(maximum2, n * out_size[0], channels_last(x), y, indices)
+        return channels_first(y), channels_first(indices)
     launch(maximum, n * out_size[0], channels_last(x), *kernel, *stride, *padding, *dilation, y, indices)
     return channels_first(y), channels_first(indices)
 
