@@ -1,0 +1,24 @@
+"""python -m attacks NAME: the list of commands."""
+
+import sys
+
+from attacks.commands.attack import ATTACKS
+from minigrad import command
+
+COMMANDS = {
+    "panda": ("attacks.panda", "a photograph, an ImageNet network, and a change that nobody sees"),
+    "table": ("attacks.commands.matrix", "targeted success, every class against every other"),
+    "curve": ("attacks.commands.curve", "accuracy against epsilon: FGSM, PGD, random noise"),
+    "loss": ("attacks.commands.trace", "the loss falls as in training: one loop, many optimisers"),
+    **{name: ("attacks.commands.attack", attack.help) for name, attack in ATTACKS.items()},
+}
+
+
+def main(argv=None) -> int:
+    """Run a command; one module serves all attacks and is told which by its first argument."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    return command.main("attacks", COMMANDS, argv[:1] + argv if argv[:1] and argv[0] in ATTACKS else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

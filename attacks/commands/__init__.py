@@ -1,0 +1,1 @@
+"""The commands `python -m attacks NAME`: every attack (`attack`), and the exhibits `matrix`, `curve`, `trace`."""

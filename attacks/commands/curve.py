@@ -1,0 +1,90 @@
+"""python -m attacks curve --model RUN: accuracy against epsilon, under one step, under many steps, and under mere noise.
+
+The same images and the same radius for all three: what separates the curves is only where the change points to. Noise is
+uniform in the ball and stretched to its surface.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attacks.commands import shared
+from attacks.goal import Untargeted
+from attacks.gradient import fgsm, pgd
+from attacks.pictures import lines
+from attacks.result import batched
+from attacks.threat import rows_of
+from minigrad import command
+
+POINTS = 11
+
+
+def main(argv=None):
+    parser = command.Parser("attacks curve", __doc__.strip(), data=None, steps=None, run=False,
+                            examples=["--model runs/classifier-0001",
+                                      "--model runs/classifier-0001 --norm l2 --epsilon 4"])  # fmt: skip
+    shared.model_options(parser, 200, "images of the test set")
+    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of PGD")
+    o = parser.parse(argv)
+    victim, config = shared.victim_of(o, parser)
+    samples = shared.pick(shared.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
+    largest = shared.threat_of(o, config).epsilon
+    run = shared.start("curve", o)
+    epsilons = np.linspace(0, largest, POINTS)
+    clean = victim.accuracy(samples.x, samples.y)
+    series = {name: [clean] for name in attacks(o)}
+    for point in run.loop(0, POINTS - 1):
+        threat = shared.ball(o.norm, epsilons[point])
+        for name, accuracy in attacks(o).items():
+            series[name].append(accuracy(victim, samples, threat))
+
+    title = f"{o.model} on {len(samples.y)} images of {samples.name}"
+    panel = dict(x=epsilons, series={name: 100 * np.array(v) for name, v in series.items()}, percent=True,
+                 across=f"epsilon ({o.norm}; 1 is from black to white)", down="accuracy, %", styles=STYLES)  # fmt: skip
+    run.image(o.steps, lines([panel], f"Accuracy against epsilon: {title}"), "curve")
+    shared.write_json(run.file("curve.json"), {"epsilon": epsilons.tolist(), **series})
+    half = {name: crossing(epsilons, v, clean / 2) for name, v in series.items()}
+    summary = {"clean accuracy": f"{shared.percent(clean)} of {len(samples.y)}"}
+    summary |= {f"half of that under {name}": f"epsilon {e:.3g}" if e is not None else f"not within {largest:.3g}"
+                for name, e in half.items()}  # fmt: skip
+    run.finish(title=f"Accuracy against epsilon: {title}", summary=summary)
+    print(title)
+    print("  epsilon" + "".join(f"{name:>16}" for name in series))
+    for i, epsilon in enumerate(epsilons):
+        print(f"  {epsilon:7.3f}" + "".join(f"{shared.percent(v[i]):>16}" for v in series.values()))
+    shared.show(summary)
+
+
+def attacks(o) -> dict:
+    """name -> function(victim, samples, threat) -> accuracy that is left."""
+
+    def of(attack, **options):
+        def accuracy(victim, samples, threat):
+            goal = Untargeted(samples.y)
+            return batched(attack, victim, samples.x, goal, threat, rng=o.seed, **options).robust_accuracy
+
+        return accuracy
+
+    def noise(victim, samples, threat):
+        return victim.accuracy(noisy(samples.x, threat, victim.bounds, o.seed), samples.y)
+
+    return {"random noise": noise, "FGSM": of(fgsm), f"PGD, {o.steps} steps": of(pgd, steps=o.steps)}
+
+
+STYLES = {"random noise": {"color": "0.55", "linestyle": "--"}, "FGSM": {"color": "C0"}}
+
+
+def noisy(x, threat, box, seed) -> np.ndarray:
+    """x with noise whose norm is epsilon, then clipped to the box."""
+    d = threat.random(x, seed, box)
+    size = np.maximum(threat.size(d), 1e-12)
+    return np.clip(x + d * rows_of(threat.epsilon / size, d), *box)
+
+
+def crossing(epsilons, accuracies, level):
+    """The epsilon where the line between the points falls to `level`, or None."""
+    for i in range(1, len(epsilons)):
+        high, low = accuracies[i - 1], accuracies[i]
+        if low <= level < high:
+            return float(epsilons[i - 1] + (high - level) / (high - low) * (epsilons[i] - epsilons[i - 1]))
+    return None

@@ -1,0 +1,163 @@
+"""What every command of attacks needs: the network under attack, samples of its data, a norm, a run, words for numbers.
+
+The network comes from a run of `python -m nets classifier`; samples are pictures in [0, 1], and the network's own range of
+[-1, 1] is the victim's normalisation, so that epsilon counts as the literature does: 1 is the way from black to white.
+
+Imports: attacks, minigrad, nets.lenet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from attacks.threat import L0, L1, L2, Linf
+from attacks.victim import Victim
+from minigrad import command, data
+from minigrad.checkpoint import atomic_write
+from minigrad.random import Stream
+from minigrad.run import Run, RunError
+from nets.lenet import LeNet
+
+HINT = "train one with: python -m nets classifier --data mnist"
+EPSILON = {  # by channels and norm: what is usual for digits, and for colour pictures of 32 pixels
+    1: {"linf": 0.3, "l2": 2.0, "l1": 10.0, "l0": 20},
+    3: {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 20},
+}
+L1_SHARE = 0.05  # of the pixels, in one step of steepest ascent; 1 pixel alone hits the box at once
+
+
+class Samples(NamedTuple):
+    """x (N, C, H, W) float32 in [0, 1], y (N,) int64, the names of the classes, and the source's name."""
+
+    x: np.ndarray
+    y: np.ndarray
+    classes: tuple
+    name: str
+
+
+# ---- options
+
+
+def run_options(parser) -> None:
+    """--device --out --dry-run, for commands too short to be resumed."""
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
+    parser.add_argument("--out", default="runs", metavar="FOLDER", help="where the run's own folder is made")
+    parser.add_argument("--dry-run", action="store_true", help="go all the way with the least work, keep nothing")
+
+
+def model_options(parser, count: int, what: str, norms=("linf", "l2", "l1")) -> None:
+    """--model --data --download --epsilon --norm --count and those of `run_options`."""
+    parser.add_argument("--model", metavar="RUN", help="a run of `python -m nets classifier`")
+    parser.add_argument("--data", metavar="NAME", help="attack its test set (default: the data that the model was trained on)")
+    parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
+    parser.add_argument("--epsilon", type=radius, metavar="E", help="size of the perturbation, 1 is from black to white; "
+                        "0.3 or 8/255 (default: usual for the data and the norm)")  # fmt: skip
+    parser.add_argument("--norm", choices=norms, default=norms[0], help="how the size is measured")
+    parser.add_argument("--count", type=command.positive, default=count, metavar="N", help=what)
+    run_options(parser)
+
+
+def radius(text: str) -> float:
+    """"0.3" or "8/255" as a positive number, for add_argument(type=...)."""
+    try:
+        top, _, bottom = text.partition("/")
+        value = float(top) / float(bottom or 1)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0 such as 0.3 or 8/255, got {text!r}")
+    return value
+
+
+def start(name: str, o) -> Run:
+    """The run of a command that cannot be resumed; a dry run takes 2 steps where there are steps."""
+    o.resume = None
+    return command.start(name, o)
+
+
+# ---- the network and its data
+
+
+def victim_of(o, parser) -> tuple[Victim, dict]:
+    """(the network of --model with bounds [0, 1], the run's configuration)."""
+    if o.model is None:
+        parser.error(f"which network? Give --model RUN, a run of a classifier; {HINT}")
+    try:
+        run = Run.open(o.model, quiet=True)
+    except RunError as error:
+        raise RunError(error.path, f"{error.reason}; {HINT}") from None
+    c = run.config
+    if run.restored is None or "network" not in run.restored:
+        raise RunError(run.path, f"holds no checkpoint of a classifier; {HINT}")
+    network = LeNet(c["channels"], c["classes"], c["size"], c["width"])
+    network.load_state_dict(run.restored["network"])
+    return Victim(network.to(o.device), bounds=(0, 1), normalize=(0.5, 0.5), classes=c["classes"]), c
+
+
+def test_set(o, config) -> Samples:
+    """The whole test set of --data, in the size that the network takes."""
+    name = o.data or config["data"]
+    found = data.load(name, train=False, size=config["size"], download=o.download)
+    if not found.is_images or found.y is None:
+        raise ValueError(f"--data {name} has no labelled images; the model was trained on {config['data']}")
+    if found.x.shape[1] != config["channels"] or len(found.classes) > config["classes"]:
+        raise ValueError(f"--data {name} has {found.x.shape[1]} channels and {len(found.classes)} classes, the model takes "
+                         f"{config['channels']} and {config['classes']}; it was trained on {config['data']}")  # fmt: skip
+    o.data = name
+    return Samples(found.normalised((0.0, 1.0)), found.y, found.classes, name)
+
+
+def pick(samples: Samples, count: int, seed: int) -> Samples:
+    """`count` samples, drawn by the seed without repetition."""
+    rows = Stream(seed, "samples").permutation(len(samples.y))[:count]
+    return samples._replace(x=samples.x[rows], y=samples.y[rows])
+
+
+def threat_of(o, config, share: float = 1.0):
+    """The ball of --norm and --epsilon, by default `share` of the usual radius; o.epsilon becomes the number that is used."""
+    if o.epsilon is None:
+        o.epsilon = share * EPSILON[config["channels"]][o.norm]
+    return ball(o.norm, o.epsilon)
+
+
+def ball(norm: str, epsilon: float):
+    """Linf, L2, or L1 whose steps move a twentieth of the pixels."""
+    return {"linf": Linf, "l2": L2, "l1": lambda e: L1(e, top=L1_SHARE), "l0": L0}[norm](epsilon)
+
+
+def other_class(y, classes: int, seed: int) -> np.ndarray:
+    """(N,) a wrong class for each sample, uniformly drawn by the seed."""
+    return (y + Stream(seed, "targets").integers(1, classes, len(y))) % classes
+
+
+# ---- words
+
+
+def percent(share: float) -> str:
+    """A share in per cent, one digit after the point."""
+    return "-" if not np.isfinite(share) else f"{100 * share:.1f} %"
+
+
+def show(summary: dict) -> None:
+    """Names and values, aligned."""
+    wide = max(map(len, summary))
+    for name, value in summary.items():
+        print(f"  {name:<{wide}}  {value}")
+
+
+def write_json(path, tree) -> None:
+    """Write a tree of plain values, atomically."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(tree, indent=2) + "\n").encode())
+
+
+def probabilities(victim, x) -> np.ndarray:
+    """(N, classes) softmax of the victim's logits."""
+    z = victim.predict(x).astype(np.float64)
+    e = np.exp(z - z.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
