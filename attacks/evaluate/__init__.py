@@ -1,0 +1,1 @@
+from attacks.evaluate.checks import CHECKS

@@ -1,0 +1,209 @@
+"""What a check is, and the case that checks look at: a victim, samples, a threat, and the attack whose number is in question.
+
+    case = Case(victim, x, y, Linf(0.3), attack=pgd, steps=40)
+    case.base            the attack as it was run for the number, with its trace
+    case.run(steps=80)   the same with something changed; each distinct run is made once and kept, so checks share them
+
+A check is a function case -> Check: one question, asked of the network or of the attack, with the measured value beside the
+bound that it should keep, what was seen, what to do about it, and who says so.
+
+Imports: the core of attacks, NumPy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from attacks.goal import Untargeted
+from attacks.gradient import pgd
+from attacks.result import Result
+from attacks.streams import seed_of
+from attacks.threat import Linf, Threat
+from attacks.victim import Victim, View
+
+PASSED, WARN, FAIL, NA = "passed", "warn", "fail", "n/a"
+RANDOM = 1e-4  # logits of two looks may differ by this share of their norm; more is a network that answers at random
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """The answer to one question.
+
+    name       what was asked, a few words
+    status     'passed', 'warn' (believe with care), 'fail' (do not believe), 'n/a' (the question does not arise)
+    value      what was measured, a number or None;  threshold  the bound that it was held against, or None
+    evidence   what was seen, a sentence with its numbers
+    advice     what to do about it; empty where passed
+    reference  who asks this
+    about      'victim' or 'attack': whose numbers it touches
+    """
+
+    name: str
+    status: str
+    value: float | None
+    threshold: float | None
+    evidence: str
+    advice: str
+    reference: str
+    about: str = "attack"
+
+    def __post_init__(self):
+        if self.status not in (PASSED, WARN, FAIL, NA):
+            raise ValueError(f"Check {self.name!r}: status must be 'passed', 'warn', 'fail' or 'n/a', got "
+                             f"{self.status!r}")
+
+    def plain(self) -> dict:
+        """As a dict of plain values."""
+        return dataclasses.asdict(self)
+
+
+def question(name: str, about: str, reference: str):
+    """Makes a check of a function case -> (status, value, threshold, evidence, advice)."""
+
+    def decorate(ask):
+        @functools.wraps(ask)
+        def check(case: Case) -> Check:
+            status, value, threshold, evidence, advice = ask(case)
+            value = None if value is None else float(value)
+            return Check(name, status, value, threshold, evidence, "" if status in (PASSED, NA) else advice, reference, about)
+
+        check.name, check.about, check.reference = name, about, reference
+        return check
+
+    return decorate
+
+
+def missing(why: str):
+    """What a check returns where its question does not arise."""
+    return NA, None, None, why, ""
+
+
+def over(value, warn=None, fail=None) -> str:
+    """The status of a value that should be small: 'fail' above `fail`, 'warn' above `warn`. NaN fails."""
+    if not np.isfinite(value) or (fail is not None and value > fail):
+        return FAIL
+    return WARN if warn is not None and value > warn else PASSED
+
+
+def lost(count, n) -> str:
+    """The status when something else fools `count` more of n samples: a point of accuracy fails, one sample only warns."""
+    return FAIL if count > 1 and count > 0.01 * n else WARN if count > 0 else PASSED
+
+
+def percent(share) -> str:
+    """A share in words."""
+    return "-" if share is None or not np.isfinite(share) else f"{100 * share:.1f} %"
+
+
+class Case:
+    """Everything that checks may ask about.
+
+    victim    Victim (or one of its views: the checks look at all of it);  x (N, ...), y (N,) the samples and their classes
+    threat    the ball of the claim
+    attack    attack(victim, x, goal, threat, steps=, restarts=, samples=, early_stop=, rng=, trace=) -> Result, such as pgd,
+              apgd, or functools.partial(pgd, loss='margin')
+    steps, restarts, samples    as the attack is run for the number (samples: draws of EOT at each step)
+    twin      None or a Victim of the same shape without the defense, on which the attack must work
+    queries   of the black-box attack for each sample;  draws  of random noise for each sample
+    batch     samples attacked at a time
+    """
+
+    def __init__(self, victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, restarts: int = 1, samples: int = 1,
+                 twin=None, queries: int = 500, draws: int = 100, rng=0, batch: int = 250):  # fmt: skip
+        victim, twin = (v.victim if isinstance(v, View) else v for v in (victim, twin))
+        for name, v in (("victim", victim), ("twin", twin)):
+            if not isinstance(v, Victim) and not (v is None and name == "twin"):
+                raise TypeError(f"Case: {name} must be a Victim, got {type(v).__name__}; wrap the network: Victim(net, "
+                                "bounds=(0, 1))")
+        self.victim, self.twin, self.threat, self.attack = victim, twin, threat, attack
+        self.x = victim.take(x, "Case")
+        if not len(self.x):
+            raise ValueError("Case: there are no samples; an accuracy of nothing is no number")
+        classes = victim.predict(self.x[:1]).shape[1]
+        self.goal = Untargeted(y).on(len(self.x), classes, "Case")
+        self.y, self.classes = self.goal.labels, classes
+        threat.check(len(self.x), "Case")
+        self.steps, self.restarts, self.samples = steps, restarts, samples
+        self.queries, self.draws, self.seed, self.batch = queries, draws, seed_of(rng), batch
+        self._runs: dict = {}
+
+    def __len__(self):
+        return len(self.x)
+
+    # ---- the network -------------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def looks(self):
+        """(5, N, classes) logits of the same samples, looked at five times."""
+        return np.stack([self.victim.predict(self.x, self.batch) for _ in range(5)])
+
+    clean = property(lambda self: self.looks[0], doc="(N, classes) logits")
+
+    @functools.cached_property
+    def right(self):
+        """(N,) bool: classified as y, by the majority of the looks."""
+        return 2 * (self.looks.argmax(2) == self.y).sum(axis=0) > len(self.looks)
+
+    @functools.cached_property
+    def spread(self) -> float:
+        """How far looks differ: the largest distance of unit-normalised logits between two looks."""
+        z = self.looks.astype(np.float64)
+        z = z / np.maximum(np.linalg.norm(z, axis=2, keepdims=True), 1e-30)
+        return float(np.nan_to_num(np.abs(z - z[:1]), nan=0.0).max())
+
+    @property
+    def randomised(self) -> bool:
+        """Whether the victim answers at random."""
+        return self.spread > RANDOM
+
+    def vote(self, x, rows=None, looks: int = 1):
+        """(n,) bool: whether x (n, ...) fools, for the samples `rows`; by majority over `looks`."""
+        goal = self.goal if rows is None else self.goal[rows]
+        return 2 * sum(goal.success(self.victim.predict(x, self.batch)).astype(int) for _ in range(looks)) > looks
+
+    @functools.cached_property
+    def extent(self) -> float:
+        """hi - lo."""
+        return self.victim.bounds[1] - self.victim.bounds[0]
+
+    # ---- the attack --------------------------------------------------------------------------------------------------
+
+    @property
+    def base(self) -> Result:
+        """The attack of the number, to the last step, with its trace."""
+        return self.run(early_stop=False, trace=True)
+
+    @property
+    def standing(self):
+        """Rows that were right and that the attack did not fool."""
+        return np.flatnonzero(~self.base.success & ~self.base.already_wrong)
+
+    def run(self, attack=None, *, threat: Threat | None = None, scale: float = 1.0, victim=None, **options) -> Result:
+        """The attack with options changed, or another one with its own options only. Kept: asked twice, run once."""
+        if attack is None:
+            options = {"steps": self.steps, "restarts": self.restarts, "early_stop": True, **options}
+            if self.samples > 1:
+                options.setdefault("samples", self.samples)
+        threat, victim, attack = threat or self.threat, victim or self.victim, attack or self.attack
+        if scale != 1.0:
+            threat = threat.with_epsilon(np.asarray(threat.epsilon) * scale)
+        key = (attack, id(victim), repr(threat), tuple(sorted(options.items())))
+        if key not in self._runs:
+            self._runs[key] = self._batches(attack, victim, threat, options)
+        return self._runs[key]
+
+    def _batches(self, attack, victim, threat, options) -> Result:
+        parts = []
+        for first in range(0, len(self), self.batch):
+            rows = slice(first, first + self.batch)
+            parts.append(attack(victim, self.x[rows], self.goal[rows], threat[rows], rng=self.seed, **options))
+        traces = [p.trace for p in parts]
+        whole = None if None in traces else {k: np.concatenate([t[k] for t in traces], axis=1) for k in traces[0]}
+        return dataclasses.replace(Result.join(parts), trace=whole)
+
+    def anywhere(self, share: float) -> Result:
+        """The attack with an Linf radius of that share of the input's range: 1 reaches every input, 0.5 grey from all."""
+        return self.run(threat=Linf(share * self.extent))
