@@ -190,7 +190,7 @@ class Case:
         threat, victim, attack = threat or self.threat, victim or self.victim, attack or self.attack
         if scale != 1.0:
             threat = threat.with_epsilon(np.asarray(threat.epsilon) * scale)
-        key = (attack, id(victim), repr(threat), tuple(sorted(options.items())))
+        key = (attack, id(victim), type(threat), np.asarray(threat.epsilon).tobytes(), tuple(sorted(options.items())))
         if key not in self._runs:
             self._runs[key] = self._batches(attack, victim, threat, options)
         return self._runs[key]
@@ -203,6 +203,12 @@ class Case:
         traces = [p.trace for p in parts]
         whole = None if None in traces else {k: np.concatenate([t[k] for t in traces], axis=1) for k in traces[0]}
         return dataclasses.replace(Result.join(parts), trace=whole)
+
+    @property
+    def at_claim(self) -> list[Result]:
+        """Every run so far on this victim with this threat, the base first."""
+        claim = (id(self.victim), type(self.threat), np.asarray(self.threat.epsilon).tobytes())
+        return [self.base, *(r for key, r in self._runs.items() if key[1:4] == claim and r is not self.base)]
 
     def anywhere(self, share: float) -> Result:
         """The attack with an Linf radius of that share of the input's range: 1 reaches every input, 0.5 grey from all."""

@@ -103,7 +103,7 @@ def zero_gradients(case: Case):
               "use Square or a "
               "decision attack, and believe those")  # fmt: skip
     if other <= 0.01 and not broken:
-        advice = "cross-entropy is saturated: attack with loss='dlr' or 'margin', which are blind to the scale of logits"
+        advice = "cross-entropy is saturated: attack with loss='dlr' or 'margin', blind to the scale of the logits"
     return (status, max(shares.values()), 0.01,
             f"the gradient is exactly 0 on {percent(ce)} of {len(rows)} samples under cross-entropy, on "
             f"{percent(other)} under {name}"
