@@ -84,7 +84,7 @@ def columns(rows, names, captions, title="", cell: int = 104) -> np.ndarray:
     height, width, gap, size = height * scale, width * scale, 8, 13
     wide = max(width, 92)
     deep = [1 + max((text.count("\n") for text in texts), default=0) if texts else 0 for texts in captions]
-    left = 14 + max(_width(line, size) for name in names for line in name.split("\n"))
+    left = 14 + round(max(_width(line, size) for name in names for line in name.split("\n")))
     top = 16 + (24 if title else 0)
     whole = top + sum(height + gap + lines * (size + 4) for lines in deep) + 4
     total = max(left + n * (wide + gap) + 4, left + (_width(title, 16) if title else 0))
@@ -99,7 +99,9 @@ def columns(rows, names, captions, title="", cell: int = 104) -> np.ndarray:
                       font=_font(size), anchor="rm")  # fmt: skip
         for i in range(n):
             x = left + i * (wide + gap)
-            _paste(picture, row[i], scale, x + (wide - width) // 2, y)
+            at = x + (wide - width) // 2
+            draw.rectangle((at - 1, y - 1, at + width, y + height), outline=(222, 225, 230))
+            _paste(picture, row[i], scale, at, y)
             if texts:
                 _caption(draw, texts[i], x + wide / 2, y + height + 3, wide, size)
         y += height + gap + lines * (size + 4)

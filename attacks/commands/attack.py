@@ -61,7 +61,18 @@ OPTIONS = {  # arguments of the functions that become options, where a function 
     "targets": dict(type=command.positive, metavar="N", help="how many of the likely classes to try"),
     "loss": dict(choices=list(LOSSES), help="what is climbed"),
     "momentum": dict(type=float, metavar="M", help="share of the last direction that is kept"),
+    "search_steps": dict(type=command.positive, metavar="N", help="trials of the constant that weighs the loss"),
+    "confidence": dict(type=float, metavar="K", help="margin of the logits that counts as a success"),
+    "lr": dict(type=float, metavar="R", help="learning rate"),
+    "candidates": dict(type=command.positive, metavar="N", help="how many of the likely classes to look at"),
+    "samples": dict(type=command.positive, metavar="N", help="random draws in a step"),
+    "draws": dict(type=command.positive, metavar="N", help="random points to try"),
+    "coordinates": dict(type=command.positive, metavar="N", help="coordinates that a step looks at"),
+    "pixels": dict(type=command.positive, metavar="N", help="how many pixels may change"),
+    "population": dict(type=command.positive, metavar="N", help="candidates in a generation"),
+    "generations": dict(type=command.positive, metavar="N", help="generations"),
 }
+DRY = 4  # the most of anything in a dry run
 
 
 def parser_of(name: str, attack: Attack):
@@ -78,7 +89,7 @@ def parser_of(name: str, attack: Attack):
         if option in attack.takes:
             default = attack.takes[option].default
             if how.get("type") is not command.positive or isinstance(default, int):
-                parser.add_argument(f"--{option}", default=default, **how)
+                parser.add_argument(f"--{option.replace('_', '-')}", default=default, **how)
     if attack.view != "white_box" and "queries" not in attack.takes:
         parser.add_argument("--budget", type=command.positive, metavar="N", help="queries that each image may cost")
     return parser
@@ -91,7 +102,11 @@ def main(argv):
     parser = parser_of(name, attack)
     o = parser.parse(argv)
     victim, config = shared.victim_of(o, parser)
-    samples = shared.pick(shared.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
+    if o.dry_run:
+        for option, how in OPTIONS.items():
+            if how.get("type") is command.positive and hasattr(o, option):
+                setattr(o, option, min(getattr(o, option), DRY))
+    samples = shared.pick(shared.test_set(o, config), min(o.count, DRY) if o.dry_run else o.count, o.seed)
     bounded = "threat" in attack.takes
     threat = shared.threat_of(o, config) if bounded else None
     targeted = getattr(o, "targeted", False)
@@ -132,13 +147,15 @@ def perform(attack: Attack, victim, x, goal, threat, o) -> Result:
 def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
     """The numbers of an attack, plain."""
     distance = found.distance[found.success]
+    reasons = [str(r) for r in found.reason[~found.success & ~found.already_wrong]]
+    reasons = ["needs more than epsilon" if r.startswith("needs ") else r for r in reasons]  # of Result.at, which says how much
     return {
         "count": len(found), "clean_accuracy": found.clean_accuracy, "robust_accuracy": found.robust_accuracy,
         "success_rate": None if np.isnan(found.success_rate) else found.success_rate,
         "median_distance": float(np.median(distance)) if len(distance) else None,
         "median_queries": float(np.median(found.queries)), "total_queries": int(found.queries.sum()),
         "zero_gradient": int(found.zero_gradient.sum()), "seconds": seconds,
-        "failures": dict(Counter(str(r) for r in found.reason[~found.success & ~found.already_wrong])),
+        "failures": dict(Counter(reasons).most_common()),
     }  # fmt: skip
 
 
