@@ -143,7 +143,7 @@ def check_kernels():
     options = ((1, 1), (1, 1), (1, 1), 1)
     try:
         fast = kernels.conv2d(x, w, *options)
-    except Exception as error:  # noqa: BLE001: whatever the compiler raises is the finding
+    except Exception as error:  # whatever the compiler raises is the finding
         return ["failed"], [Finding(True, f"a kernel does not compile: {type(error).__name__}: {str(error)[:300]}",
                                     'pip install --force-reinstall "numba>=0.61"')]  # fmt: skip
     error = float(np.abs(fast - kernels.reference.conv2d(x.astype(np.float64), w.astype(np.float64), *options)).max())
@@ -173,7 +173,7 @@ def _devices() -> tuple[list[str] | None, str]:
 
         runtime = cupy.cuda.runtime
         return [runtime.getDeviceProperties(i)["name"].decode() for i in range(runtime.getDeviceCount())], ""
-    except Exception as error:  # noqa: BLE001: a broken driver raises anything
+    except Exception as error:  # a broken driver raises anything
         return None, f"{type(error).__name__}: {str(error)[:200]}"
 
 

@@ -245,10 +245,11 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
                 for o in range(0, depth, NR):
                     for c in range(0, rows, AR):
                         place = base + (c * width + o) * 4
+                        a, b = f * v_plane + c * 4, f * e_plane + o * 4
                         if depth - o > VL:
-                            outer2(left.ctypes.data, f * v_plane + c * 4, right.ctypes.data, f * e_plane + o * 4, count, place, width)
+                            outer2(left.ctypes.data, a, right.ctypes.data, b, count, place, width)
                         else:
-                            outer1(left.ctypes.data, f * v_plane + c * 4, right.ctypes.data, f * e_plane + o * 4, count, place, width)
+                            outer1(left.ctypes.data, a, right.ctypes.data, b, count, place, width)
 
 
 @kernel
