@@ -245,11 +245,11 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
                 for o in range(0, depth, NR):
                     for c in range(0, rows, AR):
                         place = base + (c * width + o) * 4
-                        a, b = f * v_plane + c * 4, f * e_plane + o * 4
+                        left_at, right_at = f * v_plane + c * 4, f * e_plane + o * 4
                         if depth - o > VL:
-                            outer2(left.ctypes.data, a, right.ctypes.data, b, count, place, width)
+                            outer2(left.ctypes.data, left_at, right.ctypes.data, right_at, count, place, width)
                         else:
-                            outer1(left.ctypes.data, a, right.ctypes.data, b, count, place, width)
+                            outer1(left.ctypes.data, left_at, right.ctypes.data, right_at, count, place, width)
 
 
 @kernel
