@@ -89,7 +89,7 @@ class Result:
         For a minimum-norm attack this is its result at any epsilon; for an attack at fixed epsilon, an upper bound on the
         robust accuracy there.
         """
-        lost = self.success & (self.distance > epsilon)
+        lost = self.success & (self.distance > epsilon * (1 + 1e-6))  # float32 measures 0.1 as 0.1000000015
         return dataclasses.replace(
             self, x_adv=_choose(lost, self.original, self.x_adv), success=self.success & ~lost,
             distance=np.where(lost, np.inf, self.distance),
@@ -102,7 +102,7 @@ class Result:
         if epsilons is None:
             epsilons = np.unique(np.concatenate([[0.0], self.distance[np.isfinite(self.distance)]]))
         epsilons = np.asarray(epsilons, np.float64)
-        return epsilons, (self.distance[None] > epsilons[:, None]).mean(axis=1)
+        return epsilons, (self.distance[None] > epsilons[:, None] * (1 + 1e-6)).mean(axis=1)
 
     def __getitem__(self, rows) -> Result:
         """The result of some samples."""
