@@ -23,9 +23,9 @@ from attacks.streams import sample_streams
 
 
 def rows_of(value, like):
-    """(N,) as (N, 1, ..., 1) in like's dtype, to broadcast against it; a number as it is."""
+    """(N,) as (N, 1, ..., 1) in like's dtype, to broadcast against it; a number as a float, which keeps like's dtype."""
     if np.ndim(value) == 0:
-        return value
+        return float(value)
     return np.asarray(value, like=like).astype(like.dtype).reshape((-1,) + (1,) * (like.ndim - 1))
 
 
