@@ -6,6 +6,7 @@ from attacks.commands.attack import ATTACKS
 from minigrad import command
 
 COMMANDS = {
+    "train": ("attacks.train", "a classifier trained against attacks (or defended in a way that fails)"),
     "panda": ("attacks.panda", "a photograph, an ImageNet network, and a change that nobody sees"),
     "table": ("attacks.commands.matrix", "targeted success, every class against every other"),
     "curve": ("attacks.commands.curve", "accuracy against epsilon: FGSM, PGD, random noise"),
