@@ -15,8 +15,8 @@ from gan.metrics import class_report, fingerprint, frechet_distance, judge
 from minigrad import command, data
 from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
-from minigrad.run import Run, RunError
-from nets.lenet import LeNet
+from minigrad.run import Run
+from nets.classifier import trained
 
 
 def main(argv=None):
@@ -27,7 +27,7 @@ def main(argv=None):
     parser.add_argument("--count", type=command.positive, default=10_000, help="samples to draw (at least 1000)")
     o = parser.parse(argv)
     run, other = Run.open(o.run), Run.open(o.judge)
-    generator, classifier = trained_generator(run), trained_classifier(other)
+    generator, classifier = trained_generator(run), trained(other)
     if run.config["data"] != other.config["data"]:
         raise ValueError(f"the judge was trained on {other.config['data']}, the generator on {run.config['data']}")
     count = o.count
@@ -64,13 +64,3 @@ def main(argv=None):
           f"{100 * result['confident']:.1f} % of the samples above 0.9")  # fmt: skip
     for label, share in result["histogram"].items():
         print(f"  {label:>12} {100 * share:5.1f} %  {'#' * round(200 * share)}")
-
-
-def trained_classifier(run):
-    """The classifier of a run, in evaluation mode."""
-    c = run.config
-    if run.restored is None or "network" not in run.restored:
-        raise RunError(run.path, "holds no checkpoint of a classifier; give a run of `python -m nets classifier`")
-    network = LeNet(c["channels"], c["classes"], c["size"], c["width"])
-    network.load_state_dict(run.restored["network"])
-    return network.eval()

@@ -12,6 +12,7 @@ import minigrad as mg
 from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.random import Streams
+from minigrad.run import RunError
 from nets.lenet import LeNet
 
 
@@ -84,3 +85,13 @@ def evaluate(network, test, batch=500):
     network.train(was)
     wrong = np.flatnonzero(predictions != test.y)
     return 1 - len(wrong) / len(test), [(int(i), int(predictions[i])) for i in wrong]
+
+
+def trained(run):
+    """The classifier of a run, in evaluation mode. RunError where the run holds none."""
+    c = run.config
+    if run.restored is None or "network" not in run.restored:
+        raise RunError(run.path, "holds no checkpoint of a classifier; train one with: python -m nets classifier")
+    network = LeNet(c["channels"], c["classes"], c["size"], c["width"])
+    network.load_state_dict(run.restored["network"])
+    return network.eval()

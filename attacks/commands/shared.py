@@ -21,7 +21,7 @@ from minigrad import command, data
 from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
 from minigrad.run import Run, RunError
-from nets.lenet import LeNet
+from nets.classifier import trained
 
 HINT = "train one with: python -m nets classifier --data mnist"
 EPSILON = {  # by channels and norm: what is usual for digits, and for colour pictures of 32 pixels
@@ -92,11 +92,7 @@ def victim_of(o, parser) -> tuple[Victim, dict]:
     except RunError as error:
         raise RunError(error.path, f"{error.reason}; {HINT}") from None
     c = run.config
-    if run.restored is None or "network" not in run.restored:
-        raise RunError(run.path, f"holds no checkpoint of a classifier; {HINT}")
-    network = LeNet(c["channels"], c["classes"], c["size"], c["width"])
-    network.load_state_dict(run.restored["network"])
-    return Victim(network.to(o.device), bounds=(0, 1), normalize=(0.5, 0.5), classes=c["classes"]), c
+    return Victim(trained(run).to(o.device), bounds=(0, 1), normalize=(0.5, 0.5), classes=c["classes"]), c
 
 
 def test_set(o, config) -> Samples:
