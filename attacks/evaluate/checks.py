@@ -16,7 +16,7 @@ from attacks.evaluate.case import FAIL, NA, WARN, Case, Check
 
 CHECKS = of_victim.CHECKS + of_attack.CHECKS
 
-NOT_MECHANICAL = {  # Carlini et al. 2019, section 4: what a report must say and no program can check
+NOT_MECHANICAL = {  # Carlini et al. 2019: what a report must say and no program can check
     "defense": "what the defense is, and which parts an attacker must get past",
     "adaptive": "how the attack was changed because of the defense",
     "compare": "published numbers for the same data and threat, and how these compare",

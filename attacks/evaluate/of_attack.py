@@ -105,7 +105,7 @@ def silent_success(case: Case):
 # ---- whether it climbed ----------------------------------------------------------------------------------------------
 
 
-@question("loss rises", "attack", "IoAF, indicator 'incomplete optimisation'; EAR, section 5.3")
+@question("loss rises", "attack", "IoAF, indicator 'incomplete optimisation'; EAR")
 def loss_rises(case: Case):
     """A3: for most samples the loss in the last quarter of the steps lies above that in the first."""
     trace = case.base.trace
@@ -124,7 +124,7 @@ def loss_rises(case: Case):
             "the attack does not climb: its step is too large or too small, or the gradient leads nowhere")  # fmt: skip
 
 
-@question("converged", "attack", "EAR, section 5.3: 'attacks have converged'; IoAF, indicator 'incomplete "
+@question("converged", "attack", "EAR: 'attacks have converged'; IoAF, indicator 'incomplete "
           "optimisation'")
 def converged(case: Case):
     """A4: twice the steps change robust accuracy by less than a point, and the loss of those that stand by little."""
@@ -142,7 +142,7 @@ def converged(case: Case):
             "take more steps, until doubling them changes nothing")  # fmt: skip
 
 
-@question("restarts", "attack", "EAR, section 5.3: random restarts; Madry et al. 2017")
+@question("restarts", "attack", "EAR: random restarts; Madry et al. 2017")
 def restarts_add_nothing(case: Case, more: int = 3):
     """A5: further random starts find less than a point more."""
     again = case.run(restarts=case.restarts + more)
@@ -153,7 +153,7 @@ def restarts_add_nothing(case: Case, more: int = 3):
             "report the number with more restarts")  # fmt: skip
 
 
-@question("iterative not weaker than one step", "attack", "OG, section 3.1: 'one-step attacks perform better than "
+@question("iterative not weaker than one step", "attack", "OG: 'one-step attacks perform better than "
           "iterative'")
 def iterative_not_weaker(case: Case):
     """A6: many small steps fool at least what one large step fools."""
@@ -169,7 +169,7 @@ def iterative_not_weaker(case: Case):
             "it")  # fmt: skip
 
 
-@question("monotone in epsilon", "attack", "OG, section 3.1; DEEPSEC issue 9: success that falls with epsilon")
+@question("monotone in epsilon", "attack", "OG; DEEPSEC issue 9: success that falls with epsilon")
 def monotone(case: Case, scales=(0.5, 1.0, 1.5)):
     """A7: a larger ball holds the smaller one, so robust accuracy cannot rise with epsilon."""
     left = [case.base.robust_accuracy if s == 1 else case.run(scale=s).robust_accuracy for s in scales]
@@ -180,7 +180,7 @@ def monotone(case: Case, scales=(0.5, 1.0, 1.5)):
             "masking")  # fmt: skip
 
 
-@question("chance at a large epsilon", "attack", "EAR, section 5.2: at Linf 0.5 every input can be made grey")
+@question("chance at a large epsilon", "attack", "EAR: at Linf 0.5 every input can be made grey")
 def chance_at_large_epsilon(case: Case):
     """A8: in an Linf ball of half the range every input can become grey, so nothing above chance can be right."""
     n = len(case)
@@ -192,7 +192,7 @@ def chance_at_large_epsilon(case: Case):
             "the attack is blocked: its gradients are masked, or it is not run to its end")  # fmt: skip
 
 
-@question("unbounded", "attack", "OG, section 3.1: 'unbounded attacks do not reach 100 % success'; EAR, section 5.2")
+@question("unbounded", "attack", "OG: 'unbounded attacks do not reach 100 % success'; EAR")
 def unbounded(case: Case):
     """A9: with the whole range to move in, every sample that was right is fooled."""
     r = case.anywhere(1.0)
@@ -208,7 +208,7 @@ def unbounded(case: Case):
 # ---- whether another finds more --------------------------------------------------------------------------------------
 
 
-@question("white box not weaker than black box", "attack", "OG, section 3.1: 'black-box attacks are better than "
+@question("white box not weaker than black box", "attack", "OG: 'black-box attacks are better than "
           "white-box'; AA flag")
 def black_box_finds_nothing(case: Case):
     """A10: a search that sees only scores (Square in Linf and L2, else NES) fools nobody whom the gradients spared."""
@@ -227,7 +227,7 @@ def black_box_finds_nothing(case: Case):
             "mask (BPDA, EOT)")  # fmt: skip
 
 
-@question("random noise finds nothing new", "attack", "EAR, section 5.2; OG, section 3.1: 'random sampling finds "
+@question("random noise finds nothing new", "attack", "EAR; OG: 'random sampling finds "
           "adversarial examples'")
 def noise_finds_nothing(case: Case):
     """A12: random points of the ball, half of them on its surface, fool nobody whom the attack spared."""
@@ -251,7 +251,7 @@ def noise_finds_nothing(case: Case):
             "an attack that misses what chance finds is broken, or its gradients are masked")  # fmt: skip
 
 
-@question("samples of EOT", "attack", "OG, section 4.2 (expectation over transformation); AA version 'rand': 20 draws")
+@question("samples of EOT", "attack", "OG (expectation over transformation); AA version 'rand': 20 draws")
 def enough_eot(case: Case):
     """A14: twice the draws of a random network at each step lower the robust accuracy by less than a point."""
     if not case.randomised:
@@ -300,7 +300,7 @@ def eight_bits(x, bounds):
 # ---- against a twin --------------------------------------------------------------------------------------------------
 
 
-@question("positive control", "attack", "EAR, section 5.1: validate the attack on an undefended model")
+@question("positive control", "attack", "EAR: validate the attack on an undefended model")
 def positive_control(case: Case):
     """A19: the same attack, with the same settings, fools at least 99 % on a twin without the defense."""
     if case.twin is None:
@@ -315,7 +315,7 @@ def positive_control(case: Case):
             "for a bug")  # fmt: skip
 
 
-@question("transfer not stronger", "attack", "EAR, section 5.2: transfer attacks; OG, section 3.1")
+@question("transfer not stronger", "attack", "EAR: transfer attacks; OG")
 def transfer_not_stronger(case: Case):
     """A11: points made on the twin fool nobody whom the attack on the network itself spared."""
     rows = case.standing

@@ -26,7 +26,7 @@ def _host(a):
     return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)
 
 
-@question("clean accuracy", "victim", "EAR, section 5.1: report it, and on what")
+@question("clean accuracy", "victim", "EAR: report it, and on what")
 def clean_accuracy(case: Case):
     """V1: well above chance. Robust accuracy cannot exceed it, and a network that guesses is robust to nothing."""
     value, chance = case.right.mean(), 1 / case.classes
@@ -48,7 +48,7 @@ def range_used(case: Case):
             "bounds should be the range of valid inputs, before normalisation; epsilon is measured in their units")  # fmt: skip
 
 
-@question("determinism", "victim", "AA flag 'randomized'; OG, section 3.1 (stochastic gradients)")
+@question("determinism", "victim", "AA flag 'randomized'; OG (stochastic gradients)")
 def deterministic(case: Case):
     """V3: five looks at the same samples agree; else one gradient is one draw of many and one answer is no answer."""
     value = case.spread
@@ -65,7 +65,7 @@ def deterministic(case: Case):
             "judge by the majority of fresh draws")  # fmt: skip
 
 
-@question("logits, not probabilities", "victim", "AA flag 'softmax'; Foolbox issues 108 and 617")
+@question("logits, not probabilities", "victim", "AA flag 'softmax'; Foolbox issues 108 and 618")
 def logits_not_probabilities(case: Case):
     """V4: outputs that lie in [0, 1] and sum to 1 are probabilities; their cross-entropy saturates, its gradient vanishes."""
     z = case.clean.astype(np.float64)
@@ -76,7 +76,7 @@ def logits_not_probabilities(case: Case):
             "the network ends in a softmax: hand the layer before it to the victim")  # fmt: skip
 
 
-@question("zero gradients", "victim", "AA flag 'zero gradient'; IoAF, indicator 'vanishing gradients'; OG, section 3.1")
+@question("zero gradients", "victim", "AA flag 'zero gradient'; IoAF, indicator 'vanishing gradients'; OG")
 def zero_gradients(case: Case):
     """V5: samples whose gradient is exactly 0, at the sample and at a random point of the ball, under CE and under DLR.
 
@@ -110,7 +110,7 @@ def zero_gradients(case: Case):
             + (f"; {broken} gradients are not finite" if broken else ""), advice)  # fmt: skip
 
 
-@question("batch independence", "victim", "TRADES issue 3: outputs that change with the batch; EAR, section 5")
+@question("batch independence", "victim", "TRADES issue 3: outputs that change with the batch; EAR")
 def batch_independent(case: Case):
     """V6: the answer for a sample does not depend on its neighbours."""
     if case.randomised:
@@ -160,7 +160,7 @@ def _hidden(owner: str, module):
                 yield from item.named_modules(f"{owner}.{key}[{i}]")
 
 
-@question("gradient against differences", "victim", "OG, section 3.1 (shattered gradients); EAR, section 5.2")
+@question("gradient against differences", "victim", "OG (shattered gradients); EAR")
 def gradient_matches(case: Case, directions: int = 8, h: float = 2e-4):
     """V8: <gradient, u> = (f(x + h u) - f(x - h u)) / 2h for random signs u and the margin f; h in shares of the range.
 
@@ -199,7 +199,7 @@ def gradient_matches(case: Case, directions: int = 8, h: float = 2e-4):
             "smoothing of the gradient (samples=20) or black-box attacks")  # fmt: skip
 
 
-@question("roughness of the loss", "victim", "IoAF, indicator 'unstable predictions'; OG, section 3.1")
+@question("roughness of the loss", "victim", "IoAF, indicator 'unstable predictions'; OG")
 def smooth_loss(case: Case, points: int = 20, near: float = 0.05):
     """V9: the margin changes in proportion to the distance: mean |change| at 5 % of epsilon over that at epsilon.
 

@@ -320,7 +320,7 @@ def test_the_interval_holds_the_share_and_shrinks_with_n(k, n):
 
 
 def test_the_interval_is_wilsons():
-    """Wilson 1927; 8 of 10: 0.4902 to 0.9433 (Brown, Cai & DasGupta 2001, equation 4)."""
+    """Wilson 1927: 8 of 10 give 0.4902 to 0.9433."""
     assert np.allclose(interval(0.8, 10), (0.4902, 0.9433), atol=1e-4)
 
 
