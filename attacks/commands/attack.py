@@ -15,12 +15,19 @@ from typing import NamedTuple
 import numpy as np
 
 from attacks.apgd import apgd, apgd_targeted
+from attacks.carlini import carlini_l2, carlini_linf, ead
 from attacks.commands import shared
+from attacks.decision import boundary
+from attacks.fab import fab, fab_targeted
 from attacks.goal import Targeted, Untargeted
 from attacks.gradient import bim, fgsm, mi_fgsm, pgd
+from attacks.hop_skip_jump import hop_skip_jump
 from attacks.loss import LOSSES
+from attacks.minimal import deepfool
 from attacks.pictures import Caption, colour, columns, confidence, magnified, times
 from attacks.result import Result
+from attacks.score import nes, one_pixel, random_noise, spsa, zoo
+from attacks.square import square
 from minigrad import command
 
 SHOWN = 10  # samples in the picture
@@ -52,7 +59,22 @@ ATTACKS = {
     "mi_fgsm": Attack(mi_fgsm, "with momentum (Dong et al. 2018)"),
     "apgd": Attack(apgd, "steps that adapt themselves (Croce & Hein 2020)"),
     "apgd_targeted": Attack(apgd_targeted, "the same towards each likely class in turn", targeted=False),
-}
+    "deepfool": Attack(deepfool, "to the nearest boundary, as if straight (Moosavi-Dezfooli et al. 2016)", ("l2", "linf", "l1")),
+    "carlini_l2": Attack(carlini_l2, "the smallest L2 perturbation, trained (Carlini & Wagner 2017)", ("l2",), batch=50),
+    "carlini_linf": Attack(carlini_linf, "the smallest Linf perturbation, trained (the same)", ("linf",), batch=50),
+    "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50),
+    "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)"),
+    "fab_targeted": Attack(fab_targeted, "the same towards each likely class in turn", targeted=False),
+    "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50),
+    "nes": Attack(nes, "gradient from random differences (Ilyas et al. 2018)", view="scores", batch=50),
+    "spsa": Attack(spsa, "the same with signs and Adam (Uesato et al. 2018)", view="scores", batch=50),
+    "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50),
+    "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=50),
+    "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10),
+    "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50),
+    "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
+                            batch=50),
+}  # fmt: skip
 
 OPTIONS = {  # arguments of the functions that become options, where a function has them
     "steps": dict(type=command.positive, metavar="N", help="steps of the optimisation"),

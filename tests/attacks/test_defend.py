@@ -31,10 +31,10 @@ from attacks.defend import (
     textbook_cross_entropy,
     training,
 )
-from gan.evaluate import trained_classifier
 from minigrad import data, nn, optim
 from minigrad.random import Stream
 from minigrad.run import Run
+from nets import classifier
 
 
 def gradient_of(net, x, loss="ce", y=0):
@@ -440,7 +440,7 @@ def test_the_command_writes_a_run_that_others_take_for_a_classifier(method, smal
     train.main(["--method", method, "--steps", "4", "--batch", "32", "--width", "2", "--out", str(tmp_path), "--inner-steps", "2",
                 "--l1", "1e-4", "--dropout", "0.2"])  # fmt: skip
     run = Run.open(tmp_path / f"trained-{method}-0001", quiet=True)
-    net = trained_classifier(run)
+    net = classifier.trained(run)
     assert run.step == 4 and net(mg.zeros(2, 1, 16, 16)).shape == (2, 2)
     assert "under PGD-20" in capsys.readouterr().out and (tmp_path / run.name / "report.html").exists()
 
