@@ -31,7 +31,7 @@ PRESETS = {
         rate=2e-4, beta2=0.999, fall=0.0, average=0, fresh=False,
     ),
 }  # fmt: skip
-STEPS = {"glyphs": 4_000, "other": 12_000}
+STEPS = {"glyphs": 3_000, "other": 12_000}
 
 
 def options(argv=None):
