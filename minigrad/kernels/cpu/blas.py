@@ -23,6 +23,7 @@ class _Blocks:
     signatures = ("any",)
 
     def __call__(self, counter, tickets, blocks, a, b, y):
+        counter[0] = 1                                          # this launch has begun
         while (block := next(tickets)) < blocks:
             part = slice(block * WIDTH, (block + 1) * WIDTH)
             if len(a) > b.shape[1]:

@@ -1,0 +1,107 @@
+"""The pool: each block is done once, by whatever thread; errors reach the caller; nobody is left waiting."""
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from minigrad.kernels.cpu import get_num_threads, set_num_threads
+from minigrad.kernels.cpu.elementwise import activate
+from minigrad.kernels.cpu.layout import BLOCK
+from minigrad.kernels.cpu.threads import empty, launch
+
+pytestmark = pytest.mark.skipif(get_num_threads() == 1 and not set_num_threads(2) and get_num_threads() == 1,
+                                reason="without a compiler there is one thread")
+
+
+@pytest.fixture(autouse=True, params=[2, 5])
+def threads(request):
+    before = get_num_threads()
+    set_num_threads(request.param)
+    yield request.param
+    set_num_threads(before)
+
+
+class InPython:
+    """A kernel in Python: job(block) for each block, `pause` seconds in each."""
+    signatures = ("any",)
+
+    def __init__(self, blocks, job):
+        self.blocks, self.job, self.lock = blocks, job, threading.Lock()
+
+    def __call__(self, counter):
+        while True:
+            with self.lock:
+                block = counter[0]
+                counter[0] += 1
+            if block >= self.blocks:
+                return
+            self.job(int(block))
+
+
+def halves(x):
+    y = np.empty_like(x)
+    launch(activate, -(-x.size // BLOCK), x, x, 0.5, y)
+    return y
+
+
+def test_each_block_is_done_once_whether_the_workers_watch_or_sleep():
+    for blocks, pause in [(1, 0), (2, 0), (3, 0.003), (40, 0), (40, 0.0003)]:
+        done = []
+        launch(InPython(blocks, lambda b: (done.append(b), time.sleep(pause))), blocks)  # noqa: B023
+        assert sorted(done) == list(range(blocks))
+
+
+def test_launches_in_quick_and_in_slow_succession_are_right():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(5 * BLOCK + 7).astype(np.float32)
+    right = np.where(x > 0, x, x * np.float32(0.5))
+    for pause in [0] * 300 + [0.0001, 0.0005, 0.002] * 20:
+        assert np.array_equal(halves(x), right)
+        time.sleep(pause)
+
+
+@pytest.mark.parametrize("fails", ["caller", "worker"])
+def test_an_error_in_any_thread_reaches_the_caller_and_the_pool_goes_on(fails):
+    caller = threading.get_ident()
+
+    def job(block):
+        time.sleep(0.002)
+        if (threading.get_ident() == caller) == (fails == "caller"):
+            raise ValueError(f"block {block}")
+
+    with pytest.raises(ValueError, match="block"):
+        launch(InPython(20, job), 20)
+    x = np.ones(3 * BLOCK, np.float32)
+    assert np.array_equal(halves(x), x)
+
+
+def test_a_kernel_that_fails_before_its_first_block_leaves_nobody_waiting():
+    class Broken:
+        signatures = ("any",)
+
+        def __call__(self, counter):
+            raise TypeError("no such arguments")
+
+    with pytest.raises(TypeError, match="no such arguments"):
+        launch(Broken(), 8)
+    assert np.array_equal(halves(np.ones(3 * BLOCK, np.float32)), np.ones(3 * BLOCK))
+
+
+def test_two_threads_of_the_program_may_compute_at_once():
+    x = np.linspace(-1, 1, 4 * BLOCK, dtype=np.float32)
+    right, wrong = halves(x), []
+
+    def many():
+        wrong.extend(i for i in range(100) if not np.array_equal(halves(x), right))
+
+    programs = [threading.Thread(target=many) for _ in range(3)]
+    for p in programs:
+        p.start()
+    for p in programs:
+        p.join()
+    assert not wrong
+
+
+def test_memory_is_aligned():
+    assert all(empty(n).ctypes.data % 64 == 0 for n in (1, 7, 1000))
