@@ -87,6 +87,7 @@ JOBS = {
     "convolution to one channel": lambda: convolution(2, 16, 6, 1, 3),
     "convolution, depthwise": lambda: convolution(2, 16, 6, 16, 3, groups=16),
     "convolution, Winograd": lambda: convolution(8, 32, 16, 32, 3),
+    "convolution, Winograd by panels": lambda: convolution(32, 256, 4, 256, 3),
     "normalisation": normalisation,
     "activation": activation,
     "pooling": pooling,

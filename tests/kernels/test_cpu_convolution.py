@@ -68,6 +68,8 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "depthwise vectors 2": (2, 48, 10, 48, 4, 2, 1, 1, 48),
     "winograd": (8, 32, 14, 48, 3, 1, 1, 1, 1),
     "winograd stride 2": (9, 32, 26, 64, 4, 2, 1, 1, 1),
+    "winograd by panels": (40, 192, 4, 304, 3, 1, 1, 1, 1),
+    "winograd by panels, stride 2": (33, 96, 8, 240, 4, 2, 1, 1, 1),
 }
 
 
@@ -81,7 +83,8 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
     check(shapes(*NETWORKS[name]), layout)
 
 
-@pytest.mark.parametrize("name", ["dcgan", "winograd", "winograd stride 2", "critic", "rgb in", "depthwise vectors", "grouped"])
+@pytest.mark.parametrize("name", ["dcgan", "winograd", "winograd stride 2", "winograd by panels",
+                                  "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors", "grouped"])
 def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
     case = shapes(*NETWORKS[name])
     arrays, before = sample(case), kernels.get_num_threads()
@@ -112,7 +115,7 @@ def test_nan_and_infinity_reach_exactly_the_outputs_that_the_equation_names(name
         np.testing.assert_allclose(y[~touched], finite[~touched], rtol=1e-4, atol=1e-4)
 
 
-WINOGRAD = {"winograd", "winograd stride 2"}
+WINOGRAD = {name for name in NETWORKS if name.startswith("winograd")}
 
 
 @given(st.integers(0, 2**32))

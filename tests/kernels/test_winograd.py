@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import convolution, winograd
+from minigrad.kernels.cpu import convolution, winograd, winograd_panels
 from tests.kernels.strategies import out_size, values
 
 
@@ -44,15 +44,28 @@ def error(ours, exact):
     return np.abs(ours - exact).max() / max(np.sqrt(np.mean(exact**2)), 1e-3)
 
 
+@pytest.mark.parametrize("panels", [False, True], ids=["by tiles", "by panels"])
 @settings(max_examples=40)
-@given(cases())
-@example(((1, 48, 1, 1), (32, 48, 3, 3), (1, 1), (1, 1), (1, 1), 1))
-@example(((2, 32, 4, 2), (48, 32, 4, 4), (2, 2), (3, 1), (1, 1), 1))
-def test_the_three_maps_equal_the_reference_for_any_size_and_padding(case):
+@given(case=cases())
+@example(case=((1, 48, 1, 1), (32, 48, 3, 3), (1, 1), (1, 1), (1, 1), 1))
+@example(case=((2, 32, 4, 2), (48, 32, 4, 4), (2, 2), (3, 1), (1, 1), 1))
+@example(case=((4, 208, 8, 8), (80, 208, 4, 4), (2, 2), (1, 1), (1, 1), 1))
+def test_the_three_maps_equal_the_reference_for_any_size_and_padding(panels, case):
     """Also where it does not pay: images smaller than a tile, padding larger than the kernel."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convolution, "winograd_pays", lambda *_: True)
+        patch.setattr(convolution, "by_panels", lambda *_: panels)
         check(case)
+
+
+@pytest.mark.parametrize("span", [1, winograd_panels.SPAN])
+def test_panels_may_be_cut_into_groups_and_spans_of_tiles(span, monkeypatch):
+    """270 tiles: three groups of 90, in three spans or in one."""
+    monkeypatch.setattr(convolution, "winograd_pays", lambda *_: True)
+    monkeypatch.setattr(convolution, "by_panels", lambda *_: True)
+    monkeypatch.setattr(winograd_panels, "SPAN", span)
+    check(((30, 64, 9, 11), (48, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1))
+    check(((30, 32, 17, 22), (48, 32, 4, 4), (2, 2), (1, 1), (1, 1), 1))
 
 
 def check(case):

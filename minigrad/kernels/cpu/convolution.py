@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from minigrad.kernels.cpu import direct, winograd
+from minigrad.kernels.cpu import direct, winograd, winograd_panels
 from minigrad.kernels.cpu.blas import small_product
 from minigrad.kernels.cpu.layout import channels_last, swapped
 from minigrad.kernels.cpu.threads import empty, launch
@@ -20,6 +20,9 @@ PARTIAL = 1 << 20                   # floats in the partial sums of a weight gra
 SMALL_IMAGE = 64                    # pixels: up to here the batch is walked innermost, so that taps in the padding drop out
 WINOGRAD_TILES = 2                  # Winograd tiles to a block at most, times MR: their transforms fit the L2 cache
 WINOGRAD_BLOCKS = 8
+LARGE_WEIGHTS = 1 << 21             # floats of transformed weights from which they had better not be written down, unless there are
+MANY_TILES = 512                    # more tiles than this that share them
+FEW_TILES_PAY = 1 << 15             # input times output channels from which 32 tiles pay for transforming the weights
 LARGE = 1 << 26                     # multiplications of a matrix product, and
 ROWS = 256                          # rows that share the packed matrix, from which the tile beats BLAS (see `products.py`)
 MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
@@ -162,7 +165,12 @@ def winograd_pays(ins, outs, n, size):
     tiles hang out of it; nor where there are too few tiles to pay for transforming the weights."""
     down, across = (-(-s // winograd.M) for s in size)
     filled = size[0] * size[1] / (down * across * winograd.M**2) if down * across else 0
-    return ins >= 16 and outs >= 16 and filled > 0.5 and n * down * across >= 128
+    return ins >= 16 and outs >= 16 and filled > 0.5 and n * down * across >= (128 if ins * outs < FEW_TILES_PAY else 32)
+
+
+def by_panels(area, ins, outs, tiles):
+    """Whether Winograd goes panel by panel of filters (`winograd_panels`), or block by block of tiles (`winograd`)."""
+    return area * ins * outs >= LARGE_WEIGHTS and tiles <= MANY_TILES
 
 
 def few_outputs(outs, ins, groups):
@@ -397,6 +405,9 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
     r = 3 if taps == 9 else 2
     area, panels = (r + winograd.M - 1) ** 2, -(-outs // NR)
+    if by_panels(area, ins, outs, n * -(-problems[0][0] // winograd.M) * -(-problems[0][1] // winograd.M)):
+        winograd_panels.convolve(x, w, y, frozen(problems), images, step, out_step, out_stride, places, zeros(x.shape[3]))
+        return
     packed = empty(count, area, panels * ins * NR + winograd.PLANE)
     chunks = -(-ins // winograd.CHUNK)
     launch(winograd.transform_weights, count * panels * chunks, w.reshape(-1), places, out_stride, outs, r, packed)
@@ -411,6 +422,9 @@ def tile_sums(x, g, w, images, step, places):
     count, taps, channels = places.shape
     r = 3 if taps == 9 else 2
     area, limit = (r + winograd.M - 1) ** 2, 32
+    if by_panels(area, count * channels, outs, n * -(-oh // winograd.M) * -(-ow // winograd.M)):
+        winograd_panels.weight_gradient(x, g, w, images, step, places, zeros(max(channels, outs)))
+        return
     height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-outs // NR) * NR
     pieces = count * -(-channels // winograd.SLICE)
     steps = -(-n * -(-oh // winograd.M) * -(-ow // winograd.M) // limit)

@@ -192,6 +192,56 @@ def product_tile(vectors):
     return tile
 
 
+def _panel_twin(rows):
+    def twin(a, channels, count, weights, out, more):
+        x, w = at(a, count * channels).reshape(count, channels), at(weights, channels * NR).reshape(channels, NR)
+        y = at(out, count * NR).reshape(count, NR)
+        y[:] = x @ w + (y if more else 0)
+    return twin
+
+
+def panel_tile(rows):
+    """Make tile(a, channels, count, weights, out, more), a product of contiguous matrices, added to what out holds if `more`:
+
+    out[m, n] = (out[m, n] if more else 0) + sum over c of a[m, c] * weights[c, n],  m < count <= rows, n < NR.
+
+    a, weights, out: addresses. Rows of a beyond `count` repeat the last one; rows of out beyond it, up to `rows`, are overwritten.
+    """
+    @instruction(_panel_twin(rows))
+    def tile(typing_context, a, channels, count, weights, out, more):
+        def codegen(context, b, signature, args):
+            a, channels, count, weights, out, more = args
+            e, vectors = Emit(b), NR // VL
+            last = b.sub(count, I64(1))
+            places = [b.add(out, I64(4 * NR * m)) for m in range(rows)]
+            acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(rows)]
+            with b.if_then(b.icmp_signed("!=", more, I64(0))):
+                for m in range(rows):
+                    for v in range(vectors):
+                        b.store(e.load(places[m], 4 * VL * v), acc[m][v])
+            starts = []
+            for m in range(rows):
+                row = b.select(b.icmp_signed("<", I64(m), last), I64(m), last)
+                starts.append(b.add(a, e.times4(b.mul(row, channels))))
+            weight = e.variable(weights)
+            with cgutils.for_range(b, channels, intp=I64) as c:
+                address = b.load(weight)
+                w = [e.load(address, 4 * VL * v) for v in range(vectors)]
+                for m in range(rows):
+                    x = e.scalar(starts[m], c.index)
+                    for v in range(vectors):
+                        e.accumulate(acc[m][v], x, w[v])
+                b.store(b.add(address, I64(4 * NR)), weight)
+            for m in range(rows):
+                for v in range(vectors):
+                    e.store(b.load(acc[m][v]), places[m], 4 * VL * v)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), codegen
+
+    return tile
+
+
 def _outer_twin(rows, vectors):
     def twin(a, a_offset, b, b_offset, count, out, out_stride):
         left, right = addresses(a, count), addresses(b, count)
