@@ -413,7 +413,7 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     launch(winograd.transform_weights, count * panels * chunks, w.reshape(-1), places, out_stride, outs, r, packed)
     problems, per_block, blocks = tile_blocks(problems, n)
     launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(x.shape[3]), per_block, blocks,
-           scratch=area * (per_block * (ins + outs) + 2 * winograd.PLANE) + outs)
+           scratch=(area + 1) * (per_block * max(ins, outs) + winograd.PLANE) + outs)
 
 
 def tile_sums(x, g, w, images, step, places):
@@ -425,14 +425,15 @@ def tile_sums(x, g, w, images, step, places):
     if by_panels(area, count * channels, outs, n * -(-oh // winograd.M) * -(-ow // winograd.M)):
         winograd_panels.weight_gradient(x, g, w, images, step, places, zeros(max(channels, outs)))
         return
-    height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-outs // NR) * NR
-    pieces = count * -(-channels // winograd.SLICE)
+    height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-min(winograd.SLICE, outs) // NR) * NR
+    out_slices = -(-outs // winograd.SLICE)
+    pieces = count * -(-channels // winograd.SLICE) * out_slices
     steps = -(-n * -(-oh // winograd.M) * -(-ow // winograd.M) // limit)
     parts = min(steps, max(-(-4 // pieces), min(BLOCKS, n * -(-oh // winograd.M) * -(-ow // winograd.M) // 256)))
     total = empty(parts, pieces, area, height, width)
     launch(winograd.gradient, parts * pieces, x, g, images, step, r, zeros(max(channels, outs)), total, limit, parts * pieces,
-           scratch=area * (limit * (height + outs) + 2 * winograd.PLANE) + NR)
-    launch(winograd.collect, count * channels, total, places, r, w)
+           scratch=area * (limit * (height + width) + 2 * winograd.PLANE) + NR)
+    launch(winograd.collect, count * channels * out_slices, total, places, r, w)
 
 
 def filters(x, w, y, plan):

@@ -59,7 +59,7 @@ tile2, tile1 = product_tile(NR // VL), product_tile(1)
 ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, FIRST_BLOCK = range(7)
 PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see below
 CHUNK = 32                          # input channels whose weights a block transforms
-SLICE = 64                          # input channels whose weight gradient a block sums
+SLICE = 64                          # input channels, and output channels, whose weight gradient a block sums: it fits the L2 cache
 
 
 @kernel
@@ -128,10 +128,10 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
     n, oh, ow, depth = y.shape
     limit, ins = tiles_per_block, count_in * channels
     panels = packed.shape[2] // (ins * NR)
-    v_plane, m_plane, w_plane = (limit * ins + PLANE) * 4, (limit * depth + PLANE) * 4, packed.shape[2] * 4
-    x0, y0, w0, z0, v0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
-    m0 = v0 + area * v_plane
-    dump = m0 + area * m_plane
+    plane, w_plane = (limit * max(ins, depth) + PLANE) * 4, packed.shape[2] * 4
+    x0, y0, w0, z0, m0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
+    v0 = m0 + plane                                             # products of frequency f replace inputs of f - 1, used up by then
+    dump = v0 + area * plane
     source, target = np.empty(area, np.int64), np.empty(area, np.int64)
     groups = limit // MR
     # The tables of the products are those of frequency 0; the others lie whole planes further.
@@ -153,7 +153,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                 window(x, x0, z0, b, step * i + problems[q, IN_Y] + inputs[p, 0], step * j + problems[q, IN_X] + inputs[p, 1],
                        step, a, 0, source)
                 for f in range(area):
-                    target[f] = v0 + f * v_plane + (t * ins + p * channels) * 4
+                    target[f] = v0 + f * plane + (t * ins + p * channels) * 4
                 if r == 3:
                     input3(source.ctypes.data, target.ctypes.data, channels)
                 else:
@@ -166,16 +166,16 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                 out[s, m] = m0 + t * depth * 4
         for f in range(area):
             for panel in range(panels):
-                weights, place = w0 + (q * area + f) * w_plane + panel * ins * NR * 4, f * m_plane + panel * NR * 4
+                weights, place = w0 + (q * area + f) * w_plane + panel * ins * NR * 4, f * plane + panel * NR * 4
                 for s in range((count + MR - 1) // MR):
                     if depth - panel * NR > VL:
-                        tile2(table[s].ctypes.data, 1, f * v_plane, ins, weights, out[s].ctypes.data, place, NR)
+                        tile2(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, NR)
                     else:
-                        tile1(table[s].ctypes.data, 1, f * v_plane, ins, weights, out[s].ctypes.data, place, VL)
+                        tile1(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL)
         for t in range(count):
             b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
             for f in range(area):
-                source[f] = m0 + f * m_plane + t * depth * 4
+                source[f] = m0 + f * plane + t * depth * 4
             for u in range(M):
                 yy = problems[q, OUT_Y] + out_step * (i + u)
                 for v in range(M):
@@ -192,30 +192,31 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
 def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_block, blocks):
     """total[part, piece, f, c, o] = sum over the part's tiles of (B^T X B)[f, c] * (A g A^T)[f, o].
 
-    x (N,H,W,C), g (N,OH,OW,O). A piece is one of the shifted images (inputs, as in `convolve`) and up to SLICE of its channels.
-    total (parts, pieces, a*a, SLICE rounded up to AR, O rounded up to NR).
+    x (N,H,W,C), g (N,OH,OW,O). A piece is one of the shifted images (inputs, as in `convolve`), up to SLICE of its channels and
+    up to SLICE of the outputs. total (parts, pieces, a*a, SLICE rounded up to AR, SLICE rounded up to NR).
     """
     a, channels = r + M - 1, x.shape[3]
     area, parts, pieces, limit = a * a, total.shape[0], total.shape[1], tiles_per_block
     n, oh, ow, depth = g.shape
     height, width = total.shape[3], total.shape[4]
-    per_image = pieces // inputs.shape[0]
+    out_slices = (depth + SLICE - 1) // SLICE
+    per_image = pieces // inputs.shape[0] // out_slices
     x0, g0, z0, t0, v0 = x.ctypes.data, g.ctypes.data, zeros.ctypes.data, total.ctypes.data, scratch.ctypes.data
-    v_plane, e_plane = (limit * height + PLANE) * 4, (limit * depth + PLANE) * 4
+    v_plane, e_plane = (limit * height + PLANE) * 4, (limit * width + PLANE) * 4
     e0 = v0 + area * v_plane
     source, target = np.empty(area, np.int64), np.empty(area, np.int64)
     left, right = np.empty(limit, np.int64), np.empty(limit, np.int64)
     down, across = (oh + M - 1) // M, (ow + M - 1) // M
     steps = (n * down * across + limit - 1) // limit
     for t in range(limit):
-        left[t], right[t] = v0 + t * height * 4, e0 + t * depth * 4
+        left[t], right[t] = v0 + t * height * 4, e0 + t * width * 4
     while True:
         block = take(counter)
         if block >= blocks:
             break
         part, piece = block // pieces, block % pieces
-        p, start = piece // per_image, piece % per_image * SLICE
-        rows = min(SLICE, channels - start)
+        p, start, o0 = piece // out_slices // per_image, piece // out_slices % per_image * SLICE, piece % out_slices * SLICE
+        rows, outs = min(SLICE, channels - start), min(SLICE, depth - o0)
         mine = total[part, piece]
         for f in range(area):
             for c in range(height):
@@ -233,20 +234,20 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
                     input3(source.ctypes.data, target.ctypes.data, rows)
                 else:
                     input2(source.ctypes.data, target.ctypes.data, rows)
-                window(g, g0, z0, b, i, j, 1, M, 0, source)
+                window(g, g0, z0, b, i, j, 1, M, o0 * 4, source)
                 for f in range(area):
-                    target[f] = e0 + f * e_plane + t * depth * 4
+                    target[f] = e0 + f * e_plane + t * width * 4
                 if r == 3:
-                    spread3(source.ctypes.data, target.ctypes.data, depth)
+                    spread3(source.ctypes.data, target.ctypes.data, outs)
                 else:
-                    spread2(source.ctypes.data, target.ctypes.data, depth)
+                    spread2(source.ctypes.data, target.ctypes.data, outs)
             for f in range(area):
                 base = t0 + ((part * pieces + piece) * area + f) * height * width * 4
-                for o in range(0, depth, NR):
+                for o in range(0, outs, NR):
                     for c in range(0, rows, AR):
                         place = base + (c * width + o) * 4
                         left_at, right_at = f * v_plane + c * 4, f * e_plane + o * 4
-                        if depth - o > VL:
+                        if outs - o > VL:
                             outer2(left.ctypes.data, left_at, right.ctypes.data, right_at, count, place, width)
                         else:
                             outer1(left.ctypes.data, left_at, right.ctypes.data, right_at, count, place, width)
@@ -257,7 +258,8 @@ def collect(counter, total, places, r, w):
     """w[o, places[p, t, c]] = (G^T S G)[t] with S the sum of `gradient`'s parts, in order. w (O, C*kh*kw)."""
     parts, pieces, area, width = total.shape[0], total.shape[1], total.shape[2], total.shape[4]
     images, taps, channels = places.shape
-    outs, per_image = w.shape[0], pieces // images
+    out_slices = (w.shape[0] + SLICE - 1) // SLICE
+    per_image = pieces // images // out_slices
     added, kernels = np.empty((area, width), np.float32), np.empty((taps, width), np.float32)
     source, target = np.empty(area, np.int64), np.empty(taps, np.int64)
     for f in range(area):
@@ -266,10 +268,11 @@ def collect(counter, total, places, r, w):
         target[t] = kernels.ctypes.data + t * width * 4
     while True:
         block = take(counter)
-        if block >= images * channels:
+        if block >= images * channels * out_slices:
             break
-        p, c = block // channels, block % channels
-        piece, row = p * per_image + c // SLICE, c % SLICE
+        p, c, slice_ = block // channels // out_slices, block // out_slices % channels, block % out_slices
+        piece, row = (p * per_image + c // SLICE) * out_slices + slice_, c % SLICE
+        outs = min(SLICE, w.shape[0] - slice_ * SLICE)
         for f in range(area):
             into, first = added[f], total[0, piece, f, row]
             for o in range(outs):
@@ -284,4 +287,4 @@ def collect(counter, total, places, r, w):
             collect2(source.ctypes.data, target.ctypes.data, outs)
         for o in range(outs):
             for t in range(taps):
-                w[o, places[p, t, c]] = kernels[t, o]
+                w[slice_ * SLICE + o, places[p, t, c]] = kernels[t, o]
