@@ -234,6 +234,21 @@ def outer_tile(rows, vectors):
     return outer
 
 
+def _copy_vector(source, target):
+    at(target, VL)[:] = at(source, VL)
+
+
+@instruction(_copy_vector)
+def copy_vector(typing_context, source, target):
+    """Copy VL floats from address to address."""
+    def codegen(context, b, signature, args):
+        e = Emit(b)
+        e.store(e.load(args[0]), args[1])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
+
+
 def _channelwise_twin(table, taps, channels, weights, out):
     for m, address in enumerate(addresses(out, MR)):
         at(address, channels)[:] = 0
