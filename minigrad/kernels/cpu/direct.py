@@ -25,10 +25,11 @@ from minigrad.kernels.cpu.tile import (
     MR,
     NR,
     NV,
+    PIECE,
     VL,
     channel_sums,
     channelwise,
-    copy_vector,
+    copy_piece,
     dot_tile,
     outer_tile,
     product_tile,
@@ -287,7 +288,7 @@ def window_gradient(counter, x, g, kh, length, dilation, step_h, step_w, swapped
     total[part, r, o] = sum over the part's pixels k of window[k, r] * g[k, o], where window[k, u*length + q] is the q-th float of
     the window's row u: `length` = kw*C of them, contiguous in the padded x (N,H,W,C), readable a tile beyond its end. Tap row by
     tap row, `length` (3 to 12) would leave rows of the outer tile idle, and g would be read kh times. A window is copied, a
-    vector for each of its rows, to a panel in the L1 cache; rows of the tile beyond it hold what nobody collects.
+    piece or two for each of its rows, to a panel in the L1 cache; rows of the tile beyond it hold what nobody collects.
     swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes.
     """
     n, h, w, channels = x.shape
@@ -296,7 +297,7 @@ def window_gradient(counter, x, g, kh, length, dilation, step_h, step_w, swapped
     pixels = n * oh * ow
     steps = (pixels + pixels_per_block - 1) // pixels_per_block
     pitch = b_up if swapped else a_up
-    panel = np.zeros(pixels_per_block * pitch + kh * length + 2 * VL, np.float32)
+    panel = np.zeros(pixels_per_block * pitch + kh * length + NR + PIECE, np.float32)
     outputs = np.zeros(pixels_per_block * depth + NR + AR, np.float32)
     windows, gradients = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
     origin = np.empty((3, pixels_per_block), np.int64)
@@ -319,8 +320,8 @@ def window_gradient(counter, x, g, kh, length, dilation, step_h, step_w, swapped
             for k in range(size):
                 for u in range(kh):
                     source, target = x0 + (origin[0, k] + u * dilation * w) * channels * 4, windows[k] + u * length * 4
-                    for c in range(0, length, VL):          # what exceeds the row is written again with the next row or window
-                        copy_vector(source + c * 4, target + c * 4)
+                    for c in range(0, length, PIECE):       # what exceeds the row is written again with the next row or window
+                        copy_piece(source + c * 4, target + c * 4)
             from0 = g0 + start * depth * 4
             if start + size == pixels:                      # the tile reads beyond the last pixel
                 for c in range(size * depth):

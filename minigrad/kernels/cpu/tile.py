@@ -234,15 +234,18 @@ def outer_tile(rows, vectors):
     return outer
 
 
-def _copy_vector(source, target):
-    at(target, VL)[:] = at(source, VL)
+PIECE = 8                           # floats that `copy_piece` copies: longer unaligned stores straddle cache lines more often
 
 
-@instruction(_copy_vector)
-def copy_vector(typing_context, source, target):
-    """Copy VL floats from address to address."""
+def _copy_piece(source, target):
+    at(target, PIECE)[:] = at(source, PIECE)
+
+
+@instruction(_copy_piece)
+def copy_piece(typing_context, source, target):
+    """Copy PIECE floats from address to address."""
     def codegen(context, b, signature, args):
-        e = Emit(b)
+        e = Emit(b, PIECE)
         e.store(e.load(args[0]), args[1])
         return context.get_dummy_value()
 
