@@ -460,8 +460,7 @@ def filters(x, w, y, plan):
 
 
 def filter_gradients(x, g, kernel, stride, padding, dilation):
-    per_block = 128
-    parts = min(BLOCKS, -(-g.shape[0] * g.shape[1] * g.shape[2] // per_block))
+    parts = min(BLOCKS, g.shape[0] * g.shape[1])
     total = empty(parts, kernel[0] * kernel[1], x.shape[3])
-    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total, per_block)
+    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total)
     return np.ascontiguousarray(total.sum(0).T).reshape(-1, 1, *kernel)

@@ -382,14 +382,14 @@ def depthwise(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_bloc
 
 
 @kernel
-def depthwise_gradient(counter, x, g, taps, step_h, step_w, total, pixels_per_block):
-    """total[part, t, c] = sum over the part's pixels (n, i, j) of x[n, i*step + dy, j*step + dx, c] * g[n, i, j, c]."""
+def depthwise_gradient(counter, x, g, taps, step_h, step_w, total):
+    """total[part, t, c] = sum over the part's pixels (n, i, j) of x[n, i*step + dy, j*step + dx, c] * g[n, i, j, c].
+
+    A part is a run of g's rows (n, i). Along a row both images are read at a fixed step, and the j whose tap lies inside the image
+    are a range, so no table of addresses is needed: it would cost as much as the few multiply-adds of a pixel.
+    """
     n, h, w, channels = x.shape
-    oh, ow, parts = g.shape[1], g.shape[2], total.shape[0]
-    pixels = n * oh * ow
-    steps = (pixels + pixels_per_block - 1) // pixels_per_block
-    left, right = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
-    origin = np.empty((3, pixels_per_block), np.int64)
+    oh, ow, parts, rows = g.shape[1], g.shape[2], total.shape[0], g.shape[0] * g.shape[1]
     while True:
         part = take(counter)
         if part >= parts:
@@ -397,12 +397,13 @@ def depthwise_gradient(counter, x, g, taps, step_h, step_w, total, pixels_per_bl
         for t in range(taps.shape[0]):
             for c in range(channels):
                 total[part, t, c] = 0
-        for step in range(part * steps // parts, (part + 1) * steps // parts):
-            start = step * pixels_per_block
-            size = min(pixels_per_block, pixels - start)
-            locate(start, size, oh, ow, h, w, step_h, step_w, origin)
+        for row in range(part * rows // parts, (part + 1) * rows // parts):
+            b, i = row // oh, row % oh
             for t in range(taps.shape[0]):
-                k = meet(origin, size, h, w, taps[t, 0], taps[t, 1], x.ctypes.data, channels,
-                         g.ctypes.data + start * channels * 4, channels, left, right)
-                place = total.ctypes.data + (part * taps.shape[0] + t) * channels * 4
-                channel_sums(left.ctypes.data, right.ctypes.data, k, channels, place)
+                y, dx = i * step_h + taps[t, 0], taps[t, 1]
+                first, last = max(0, (step_w - 1 - dx) // step_w), min(ow, (w - dx + step_w - 1) // step_w)
+                if 0 <= y < h and first < last:
+                    left = x.ctypes.data + ((b * h + y) * w + first * step_w + dx) * channels * 4
+                    right = g.ctypes.data + (row * ow + first) * channels * 4
+                    place = total.ctypes.data + (part * taps.shape[0] + t) * channels * 4
+                    channel_sums(left, step_w * channels * 4, right, channels * 4, last - first, channels, place)

@@ -300,31 +300,32 @@ def channelwise(typing_context, table, taps, channels, weights, out):
     return types.void(*[types.intp] * 5), codegen
 
 
-def _channel_sums_twin(a, b, count, channels, out):
+def _channel_sums_twin(a, a_step, b, b_step, count, channels, out):
     total = at(out, channels)
-    for x, y in zip(addresses(a, count), addresses(b, count), strict=True):
-        total += at(x, channels) * at(y, channels)
+    for k in range(count):
+        total += at(a + k * a_step, channels) * at(b + k * b_step, channels)
 
 
 @instruction(_channel_sums_twin)
-def channel_sums(typing_context, a, b, count, channels, out):
-    """out[c] += sum over k of a_row[k][c] * b_row[k][c]; a, b: tables of `count` addresses; channels: a multiple of VL."""
+def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
+    """out[c] += sum over k < count of a_row[k][c] * b_row[k][c], rows a step apart (bytes); channels: a multiple of VL."""
     def codegen(context, builder, signature, args):
-        a, b, count, channels, out = args
+        a, a_step, b, b_step, count, channels, out = args
         e = Emit(builder)
         for vectors, start, stop in runs_of_vectors(builder, channels, 4):                  # four sums hide a multiply-add's latency
             with for_vectors(builder, start, stop, vectors) as offset:
                 place = builder.add(out, offset)
                 acc = [e.variable(e.load(place, 4 * VL * v)) for v in range(vectors)]
                 with cgutils.for_range(builder, count, intp=I64) as k:
-                    x, y = (builder.add(e.word(t, k.index), offset) for t in (a, b))
+                    x, y = (builder.add(builder.add(first, builder.mul(k.index, step)), offset)
+                            for first, step in ((a, a_step), (b, b_step)))
                     for v in range(vectors):
                         e.accumulate(acc[v], e.load(x, 4 * VL * v), e.load(y, 4 * VL * v))
                 for v in range(vectors):
                     e.store(builder.load(acc[v]), place, 4 * VL * v)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), codegen
+    return types.void(*[types.intp] * 7), codegen
 
 
 LANES = 16                          # pixels that `reach` handles at once: MR or more
