@@ -15,16 +15,17 @@ import numpy as np
 from minigrad.kernels.cpu.threads import empty, launch
 
 WORTH_THREADS = 1 << 23             # multiplications
-WIDTH = 512                         # rows or columns of a block
+WIDTH = 512                         # rows or columns of a block, and
+NARROW = 64                         # of a block where there is but one of WIDTH: long sums with few results (a latent layer)
 
 
 class _Blocks:
     """For `launch`, a kernel in Python: BLAS runs without the GIL."""
     signatures = ("any",)
 
-    def __call__(self, counter, tickets, blocks, a, b, y):
+    def __call__(self, counter, tickets, blocks, width, a, b, y):
         while (block := next(tickets)) < blocks:
-            part = slice(block * WIDTH, (block + 1) * WIDTH)
+            part = slice(block * width, (block + 1) * width)
             if len(a) > b.shape[1]:
                 np.matmul(a[part], b, out=y[part])
             else:
@@ -37,8 +38,9 @@ def small_product(a, b):
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or a.size * b.shape[1] < WORTH_THREADS:
             return np.matmul(a, b)
         y = empty(len(a), b.shape[1])
-        blocks = -(-max(y.shape) // WIDTH)
-        launch(_Blocks(), blocks, itertools.count(), blocks, a, b, y)
+        width = WIDTH if max(y.shape) > WIDTH else NARROW
+        blocks = -(-max(y.shape) // width)
+        launch(_Blocks(), blocks, itertools.count(), blocks, width, a, b, y)
         return y
 
 
