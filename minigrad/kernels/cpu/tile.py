@@ -254,7 +254,7 @@ def copy_piece(typing_context, source, target):
 
 
 def runs_of_vectors(b, channels, most):
-    """(vectors at a time, first vector, last) of two loops over `channels` floats: `most` vectors at a time, then the rest singly."""
+    """(vectors at a time, first, end) of two loops over the vectors of `channels` floats: `most` at a time, then the rest singly."""
     count = b.udiv(channels, I64(VL))
     whole = b.sub(count, b.urem(count, I64(most)))
     return (most, I64(0), whole), (1, whole, count)
@@ -312,7 +312,7 @@ def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
     def codegen(context, builder, signature, args):
         a, a_step, b, b_step, count, channels, out = args
         e = Emit(builder)
-        for vectors, start, stop in runs_of_vectors(builder, channels, 4):                  # four sums hide a multiply-add's latency
+        for vectors, start, stop in runs_of_vectors(builder, channels, 4):           # four sums hide a multiply-add's latency
             with for_vectors(builder, start, stop, vectors) as offset:
                 place = builder.add(out, offset)
                 acc = [e.variable(e.load(place, 4 * VL * v)) for v in range(vectors)]
