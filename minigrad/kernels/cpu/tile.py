@@ -254,7 +254,7 @@ def copy_piece(typing_context, source, target):
 
 
 def runs_of_vectors(b, channels, most):
-    """(vectors at a time, first, end) of two loops over the vectors of `channels` floats: `most` at a time, then the rest singly."""
+    """(vectors at a time, first, end) of two loops over `channels` floats: `most` vectors at a time, then the rest."""
     count = b.udiv(channels, I64(VL))
     whole = b.sub(count, b.urem(count, I64(most)))
     return (most, I64(0), whole), (1, whole, count)
