@@ -15,8 +15,8 @@ import numpy as np
 from minigrad.kernels.cpu.threads import empty, launch
 
 WORTH_THREADS = 1 << 23             # multiplications
-WIDTH = 512                         # rows or columns of a block, and
-NARROW = 64                         # of a block where there is but one of WIDTH: long sums with few results (a latent layer)
+WIDTH = 512                         # rows or columns of a block; but
+NARROW, LONG = 64, 2048             # NARROW of them if there is but one block and sums have LONG terms or more: a latent layer's
 
 
 class _Blocks:
@@ -38,7 +38,7 @@ def small_product(a, b):
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or a.size * b.shape[1] < WORTH_THREADS:
             return np.matmul(a, b)
         y = empty(len(a), b.shape[1])
-        width = WIDTH if max(y.shape) > WIDTH else NARROW
+        width = NARROW if max(y.shape) <= WIDTH and len(b) >= LONG else WIDTH
         blocks = -(-max(y.shape) // width)
         launch(_Blocks(), blocks, itertools.count(), blocks, width, a, b, y)
         return y
