@@ -84,6 +84,7 @@ def optimisers():
 
 JOBS = {
     "convolution": lambda: convolution(2, 16, 6, 16, 3),
+    "convolution of one channel": lambda: convolution(2, 1, 6, 16, 3),
     "convolution to one channel": lambda: convolution(2, 16, 6, 1, 3),
     "convolution, depthwise": lambda: convolution(2, 16, 6, 16, 3, groups=16),
     "convolution, Winograd": lambda: convolution(8, 32, 16, 32, 3),

@@ -66,6 +66,8 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "one from rows": (3, 8, 10, 1, 4, 1, 0, 1, 1),
     "depthwise vectors": (3, 32, 9, 32, 3, 1, 1, 1, 32),
     "depthwise vectors 2": (2, 48, 10, 48, 4, 2, 1, 1, 48),
+    "depthwise vectors 3": (3, 80, 7, 80, 3, 3, 2, 2, 80),
+    "tall steps": (2, 2, 13, 9, 3, 3, 2, 1, 1),
     "winograd": (8, 32, 14, 48, 3, 1, 1, 1, 1),
     "winograd stride 2": (9, 32, 26, 64, 4, 2, 1, 1, 1),
     "winograd by panels": (40, 192, 4, 304, 3, 1, 1, 1, 1),
@@ -83,8 +85,9 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
     check(shapes(*NETWORKS[name]), layout)
 
 
-@pytest.mark.parametrize("name", ["dcgan", "winograd", "winograd stride 2", "winograd by panels",
-                                  "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors", "grouped"])
+@pytest.mark.parametrize("name", ["dcgan", "dcgan first", "lenet 1", "winograd", "winograd stride 2", "winograd by panels",
+                                  "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors",
+                                  "depthwise vectors 2", "grouped"])
 def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
     case = shapes(*NETWORKS[name])
     arrays, before = sample(case), kernels.get_num_threads()

@@ -15,17 +15,18 @@ import numpy as np
 from minigrad.kernels.cpu.threads import empty, launch
 
 WORTH_THREADS = 1 << 23             # multiplications
-WIDTH = 512                         # rows or columns of a block
+WIDTH = 512                         # rows or columns of a block; but
+NARROW, LONG = 64, 2048             # NARROW of them if there is but one block and sums have LONG terms or more: a latent layer's
 
 
 class _Blocks:
     """For `launch`, a kernel in Python: BLAS runs without the GIL."""
     signatures = ("any",)
 
-    def __call__(self, counter, tickets, blocks, a, b, y):
+    def __call__(self, counter, tickets, blocks, width, a, b, y):
         counter[0] = 1                                          # this launch has begun
         while (block := next(tickets)) < blocks:
-            part = slice(block * WIDTH, (block + 1) * WIDTH)
+            part = slice(block * width, (block + 1) * width)
             if len(a) > b.shape[1]:
                 np.matmul(a[part], b, out=y[part])
             else:
@@ -38,8 +39,9 @@ def small_product(a, b):
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or a.size * b.shape[1] < WORTH_THREADS:
             return np.matmul(a, b)
         y = empty(len(a), b.shape[1])
-        blocks = -(-max(y.shape) // WIDTH)
-        launch(_Blocks(), blocks, itertools.count(), blocks, a, b, y)
+        width = NARROW if max(y.shape) <= WIDTH and len(b) >= LONG else WIDTH
+        blocks = -(-max(y.shape) // width)
+        launch(_Blocks(), blocks, itertools.count(), blocks, width, a, b, y)
         return y
 
 

@@ -112,7 +112,10 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
-        sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
+        if short_windows(c, kh, kw):
+            window_sums(rows, g, w, kh, kw * c, dilation[0], stride, places_of_rows(c, kh, kw).reshape(-1))
+        else:
+            sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
     else:
         sums(with_slack(x, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw), stride, groups, c,
              o // groups)
@@ -152,6 +155,12 @@ def merges_rows(channels, groups, kw, dilation):
     """Few channels make short inner loops. Then the image is copied with its padding, and a whole kernel row, contiguous in
     memory, is one tap of kw*channels channels. The copy costs less the fewer the channels."""
     return groups == 1 and channels < 16 and kw > 1 and dilation == 1
+
+
+def short_windows(c, kh, kw):
+    """Few channels under a small kernel: the weight gradient sums all taps at once. Long windows fill the tile row by row, and
+    their panel would not stay in the L1 cache."""
+    return c * kh * kw <= 64
 
 
 def uses_winograd(kernel, stride, dilation, groups, ins, outs, n, size):
@@ -400,6 +409,27 @@ def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
     launch(direct.collect, groups * -(-b_width // VL), total, places, b_width, w)
 
 
+def window_sums(x, g, w, kh, length, dilation, stride, places):
+    """The weight gradient of merged rows, the whole window at once: w[o, places[r]] = sum over pixels of window[r] * g[o]."""
+    outs, terms = g.shape[3], kh * length
+    a_width, b_width = terms, outs
+    # Whichever side leaves less of the tile idle lies along the lanes.
+    swap = -(-outs // AR) * -(-terms // VL) < -(-terms // AR) * -(-outs // VL)
+    if swap:
+        a_width, b_width = outs, terms
+    per_block = 128
+    parts = min(BLOCKS, -(-g.shape[0] * g.shape[1] * g.shape[2] // per_block))
+    total = empty(parts, -(-a_width // AR) * AR, -(-b_width // NR) * NR)
+    launch(direct.window_gradient, parts, x, g, kh, length, dilation, *stride, swap, total, per_block)
+    total = total.reshape(parts, 1, 1, *total.shape[1:])
+    if swap:
+        turned = empty(terms, outs)
+        launch(direct.collect, -(-terms // VL), total, np.arange(outs)[None], terms, turned)
+        w[:, places] = turned.T
+    else:
+        launch(direct.collect, -(-outs // VL), total, places[None], outs, w)
+
+
 def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     """Winograd: transform the weights, then run over blocks of tiles. places (problems, taps, input channels)."""
     n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
@@ -445,8 +475,7 @@ def filters(x, w, y, plan):
 
 
 def filter_gradients(x, g, kernel, stride, padding, dilation):
-    per_block = 128
-    parts = min(BLOCKS, -(-g.shape[0] * g.shape[1] * g.shape[2] // per_block))
+    parts = min(BLOCKS, g.shape[0] * g.shape[1])
     total = empty(parts, kernel[0] * kernel[1], x.shape[3])
-    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total, per_block)
+    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total)
     return np.ascontiguousarray(total.sum(0).T).reshape(-1, 1, *kernel)

@@ -27,6 +27,7 @@ here, unchecked: a wrong one reads another array. Hence each tile has a twin in 
 Rows are reached through a table of addresses. A padded pixel points at a block of zeros. No im2col buffer, no padding copy.
 May import: numpy, numba, llvmlite, `threads`.
 """
+import contextlib
 import ctypes
 import os
 
@@ -284,6 +285,38 @@ def outer_tile(rows, vectors):
     return outer
 
 
+PIECE = 8                           # floats that `copy_piece` copies: longer unaligned stores straddle cache lines more often
+
+
+def _copy_piece(source, target):
+    at(target, PIECE)[:] = at(source, PIECE)
+
+
+@instruction(_copy_piece)
+def copy_piece(typing_context, source, target):
+    """Copy PIECE floats from address to address."""
+    def codegen(context, b, signature, args):
+        e = Emit(b, PIECE)
+        e.store(e.load(args[0]), args[1])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
+
+
+def runs_of_vectors(b, channels, most):
+    """(vectors at a time, first, end) of two loops over `channels` floats: `most` vectors at a time, then the rest."""
+    count = b.udiv(channels, I64(VL))
+    whole = b.sub(count, b.urem(count, I64(most)))
+    return (most, I64(0), whole), (1, whole, count)
+
+
+@contextlib.contextmanager
+def for_vectors(b, start, stop, vectors):
+    """A loop from vector `start` to `stop`, `vectors` at a time; gives the offset in bytes."""
+    with cgutils.for_range(b, b.udiv(b.sub(stop, start), I64(vectors)), intp=I64) as group:
+        yield b.mul(b.add(start, b.mul(group.index, I64(vectors))), I64(4 * VL))
+
+
 def _channelwise_twin(table, taps, channels, weights, out):
     for m, address in enumerate(addresses(out, MR)):
         at(address, channels)[:] = 0
@@ -297,44 +330,52 @@ def channelwise(typing_context, table, taps, channels, weights, out):
     def codegen(context, b, signature, args):
         table, taps, channels, weights, out = args
         e = Emit(b)
-        with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
-            offset = b.mul(c.index, I64(4 * VL))
-            acc = [e.variable(e.zero) for _ in range(MR)]
-            with cgutils.for_range(b, taps, intp=I64) as tap:
-                first = b.mul(tap.index, I64(MR + 1))
-                w = e.load(b.add(b.add(weights, e.word(table, first)), offset))
+        for vectors, start, stop in runs_of_vectors(b, channels, NV):
+            with for_vectors(b, start, stop, vectors) as offset:
+                acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
+                with cgutils.for_range(b, taps, intp=I64) as tap:
+                    first = b.mul(tap.index, I64(MR + 1))
+                    weight = b.add(b.add(weights, e.word(table, first)), offset)
+                    ws = [e.load(weight, 4 * VL * v) for v in range(vectors)]
+                    for m in range(MR):
+                        row = b.add(e.word(table, b.add(first, I64(1 + m))), offset)
+                        for v in range(vectors):
+                            e.accumulate(acc[m][v], e.load(row, 4 * VL * v), ws[v])
                 for m in range(MR):
-                    e.accumulate(acc[m], e.load(b.add(e.word(table, b.add(first, I64(1 + m))), offset)), w)
-            for m in range(MR):
-                e.store(b.load(acc[m]), b.add(e.word(out, I64(m)), offset))
+                    row = b.add(e.word(out, I64(m)), offset)
+                    for v in range(vectors):
+                        e.store(b.load(acc[m][v]), row, 4 * VL * v)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5), codegen
 
 
-def _channel_sums_twin(a, b, count, channels, out):
+def _channel_sums_twin(a, a_step, b, b_step, count, channels, out):
     total = at(out, channels)
-    for x, y in zip(addresses(a, count), addresses(b, count), strict=True):
-        total += at(x, channels) * at(y, channels)
+    for k in range(count):
+        total += at(a + k * a_step, channels) * at(b + k * b_step, channels)
 
 
 @instruction(_channel_sums_twin)
-def channel_sums(typing_context, a, b, count, channels, out):
-    """out[c] += sum over k of a_row[k][c] * b_row[k][c]; a, b: tables of `count` addresses; channels: a multiple of VL."""
+def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
+    """out[c] += sum over k < count of a_row[k][c] * b_row[k][c], rows a step apart (bytes); channels: a multiple of VL."""
     def codegen(context, builder, signature, args):
-        a, b, count, channels, out = args
+        a, a_step, b, b_step, count, channels, out = args
         e = Emit(builder)
-        with cgutils.for_range(builder, builder.udiv(channels, I64(VL)), intp=I64) as c:
-            offset = builder.mul(c.index, I64(4 * VL))
-            place = builder.add(out, offset)
-            acc = e.variable(e.load(place))
-            with cgutils.for_range(builder, count, intp=I64) as k:
-                x, y = (e.load(builder.add(e.word(t, k.index), offset)) for t in (a, b))
-                e.accumulate(acc, x, y)
-            e.store(builder.load(acc), place)
+        for vectors, start, stop in runs_of_vectors(builder, channels, 4):           # four sums hide a multiply-add's latency
+            with for_vectors(builder, start, stop, vectors) as offset:
+                place = builder.add(out, offset)
+                acc = [e.variable(e.load(place, 4 * VL * v)) for v in range(vectors)]
+                with cgutils.for_range(builder, count, intp=I64) as k:
+                    x, y = (builder.add(builder.add(first, builder.mul(k.index, step)), offset)
+                            for first, step in ((a, a_step), (b, b_step)))
+                    for v in range(vectors):
+                        e.accumulate(acc[v], e.load(x, 4 * VL * v), e.load(y, 4 * VL * v))
+                for v in range(vectors):
+                    e.store(builder.load(acc[v]), place, 4 * VL * v)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), codegen
+    return types.void(*[types.intp] * 7), codegen
 
 
 LANES = 16                          # pixels that `reach` handles at once: MR or more
