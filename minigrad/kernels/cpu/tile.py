@@ -68,6 +68,7 @@ def chosen_shape():
 VL, MR, NV = chosen_shape()
 NR = VL * NV                        # output channels of a tile
 AR = 8 if MR == 14 else 6           # rows of the outer-product tile: 8 divides common channel counts
+LOW = max(1, MR // 2)               # the least height of `product_tiles`: more than MR rows can be cut into tiles of LOW to MR
 
 
 def at(address, count):
@@ -144,15 +145,36 @@ class Emit:
 
 
 def _tile_twin(vectors):
-    def twin(table, taps, offset, channels, weights, out, out_offset, width):
+    def twin(table, taps, offset, channels, weights, out, out_offset, width, rows=MR):
         words = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1)
-        total = np.zeros((MR, vectors * VL), np.float32)
-        for place, *rows in words:
-            x = np.stack([at(row + offset, channels) for row in rows])
+        total = np.zeros((rows, vectors * VL), np.float32)
+        for place, *sources in words:
+            x = np.stack([at(row + offset, channels) for row in sources[:rows]])
             total += x @ at(weights + place, channels * NR).reshape(channels, NR)[:, :vectors * VL]
-        for row, address in zip(total, addresses(out, MR), strict=True):
+        for row, address in zip(total, addresses(out, rows), strict=True):
             at(address + out_offset, width)[:] = row[:width]
     return twin
+
+
+def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, out_offset, width):
+    e = Emit(b)
+    acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(height)]
+    with cgutils.for_range(b, taps, intp=I64) as tap:
+        first = b.mul(tap.index, I64(MR + 1))
+        weight = e.variable(b.add(weights, e.word(table, first)))
+        rows = [b.add(offset, e.word(table, b.add(first, I64(1 + m)))) for m in range(height)]
+        with cgutils.for_range(b, channels, intp=I64) as c:
+            address = b.load(weight)
+            w = [e.load(address, 4 * VL * v) for v in range(vectors)]
+            for m in range(height):
+                x = e.scalar(rows[m], c.index)
+                for v in range(vectors):
+                    e.accumulate(acc[m][v], x, w[v])
+            b.store(b.add(address, I64(4 * NR)), weight)
+    for m in range(height):
+        row = b.add(out_offset, e.word(out, I64(m)))
+        for v in range(vectors):
+            e.store_first(b.load(acc[m][v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
 
 
 def product_tile(vectors):
@@ -166,28 +188,25 @@ def product_tile(vectors):
     @instruction(_tile_twin(vectors))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width):
         def codegen(context, b, signature, args):
-            table, taps, offset, channels, weights, out, out_offset, width = args
-            e = Emit(b)
-            acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
-            with cgutils.for_range(b, taps, intp=I64) as tap:
-                first = b.mul(tap.index, I64(MR + 1))
-                weight = e.variable(b.add(weights, e.word(table, first)))
-                rows = [b.add(offset, e.word(table, b.add(first, I64(1 + m)))) for m in range(MR)]
-                with cgutils.for_range(b, channels, intp=I64) as c:
-                    address = b.load(weight)
-                    w = [e.load(address, 4 * VL * v) for v in range(vectors)]
-                    for m in range(MR):
-                        x = e.scalar(rows[m], c.index)
-                        for v in range(vectors):
-                            e.accumulate(acc[m][v], x, w[v])
-                    b.store(b.add(address, I64(4 * NR)), weight)
-            for m in range(MR):
-                row = b.add(out_offset, e.word(out, I64(m)))
-                for v in range(vectors):
-                    e.store_first(b.load(acc[m][v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
+            _emit_tile(b, vectors, MR, *args)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 8), codegen
+
+    return tile
+
+
+def product_tiles(vectors):
+    """Make tile(..., width, rows): `product_tile` for LOW <= rows <= MR, for who has not enough rows to fill all tiles."""
+    @instruction(_tile_twin(vectors))
+    def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, rows):
+        def codegen(context, b, signature, args):
+            for height in range(LOW, MR + 1):
+                with b.if_then(b.icmp_signed("==", args[-1], I64(height))):
+                    _emit_tile(b, vectors, height, *args[:-1])
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 9), codegen
 
     return tile
 
@@ -232,6 +251,101 @@ def outer_tile(rows, vectors):
         return types.void(*[types.intp] * 7), codegen
 
     return outer
+
+
+def _strips_twin(lanes):
+    def twin(source, step, count, target):
+        for k in range(count):
+            at(target + 4 * lanes * k, lanes)[:] = at(source + step * k, lanes)
+    return twin
+
+
+def strips(lanes):
+    """Make copy(source, step, count, target): `count` strips of `lanes` floats, `step` bytes apart, to lie one behind the other."""
+    @instruction(_strips_twin(lanes))
+    def copy(typing_context, source, step, count, target):
+        def codegen(context, b, signature, args):
+            source, step, count, target = args
+            e = Emit(b, lanes)
+            with cgutils.for_range(b, count, intp=I64) as k:
+                strip = e.load(b.add(source, b.mul(step, k.index)))
+                e.store(strip, b.add(target, b.mul(I64(4 * lanes), k.index)))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), codegen
+
+    return copy
+
+
+class Lanes:
+    """A vector in registers, written like a number; products and sums are fused where the machine can."""
+
+    def __init__(self, emit, value):
+        self.emit, self.value = emit, value
+
+    def _with(self, operation, left, right):
+        left, right = (x.value if isinstance(x, Lanes) else self.emit.constant(x) for x in (left, right))
+        return Lanes(self.emit, getattr(self.emit.b, operation)(left, right, flags=("contract", "nsz")))
+
+    def __add__(self, other):
+        return self._with("fadd", self, other)
+
+    def __sub__(self, other):
+        return self._with("fsub", self, other)
+
+    def __rsub__(self, other):
+        return self._with("fsub", other, self)
+
+    def __mul__(self, other):
+        return self._with("fmul", self, other)
+
+    def __truediv__(self, other):
+        return self._with("fdiv", self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def clip(self, low, high):
+        """NaN stays NaN, as in NumPy."""
+        b, x = self.emit.b, self.value
+        for sign, limit in ((">", high), ("<", low)):
+            limit = self.emit.constant(limit)
+            x = b.select(b.fcmp_ordered(sign, x, limit), limit, x)
+        return Lanes(self.emit, x)
+
+
+def _lanewise_twin(equations, ins, outs):
+    def twin(places, count):
+        places = addresses(places, ins + outs)
+        results = equations(*[at(place, count) for place in places[:ins]])
+        for place, result in zip(places[ins:], results, strict=True):
+            at(place, count)[:] = result
+    return twin
+
+
+def lanewise(equations, ins, outs):
+    """Make loop(places, count): out_1[k], out_2[k], ... = equations(in_1[k], in_2[k], ...), k < count, with all in registers.
+
+    equations: a function of `ins` arrays that uses + - * / and .clip, and returns a tuple of `outs`. places: the address of a
+    table of the addresses of the inputs, then of the outputs; an output may be an input's memory.
+    """
+    @instruction(_lanewise_twin(equations, ins, outs))
+    def loop(typing_context, places, count):
+        def codegen(context, b, signature, args):
+            places, count = args
+            vectors = b.sdiv(count, I64(VL))
+            addresses = [Emit(b).word(places, I64(i)) for i in range(ins + outs)]
+            for lanes, start, steps in ((VL, I64(0), vectors), (1, b.mul(vectors, I64(VL)), b.srem(count, I64(VL)))):
+                e = Emit(b, lanes)
+                with cgutils.for_range(b, steps, intp=I64) as k:
+                    offset = e.times4(b.add(start, b.mul(k.index, I64(lanes))))
+                    results = equations(*[Lanes(e, e.load(b.add(address, offset))) for address in addresses[:ins]])
+                    for address, result in zip(addresses[ins:], results, strict=True):
+                        e.store(result.value, b.add(address, offset))
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp), codegen
+
+    return loop
 
 
 def _channelwise_twin(table, taps, channels, weights, out):
