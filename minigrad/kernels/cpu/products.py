@@ -13,13 +13,14 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.convolution import product
 from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.threads import empty, launch, take
-from minigrad.kernels.cpu.tile import AR, NR, VL, strips
+from minigrad.kernels.cpu.tile import AR, NR, VL, to_strips
 
 LONG = 512                          # terms of a sum from which `transposed` pays
 CHUNK = 128                         # terms at a time
 PANELS = 8                          # a block's rows, times AR, at most
 WIDTH = 8 * NR                      # a block's columns, at most
-left_strips, right_strips = strips(AR), strips(NR)
+SPACE = CHUNK + 2                   # from panel to panel: 4 KB apart they too would share the same lines
+left_panels, right_panels = to_strips(AR), to_strips(NR)
 
 
 def matmul(a, b):
@@ -37,7 +38,7 @@ def transposed_product(a, b):
     outs, columns = a.shape[1], b.shape[1]
     y = empty(outs, columns)
     rows, slices = AR * max(1, min(PANELS, outs // (8 * AR))), -(-columns // WIDTH)
-    scratch = CHUNK * (rows + WIDTH) + rows * WIDTH
+    scratch = SPACE * (rows + WIDTH) + rows * WIDTH
     launch(transposed, -(-outs // rows) * slices, a, b, y, rows, slices, scratch=scratch)
     return y
 
@@ -47,9 +48,9 @@ def transposed(counter, scratch, a, b, y, rows, slices):
     """y[m, n] = sum over k of a[k, m] * b[k, n]; a block is `rows` rows, a multiple of AR, of a slice of WIDTH columns."""
     terms, outs, columns = a.shape[0], a.shape[1], b.shape[1]
     blocks = (outs + rows - 1) // rows * slices
-    left = scratch[:CHUNK * rows].reshape(rows // AR, CHUNK, AR)
-    right = scratch[CHUNK * rows:CHUNK * (rows + WIDTH)].reshape(WIDTH // NR, CHUNK, NR)
-    total = scratch[CHUNK * (rows + WIDTH):CHUNK * (rows + WIDTH) + rows * WIDTH].reshape(rows, WIDTH)
+    left = scratch[:SPACE * rows].reshape(rows // AR, SPACE, AR)
+    right = scratch[SPACE * rows:SPACE * (rows + WIDTH)].reshape(WIDTH // NR, SPACE, NR)
+    total = scratch[SPACE * (rows + WIDTH):SPACE * (rows + WIDTH) + rows * WIDTH].reshape(rows, WIDTH)
     lefts, rights = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
     for k in range(CHUNK):
         lefts[k], rights[k] = left.ctypes.data + k * AR * 4, right.ctypes.data + k * NR * 4
@@ -64,11 +65,9 @@ def transposed(counter, scratch, a, b, y, rows, slices):
         total[...] = 0
         for k0 in range(0, terms, CHUNK):
             count = min(CHUNK, terms - k0)
-            for q in range(height // AR):
-                left_strips(a.ctypes.data + (k0 * outs + first + q * AR) * 4, outs * 4, count, left.ctypes.data + q * CHUNK * AR * 4)
-            for q in range(width // NR):
-                right_strips(b.ctypes.data + (k0 * columns + start + q * NR) * 4, columns * 4, count,
-                             right.ctypes.data + q * CHUNK * NR * 4)
+            left_panels(a.ctypes.data + (k0 * outs + first) * 4, outs * 4, count, height // AR, left.ctypes.data, SPACE * AR * 4)
+            right_panels(b.ctypes.data + (k0 * columns + start) * 4, columns * 4, count, width // NR, right.ctypes.data,
+                         SPACE * NR * 4)
             for k in range(count):                              # what is left of rows and columns
                 for m in range(height // AR * AR, height):
                     left[height // AR, k, m % AR] = a[k0 + k, first + m]
@@ -77,7 +76,7 @@ def transposed(counter, scratch, a, b, y, rows, slices):
             for n in range((width + NR - 1) // NR):
                 for m in range((height + AR - 1) // AR):
                     place = total.ctypes.data + (m * AR * WIDTH + n * NR) * 4
-                    x, z = m * CHUNK * AR * 4, n * CHUNK * NR * 4
+                    x, z = m * SPACE * AR * 4, n * SPACE * NR * 4
                     if width - n * NR > VL:
                         outer2(lefts.ctypes.data, x, rights.ctypes.data, z, count, place, WIDTH)
                     else:

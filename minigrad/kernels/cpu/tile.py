@@ -254,25 +254,32 @@ def outer_tile(rows, vectors):
 
 
 def _strips_twin(lanes):
-    def twin(source, step, count, target):
+    def twin(source, source_step, count, strips, target, target_step):
         for k in range(count):
-            at(target + 4 * lanes * k, lanes)[:] = at(source + step * k, lanes)
+            for q in range(strips):
+                at(target + q * target_step + 4 * lanes * k, lanes)[:] = at(source + k * source_step + 4 * lanes * q, lanes)
     return twin
 
 
-def strips(lanes):
-    """Make copy(source, step, count, target): `count` strips of `lanes` floats, `step` bytes apart, to lie one behind the other."""
+def to_strips(lanes):
+    """Make copy(source, source_step, count, strips, target, target_step): target[q][k] = source[k][q*lanes:(q + 1)*lanes].
+
+    `count` rows, source_step bytes apart, are cut into strips of `lanes` floats; equal strips of all rows then lie one behind
+    the other, target_step bytes from those of the next.
+    """
     @instruction(_strips_twin(lanes))
-    def copy(typing_context, source, step, count, target):
+    def copy(typing_context, source, source_step, count, strips, target, target_step):
         def codegen(context, b, signature, args):
-            source, step, count, target = args
+            source, source_step, count, strips, target, target_step = args
             e = Emit(b, lanes)
             with cgutils.for_range(b, count, intp=I64) as k:
-                strip = e.load(b.add(source, b.mul(step, k.index)))
-                e.store(strip, b.add(target, b.mul(I64(4 * lanes), k.index)))
+                row, place = b.add(source, b.mul(source_step, k.index)), b.add(target, b.mul(I64(4 * lanes), k.index))
+                with cgutils.for_range(b, strips, intp=I64) as q:
+                    strip = e.load(b.add(row, b.mul(I64(4 * lanes), q.index)))
+                    e.store(strip, b.add(place, b.mul(target_step, q.index)))
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 4), codegen
+        return types.void(*[types.intp] * 6), codegen
 
     return copy
 
