@@ -21,7 +21,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import pack, tile1
 from minigrad.kernels.cpu.threads import empty, launch, take
-from minigrad.kernels.cpu.tile import LOW, MR, NR, NV, VL, lanewise, product_tiles
+from minigrad.kernels.cpu.tile import LOW, MR, NR, NV, VL, lanewise, prefetch, product_tiles
 
 P = 1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08
 Q = 1.0, 0.46714338660240173, 0.02587697096168995, 0.00032856303732842207, 7.776535539960605e-07
@@ -71,11 +71,22 @@ tiles = product_tiles(NV)
 
 
 @kernel
-def multiply(rows, table, packed, outs, out):
-    """out_row[m] = row[m] @ the packed matrix, m < rows; up to LOW rows are computed in any case."""
+def announce(a, soon, k):
+    soon[k, 0], soon[k, 1] = a.ctypes.data, a.size * 4
+
+
+@kernel
+def multiply(rows, table, packed, outs, out, soon):
+    """out_row[m] = row[m] @ the packed matrix, m < rows; up to LOW rows are computed in any case.
+
+    soon: addresses and sizes of the memory that comes after the product, and comes into the cache while it runs.
+    """
     panel_bytes = packed.shape[2] * NR * 4
     for panel in range(packed.shape[0]):
         o = panel * NR
+        for k in range(soon.shape[0]):
+            share = -(-soon[k, 1] // (packed.shape[0] * 64)) * 64
+            prefetch(soon[k, 0] + panel * share, min(share, soon[k, 1] - panel * share))
         weights, size = packed.ctypes.data + panel * panel_bytes, min(NR, outs - o)
         if size > VL:
             tiles(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
@@ -90,19 +101,25 @@ def lstm(counter, scratch, x, h0, c0, packed, h, c, gates):
     long, short = 4 * width + SPARE, (ins + width) // 16 * 16 + 16 + SPARE
     sums, rows = scratch[:MR * long].reshape(MR, long), scratch[MR * long:MR * (long + short)].reshape(MR, short)
     table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(12, np.int64)
+    soon = np.zeros((4, 2), np.int64)
     for m in range(MR):
         table[1 + m], out[m] = rows.ctypes.data + m * 4 * short, sums.ctypes.data + m * 4 * long
     while True:
         block = take(counter)
         if block >= blocks:
             break
-        first, count = block * batch // blocks, (block + 1) * batch // blocks - block * batch // blocks
+        first, last = block * batch // blocks, (block + 1) * batch // blocks
+        count = last - first
         rows[...] = 1
         rows[:count, ins:ins + width] = h0[first:first + count]
         for t in range(steps):
             for m in range(count):
                 rows[m, :ins] = x[t, first + m]
-            multiply(count, table, packed, 4 * width, out)
+            announce(gates[t, first:last], soon, 0)
+            announce(c[t, first:last], soon, 1)
+            announce(h[t, first:last], soon, 2)
+            announce(x[min(t + 1, steps - 1), first:last], soon, 3)
+            multiply(count, table, packed, 4 * width, out, soon)
             for m in range(count):
                 b = first + m
                 for gate in range(4):
@@ -121,13 +138,15 @@ def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0
     long = (width + ins + 15) // 16 * 16 + SPARE
     back = scratch[:MR * long].reshape(MR, long)
     table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(15, np.int64)
+    soon = np.zeros((5, 2), np.int64)
     for m in range(MR):
         out[m] = back.ctypes.data + m * 4 * long
     while True:
         block = take(counter)
         if block >= blocks:
             break
-        first, count = block * batch // blocks, (block + 1) * batch // blocks - block * batch // blocks
+        first, last = block * batch // blocks, (block + 1) * batch // blocks
+        count = last - first
         back[...] = 0
         dc[first:first + count] = 0
         for t in range(steps - 1, -1, -1):
@@ -144,7 +163,13 @@ def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0
                 places[8] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
                 places[9], places[14] = c[t, b].ctypes.data, dc[b].ctypes.data
                 lstm_cells_dx(places.ctypes.data, width)
-            multiply(count, table, packed, width + ins, out)
+            announce(gates[max(t - 1, 0), first:last], soon, 0)
+            announce(dp[max(t - 1, 0), first:last], soon, 1)
+            announce(c[max(t - 2, 0), first:last], soon, 2)
+            announce(dx[t, first:last], soon, 3)
+            if gh.size:
+                announce(gh[max(t - 1, 0), first:last], soon, 4)
+            multiply(count, table, packed, width + ins, out, soon)
             if ins:
                 for m in range(count):
                     dx[t, first + m] = back[m, width:width + ins]

@@ -35,6 +35,7 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 
+from minigrad.kernels.cpu.threads import ALIGNMENT as LINE
 from minigrad.kernels.cpu.threads import instruction
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
@@ -282,6 +283,22 @@ def to_strips(lanes):
         return types.void(*[types.intp] * 6), codegen
 
     return copy
+
+
+@instruction(lambda address, size: None)
+def prefetch(typing_context, address, size):
+    """Begin to bring `size` bytes from an address on into the L2 cache, to be read or written soon; waits for nothing."""
+    def codegen(context, b, signature, args):
+        address, size = args
+        pointer = ir.IntType(8).as_pointer()
+        name = "llvm.prefetch" + (".p0i8" if "*" in str(pointer) else ".p0")                # LLVM before 17: typed
+        fetch = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32]), name)
+        with cgutils.for_range(b, b.sdiv(b.add(size, I64(LINE - 1)), I64(LINE)), intp=I64) as k:
+            place = b.inttoptr(b.add(address, b.mul(I64(LINE), k.index)), pointer)
+            b.call(fetch, [place, I32(0), I32(2), I32(1)])                                  # to read; into L2; data
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
 
 
 class Lanes:
