@@ -13,11 +13,11 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.convolution import product
 from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.threads import empty, launch, take
-from minigrad.kernels.cpu.tile import AR, NR, VL, to_strips
+from minigrad.kernels.cpu.tile import AR, NR, VL, prefetch, to_strips
 
 LONG = 512                          # terms of a sum from which `transposed` pays
-CHUNK = 128                         # terms at a time
-PANELS = 8                          # a block's rows, times AR, at most
+CHUNK = 256                         # terms at a time
+PANELS = 16                          # a block's rows, times AR, at most
 WIDTH = 8 * NR                      # a block's columns, at most
 SPACE = CHUNK + 2                   # from panel to panel: 4 KB apart they too would share the same lines
 left_panels, right_panels = to_strips(AR), to_strips(NR)
@@ -37,7 +37,7 @@ def transposed_product(a, b):
     """a^T b for contiguous a (K, M) and b (K, N)."""
     outs, columns = a.shape[1], b.shape[1]
     y = empty(outs, columns)
-    rows, slices = AR * max(1, min(PANELS, outs // (8 * AR))), -(-columns // WIDTH)
+    rows, slices = AR * max(1, min(PANELS, outs // (4 * AR))), -(-columns // WIDTH)
     scratch = SPACE * (rows + WIDTH) + rows * WIDTH
     launch(transposed, -(-outs // rows) * slices, a, b, y, rows, slices, scratch=scratch)
     return y
@@ -60,8 +60,8 @@ def transposed(counter, scratch, a, b, y, rows, slices):
             break
         first, start = block // slices * rows, block % slices * WIDTH
         height, width = min(rows, outs - first), min(WIDTH, columns - start)
-        left[...] = 0                                           # panels that a and b do not fill
-        right[...] = 0
+        left[height // AR:] = 0                                 # a panel that a or b does not fill
+        right[width // NR:(width + NR - 1) // NR] = 0
         total[...] = 0
         for k0 in range(0, terms, CHUNK):
             count = min(CHUNK, terms - k0)
@@ -73,8 +73,14 @@ def transposed(counter, scratch, a, b, y, rows, slices):
                     left[height // AR, k, m % AR] = a[k0 + k, first + m]
                 for n in range(width // NR * NR, width):
                     right[width // NR, k, n % NR] = b[k0 + k, start + n]
-            for n in range((width + NR - 1) // NR):
-                for m in range((height + AR - 1) // AR):
+            across, down = (width + NR - 1) // NR, (height + AR - 1) // AR
+            share = (CHUNK + across * down - 1) // (across * down)
+            for n in range(across):
+                for m in range(down):
+                    soon = k0 + CHUNK + (n * down + m) * share  # the next panels' rows come into the cache meanwhile
+                    for k in range(soon, min(soon + share, terms)):
+                        prefetch(a.ctypes.data + (k * outs + first) * 4, height * 4)
+                        prefetch(b.ctypes.data + (k * columns + start) * 4, width * 4)
                     place = total.ctypes.data + (m * AR * WIDTH + n * NR) * 4
                     x, z = m * SPACE * AR * 4, n * SPACE * NR * 4
                     if width - n * NR > VL:
