@@ -108,9 +108,25 @@ def _(node, needs, gh, gc, ga):
     else:
         dp, back, dc = _lstm_scan_dx(on, gh, gc, ga, c0, c, gates, w_hh)
         dx = on.matmul(dp, w_ih) if needs[0] else None
-    dw_ih = on.matmul(_rows(dp).T, _rows(x)) if needs[3] else None
-    dw_hh = _weight_gradient(on, dp, h0, h) if needs[4] else None
+    dw_ih = dw_hh = None
+    if needs[3] and needs[4]:  # dp^T (x, h[t - 1]): what the kernel multiplies forward, and dp is read once
+        dw = on.matmul(_rows(dp).T, _rows(_lstm_inputs(on, x, h0, h)))
+        dw_ih, dw_hh = dw[:, : x.shape[2]], dw[:, x.shape[2] :]
+    elif needs[3]:
+        dw_ih = on.matmul(_rows(dp).T, _rows(x))
+    elif needs[4]:
+        dw_hh = _weight_gradient(on, dp, h0, h)
     return _gradients(node, needs, dx, back, dc, dw_ih, dw_hh, dp.sum((0, 1)) if needs[5] else None)
+
+
+def _lstm_inputs(on, x, h0, h):
+    """(x, h[t - 1]) of all steps, (T, N, in + H)."""
+    if on is _ON_TENSORS:
+        return on.cat([x, on.cat([h0.reshape(1, *h0.shape), h[:-1]], 0)], 2)
+    steps, batch, ins = x.shape
+    inputs = np.empty_like(h, shape=(steps, batch, ins + h.shape[2]), order="C")
+    inputs[:, :, :ins], inputs[0, :, ins:], inputs[1:, :, ins:] = x, h0, h[:-1]
+    return inputs
 
 
 def _lstm_scan_dx(on, gh, gc, ga, c0, c, gates, w):
