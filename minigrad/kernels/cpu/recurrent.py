@@ -71,6 +71,12 @@ tiles = product_tiles(NV)
 
 
 @kernel
+def copy(x, y):
+    for k in range(y.size):
+        y[k] = x[k]
+
+
+@kernel
 def announce(a, soon, k):
     soon[k, 0], soon[k, 1] = a.ctypes.data, a.size * 4
 
@@ -104,17 +110,18 @@ def lstm(counter, scratch, x, h0, c0, packed, h, c, gates):
     soon = np.zeros((4, 2), np.int64)
     for m in range(MR):
         table[1 + m], out[m] = rows.ctypes.data + m * 4 * short, sums.ctypes.data + m * 4 * long
+    rows[...] = 1
     while True:
         block = take(counter)
         if block >= blocks:
             break
         first, last = block * batch // blocks, (block + 1) * batch // blocks
         count = last - first
-        rows[...] = 1
-        rows[:count, ins:ins + width] = h0[first:first + count]
+        for m in range(count):
+            copy(h0[first + m], rows[m, ins:ins + width])
         for t in range(steps):
             for m in range(count):
-                rows[m, :ins] = x[t, first + m]
+                copy(x[t, first + m], rows[m, :ins])
             announce(gates[t, first:last], soon, 0)
             announce(c[t, first:last], soon, 1)
             announce(h[t, first:last], soon, 2)
@@ -172,8 +179,9 @@ def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0
             multiply(count, table, packed, width + ins, out, soon)
             if ins:
                 for m in range(count):
-                    dx[t, first + m] = back[m, width:width + ins]
-        dh0[first:first + count] = back[:count, :width]
+                    copy(back[m, width:width + ins], dx[t, first + m])
+        for m in range(count):
+            copy(back[m, :width], dh0[first + m])
 
 
 def packed(w, outs, out_stride, in_stride):
