@@ -120,3 +120,11 @@ def test_a_long_transposed_product_equals_numpy(terms, rows, columns):
     y = cpu.matmul(a.T, b)
     assert y.shape == (rows, columns) and y.flags.c_contiguous
     np.testing.assert_allclose(y, a.T.astype(np.float64) @ b, atol=4e-7 * terms)
+
+
+@pytest.mark.parametrize("terms, count, width", [(0, 3, 4), (7, 5, 1), (40, 3, 200), (600, 65, 128), (9, 4, 0)])
+def test_adding_rows_equals_its_reference_and_a_row_without_a_term_is_zero(terms, count, width):
+    g, rows = draw(terms, width), Stream(0, "rows").integers(0, count - 1, (terms,))
+    y = cpu.add_rows(g, rows, count)
+    assert y.dtype == np.float32 and not y[-1].any()
+    np.testing.assert_allclose(y, reference.add_rows(*double(g), rows, count), rtol=2e-5, atol=2e-5)

@@ -19,6 +19,7 @@ LONG = 512                          # terms of a sum from which `transposed` pay
 CHUNK = 256                         # terms at a time
 PANELS = 16                          # a block's rows, times AR, at most
 WIDTH = 8 * NR                      # a block's columns, at most
+COLUMNS, SMALL = 64, 1 << 15        # a block's columns in `add_rows`; numbers that one thread adds alone
 SPACE = CHUNK + 2                   # from panel to panel: 4 KB apart they too would share the same lines
 left_panels, right_panels = to_strips(AR), to_strips(NR)
 
@@ -90,3 +91,25 @@ def transposed(counter, scratch, a, b, y, rows, slices):
         for m in range(height):
             for n in range(width):
                 y[first + m, start + n] = total[m, n]
+
+
+def add_rows(g, rows, count):
+    y, few = empty(count, g.shape[1]), g.size < SMALL
+    launch(adding, 1 if few else -(-g.shape[1] // COLUMNS), np.ascontiguousarray(g), np.ascontiguousarray(rows, np.int64), y,
+           max(1, g.shape[1]) if few else COLUMNS)
+    return y
+
+
+@kernel
+def adding(counter, g, rows, y, width):
+    """A block is `width` columns of y, for which every thread reads all rows: in order, whatever the number of threads."""
+    while True:
+        start = take(counter) * width
+        if start >= y.shape[1]:
+            break
+        for m in range(y.shape[0]):
+            y[m, start:start + width] = 0
+        for k in range(rows.size):
+            source, target = g[k, start:start + width], y[rows[k], start:start + width]
+            for c in range(target.size):
+                target[c] += source[c]
