@@ -4,7 +4,8 @@ A product of matrices is a convolution over one row of M pixels (`convolution.pr
 tile's time for the products of linear layers and LSTMs (64 x 512 x 128), where packing the second matrix is most of the tile's
 work; from some 10^7 multiplications on the tile is faster. A weight's gradient, A^T B with long columns, is a sum of outer
 products, whose rows are copied into panels, CHUNK terms at a time: 2 KB apart, as in A, they would all fall into the same few
-lines of the L1 cache. A block's panels and sums, 128 x 256 of the result at most, stay in the L2 cache. May import: numpy, and this folder.
+lines of the L1 cache. A block's panels and sums, 128 x 256 of the result at most, stay in the L2 cache.
+May import: numpy, and this folder.
 """
 import numpy as np
 
@@ -17,7 +18,7 @@ from minigrad.kernels.cpu.tile import AR, NR, VL, prefetch, to_strips
 
 LONG = 512                          # terms of a sum from which `transposed` pays
 CHUNK = 128                         # terms at a time
-PANELS = 16                          # a block's rows, times AR, at most
+PANELS = 16                         # a block's rows, times AR, at most
 WIDTH = 8 * NR                      # a block's columns, at most
 COLUMNS, SMALL = 64, 1 << 15        # a block's columns in `add_rows`; numbers that one thread adds alone
 SPACE = CHUNK + 2                   # from panel to panel: 4 KB apart they too would share the same lines
