@@ -104,10 +104,10 @@ def _lstm_scan(x, h0, c0, w_ih, w_hh, b):
 def _(node, needs, gh, gc, ga):
     on, (x, h0, c0, w_ih, w_hh, _), (h, c, gates), (gh, gc, ga) = _operands(node, gh, gc, ga)
     if on is _ON_ARRAYS and ga is None:
-        dp, dx, back, dc = kernels.lstm_scan_dx(gh, gc, c0, c, gates, w_ih if needs[0] else None, w_hh)
+        dp, dx, back, dc, db = kernels.lstm_scan_dx(gh, gc, c0, c, gates, w_ih if needs[0] else None, w_hh)
     else:
         dp, back, dc = _lstm_scan_dx(on, gh, gc, ga, c0, c, gates, w_hh)
-        dx = on.matmul(dp, w_ih) if needs[0] else None
+        dx, db = on.matmul(dp, w_ih) if needs[0] else None, dp.sum((0, 1))
     dw_ih = dw_hh = None
     if needs[3] and needs[4]:  # dp^T (x, h[t - 1]): what the kernel multiplies forward, and dp is read once
         dw = on.matmul(_rows(dp).T, _rows(_lstm_inputs(on, x, h0, h)))
@@ -116,7 +116,7 @@ def _(node, needs, gh, gc, ga):
         dw_ih = on.matmul(_rows(dp).T, _rows(x))
     elif needs[4]:
         dw_hh = _weight_gradient(on, dp, h0, h)
-    return _gradients(node, needs, dx, back, dc, dw_ih, dw_hh, dp.sum((0, 1)) if needs[5] else None)
+    return _gradients(node, needs, dx, back, dc, dw_ih, dw_hh, db)
 
 
 def _lstm_inputs(on, x, h0, h):

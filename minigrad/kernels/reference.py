@@ -445,10 +445,10 @@ def lstm_scan(x, h0, c0, w_ih, w_hh, b):
 
 
 def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
-    """Gradients of `lstm_scan`'s sums p = W_ih x[t] + W_hh h[t-1] + b, of x, h0 and c0, for those of its h and c.
+    """Gradients of `lstm_scan`'s sums p = W_ih x[t] + W_hh h[t-1] + b, of x, h0, c0 and b, for those of its h and c.
 
     gh, gc (T, N, H), either may be None; c (T, N, H), c0 (N, H), gates (T, N, 4H); w_ih (4H, in), or None where no dx is
-    wanted; w_hh (4H, H) -> dp (T, N, 4H), dx (T, N, in) or None, dh0, dc0 (N, H).
+    wanted; w_hh (4H, H) -> dp (T, N, 4H), dx (T, N, in) or None, dh0, dc0 (N, H), db (4H,).
     """
     dp, back, dc = np.empty_like(gates), np.zeros_like(c0), np.zeros_like(c0)
     for t in reversed(range(len(c))):
@@ -460,4 +460,4 @@ def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
         dp[t] = np.concatenate([dc * g * (i * (1 - i)), dc * (c[t - 1] if t else c0) * (f * (1 - f)),
                                 dc * i * (1 - g * g), dh * y * (o * (1 - o))], axis=1)
         back, dc = np.matmul(dp[t], w_hh), dc * f
-    return dp, None if w_ih is None else np.matmul(dp, w_ih), back, dc
+    return dp, None if w_ih is None else np.matmul(dp, w_ih), back, dc, dp.sum((0, 1))

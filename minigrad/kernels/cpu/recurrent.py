@@ -56,14 +56,15 @@ def lstm_cell(i, f, g, o, c):
     return i, f, g, o, c, h, h
 
 
-def lstm_cell_dx(back, gh, dc, gc, i, f, g, o, before, c):
-    """dh = back + gh, dc + gc to the gradient before the gates' activations, and dc of the step before."""
+def lstm_cell_dx(back, gh, dc, gc, i, f, g, o, before, c, *db):
+    """dh = back + gh, dc + gc to the gradient before the gates' activations, dc of the step before, and the sum db."""
     dh, y = back + gh, tanh(c)
     dc = dc + gc + dh * o * (1 - y * y)
-    return (dc * g * (i * (1 - i)), dc * before * (f * (1 - f)), dc * i * (1 - g * g), dh * y * (o * (1 - o)), dc * f)
+    dp = dc * g * (i * (1 - i)), dc * before * (f * (1 - f)), dc * i * (1 - g * g), dh * y * (o * (1 - o))
+    return (*dp, dc * f, *(total + d for total, d in zip(db, dp, strict=True)))
 
 
-lstm_cells, lstm_cells_dx = lanewise(lstm_cell, 5, 7), lanewise(lstm_cell_dx, 10, 5)
+lstm_cells, lstm_cells_dx = lanewise(lstm_cell, 5, 7), lanewise(lstm_cell_dx, 14, 9)
 tiles = product_tiles(NV)
 
 
@@ -138,13 +139,13 @@ def lstm(counter, scratch, x, h0, c0, packed, h, c, gates):
 
 
 @kernel
-def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0, dc):
+def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0, dc, db):
     """gh or gc empty: zeros."""
     steps, batch, width, ins = c.shape[0], c.shape[1], c.shape[2], dx.shape[2]
     blocks = (batch + MR - 1) // MR
     long = (width + ins + 15) // 16 * 16 + SPARE
     back = scratch[:MR * long].reshape(MR, long)
-    table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(15, np.int64)
+    table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(23, np.int64)
     soon = np.zeros((5, 2), np.int64)
     for m in range(MR):
         out[m] = back.ctypes.data + m * 4 * long
@@ -155,7 +156,9 @@ def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0
         first, last = block * batch // blocks, (block + 1) * batch // blocks
         count = last - first
         back[...] = 0
-        dc[first:first + count] = 0
+        dc[first:last] = 0
+        for gate in range(4):
+            places[10 + gate] = places[19 + gate] = db[block].ctypes.data + gate * width * 4
         for t in range(steps - 1, -1, -1):
             for m in range(MR):
                 table[1 + m] = dp[t, first + min(m, count - 1)].ctypes.data
@@ -166,9 +169,9 @@ def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0
                 places[3] = gc[t, b].ctypes.data if gc.size else zeros.ctypes.data
                 for gate in range(4):
                     places[4 + gate] = gates[t, b].ctypes.data + gate * width * 4
-                    places[10 + gate] = dp[t, b].ctypes.data + gate * width * 4
+                    places[14 + gate] = dp[t, b].ctypes.data + gate * width * 4
                 places[8] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
-                places[9], places[14] = c[t, b].ctypes.data, dc[b].ctypes.data
+                places[9], places[18] = c[t, b].ctypes.data, dc[b].ctypes.data
                 lstm_cells_dx(places.ctypes.data, width)
             announce(gates[max(t - 1, 0), first:last], soon, 0)
             announce(dp[max(t - 1, 0), first:last], soon, 1)
@@ -209,8 +212,9 @@ def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
     gh, gc = (nothing if g is None else np.ascontiguousarray(g) for g in (gh, gc))
     c0, c, gates = (np.ascontiguousarray(a) for a in (c0, c, gates))
     dp, dx, dh0, dc0 = empty(steps, batch, 4 * width), empty(steps, batch, ins), empty(batch, width), empty(batch, width)
+    db = np.zeros((-(-batch // MR), 4 * width), np.float32)     # of each block
     if c.size:
         weights = np.ascontiguousarray(w_hh) if w_ih is None else np.concatenate([w_hh, w_ih], axis=1)
-        launch(lstm_back, -(-batch // MR), gh, gc, np.zeros(width, np.float32), c0, c, gates,
-               packed(weights, width + ins, 1, width + ins), dp, dx, dh0, dc0, scratch=MR * (width + ins + 16 + SPARE))
-    return dp, None if w_ih is None else dx, dh0, dc0
+        launch(lstm_back, len(db), gh, gc, np.zeros(width, np.float32), c0, c, gates,
+               packed(weights, width + ins, 1, width + ins), dp, dx, dh0, dc0, db, scratch=MR * (width + ins + 16 + SPARE))
+    return dp, None if w_ih is None else dx, dh0, dc0, db.sum(0)
