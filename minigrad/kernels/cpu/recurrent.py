@@ -78,8 +78,8 @@ def copy(x, y):
 
 
 @kernel
-def announce(a, soon, k):
-    soon[k, 0], soon[k, 1] = a.ctypes.data, a.size * 4
+def announce(a, entry):
+    entry[0], entry[1] = a.ctypes.data, a.size * 4
 
 
 @kernel
@@ -123,10 +123,10 @@ def lstm(counter, scratch, x, h0, c0, packed, h, c, gates):
         for t in range(steps):
             for m in range(count):
                 copy(x[t, first + m], rows[m, :ins])
-            announce(gates[t, first:last], soon, 0)
-            announce(c[t, first:last], soon, 1)
-            announce(h[t, first:last], soon, 2)
-            announce(x[min(t + 1, steps - 1), first:last], soon, 3)
+            announce(gates[t, first:last], soon[0])
+            announce(c[t, first:last], soon[1])
+            announce(h[t, first:last], soon[2])
+            announce(x[min(t + 1, steps - 1), first:last], soon[3])
             multiply(count, table, packed, 4 * width, out, soon)
             for m in range(count):
                 b = first + m
@@ -173,12 +173,12 @@ def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0
                 places[8] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
                 places[9], places[18] = c[t, b].ctypes.data, dc[b].ctypes.data
                 lstm_cells_dx(places.ctypes.data, width)
-            announce(gates[max(t - 1, 0), first:last], soon, 0)
-            announce(dp[max(t - 1, 0), first:last], soon, 1)
-            announce(c[max(t - 2, 0), first:last], soon, 2)
-            announce(dx[t, first:last], soon, 3)
+            announce(gates[max(t - 1, 0), first:last], soon[0])
+            announce(dp[max(t - 1, 0), first:last], soon[1])
+            announce(c[max(t - 2, 0), first:last], soon[2])
+            announce(dx[t, first:last], soon[3])
             if gh.size:
-                announce(gh[max(t - 1, 0), first:last], soon, 4)
+                announce(gh[max(t - 1, 0), first:last], soon[4])
             multiply(count, table, packed, width + ins, out, soon)
             if ins:
                 for m in range(count):
