@@ -188,13 +188,22 @@ def _processor() -> str:
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
-def start(doc: str, argv=None) -> argparse.Namespace:
-    """Options of the benchmark whose module docstring is `doc`; sets the threads of both libraries, names the machine."""
+def start(doc: str, argv=None, cases=()) -> argparse.Namespace:
+    """Options of the benchmark whose module docstring is `doc`; sets the threads of both libraries, names the machine.
+
+    A benchmark with named `cases` gets the option --only, and finds the names it selects in options.cases.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, choices=range(1, 65), metavar="N", help="threads (default: 2)")
     parser.add_argument("--quick", action="store_true", help="three pairs of blocks instead of fifteen, small cases only")
     parser.add_argument("--cpu-time", action="store_true", help="one thread, time on the processor: for busy machines")
+    if cases:
+        parser.add_argument("--only", default="", metavar="TEXT", help=f"cases whose names contain it: {', '.join(cases)}")
     options = parser.parse_args(argv)
+    if cases:
+        options.cases = [name for name in cases if options.only in name]
+        if not options.cases:
+            parser.error(f"--only {options.only}: no case has this in its name; there are {', '.join(cases)}")
     if options.cpu_time:
         options.threads = 1
     set_threads(options.threads)

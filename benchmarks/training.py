@@ -1,6 +1,6 @@
 """Whole training steps beside PyTorch's: forward, backward, both optimisers.
 
-    python -m benchmarks.training [--threads N] [--quick] [--cpu-time]
+    python -m benchmarks.training [--threads N] [--quick] [--cpu-time] [--only TEXT]
 
 Each step is written once, in the names that both libraries share, and runs on twin networks with equal weights; the
 losses of the first step must agree before anything is timed. GFLOP are those that PyTorch's own counter finds in the
@@ -219,8 +219,8 @@ def measure(duel: Duel, options) -> tuple:
 
 
 def main(argv=None):
-    options = start(__doc__, argv)
-    names = [name for name in CASES if not (options.quick and name in SLOW)]
+    options = start(__doc__, argv, CASES)
+    names = [name for name in options.cases if not (options.quick and name in SLOW)]
     table("Training steps", [measure(CASES[name](), options) for name in names])
 
 

@@ -69,6 +69,15 @@ def activation():
     cpu.leaky_relu(x, 0.0)
 
 
+def recurrence():
+    x, states, w, b = (np.ones(shape, np.float32) for shape in ((2, 15, 16), (2, 15, 16), (64, 16), (64,)))
+    h, c, gates = cpu.lstm_scan(x, *states, w, w, b)
+    cpu.lstm_scan_dx(h, None, states[1], c, gates, w, w)
+    rows = np.ones((1 << 12, 64), np.float32)
+    cpu.matmul(rows.T, rows)
+    cpu.add_rows(rows, np.zeros(len(rows), np.int64), 2)
+
+
 def optimisers():
     def ones():
         return [np.ones(16, np.float32)]
@@ -92,6 +101,7 @@ JOBS = {
     "normalisation": normalisation,
     "activation": activation,
     "pooling": pooling,
+    "recurrent networks": recurrence,
     "optimisers": optimisers,
 }
 

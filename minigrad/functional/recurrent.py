@@ -1,6 +1,7 @@
 """Recurrent networks over sequences: rnn_tanh, rnn_relu, lstm, gru, and their single steps.
 
-The input's part of all time steps is one product, p = x W_ih^T + b. What is left is a scan over time:
+The input's part, p = x W_ih^T + b, needs no state: for RNN and GRU it is one product over all time steps, and the LSTM's
+kernel computes it together with h W^T. What is left is a scan over time:
 
     RNN     h' = phi(p + h W^T)                                       (Elman 1990)
     LSTM    i, f, g, o = p + h W^T;  c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c')
@@ -50,7 +51,12 @@ def _gradients(node, needs, *gradients):
 def _weight_gradient(on, dq, h0, h):
     """Sum over time of dq[t]^T h[t - 1], as one product: (T, N, gates * H), (N, H), (T, N, H) -> (gates * H, H)."""
     before = on.cat([h0.reshape(1, *h0.shape), h[:-1]], 0)
-    return on.matmul(dq.reshape(-1, dq.shape[-1]).T, before.reshape(-1, before.shape[-1]))
+    return on.matmul(_rows(dq).T, _rows(before))
+
+
+def _rows(a):
+    """(T, N, F) -> (T * N, F)."""
+    return a.reshape(a.shape[0] * a.shape[1], a.shape[2])
 
 
 def _blocks(a, count):
@@ -64,7 +70,7 @@ def _plus(a, g, t):
     return a if g is None else g[t] if a is None else a + g[t]
 
 
-# ---- scans: p (T, N, gates * H), h0 and c0 (N, H), w (gates * H, H) -> (T, N, ...) -------------------------------------
+# ---- scans: p (T, N, gates * H) or x (T, N, in), h0 and c0 (N, H), w (gates * H, H) -> (T, N, ...) ---------------------
 
 
 @primitive(saves=((1, 2), (1, 2), (1, 2)), saves_out=(0,))
@@ -88,21 +94,46 @@ def _(node, needs, gh, relu):
     return _gradients(node, needs, dp, back, _weight_gradient(on, dp, h0, h) if needs[2] else None)
 
 
-@primitive(saves=((2, 3), (2, 3), (2, 3), (1, 2, 3)), saves_out=(0, 1, 2))
-def _lstm_scan(p, h0, c0, w):
+@primitive(saves=((2, 3, 4), (2, 4), (2, 4), (0, 2, 4), (1, 2, 4), (2, 4)), saves_out=(0, 1, 2))
+def _lstm_scan(x, h0, c0, w_ih, w_hh, b):
     """(h, c, gates): gates holds the values of i, f, g, o behind their sigmoids and tanh."""
-    return kernels.lstm_scan(p, h0, c0, w)
+    return kernels.lstm_scan(x, h0, c0, w_ih, w_hh, b)
 
 
 @_lstm_scan.vjp
 def _(node, needs, gh, gc, ga):
-    on, (_, h0, c0, w), (h, c, gates), (gh, gc, ga) = _operands(node, gh, gc, ga)
+    on, (x, h0, c0, w_ih, w_hh, _), (h, c, gates), (gh, gc, ga) = _operands(node, gh, gc, ga)
     if on is _ON_ARRAYS and ga is None:
-        dp, back, dc = kernels.lstm_scan_dx(gh, gc, c0, c, gates, w)
-        return _gradients(node, needs, dp, back, dc, _weight_gradient(on, dp, h0, h) if needs[3] else None)
+        dp, dx, back, dc, db = kernels.lstm_scan_dx(gh, gc, c0, c, gates, w_ih if needs[0] else None, w_hh)
+    else:
+        dp, back, dc = _lstm_scan_dx(on, gh, gc, ga, c0, c, gates, w_hh)
+        dx, db = on.matmul(dp, w_ih) if needs[0] else None, dp.sum((0, 1))
+    dw_ih = dw_hh = None
+    if needs[3] and needs[4]:  # dp^T (x, h[t - 1]): what the kernel multiplies forward, and dp is read once
+        dw = on.matmul(_rows(dp).T, _rows(_lstm_inputs(on, x, h0, h)))
+        dw_ih, dw_hh = dw[:, : x.shape[2]], dw[:, x.shape[2] :]
+    elif needs[3]:
+        dw_ih = on.matmul(_rows(dp).T, _rows(x))
+    elif needs[4]:
+        dw_hh = _weight_gradient(on, dp, h0, h)
+    return _gradients(node, needs, dx, back, dc, dw_ih, dw_hh, db)
+
+
+def _lstm_inputs(on, x, h0, h):
+    """(x, h[t - 1]) of all steps, (T, N, in + H)."""
+    if on is _ON_TENSORS:
+        return on.cat([x, on.cat([h0.reshape(1, *h0.shape), h[:-1]], 0)], 2)
+    steps, batch, ins = x.shape
+    inputs = np.empty_like(h, shape=(steps, batch, ins + h.shape[2]), order="C")
+    inputs[:, :, :ins], inputs[0, :, ins:], inputs[1:, :, ins:] = x, h0, h[:-1]
+    return inputs
+
+
+def _lstm_scan_dx(on, gh, gc, ga, c0, c, gates, w):
+    """The kernel's gradients, except x's, of arrays or Tensors; and with a cotangent of the gates."""
     squashed = on.tanh(c)
     dp, back, dc = [], None, None
-    for t in reversed(range(len(h))):
+    for t in reversed(range(len(c))):
         i, f, g, o = _blocks(gates[t], 4)
         dh, y = _plus(back, gh, t), squashed[t]
         if dh is None:
@@ -114,8 +145,7 @@ def _(node, needs, gh, gc, ga):
             di, df, dg, do = (d + e for d, e in zip((di, df, dg, do), _blocks(ga[t], 4), strict=True))
         dp.append(on.cat([di * (i * (1 - i)), df * (f * (1 - f)), dg * (1 - g * g), do * (o * (1 - o))], 1))
         back, dc = on.matmul(dp[-1], w), dc * f
-    dp = on.stack(dp[::-1], 0)
-    return _gradients(node, needs, dp, back, dc, _weight_gradient(on, dp, h0, h) if needs[3] else None)
+    return on.stack(dp[::-1], 0), back, dc
 
 
 @primitive(saves=((1, 2), (1, 2), (1, 2), (1, 2)), saves_out=(0, 1, 2))
@@ -173,7 +203,9 @@ def _rnn_layer(x, states, w_ih, w_hh, b_ih, b_hh, relu):
 
 
 def _lstm_layer(x, states, w_ih, w_hh, b_ih, b_hh):
-    h, c, _ = _lstm_scan(linear(x, w_ih, _joined(b_ih, b_hh)), *states, w_hh)
+    b = _joined(b_ih, b_hh)
+    b = np.zeros_like(x.array, shape=w_hh.shape[:1]) if b is None else b
+    h, c, _ = _lstm_scan(x, *states, w_ih, w_hh, b)
     return h, h[-1], c[-1]
 
 

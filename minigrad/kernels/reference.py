@@ -405,14 +405,27 @@ def _scalar(x, value):
     return x.dtype.type(value)
 
 
+# ------------------------------------------------------------------------------------------------------------------ rows
+
+
+def add_rows(g, rows, count):
+    """y[rows[k]] += g[k], from zeros: the adjoint of picking rows, as an embedding does. g (K, D), rows (K,) -> (count, D)."""
+    y = np.zeros_like(g, shape=(count, g.shape[1]), order="C")
+    places = rows[:, None] * g.shape[1] + np.arange(g.shape[1], like=g)                     # flat: NumPy is ten times faster
+    np.add.at(y.reshape(-1), places.reshape(-1), g.reshape(-1))
+    return y
+
+
 # ------------------------------------------------------------------------------------------------------------ recurrence
 
 
-def lstm_scan(p, h0, c0, w):
-    """i, f, g, o = p[t] + h[t-1] W^T;  c[t] = s(f) c[t-1] + s(i) tanh(g);  h[t] = s(o) tanh(c[t])    (s the sigmoid).
+def lstm_scan(x, h0, c0, w_ih, w_hh, b):
+    """i, f, g, o = W_ih x[t] + W_hh h[t-1] + b;  c[t] = s(f) c[t-1] + s(i) tanh(g);  h[t] = s(o) tanh(c[t])    (s the sigmoid).
 
-    p (T, N, 4H), h0 and c0 (N, H), w (4H, H) -> h, c (T, N, H) and gates (T, N, 4H): s(i), s(f), tanh(g), s(o).
+    x (T, N, in), h0 and c0 (N, H), w_ih (4H, in), w_hh (4H, H), b (4H,)
+    -> h, c (T, N, H) and gates (T, N, 4H): s(i), s(f), tanh(g), s(o).
     """
+    p = np.matmul(x, w_ih.T) + b
     steps, batch, width = *p.shape[:2], p.shape[2] // 4
     h, c = (np.empty_like(p, shape=(steps, batch, width), order="C") for _ in range(2))
     gates = np.empty_like(p, order="C")
@@ -420,7 +433,7 @@ def lstm_scan(p, h0, c0, w):
     half = np.repeat(np.asarray([0.5, 0.5, 1, 0.5], dtype=p.dtype, like=p), width)
     rest = 1 - half
     for t in range(steps):
-        a = np.add(np.matmul(h[t - 1] if t else h0, w.T), p[t], out=gates[t])
+        a = np.add(np.matmul(h[t - 1] if t else h0, w_hh.T), p[t], out=gates[t])
         a *= half
         np.tanh(a, out=a)
         a *= half
@@ -431,10 +444,11 @@ def lstm_scan(p, h0, c0, w):
     return h, c, gates
 
 
-def lstm_scan_dx(gh, gc, c0, c, gates, w):
-    """Gradients of `lstm_scan`'s p, h0 and c0 for those of its h and c; either may be None.
+def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
+    """Gradients of `lstm_scan`'s sums p = W_ih x[t] + W_hh h[t-1] + b, of x, h0, c0 and b, for those of its h and c.
 
-    gh, gc, c (T, N, H), c0 (N, H), gates (T, N, 4H), w (4H, H) -> dp (T, N, 4H), dh0, dc0 (N, H).
+    gh, gc (T, N, H), either may be None; c (T, N, H), c0 (N, H), gates (T, N, 4H); w_ih (4H, in), or None where no dx is
+    wanted; w_hh (4H, H) -> dp (T, N, 4H), dx (T, N, in) or None, dh0, dc0 (N, H), db (4H,).
     """
     dp, back, dc = np.empty_like(gates), np.zeros_like(c0), np.zeros_like(c0)
     for t in reversed(range(len(c))):
@@ -445,5 +459,5 @@ def lstm_scan_dx(gh, gc, c0, c, gates, w):
             dc = dc + gc[t]
         dp[t] = np.concatenate([dc * g * (i * (1 - i)), dc * (c[t - 1] if t else c0) * (f * (1 - f)),
                                 dc * i * (1 - g * g), dh * y * (o * (1 - o))], axis=1)
-        back, dc = np.matmul(dp[t], w), dc * f
-    return dp, back, dc
+        back, dc = np.matmul(dp[t], w_hh), dc * f
+    return dp, None if w_ih is None else np.matmul(dp, w_ih), back, dc, dp.sum((0, 1))

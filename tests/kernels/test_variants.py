@@ -28,6 +28,20 @@ for n, c, h, o, k, s, p, groups in {cases}:
         assert error < 3e-5, ((n, c, h, o, k, s, p, groups), error)
 print("right")
 """
+SCAN = """
+import numpy as np
+from minigrad.kernels import cpu, reference
+rng = np.random.default_rng(0)
+shapes = (2, 9, 5), (9, 11), (9, 11), (44, 5), (44, 11), (44,), (2, 9, 11)
+x, h, c, v, w, b, g = (rng.standard_normal(s).astype("f") for s in shapes)
+ours = cpu.lstm_scan(x, h, c, v, w, b)
+exact = reference.lstm_scan(*(a.astype("d") for a in (x, h, c, v, w, b)))
+ours += cpu.lstm_scan_dx(g, g, c, *ours[1:], v, w)
+exact += reference.lstm_scan_dx(*(a.astype("d") for a in (g, g, c, *exact[1:], v, w)))
+for a, e in zip(ours, exact, strict=True):
+    assert np.abs(a - e).max() < 1e-4, np.abs(a - e).max()
+print("right")
+"""
 LAYERS = [(2, 1, 9, 40, 4, 2, 1, 1), (2, 20, 6, 33, 3, 1, 1, 1), (2, 16, 6, 1, 4, 1, 1, 1), (1, 16, 5, 16, 3, 1, 1, 16)]
 
 
@@ -55,6 +69,7 @@ def test_other_machines_tiles_are_right(shape, environment):
     cases = [(2, 16, 7, 16, 3, 1, 1, 1), (2, 16, 8, 16, 4, 2, 1, 1)] if shape == "8 6 2" else LAYERS[:2]
     out = run(CHECK.format(winograd=True, cases=cases), **environment)
     assert out.split("\n")[:2] == [shape, "right"]
+    assert run(SCAN, **environment) == "right\n"
 
 
 def test_without_a_compiler():
@@ -62,11 +77,12 @@ def test_without_a_compiler():
     cases = [(1, 1, 5, 3, 4, 2, 1, 1), (1, 3, 4, 5, 3, 1, 1, 1), (1, 16, 3, 1, 2, 1, 0, 1), (1, 16, 3, 16, 2, 1, 0, 16)]
     assert "right" in run(CHECK.format(winograd=False, cases=cases), NUMBA_DISABLE_JIT="1")
     assert "right" in run(CHECK.format(winograd=True, cases=[(1, 16, 4, 16, 3, 1, 1, 1)]), NUMBA_DISABLE_JIT="1")
+    assert run(SCAN, NUMBA_DISABLE_JIT="1") == "right\n"
 
 
 def test_with_bounds_checked(tmp_path):
     code = CHECK.format(winograd=False, cases=LAYERS[:2])
-    assert "right" in run(code, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
+    assert "right" in run(code + SCAN, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
 
 
 def test_where_nothing_can_be_cached():
@@ -77,8 +93,8 @@ def test_where_nothing_can_be_cached():
 
 def test_warming_up_leaves_nothing_to_compile_and_each_kernel_one_set_of_types():
     code = ("import minigrad.warmup as w; w.warmup(False); assert not w.warmup(False)\n"
-            "from minigrad.kernels.cpu import direct, winograd, normalise, pooling, optimisers, elementwise\n"
-            "for m in (direct, winograd, normalise, pooling, optimisers, elementwise):\n"
+            "from minigrad.kernels.cpu import direct, winograd, normalise, pooling, optimisers, elementwise, products, recurrent\n"
+            "for m in (direct, winograd, normalise, pooling, optimisers, elementwise, products, recurrent):\n"
             "    for name, f in vars(m).items():\n"
             "        if hasattr(f, 'signatures'): assert len(f.signatures) <= (2 if name == 'join' else 1), (name, f.signatures)\n"
             "with w.compiling() as names: w.activation()\n"

@@ -11,13 +11,14 @@ from minigrad.kernels.cpu.normalise import (
 )
 from minigrad.kernels.cpu.optimisers import adagrad_step, adam_step, rmsprop_step, sgd_step
 from minigrad.kernels.cpu.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_gather, max_pool2d_scatter
-from minigrad.kernels.cpu.products import matmul
+from minigrad.kernels.cpu.products import add_rows, matmul
 from minigrad.kernels.cpu.recurrent import lstm_scan, lstm_scan_dx
 from minigrad.kernels.cpu.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "adagrad_step",
     "adam_step",
+    "add_rows",
     "avg_pool2d",
     "avg_pool2d_dx",
     "bias_leaky_relu",

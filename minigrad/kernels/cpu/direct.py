@@ -18,23 +18,9 @@ May import: numpy, `compiling`, `threads`, `tile`.
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.lanes import LANES, PIECE, channel_sums, channelwise, copy_piece, reach
 from minigrad.kernels.cpu.threads import take
-from minigrad.kernels.cpu.tile import (
-    AR,
-    LANES,
-    MR,
-    NR,
-    NV,
-    PIECE,
-    VL,
-    channel_sums,
-    channelwise,
-    copy_piece,
-    dot_tile,
-    outer_tile,
-    product_tile,
-    reach,
-)
+from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
 
 # Columns of the table of phases.
 ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)

@@ -1,196 +1,221 @@
 """The LSTM's scan over time in float32, forward and backward: one launch for a whole sequence.
 
-Sequences of a batch know nothing of one another. So a block is MR sequences, one register tile high, and runs through all
-time steps alone: no thread waits for another between two steps, and nothing of a step is left in Python. In each step the
-tile multiplies MR hidden states with the recurrent weights, which are packed once for all steps and stay in the L2 cache, and the
-gates are computed while the products are still in L1. What a step costs besides the product is five tanh for each unit;
-Numba's own math.tanh would take ten times the product's time, so here it is a quotient of polynomials:
+Sequences of a batch know nothing of one another. So a block is a few sequences, one register tile high, and runs through all
+time steps alone: no thread waits for another between two steps, and nothing of a step is left in Python. A batch is cut into
+blocks of equal height, for a tile's rows cost the same whether they are used or not. In each step
+
+    forward     [x[t], h[t-1], 1] (W_ih, W_hh, b)^T     then the gates from these sums
+    backward    dp[t] from the gates, then              dp[t] (W_hh, W_ih) = dh[t-1], dx[t]
+
+is one product with weights that are packed once for all steps and stay in the L2 cache; the sums stay in L1, and never
+become an array over all steps. What a step costs besides is five tanh for each unit; Numba's own math.tanh would take ten
+times the product's time, so here it is a quotient of polynomials:
 
     tanh x = x P(x^2) / Q(x^2),  |x| < 9,   relative error 2e-8 before rounding, some six units of float32's last place with it;
     s(x) = tanh(x / 2) / 2 + 1/2            (a gate needs no digits of its tail);   NaN stays NaN, and beyond 9 tanh is 1.
 
-The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9]. Each loop touches few arrays: the compiler
-vectorises a loop only if it can check cheaply that its arrays do not overlap. May import: numpy, and this folder.
+The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9]. May import: numpy, and this folder.
 """
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.direct import pack, tile1, tile2
+from minigrad.kernels.cpu.direct import pack, tile1
+from minigrad.kernels.cpu.lanes import lanewise, prefetch
 from minigrad.kernels.cpu.threads import empty, launch, take
-from minigrad.kernels.cpu.tile import MR, NR, VL
+from minigrad.kernels.cpu.tile import LOW, MR, NR, NV, VL, product_tiles
 
-P0, P1, P2, P3, P4 = (np.float32(a) for a in (
-    1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08))
-Q1, Q2, Q3, Q4 = (np.float32(a) for a in (
-    0.46714338660240173, 0.02587697096168995, 0.00032856303732842207, 7.776535539960605e-07))
-ONE, HALF, NINE = np.float32(1), np.float32(0.5), np.float32(9)
+P = 1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08
+Q = 1.0, 0.46714338660240173, 0.02587697096168995, 0.00032856303732842207, 7.776535539960605e-07
+SPARE = 16                          # floats beyond a row, so that equal rows do not fall into the same lines of the cache
 
 
-@kernel
+# ---- the equations, of vectors in registers or of arrays ---------------------------------------------------------------
+
+
+def polynomial(coefficients, x):
+    *rest, y = coefficients
+    for a in reversed(rest):
+        y = x * y + a
+    return y
+
+
 def tanh(x):
-    x = NINE if x > NINE else x                                 # so written that NaN passes
-    x = -NINE if x < -NINE else x
+    x = x.clip(-9.0, 9.0)
     s = x * x
-    y = x * (P0 + s * (P1 + s * (P2 + s * (P3 + s * P4)))) / (ONE + s * (Q1 + s * (Q2 + s * (Q3 + s * Q4))))
-    y = ONE if y > ONE else y
-    return -ONE if y < -ONE else y
+    return (x * polynomial(P, s) / polynomial(Q, s)).clip(-1.0, 1.0)
 
 
-@kernel
 def sigmoid(x):
-    return HALF * tanh(HALF * x) + HALF
+    return 0.5 * tanh(0.5 * x) + 0.5
+
+
+def lstm_cell(i, f, g, o, c):
+    """Sums and c[t-1] to gates, c[t] and h[t], which is needed twice: as output, and for the next step."""
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    c = f * c + i * g
+    h = o * tanh(c)
+    return i, f, g, o, c, h, h
+
+
+def lstm_cell_dx(back, gh, dc, gc, i, f, g, o, before, c, *db):
+    """dh = back + gh, dc + gc to the gradient before the gates' activations, dc of the step before, and the sum db."""
+    dh, y = back + gh, tanh(c)
+    dc = dc + gc + dh * o * (1 - y * y)
+    dp = dc * g * (i * (1 - i)), dc * before * (f * (1 - f)), dc * i * (1 - g * g), dh * y * (o * (1 - o))
+    return (*dp, dc * f, *(total + d for total, d in zip(db, dp, strict=True)))
+
+
+lstm_cells, lstm_cells_dx = lanewise(lstm_cell, 5, 7), lanewise(lstm_cell_dx, 14, 9)
+tiles = product_tiles(NV)
+
+
+# ---- the scans -------------------------------------------------------------------------------------------------------
 
 
 @kernel
-def add_tanh(a, b, y):
+def copy(x, y):
     for k in range(y.size):
-        y[k] = tanh(a[k] + b[k])
+        y[k] = x[k]
 
 
 @kernel
-def add_sigmoid(a, b, y):
-    for k in range(y.size):
-        y[k] = sigmoid(a[k] + b[k])
+def announce(a, entry):
+    entry[0], entry[1] = a.ctypes.data, a.size * 4
 
 
 @kernel
-def add_to(x, y):
-    for k in range(y.size):
-        y[k] += x[k]
+def multiply(rows, table, packed, outs, out, soon):
+    """out_row[m] = row[m] @ the packed matrix, m < rows; up to LOW rows are computed in any case.
 
-
-@kernel
-def multiply(base, step, batch, first, width, packed, outs, table, out):
-    """out_row[m] = (row first + m of step `step` of the (T, batch, width) array at address `base`) @ the packed matrix.
-
-    Rows beyond the batch repeat the last one, for the tile always has MR.
+    soon: addresses and sizes of the memory that comes after the product, and comes into the cache while it runs.
     """
-    for m in range(MR):
-        table[1 + m] = base + ((step * batch + min(first + m, batch - 1)) * width) * 4
-    panel_bytes = packed.shape[1] * packed.shape[2] * NR * 4
+    panel_bytes = packed.shape[2] * NR * 4
     for panel in range(packed.shape[0]):
         o = panel * NR
+        for k in range(soon.shape[0]):
+            share = -(-soon[k, 1] // (packed.shape[0] * 64)) * 64
+            prefetch(soon[k, 0] + panel * share, min(share, soon[k, 1] - panel * share))
         weights, size = packed.ctypes.data + panel * panel_bytes, min(NR, outs - o)
         if size > VL:
-            tile2(table.ctypes.data, 1, 0, width, weights, out.ctypes.data, o * 4, size)
+            tiles(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
         else:
-            tile1(table.ctypes.data, 1, 0, width, weights, out.ctypes.data, o * 4, size)
+            tile1(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size)
 
 
 @kernel
-def lstm_step(a, p, before, gates, c, h):
-    """a = h[t-1] W^T of one sequence."""
-    width = h.size
-    add_sigmoid(a[:2 * width], p[:2 * width], gates[:2 * width])
-    add_tanh(a[2 * width:3 * width], p[2 * width:3 * width], gates[2 * width:3 * width])
-    add_sigmoid(a[3 * width:], p[3 * width:], gates[3 * width:])
-    i, f, g, o = gates[:width], gates[width:2 * width], gates[2 * width:3 * width], gates[3 * width:]
-    for k in range(width):
-        c[k] = f[k] * before[k] + i[k] * g[k]
-    for k in range(width):
-        h[k] = o[k] * tanh(c[k])
-
-
-@kernel
-def lstm(counter, p, h0, c0, packed, h, c, gates):
-    steps, batch, width = h.shape
-    a = np.empty((MR, 4 * width), np.float32)
-    table, out = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64)
+def lstm(counter, scratch, x, h0, c0, packed, h, c, gates):
+    steps, batch, width, ins = h.shape[0], h.shape[1], h.shape[2], x.shape[2]
+    blocks = (batch + MR - 1) // MR
+    long, short = 4 * width + SPARE, (ins + width) // 16 * 16 + 16 + SPARE
+    sums, rows = scratch[:MR * long].reshape(MR, long), scratch[MR * long:MR * (long + short)].reshape(MR, short)
+    table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(12, np.int64)
+    soon = np.zeros((4, 2), np.int64)
     for m in range(MR):
-        out[m] = a.ctypes.data + m * 16 * width
+        table[1 + m], out[m] = rows.ctypes.data + m * 4 * short, sums.ctypes.data + m * 4 * long
+    rows[...] = 1
     while True:
-        first = take(counter) * MR
-        if first >= batch:
+        block = take(counter)
+        if block >= blocks:
             break
+        first, last = block * batch // blocks, (block + 1) * batch // blocks
+        count = last - first
+        for m in range(count):
+            copy(h0[first + m], rows[m, ins:ins + width])
         for t in range(steps):
-            if t:
-                multiply(h.ctypes.data, t - 1, batch, first, width, packed, 4 * width, table, out)
-            else:
-                multiply(h0.ctypes.data, 0, batch, first, width, packed, 4 * width, table, out)
-            for m in range(min(MR, batch - first)):
-                b = first + m
-                if t:
-                    lstm_step(a[m], p[t, b], c[t - 1, b], gates[t, b], c[t, b], h[t, b])
-                else:
-                    lstm_step(a[m], p[t, b], c0[b], gates[t, b], c[t, b], h[t, b])
-
-
-@kernel
-def lstm_step_back(dh, dc, c, before, gates, y, dp):
-    """From dh and dc to dp = the gradient before the gates' activations, and dc of the step before."""
-    width = dh.size
-    i, f, g, o = gates[:width], gates[width:2 * width], gates[2 * width:3 * width], gates[3 * width:]
-    di, df, dg, do = dp[:width], dp[width:2 * width], dp[2 * width:3 * width], dp[3 * width:]
-    for k in range(width):
-        y[k] = tanh(c[k])
-    for k in range(width):
-        do[k] = dh[k] * y[k] * (o[k] * (ONE - o[k]))
-    for k in range(width):
-        dc[k] += dh[k] * o[k] * (ONE - y[k] * y[k])
-    for k in range(width):
-        di[k] = dc[k] * g[k] * (i[k] * (ONE - i[k]))
-    for k in range(width):
-        df[k] = dc[k] * before[k] * (f[k] * (ONE - f[k]))
-    for k in range(width):
-        dg[k] = dc[k] * i[k] * (ONE - g[k] * g[k])
-    for k in range(width):
-        dc[k] *= f[k]
-
-
-@kernel
-def lstm_back(counter, gh, gc, c0, c, gates, packed, dp, dh0, dc):
-    """gh or gc empty: zeros."""
-    steps, batch, width = c.shape
-    back, y = np.empty((MR, width), np.float32), np.empty(width, np.float32)
-    table, out = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64)
-    for m in range(MR):
-        out[m] = back.ctypes.data + m * 4 * width
-    while True:
-        first = take(counter) * MR
-        if first >= batch:
-            break
-        count = min(MR, batch - first)
-        back[...] = 0
-        dc[first:first + count] = 0
-        for t in range(steps - 1, -1, -1):
+            for m in range(count):
+                copy(x[t, first + m], rows[m, :ins])
+            announce(gates[t, first:last], soon[0])
+            announce(c[t, first:last], soon[1])
+            announce(h[t, first:last], soon[2])
+            announce(x[min(t + 1, steps - 1), first:last], soon[3])
+            multiply(count, table, packed, 4 * width, out, soon)
             for m in range(count):
                 b = first + m
-                if gh.size:
-                    add_to(gh[t, b], back[m])
-                if gc.size:
-                    add_to(gc[t, b], dc[b])
-                if t:
-                    lstm_step_back(back[m], dc[b], c[t, b], c[t - 1, b], gates[t, b], y, dp[t, b])
-                else:
-                    lstm_step_back(back[m], dc[b], c[t, b], c0[b], gates[t, b], y, dp[t, b])
-            multiply(dp.ctypes.data, t, batch, first, 4 * width, packed, width, table, out)
-        dh0[first:first + count] = back[:count]
+                for gate in range(4):
+                    places[gate] = out[m] + gate * width * 4
+                    places[5 + gate] = gates[t, b].ctypes.data + gate * width * 4
+                places[4] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
+                places[9], places[10], places[11] = c[t, b].ctypes.data, h[t, b].ctypes.data, table[1 + m] + ins * 4
+                lstm_cells(places.ctypes.data, width)
+
+
+@kernel
+def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0, dc, db):
+    """gh or gc empty: zeros."""
+    steps, batch, width, ins = c.shape[0], c.shape[1], c.shape[2], dx.shape[2]
+    blocks = (batch + MR - 1) // MR
+    long = (width + ins + 15) // 16 * 16 + SPARE
+    back = scratch[:MR * long].reshape(MR, long)
+    table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(23, np.int64)
+    soon = np.zeros((5, 2), np.int64)
+    for m in range(MR):
+        out[m] = back.ctypes.data + m * 4 * long
+    while True:
+        block = take(counter)
+        if block >= blocks:
+            break
+        first, last = block * batch // blocks, (block + 1) * batch // blocks
+        count = last - first
+        back[...] = 0
+        dc[first:last] = 0
+        for gate in range(4):
+            places[10 + gate] = places[19 + gate] = db[block].ctypes.data + gate * width * 4
+        for t in range(steps - 1, -1, -1):
+            for m in range(MR):
+                table[1 + m] = dp[t, first + min(m, count - 1)].ctypes.data
+            for m in range(count):
+                b = first + m
+                places[0], places[2] = out[m], dc[b].ctypes.data
+                places[1] = gh[t, b].ctypes.data if gh.size else zeros.ctypes.data
+                places[3] = gc[t, b].ctypes.data if gc.size else zeros.ctypes.data
+                for gate in range(4):
+                    places[4 + gate] = gates[t, b].ctypes.data + gate * width * 4
+                    places[14 + gate] = dp[t, b].ctypes.data + gate * width * 4
+                places[8] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
+                places[9], places[18] = c[t, b].ctypes.data, dc[b].ctypes.data
+                lstm_cells_dx(places.ctypes.data, width)
+            announce(gates[max(t - 1, 0), first:last], soon[0])
+            announce(dp[max(t - 1, 0), first:last], soon[1])
+            announce(c[max(t - 2, 0), first:last], soon[2])
+            announce(dx[t, first:last], soon[3])
+            if gh.size:
+                announce(gh[max(t - 1, 0), first:last], soon[4])
+            multiply(count, table, packed, width + ins, out, soon)
+            if ins:
+                for m in range(count):
+                    copy(back[m, width:width + ins], dx[t, first + m])
+        for m in range(count):
+            copy(back[m, :width], dh0[first + m])
 
 
 def packed(w, outs, out_stride, in_stride):
     """The matrix M[c, o] = w.flat[o*out_stride + c*in_stride] in the tile's order, (panels, 1, ins, NR)."""
-    w = np.ascontiguousarray(w)
     ins, panels = w.size // outs, -(-outs // NR)
     memory = empty(panels, 1, ins, NR)
     launch(pack, panels, w.reshape(-1), np.arange(ins)[None, :] * in_stride, w.size, out_stride, outs, panels, memory)
     return memory
 
 
-def lstm_scan(p, h0, c0, w):
-    steps, batch, width = p.shape[0], *h0.shape
+def lstm_scan(x, h0, c0, w_ih, w_hh, b):
+    (steps, batch, ins), width = x.shape, h0.shape[1]
     h, c, gates = empty(steps, batch, width), empty(steps, batch, width), empty(steps, batch, 4 * width)
     if h.size:
-        p, h0, c0 = (np.ascontiguousarray(a) for a in (p, h0, c0))
-        launch(lstm, -(-batch // MR), p, h0, c0, packed(w, 4 * width, width, 1), h, c, gates)
+        x, h0, c0 = (np.ascontiguousarray(a) for a in (x, h0, c0))
+        weights = np.concatenate([w_ih, w_hh, b[:, None]], axis=1)
+        launch(lstm, -(-batch // MR), x, h0, c0, packed(weights, 4 * width, ins + width + 1, 1), h, c, gates,
+               scratch=MR * (5 * width + ins + 16 + 2 * SPARE))
     return h, c, gates
 
 
-def lstm_scan_dx(gh, gc, c0, c, gates, w):
+def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
     steps, batch, width = c.shape
-    nothing = np.empty((0, 0, 0), np.float32)
+    nothing, ins = np.empty((0, 0, 0), np.float32), 0 if w_ih is None else w_ih.shape[1]
     gh, gc = (nothing if g is None else np.ascontiguousarray(g) for g in (gh, gc))
     c0, c, gates = (np.ascontiguousarray(a) for a in (c0, c, gates))
-    dp, dh0, dc0 = empty(steps, batch, 4 * width), empty(batch, width), empty(batch, width)
+    dp, dx, dh0, dc0 = empty(steps, batch, 4 * width), empty(steps, batch, ins), empty(batch, width), empty(batch, width)
+    db = np.zeros((-(-batch // MR), 4 * width), np.float32)     # of each block
     if c.size:
-        launch(lstm_back, -(-batch // MR), gh, gc, c0, c, gates, packed(w, width, 1, width), dp, dh0, dc0)
-    return dp, dh0, dc0
+        weights = np.ascontiguousarray(w_hh) if w_ih is None else np.concatenate([w_hh, w_ih], axis=1)
+        launch(lstm_back, len(db), gh, gc, np.zeros(width, np.float32), c0, c, gates,
+               packed(weights, width + ins, 1, width + ins), dp, dx, dh0, dc0, db, scratch=MR * (width + ins + 16 + SPARE))
+    return dp, None if w_ih is None else dx, dh0, dc0, db.sum(0)

@@ -27,7 +27,6 @@ here, unchecked: a wrong one reads another array. Hence each tile has a twin in 
 Rows are reached through a table of addresses. A padded pixel points at a block of zeros. No im2col buffer, no padding copy.
 May import: numpy, numba, llvmlite, `threads`.
 """
-import contextlib
 import ctypes
 import os
 
@@ -69,6 +68,7 @@ def chosen_shape():
 VL, MR, NV = chosen_shape()
 NR = VL * NV                        # output channels of a tile
 AR = 8 if MR == 14 else 6           # rows of the outer-product tile: 8 divides common channel counts
+LOW = max(1, MR // 2)               # the least height of `product_tiles`: more than MR rows can be cut into tiles of LOW to MR
 
 
 def at(address, count):
@@ -145,15 +145,36 @@ class Emit:
 
 
 def _tile_twin(vectors):
-    def twin(table, taps, offset, channels, weights, out, out_offset, width):
+    def twin(table, taps, offset, channels, weights, out, out_offset, width, rows=MR):
         words = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1)
-        total = np.zeros((MR, vectors * VL), np.float32)
-        for place, *rows in words:
-            x = np.stack([at(row + offset, channels) for row in rows])
+        total = np.zeros((rows, vectors * VL), np.float32)
+        for place, *sources in words:
+            x = np.stack([at(row + offset, channels) for row in sources[:rows]])
             total += x @ at(weights + place, channels * NR).reshape(channels, NR)[:, :vectors * VL]
-        for row, address in zip(total, addresses(out, MR), strict=True):
+        for row, address in zip(total, addresses(out, rows), strict=True):
             at(address + out_offset, width)[:] = row[:width]
     return twin
+
+
+def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, out_offset, width):
+    e = Emit(b)
+    acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(height)]
+    with cgutils.for_range(b, taps, intp=I64) as tap:
+        first = b.mul(tap.index, I64(MR + 1))
+        weight = e.variable(b.add(weights, e.word(table, first)))
+        rows = [b.add(offset, e.word(table, b.add(first, I64(1 + m)))) for m in range(height)]
+        with cgutils.for_range(b, channels, intp=I64) as c:
+            address = b.load(weight)
+            w = [e.load(address, 4 * VL * v) for v in range(vectors)]
+            for m in range(height):
+                x = e.scalar(rows[m], c.index)
+                for v in range(vectors):
+                    e.accumulate(acc[m][v], x, w[v])
+            b.store(b.add(address, I64(4 * NR)), weight)
+    for m in range(height):
+        row = b.add(out_offset, e.word(out, I64(m)))
+        for v in range(vectors):
+            e.store_first(b.load(acc[m][v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
 
 
 def product_tile(vectors):
@@ -167,25 +188,7 @@ def product_tile(vectors):
     @instruction(_tile_twin(vectors))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width):
         def codegen(context, b, signature, args):
-            table, taps, offset, channels, weights, out, out_offset, width = args
-            e = Emit(b)
-            acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
-            with cgutils.for_range(b, taps, intp=I64) as tap:
-                first = b.mul(tap.index, I64(MR + 1))
-                weight = e.variable(b.add(weights, e.word(table, first)))
-                rows = [b.add(offset, e.word(table, b.add(first, I64(1 + m)))) for m in range(MR)]
-                with cgutils.for_range(b, channels, intp=I64) as c:
-                    address = b.load(weight)
-                    w = [e.load(address, 4 * VL * v) for v in range(vectors)]
-                    for m in range(MR):
-                        x = e.scalar(rows[m], c.index)
-                        for v in range(vectors):
-                            e.accumulate(acc[m][v], x, w[v])
-                    b.store(b.add(address, I64(4 * NR)), weight)
-            for m in range(MR):
-                row = b.add(out_offset, e.word(out, I64(m)))
-                for v in range(vectors):
-                    e.store_first(b.load(acc[m][v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
+            _emit_tile(b, vectors, MR, *args)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 8), codegen
@@ -243,6 +246,21 @@ def panel_tile(rows):
     return tile
 
 
+def product_tiles(vectors):
+    """Make tile(..., width, rows): `product_tile` for LOW <= rows <= MR, for who has not enough rows to fill all tiles."""
+    @instruction(_tile_twin(vectors))
+    def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, rows):
+        def codegen(context, b, signature, args):
+            for height in range(LOW, MR + 1):
+                with b.if_then(b.icmp_signed("==", args[-1], I64(height))):
+                    _emit_tile(b, vectors, height, *args[:-1])
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 9), codegen
+
+    return tile
+
+
 def _outer_twin(rows, vectors):
     def twin(a, a_offset, b, b_offset, count, out, out_stride):
         left, right = addresses(a, count), addresses(b, count)
@@ -283,136 +301,6 @@ def outer_tile(rows, vectors):
         return types.void(*[types.intp] * 7), codegen
 
     return outer
-
-
-PIECE = 8                           # floats that `copy_piece` copies: longer unaligned stores straddle cache lines more often
-
-
-def _copy_piece(source, target):
-    at(target, PIECE)[:] = at(source, PIECE)
-
-
-@instruction(_copy_piece)
-def copy_piece(typing_context, source, target):
-    """Copy PIECE floats from address to address."""
-    def codegen(context, b, signature, args):
-        e = Emit(b, PIECE)
-        e.store(e.load(args[0]), args[1])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp), codegen
-
-
-def runs_of_vectors(b, channels, most):
-    """(vectors at a time, first, end) of two loops over `channels` floats: `most` vectors at a time, then the rest."""
-    count = b.udiv(channels, I64(VL))
-    whole = b.sub(count, b.urem(count, I64(most)))
-    return (most, I64(0), whole), (1, whole, count)
-
-
-@contextlib.contextmanager
-def for_vectors(b, start, stop, vectors):
-    """A loop from vector `start` to `stop`, `vectors` at a time; gives the offset in bytes."""
-    with cgutils.for_range(b, b.udiv(b.sub(stop, start), I64(vectors)), intp=I64) as group:
-        yield b.mul(b.add(start, b.mul(group.index, I64(vectors))), I64(4 * VL))
-
-
-def _channelwise_twin(table, taps, channels, weights, out):
-    for m, address in enumerate(addresses(out, MR)):
-        at(address, channels)[:] = 0
-        for place, *rows in addresses(table, taps * (MR + 1)).reshape(taps, MR + 1):
-            at(address, channels)[:] += at(rows[m], channels) * at(weights + place, channels)
-
-
-@instruction(_channelwise_twin)
-def channelwise(typing_context, table, taps, channels, weights, out):
-    """out_row[m][c] = sum over taps t of row[t, m][c] * weights[t][c], m < MR: a filter for each channel (a multiple of VL)."""
-    def codegen(context, b, signature, args):
-        table, taps, channels, weights, out = args
-        e = Emit(b)
-        for vectors, start, stop in runs_of_vectors(b, channels, NV):
-            with for_vectors(b, start, stop, vectors) as offset:
-                acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
-                with cgutils.for_range(b, taps, intp=I64) as tap:
-                    first = b.mul(tap.index, I64(MR + 1))
-                    weight = b.add(b.add(weights, e.word(table, first)), offset)
-                    ws = [e.load(weight, 4 * VL * v) for v in range(vectors)]
-                    for m in range(MR):
-                        row = b.add(e.word(table, b.add(first, I64(1 + m))), offset)
-                        for v in range(vectors):
-                            e.accumulate(acc[m][v], e.load(row, 4 * VL * v), ws[v])
-                for m in range(MR):
-                    row = b.add(e.word(out, I64(m)), offset)
-                    for v in range(vectors):
-                        e.store(b.load(acc[m][v]), row, 4 * VL * v)
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 5), codegen
-
-
-def _channel_sums_twin(a, a_step, b, b_step, count, channels, out):
-    total = at(out, channels)
-    for k in range(count):
-        total += at(a + k * a_step, channels) * at(b + k * b_step, channels)
-
-
-@instruction(_channel_sums_twin)
-def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
-    """out[c] += sum over k < count of a_row[k][c] * b_row[k][c], rows a step apart (bytes); channels: a multiple of VL."""
-    def codegen(context, builder, signature, args):
-        a, a_step, b, b_step, count, channels, out = args
-        e = Emit(builder)
-        for vectors, start, stop in runs_of_vectors(builder, channels, 4):           # four sums hide a multiply-add's latency
-            with for_vectors(builder, start, stop, vectors) as offset:
-                place = builder.add(out, offset)
-                acc = [e.variable(e.load(place, 4 * VL * v)) for v in range(vectors)]
-                with cgutils.for_range(builder, count, intp=I64) as k:
-                    x, y = (builder.add(builder.add(first, builder.mul(k.index, step)), offset)
-                            for first, step in ((a, a_step), (b, b_step)))
-                    for v in range(vectors):
-                        e.accumulate(acc[v], e.load(x, 4 * VL * v), e.load(y, 4 * VL * v))
-                for v in range(vectors):
-                    e.store(builder.load(acc[v]), place, 4 * VL * v)
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 7), codegen
-
-
-LANES = 16                          # pixels that `reach` handles at once: MR or more
-
-
-def _reach(origin, dy, dx, h, w, offset, outside, row):
-    places, rows, columns = addresses(origin, 3 * LANES).reshape(3, LANES)
-    inside = (rows + dy >= 0) & (rows + dy < h) & (columns + dx >= 0) & (columns + dx < w)
-    addresses(row, LANES)[:] = np.where(inside, places + offset, outside)
-    return int(inside.sum())
-
-
-@instruction(_reach)
-def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
-    """One tap's entry in the table, for all pixels of a tile at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies
-    in the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, LANES): place, y, x."""
-    def codegen(context, b, signature, args):
-        origin, dy, dx, h, w, offset, outside, row = args
-        vector = ir.VectorType(I64, LANES)
-        undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), None)
-
-        def splat(value):
-            return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
-
-        def load(field):
-            return b.load(b.inttoptr(b.add(origin, I64(8 * LANES * field)), vector.as_pointer()), align=8)
-
-        rows = b.icmp_unsigned("<", b.add(load(1), splat(dy)), splat(h))                    # unsigned: negative is large
-        columns = b.icmp_unsigned("<", b.add(load(2), splat(dx)), splat(w))
-        inside = b.and_(rows, columns)
-        places = b.select(inside, b.add(load(0), splat(offset)), splat(outside))
-        b.store(places, b.inttoptr(row, vector.as_pointer()), align=8)
-        count = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(LANES), [ir.IntType(LANES)]),
-                                               f"llvm.ctpop.i{LANES}")
-        return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(LANES))]), I64)
-
-    return types.int64(*[types.intp] * 8), codegen
 
 
 def _dot_twin(rows, outs):
@@ -468,56 +356,3 @@ def _sum_lanes(b, vector):
         undefined = ir.Constant(vector.type, ir.Undefined)
         vector = b.fadd(b.shuffle_vector(vector, undefined, low), b.shuffle_vector(vector, undefined, high))
     return b.extract_element(vector, I32(0))
-
-
-def _sandwich_twin(matrix):
-    def twin(source, out, channels):
-        outs, ins = matrix.shape
-        x = np.stack([at(a, channels) for a in addresses(source, ins * ins)]).reshape(ins, ins, channels)
-        result = np.einsum("iu,jv,uvc->ijc", matrix, matrix, x, dtype=np.float32)
-        for row, address in zip(result.reshape(outs * outs, channels), addresses(out, outs * outs), strict=True):
-            at(address, channels)[:] = row
-    return twin
-
-
-def sandwich(matrix):
-    """Make transform(source, out, channels): Y = M X M^T for a small constant matrix M, in every channel: Winograd's transforms.
-
-    source, out: addresses of tables of row addresses, n*n and m*m for M (m, n); channels: a multiple of VL. Everything is
-    unrolled, zeros left out: a 6x6 transform is some 250 additions and multiply-adds for VL channels, with no loop.
-    """
-    matrix = np.asarray(matrix, np.float32)
-    outs, ins = matrix.shape
-
-    @instruction(_sandwich_twin(matrix))
-    def transform(typing_context, source, out, channels):
-        def codegen(context, b, signature, args):
-            source, out, channels = args
-            e = Emit(b)
-
-            def combined(row, xs):
-                total = None
-                for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
-                    if total is None:
-                        total = x if factor == 1 else b.fmul(x, e.constant(factor))
-                    elif abs(factor) == 1:
-                        total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
-                    else:
-                        total = b.call(e.muladd, [x, e.constant(factor), total])
-                return e.zero if total is None else total
-
-            with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
-                offset = b.mul(c.index, I64(4 * VL))
-                half = [[None] * ins for _ in range(outs)]                                  # M X
-                for v in range(ins):
-                    xs = [e.load(b.add(e.word(source, I64(u * ins + v)), offset)) for u in range(ins)]
-                    for i, row in enumerate(matrix):
-                        half[i][v] = combined(row, xs)
-                for i in range(outs):
-                    for j, row in enumerate(matrix):
-                        e.store(combined(row, half[i]), b.add(e.word(out, I64(i * outs + j)), offset))
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 3), codegen
-
-    return transform

@@ -27,8 +27,9 @@ from fractions import Fraction
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.lanes import sandwich
 from minigrad.kernels.cpu.threads import take
-from minigrad.kernels.cpu.tile import AR, MR, NR, VL, outer_tile, product_tile, sandwich
+from minigrad.kernels.cpu.tile import AR, MR, NR, VL, outer_tile, product_tile
 
 POINTS = (0, 1, -1, 2, -2)
 M = 4                               # outputs along each side of a tile

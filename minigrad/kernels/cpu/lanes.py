@@ -1,0 +1,315 @@
+"""What the kernels do lane by lane, beside the register tiles: copies, channelwise products, gate equations, Winograd's transforms,
+and the table of addresses through which tiles reach their rows.
+
+Instructions emitted as in `tile`, where it is told why: addresses are plain integers, and each function has a twin in NumPy
+beside it. Channels are multiples of VL unless it says otherwise. May import: numpy, numba, llvmlite, `threads`, `tile`.
+"""
+import contextlib
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from minigrad.kernels.cpu.threads import ALIGNMENT, instruction
+from minigrad.kernels.cpu.tile import I32, I64, MR, NV, VL, Emit, addresses, at
+
+PIECE = 8                           # floats that `copy_piece` copies: longer unaligned stores straddle cache lines more often
+
+
+def _copy_piece(source, target):
+    at(target, PIECE)[:] = at(source, PIECE)
+
+
+@instruction(_copy_piece)
+def copy_piece(typing_context, source, target):
+    """Copy PIECE floats from address to address."""
+    def codegen(context, b, signature, args):
+        e = Emit(b, PIECE)
+        e.store(e.load(args[0]), args[1])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
+
+
+def _strips_twin(lanes):
+    def twin(source, source_step, count, strips, target, target_step):
+        for k in range(count):
+            for q in range(strips):
+                at(target + q * target_step + 4 * lanes * k, lanes)[:] = at(source + k * source_step + 4 * lanes * q, lanes)
+    return twin
+
+
+def to_strips(lanes):
+    """Make copy(source, source_step, count, strips, target, target_step): target[q][k] = source[k][q*lanes:(q + 1)*lanes].
+
+    `count` rows, source_step bytes apart, are cut into strips of `lanes` floats; equal strips of all rows then lie one behind
+    the other, target_step bytes from those of the next.
+    """
+    @instruction(_strips_twin(lanes))
+    def copy(typing_context, source, source_step, count, strips, target, target_step):
+        def codegen(context, b, signature, args):
+            source, source_step, count, strips, target, target_step = args
+            e = Emit(b, lanes)
+            with cgutils.for_range(b, count, intp=I64) as k:
+                row, place = b.add(source, b.mul(source_step, k.index)), b.add(target, b.mul(I64(4 * lanes), k.index))
+                with cgutils.for_range(b, strips, intp=I64) as q:
+                    strip = e.load(b.add(row, b.mul(I64(4 * lanes), q.index)))
+                    e.store(strip, b.add(place, b.mul(target_step, q.index)))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), codegen
+
+    return copy
+
+
+@instruction(lambda address, size: None)
+def prefetch(typing_context, address, size):
+    """Begin to bring `size` bytes from an address on into the L2 cache, to be read or written soon; waits for nothing."""
+    def codegen(context, b, signature, args):
+        address, size = args
+        pointer = ir.IntType(8).as_pointer()
+        name = "llvm.prefetch" + (".p0i8" if "*" in str(pointer) else ".p0")                # LLVM before 17: typed
+        fetch = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32]), name)
+        with cgutils.for_range(b, b.sdiv(b.add(size, I64(ALIGNMENT - 1)), I64(ALIGNMENT)), intp=I64) as k:
+            place = b.inttoptr(b.add(address, b.mul(I64(ALIGNMENT), k.index)), pointer)
+            b.call(fetch, [place, I32(0), I32(2), I32(1)])                                  # to read; into L2; data
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
+
+
+def runs_of_vectors(b, channels, most):
+    """(vectors at a time, first, end) of two loops over `channels` floats: `most` vectors at a time, then the rest."""
+    count = b.udiv(channels, I64(VL))
+    whole = b.sub(count, b.urem(count, I64(most)))
+    return (most, I64(0), whole), (1, whole, count)
+
+
+@contextlib.contextmanager
+def for_vectors(b, start, stop, vectors):
+    """A loop from vector `start` to `stop`, `vectors` at a time; gives the offset in bytes."""
+    with cgutils.for_range(b, b.udiv(b.sub(stop, start), I64(vectors)), intp=I64) as group:
+        yield b.mul(b.add(start, b.mul(group.index, I64(vectors))), I64(4 * VL))
+
+
+class Lanes:
+    """A vector in registers, written like a number; products and sums are fused where the machine can."""
+
+    def __init__(self, emit, value):
+        self.emit, self.value = emit, value
+
+    def _with(self, operation, left, right):
+        left, right = (x.value if isinstance(x, Lanes) else self.emit.constant(x) for x in (left, right))
+        return Lanes(self.emit, getattr(self.emit.b, operation)(left, right, flags=("contract", "nsz")))
+
+    def __add__(self, other):
+        return self._with("fadd", self, other)
+
+    def __sub__(self, other):
+        return self._with("fsub", self, other)
+
+    def __rsub__(self, other):
+        return self._with("fsub", other, self)
+
+    def __mul__(self, other):
+        return self._with("fmul", self, other)
+
+    def __truediv__(self, other):
+        return self._with("fdiv", self, other)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def clip(self, low, high):
+        """NaN stays NaN, as in NumPy."""
+        b, x = self.emit.b, self.value
+        for sign, limit in ((">", high), ("<", low)):
+            limit = self.emit.constant(limit)
+            x = b.select(b.fcmp_ordered(sign, x, limit), limit, x)
+        return Lanes(self.emit, x)
+
+
+def _lanewise_twin(equations, ins, outs):
+    def twin(places, count):
+        places = addresses(places, ins + outs)
+        results = equations(*[at(place, count) for place in places[:ins]])
+        for place, result in zip(places[ins:], results, strict=True):
+            at(place, count)[:] = result
+    return twin
+
+
+def lanewise(equations, ins, outs):
+    """Make loop(places, count): out_1[k], out_2[k], ... = equations(in_1[k], in_2[k], ...), k < count, with all in registers.
+
+    equations: a function of `ins` arrays that uses + - * / and .clip, and returns a tuple of `outs`. places: the address of a
+    table of the addresses of the inputs, then of the outputs; an output may be an input's memory.
+    """
+    @instruction(_lanewise_twin(equations, ins, outs))
+    def loop(typing_context, places, count):
+        def codegen(context, b, signature, args):
+            places, count = args
+            vectors = b.sdiv(count, I64(VL))
+            addresses = [Emit(b).word(places, I64(i)) for i in range(ins + outs)]
+            for lanes, start, steps in ((VL, I64(0), vectors), (1, b.mul(vectors, I64(VL)), b.srem(count, I64(VL)))):
+                e = Emit(b, lanes)
+                with cgutils.for_range(b, steps, intp=I64) as k:
+                    offset = e.times4(b.add(start, b.mul(k.index, I64(lanes))))
+                    results = equations(*[Lanes(e, e.load(b.add(address, offset))) for address in addresses[:ins]])
+                    for address, result in zip(addresses[ins:], results, strict=True):
+                        e.store(result.value, b.add(address, offset))
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp), codegen
+
+    return loop
+
+
+def _channelwise_twin(table, taps, channels, weights, out):
+    for m, address in enumerate(addresses(out, MR)):
+        at(address, channels)[:] = 0
+        for place, *rows in addresses(table, taps * (MR + 1)).reshape(taps, MR + 1):
+            at(address, channels)[:] += at(rows[m], channels) * at(weights + place, channels)
+
+
+@instruction(_channelwise_twin)
+def channelwise(typing_context, table, taps, channels, weights, out):
+    """out_row[m][c] = sum over taps t of row[t, m][c] * weights[t][c], m < MR: a filter for each channel (a multiple of VL)."""
+    def codegen(context, b, signature, args):
+        table, taps, channels, weights, out = args
+        e = Emit(b)
+        for vectors, start, stop in runs_of_vectors(b, channels, NV):
+            with for_vectors(b, start, stop, vectors) as offset:
+                acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
+                with cgutils.for_range(b, taps, intp=I64) as tap:
+                    first = b.mul(tap.index, I64(MR + 1))
+                    weight = b.add(b.add(weights, e.word(table, first)), offset)
+                    ws = [e.load(weight, 4 * VL * v) for v in range(vectors)]
+                    for m in range(MR):
+                        row = b.add(e.word(table, b.add(first, I64(1 + m))), offset)
+                        for v in range(vectors):
+                            e.accumulate(acc[m][v], e.load(row, 4 * VL * v), ws[v])
+                for m in range(MR):
+                    row = b.add(e.word(out, I64(m)), offset)
+                    for v in range(vectors):
+                        e.store(b.load(acc[m][v]), row, 4 * VL * v)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 5), codegen
+
+
+def _channel_sums_twin(a, a_step, b, b_step, count, channels, out):
+    total = at(out, channels)
+    for k in range(count):
+        total += at(a + k * a_step, channels) * at(b + k * b_step, channels)
+
+
+@instruction(_channel_sums_twin)
+def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
+    """out[c] += sum over k < count of a_row[k][c] * b_row[k][c], rows a step apart (bytes); channels: a multiple of VL."""
+    def codegen(context, builder, signature, args):
+        a, a_step, b, b_step, count, channels, out = args
+        e = Emit(builder)
+        for vectors, start, stop in runs_of_vectors(builder, channels, 4):           # four sums hide a multiply-add's latency
+            with for_vectors(builder, start, stop, vectors) as offset:
+                place = builder.add(out, offset)
+                acc = [e.variable(e.load(place, 4 * VL * v)) for v in range(vectors)]
+                with cgutils.for_range(builder, count, intp=I64) as k:
+                    x, y = (builder.add(builder.add(first, builder.mul(k.index, step)), offset)
+                            for first, step in ((a, a_step), (b, b_step)))
+                    for v in range(vectors):
+                        e.accumulate(acc[v], e.load(x, 4 * VL * v), e.load(y, 4 * VL * v))
+                for v in range(vectors):
+                    e.store(builder.load(acc[v]), place, 4 * VL * v)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 7), codegen
+
+
+LANES = 16                          # pixels that `reach` handles at once: MR or more
+
+
+def _reach(origin, dy, dx, h, w, offset, outside, row):
+    places, rows, columns = addresses(origin, 3 * LANES).reshape(3, LANES)
+    inside = (rows + dy >= 0) & (rows + dy < h) & (columns + dx >= 0) & (columns + dx < w)
+    addresses(row, LANES)[:] = np.where(inside, places + offset, outside)
+    return int(inside.sum())
+
+
+@instruction(_reach)
+def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
+    """One tap's entry in the table, for all pixels of a tile at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies
+    in the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, LANES): place, y, x."""
+    def codegen(context, b, signature, args):
+        origin, dy, dx, h, w, offset, outside, row = args
+        vector = ir.VectorType(I64, LANES)
+        undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), None)
+
+        def splat(value):
+            return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
+
+        def load(field):
+            return b.load(b.inttoptr(b.add(origin, I64(8 * LANES * field)), vector.as_pointer()), align=8)
+
+        rows = b.icmp_unsigned("<", b.add(load(1), splat(dy)), splat(h))                    # unsigned: negative is large
+        columns = b.icmp_unsigned("<", b.add(load(2), splat(dx)), splat(w))
+        inside = b.and_(rows, columns)
+        places = b.select(inside, b.add(load(0), splat(offset)), splat(outside))
+        b.store(places, b.inttoptr(row, vector.as_pointer()), align=8)
+        count = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(LANES), [ir.IntType(LANES)]),
+                                               f"llvm.ctpop.i{LANES}")
+        return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(LANES))]), I64)
+
+    return types.int64(*[types.intp] * 8), codegen
+
+
+def _sandwich_twin(matrix):
+    def twin(source, out, channels):
+        outs, ins = matrix.shape
+        x = np.stack([at(a, channels) for a in addresses(source, ins * ins)]).reshape(ins, ins, channels)
+        result = np.einsum("iu,jv,uvc->ijc", matrix, matrix, x, dtype=np.float32)
+        for row, address in zip(result.reshape(outs * outs, channels), addresses(out, outs * outs), strict=True):
+            at(address, channels)[:] = row
+    return twin
+
+
+def sandwich(matrix):
+    """Make transform(source, out, channels): Y = M X M^T for a small constant matrix M, in every channel: Winograd's transforms.
+
+    source, out: addresses of tables of row addresses, n*n and m*m for M (m, n); channels: a multiple of VL. Everything is
+    unrolled, zeros left out: a 6x6 transform is some 250 additions and multiply-adds for VL channels, with no loop.
+    """
+    matrix = np.asarray(matrix, np.float32)
+    outs, ins = matrix.shape
+
+    @instruction(_sandwich_twin(matrix))
+    def transform(typing_context, source, out, channels):
+        def codegen(context, b, signature, args):
+            source, out, channels = args
+            e = Emit(b)
+
+            def combined(row, xs):
+                total = None
+                for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
+                    if total is None:
+                        total = x if factor == 1 else b.fmul(x, e.constant(factor))
+                    elif abs(factor) == 1:
+                        total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
+                    else:
+                        total = b.call(e.muladd, [x, e.constant(factor), total])
+                return e.zero if total is None else total
+
+            with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+                offset = b.mul(c.index, I64(4 * VL))
+                half = [[None] * ins for _ in range(outs)]                                  # M X
+                for v in range(ins):
+                    xs = [e.load(b.add(e.word(source, I64(u * ins + v)), offset)) for u in range(ins)]
+                    for i, row in enumerate(matrix):
+                        half[i][v] = combined(row, xs)
+                for i in range(outs):
+                    for j, row in enumerate(matrix):
+                        e.store(combined(row, half[i]), b.add(e.word(out, I64(i * outs + j)), offset))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 3), codegen
+
+    return transform
