@@ -185,23 +185,28 @@ def own(view: View, net, normalize, name: str) -> Victim:
     return Victim(net, bounds=view.bounds, normalize=normalize)
 
 
-def fit(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False, rng=0) -> float:
+def fit(victim: Victim, x, y, **options) -> float:
+    """All epochs of `fitting`, which see; returns the mean loss of the last one."""
+    return list(fitting(victim, x, y, **options))[-1]
+
+
+def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False, rng=0):
     """Train the network of `victim` on x (N, ...) in its bounds to say y: labels (N,) or probabilities (N, K). In place.
 
-    A new Adam; each epoch in a new order; the last batch may be smaller. decay: the rate falls along a line to 0.
-    The network is in training mode meanwhile, and in the mode it was in afterwards. Returns the mean loss of the last epoch.
+    A generator: yields the mean loss of each epoch. A new Adam; each epoch in a new order; the last batch may be smaller.
+    decay: the rate falls along a line to 0. The network is in training mode during an epoch, else in the mode it was in.
     """
     whole("fit", epochs=epochs, batch=batch)
     x, y, n = victim.take(x, "fit"), np.asarray(y), len(x)
     if len(y) != n or n == 0:
         raise ValueError(f"fit: {n} samples and {len(y)} answers; one each, and at least one")
     net, order = victim.net, Stream(seed_of(rng), "fit")
-    modes = [(m, m.training) for m in net.modules()]
     adam, steps, done = optim.Adam(net.parameters(), lr), epochs * -(-n // batch), 0
-    net.train()
-    try:
-        for _ in range(epochs):
-            rows, total = order.permutation(n), 0.0
+    for _ in range(epochs):
+        rows, total = order.permutation(n), 0.0
+        modes = [(m, m.training) for m in net.modules()]
+        net.train()
+        try:
             for first in range(0, n, batch):
                 here = rows[first : first + batch]
                 adam.param_groups[0]["lr"] = lr * (1 - done / steps) if decay else lr
@@ -210,11 +215,11 @@ def fit(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False, rng
                 loss.backward()
                 adam.step()
                 total, done = total + loss.item() * len(here), done + 1
-    finally:
-        for m, mode in modes:
-            m.training = mode
-        adam.zero_grad()
-    return total / n
+        finally:
+            for m, mode in modes:
+                m.training = mode
+            adam.zero_grad()
+        yield total / n
 
 
 # ---- how good is the copy --------------------------------------------------------------------------------------------

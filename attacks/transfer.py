@@ -74,6 +74,8 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=None, re
                are more than it allows, as many as it allows are drawn among them; when it is spent, the rounds end
     seed_x     (n, ...) samples of the attacker's own, not of the oracle's training set; in the oracle's bounds
     net        a fresh Module of the attacker's choice; trained on from round to round, with a new Adam in each
+    lam        length of the step in input units: above 0 towards more of the label, the paper's; below 0 towards less of it,
+               across the boundary (CleverHans' tutorial begins so)
     period     None: lam_r = lam;  an integer: lam_r = lam (-1)^floor(r / period), the periodic step (3 in Papernot,
                McDaniel & Goodfellow 2016)
     reservoir  None, or how many points at most are augmented in each round from round `after` (counted from 0) on, drawn
@@ -87,22 +89,24 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=None, re
     view = as_labels(oracle, name)
     whole(name, epochs=epochs, batch=batch, after=after + 1, **{k: v for k, v in (("period", period), ("reservoir", reservoir))
                                                              if v is not None})  # fmt: skip
-    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0 or not lam > 0:
-        raise ValueError(f"{name}: rounds must be an integer >= 0 and lam a number above 0, got {rounds!r} and {lam!r}")
+    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0 or not 0 < abs(lam) < np.inf:
+        raise ValueError(f"{name}: rounds must be an integer >= 0 and lam a number other than 0, got {rounds!r} and {lam!r}")
     if output not in ("logits", "probabilities"):
         raise ValueError(f"{name}: output must be 'logits' or 'probabilities', got {output!r}")
     victim, seed = own(view, net, normalize, name), seed_of(rng)
     x = host(view.victim.take(seed_x, name))
     if len(x) == 0:
         raise ValueError(f"{name}: seed_x is empty; give some samples of the oracle's kind")
+    classes = victim.predict(x[:1]).shape[1]
     y, n = ask(view, x, name), len(x)
     found = Substitute(victim, x, y, np.zeros(n, np.int64), np.full(n, -1), [])
     draws, step = Stream(seed, f"{name}/reservoir"), 0.0
     for r in range(rounds + 1):
+        if found.y.max() >= classes:
+            raise ValueError(f"{name}: the oracle answers class {found.y.max()}, the substitute has {classes} classes; give one "
+                             "with all of the oracle's")  # fmt: skip
         loss = fit(victim, found.x, found.y, epochs=epochs, batch=batch, lr=lr, rng=Stream(seed, f"{name}/round {r}"))
         said = victim.predict(found.x)
-        if found.y.max() >= said.shape[1]:
-            raise ValueError(f"{name}: the oracle answers class {found.y.max()}, the substitute has {said.shape[1]} classes")
         found.rounds.append(dict(round=r, step=step, queries=view.total, loss=loss,
                                  train_accuracy=float((said.argmax(1) == found.y).mean()),
                                  agreement=None if held_out is None else agreement(victim, view, held_out)))  # fmt: skip

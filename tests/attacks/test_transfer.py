@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from linear import images, linear, small_network
 
@@ -44,7 +44,9 @@ class Spy(Labels):
 
 
 def line(seed):
-    return linear(Stream(seed, "line").normal((K, D), np.float64), Stream(seed, "bias").normal((K,), np.float64))
+    """A linear network whose classes meet in the middle of the box."""
+    weight = Stream(seed, "line").normal((K, D), np.float64)
+    return linear(weight, -0.5 * weight.sum(1))
 
 
 def oracle(seed=0, budget=None):
@@ -63,6 +65,7 @@ def mlp(seed=0):
 # ---- the substitute
 
 
+@settings(max_examples=8)
 @given(st.integers(1, 9), st.integers(0, 4))
 def test_n_seeds_cost_n_times_2_to_the_rounds_and_every_point_is_asked_once(n, rounds):
     view = oracle()
@@ -171,9 +174,9 @@ def test_a_substitute_that_is_the_oracle_or_part_of_it_is_refused():
 
 def test_agreement_is_measured_without_asking_and_the_substitute_learns():
     view, held = oracle(3), seeds(300, 5)
-    found = train_substitute(view, seeds(20), line(7), 4, held_out=held, epochs=100, lr=0.02)
+    found = train_substitute(view, seeds(20), line(7), 4, -0.1, period=1, held_out=held, epochs=60, lr=0.02)
     assert view.total == 20 * 2**4
-    assert found.rounds[-1]["agreement"] == agreement(found.victim, view.victim, held) > 0.9
+    assert found.rounds[-1]["agreement"] == agreement(found.victim, view.victim, held) > 0.75 > found.rounds[0]["agreement"]
     assert found.rounds[-1]["train_accuracy"] > 0.9 and found.victim.bounds == view.bounds
 
 
@@ -203,7 +206,7 @@ def test_a_view_on_which_an_attack_has_begun_and_too_few_classes_are_refused():
     with pytest.raises(ValueError, match="fresh view"):
         train_substitute(view, seeds(), mlp())
     small = nn.Linear(D, 2, rng=Stream(0, "two"))
-    with pytest.raises(ValueError, match="[Cc]lass"):
+    with pytest.raises(ValueError, match="answers class 2"):
         train_substitute(Victim(linear(np.zeros((K, D)), np.array([0, 0, 1.0]))), seeds(), small)
 
 
