@@ -52,6 +52,11 @@ def main(argv=None):
     parser, o = options(argv)
     oracle = blackbox.oracle_of(o, parser)
     threat = shared.threat_of(o, oracle.config)
+    if o.seeds > o.budget:
+        raise ValueError(f"--seeds {o.seeds}: labelling them takes more than the budget of {o.budget} questions; give fewer")
+    if o.seeds >= len(oracle.test.y):
+        raise ValueError(f"--seeds {o.seeds}: {oracle.test.name} has {len(oracle.test.y)} test images, and some must be left to "
+                         "measure on; give fewer")  # fmt: skip
     if o.dry_run:
         o.count, o.seeds, o.rounds, o.epochs, o.repeats = 20, min(o.seeds, 12), min(o.rounds, 2), 1, 1
     run = shared.start("substitute", o)
