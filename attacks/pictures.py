@@ -221,8 +221,10 @@ def lines(panels, title="") -> np.ndarray:
                 axes.fill_between(x, *band, color=style["color"], alpha=0.15, linewidth=0)
         if panel.get("log"):
             axes.set_yscale("log")
-        if panel.get("logx"):
+        if panel.get("logx"):  # few points, far apart: each is a tick
             axes.set_xscale("log")
+            axes.set_xticks(panel["x"], [f"{v:,.0f}" for v in panel["x"]], fontsize=9)
+            axes.minorticks_off()
         if panel.get("percent"):
             axes.set_ylim(-3, 103)
         axes.set_xlabel(panel["across"], fontsize=11)

@@ -6,6 +6,7 @@ works without anything. What the attacker asks about and is judged on comes from
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import NamedTuple
 
@@ -61,7 +62,7 @@ def oracle_of(o, parser) -> Oracle:
     """The network of --model, or an untrained LeNet for --data."""
     if o.model is not None:
         victim, config = shared.victim_of(o, parser)
-        return Oracle(victim, shared.test_set(o, config), config, o.model, False)
+        return Oracle(victim, shared.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
     config, test = configured(o)
     return Oracle(network("lenet", config, o.seed, o.device), test, config, "a LeNet trained here", True)
 

@@ -140,7 +140,7 @@ def curves(attackers, noise, white, title) -> np.ndarray:
     across = "questions asked so far"
     return lines([
         dict(x=x, series={"agree with the oracle": band("agreement"), "right (the substitute)": band("accuracy")},
-             across=across, down="test images, %", percent=True, logx=True),
+             across=across, down="test images, %", percent=True, logx=True, styles={"right (the substitute)": {"linestyle": "--"}}),
         dict(x=x, series={"from the substitute": band("transfer"), **flat}, across=across, styles=styles,
              down="fooled, % of those the oracle got right", percent=True, logx=True),
     ], title)  # fmt: skip

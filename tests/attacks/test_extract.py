@@ -34,8 +34,8 @@ def test_d_plus_1_answers_give_the_weights_to_machine_precision(seed, d, k, outp
     found = solve_softmax(view, (d,))
     assert view.total == found.queries == d + 1
     true_weight, true_bias = centred(weight, bias)
-    np.testing.assert_allclose(found.weight, true_weight, atol=1e-13 * 100)
-    np.testing.assert_allclose(found.bias, true_bias, atol=1e-13 * 100)
+    np.testing.assert_allclose(found.weight, true_weight, atol=2e-12)
+    np.testing.assert_allclose(found.bias, true_bias, atol=2e-12)
 
 
 def test_a_normalisation_of_the_victim_is_part_of_what_is_found():
