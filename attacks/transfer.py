@@ -60,7 +60,7 @@ def train_substitute(oracle, seed_x, net, rounds=6, lam=0.1, **options) -> Subst
     return found
 
 
-def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=None, reservoir=None, after=3, epochs=10, batch=128,
+def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reservoir=None, after=3, epochs=10, batch=128,
                       lr=1e-3, output="logits", normalize=None, held_out=None, rng=0):  # fmt: skip
     """The algorithm of Papernot et al. 2017 as a generator: yields the (same, growing) Substitute after each training.
 
@@ -76,8 +76,8 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=None, re
     net        a fresh Module of the attacker's choice; trained on from round to round, with a new Adam in each
     lam        length of the step in input units: above 0 towards more of the label, the paper's; below 0 towards less of it,
                across the boundary (CleverHans' tutorial begins so)
-    period     None: lam_r = lam;  an integer: lam_r = lam (-1)^floor(r / period), the periodic step (3 in Papernot,
-               McDaniel & Goodfellow 2016)
+    period     lam_r = lam (-1)^floor(r / period), the periodic step of Papernot, McDaniel & Goodfellow 2016;  None: lam_r = lam,
+               with which points only move deeper into their own class, and agreement soon stops to grow
     reservoir  None, or how many points at most are augmented in each round from round `after` (counted from 0) on, drawn
                evenly (the same paper): n 2^after + reservoir (rounds - after) queries
     output     'logits': the derivative of the label's logit (CleverHans);  'probabilities': of its probability

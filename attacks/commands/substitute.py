@@ -30,7 +30,7 @@ def options(argv=None):
     parser = command.Parser(
         "attacks substitute", __doc__.strip(), data=None, steps=None, run=False,
         examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --seeds 100 --substitute lenet --repeats 1",
-                  "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1 --period 3"],
+                  "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1"],
     )  # fmt: skip
     shared.model_options(parser, 2000, "test images that the result is measured on", ("linf", "l2"))
     parser.add_argument("--seeds", type=command.positive, default=150, metavar="N", help="images that the attacker begins with")
@@ -40,7 +40,8 @@ def options(argv=None):
     parser.add_argument("--epochs", type=command.positive, default=10, metavar="N", help="of training in each round")
     parser.add_argument("--lam", type=float, default=0.1, metavar="L", help="step of the augmentation; below 0: towards "
                         "the boundary")  # fmt: skip
-    parser.add_argument("--period", type=command.positive, metavar="N", help="turn the step's sign every N rounds")
+    parser.add_argument("--period", type=command.positive, default=3, metavar="N", help="turn the step's sign every N rounds; as "
+                        "many as --rounds for never")  # fmt: skip
     parser.add_argument("--reservoir", type=command.positive, metavar="N", help="augment so many images in a round at most, from "
                         "the fourth round on")  # fmt: skip
     parser.add_argument("--attack", choices=list(blackbox.TRAVELS), default="fgsm", help="on the substitute")

@@ -117,8 +117,8 @@ def test_the_step_turns_its_sign_every_period():
     def steps(**options):
         return [r["step"] for r in train_substitute(oracle(), seeds(2), mlp(), 7, 0.1, epochs=1, **options).rounds]
 
-    assert steps() == [0.0] + [0.1] * 7
-    assert steps(period=3) == [0.0] + [0.1] * 3 + [-0.1] * 3 + [0.1]
+    assert steps(period=None) == [0.0] + [0.1] * 7
+    assert steps() == steps(period=3) == [0.0] + [0.1] * 3 + [-0.1] * 3 + [0.1]
 
 
 def test_the_reservoir_bounds_what_a_round_asks():
