@@ -42,7 +42,8 @@ class Oracle(NamedTuple):
 
 def training_set(config, count: int, seed: int, purpose="training", download=False) -> Samples:
     """`count` images of the training set, drawn by the seed."""
-    found = data.load(config["data"], train=True, size=config["size"], download=download)
+    few = 1000 if count < 100 else None  # a dry run need not draw all glyphs
+    found = data.load(config["data"], train=True, size=config["size"], limit=few, download=download)
     rows = Stream(seed, purpose).permutation(len(found))[:count]
     part = found.subset(rows)
     return Samples(part.normalised((0.0, 1.0)), part.y, found.classes, config["data"])

@@ -86,10 +86,15 @@ def with_model(o, path):
 
 def work(o, config, samples, named: dict, attack, threat):
     """Trains the networks into `named` (a yield for each epoch), then yields the rows of the matrix."""
+    count = o.images * (len(o.networks) if o.disjoint else 1)
+    part = blackbox.training_set(config, count, o.seed, download=o.download)
+    if o.disjoint and len(part.y) < count:
+        raise ValueError(f"--disjoint: {len(o.networks)} networks with {o.images} images each take {count}, {config['data']} has "
+                         f"{len(part.y)}; give fewer --images")  # fmt: skip
     for i, name in enumerate(o.networks):
         victim = blackbox.network(name, config, o.seed, o.device)
-        part = blackbox.training_set(config, o.images * (i + 1 if o.disjoint else 1), o.seed, download=o.download)
-        x, y = part.x[-o.images :], part.y[-o.images :]  # disjoint: a permutation's next piece
+        rows = slice(i * o.images, (i + 1) * o.images) if o.disjoint else slice(o.images)
+        x, y = part.x[rows], part.y[rows]
         rate = 1e-3 if name in ("softmax", "mlp") else 3e-3
         yield from fitting(victim, x, y, epochs=o.epochs, batch=64, lr=rate, decay=True, rng=o.seed)
         named[name] = victim
@@ -107,14 +112,13 @@ def means(matrix: Matrix) -> dict:
     """What the table says, in a few numbers."""
     k = len(matrix.targets)
     single, off = matrix.rates[:k], ~np.eye(k, dtype=bool)
-    found = {"white box (the diagonal)": f"{shared.percent(np.nanmean(single[~off]))} on average"}
+    cells = {"white box (the diagonal)": single[~off]}
     if k > 1:
-        found["one other network"] = f"{shared.percent(np.nanmean(single[off]))} on average"
-        best = np.nanmax(np.where(off, single, np.nan), axis=0)
-        found["the best other network"] = f"{shared.percent(np.nanmean(best))} on average"
-    for name, row in zip(matrix.sources[k:], matrix.rates[k:], strict=True):
-        found[name] = f"{shared.percent(np.nanmean(row))} on average"
-    return found
+        cells["one other network"] = single[off]
+        cells["the best other network"] = np.fmax.reduce(np.where(off, single, np.nan), axis=0)
+    cells |= dict(zip(matrix.sources[k:], matrix.rates[k:], strict=True))
+    seen = {name: v[np.isfinite(v)] for name, v in cells.items()}
+    return {name: f"{shared.percent(v.mean() if len(v) else np.nan)} on average" for name, v in seen.items()}
 
 
 def text(matrix: Matrix) -> str:

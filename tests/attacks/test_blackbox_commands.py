@@ -116,11 +116,18 @@ def test_more_questions_than_images_are_one_line(model, capsys):
     assert "ask fewer" in capsys.readouterr().err
 
 
-def test_disjoint_parts_share_no_image():
-    config = {"data": "glyphs", "size": 16}
-    one, two = (blackbox.training_set(config, n, 0).x for n in (100, 200))
-    np.testing.assert_array_equal(two[:100], one)
-    assert not (two[100:, None, 0] == one[None, :, 0]).all((2, 3)).any()
+def test_disjoint_networks_get_other_images_and_too_many_are_told(monkeypatch, capsys):
+    seen = []
+    fitting = transfers.fitting
+    monkeypatch.setattr(transfers, "fitting", lambda victim, x, y, **how: seen.append(x) or fitting(victim, x, y, **how))
+    for extra in ([], ["--disjoint"]):
+        argv = ["transfer", "--networks", "softmax", "mlp", "--images", 50, "--epochs", 1, "--count", 10, "--attack", "fgsm"]
+        assert attacks(*argv, *extra) == 0
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], seen[2])
+    assert len(seen[3]) == 50 and not (seen[2][:, None] == seen[3][None]).all((2, 3, 4)).any()
+    assert attacks(*argv, "--disjoint", "--images", 40_000) == 1
+    assert "give fewer --images" in capsys.readouterr().err
 
 
 def test_noise_is_as_large_as_the_attack_may_be():
