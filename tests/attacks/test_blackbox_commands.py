@@ -121,11 +121,11 @@ def test_disjoint_networks_get_other_images_and_too_many_are_told(monkeypatch, c
     fitting = transfers.fitting
     monkeypatch.setattr(transfers, "fitting", lambda victim, x, y, **how: seen.append(x) or fitting(victim, x, y, **how))
     for extra in ([], ["--disjoint"]):
-        argv = ["transfer", "--networks", "softmax", "mlp", "--images", 50, "--epochs", 1, "--count", 10, "--attack", "fgsm"]
+        argv = ["transfer", "--networks", "softmax", "mlp", "--images", 100, "--epochs", 1, "--count", 10, "--attack", "fgsm"]
         assert attacks(*argv, *extra) == 0
     np.testing.assert_array_equal(seen[0], seen[1])
     np.testing.assert_array_equal(seen[0], seen[2])
-    assert len(seen[3]) == 50 and not (seen[2][:, None] == seen[3][None]).all((2, 3, 4)).any()
+    assert len(seen[3]) == 100 and not (seen[2][:, None] == seen[3][None]).all((2, 3, 4)).any()
     assert attacks(*argv, "--disjoint", "--images", 40_000) == 1
     assert "give fewer --images" in capsys.readouterr().err
 
