@@ -77,7 +77,7 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     lam        length of the step in input units: above 0 towards more of the label, the paper's; below 0 towards less of it,
                across the boundary (CleverHans' tutorial begins so)
     period     lam_r = lam (-1)^floor(r / period), the periodic step of Papernot, McDaniel & Goodfellow 2016;  None: lam_r = lam,
-               with which points only move deeper into their own class, and agreement soon stops to grow
+               with which points only move deeper into their own class
     reservoir  None, or how many points at most are augmented in each round from round `after` (counted from 0) on, drawn
                evenly (the same paper): n 2^after + reservoir (rounds - after) queries
     output     'logits': the derivative of the label's logit (CleverHans);  'probabilities': of its probability
