@@ -3,6 +3,7 @@
 from attacks.apgd import apgd, apgd_targeted
 from attacks.carlini import carlini_l2, carlini_linf, ead
 from attacks.decision import boundary
+from attacks.extract import agreement, extract, solve_softmax
 from attacks.fab import fab, fab_targeted
 from attacks.goal import Goal, Targeted, Toward, Untargeted
 from attacks.gradient import bim, fgsm, mi_fgsm, perturb, pgd
@@ -15,4 +16,5 @@ from attacks.score import nes, one_pixel, random_noise, spsa, zoo
 from attacks.square import square
 from attacks.streams import SampleStreams
 from attacks.threat import L0, L1, L2, Box, Linf, Threat
+from attacks.transfer import Matrix, ensemble, substitute_rounds, train_substitute, transfer
 from attacks.victim import Labels, QueryBudgetError, Scores, Victim, WhiteBox

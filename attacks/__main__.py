@@ -11,6 +11,9 @@ COMMANDS = {
     "table": ("attacks.commands.matrix", "targeted success, every class against every other"),
     "curve": ("attacks.commands.curve", "accuracy against epsilon: FGSM, PGD, random noise"),
     "loss": ("attacks.commands.trace", "the loss falls as in training: one loop, many optimisers"),
+    "substitute": ("attacks.commands.substitute", "a black box is learnt by asking for labels, and fooled through the copy"),
+    "transfer": ("attacks.commands.transfers", "what fools one network, tried on others that are unlike it: the matrix"),
+    "extract": ("attacks.commands.extraction", "a model is copied through its answers: fidelity and accuracy by questions"),
     "evaluate": ("attacks.evaluate.command", "may a robust accuracy be believed? checks, the strong attacks, curves, a report"),
     **{name: ("attacks.commands.attack", attack.help) for name, attack in ATTACKS.items()},
 }

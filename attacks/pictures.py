@@ -172,11 +172,14 @@ def _short(text, width, size):
 # ---- figures
 
 
-def heat(values, names, title, across="target class", down="true class") -> np.ndarray:
-    """A table of shares (K, K) in [0, 1], drawn in colour with the numbers in per cent; NaN is left blank."""
-    values = np.asarray(values, float)
+def heat(values, names, title, across="target class", down="true class", rows=None) -> np.ndarray:
+    """A table of shares (R, K) in [0, 1], drawn in colour with the numbers in per cent; NaN is left blank.
+
+    names: of the columns; rows: of the rows, by default the same."""
+    values, rows = np.asarray(values, float), names if rows is None else rows
     k = len(names)
-    figure, draw = _figure(1.6 + 0.62 * k, 1.5 + 0.55 * k)
+    wide = 0.0 if rows is names else 2.2 + 0.08 * max(map(len, rows))
+    figure, draw = _figure(1.6 + 0.62 * k + wide, 1.5 + 0.55 * len(rows))
     axes = figure.add_subplot()
     drawn = axes.imshow(np.ma.masked_invalid(values), vmin=0, vmax=1, cmap="OrRd", aspect="auto")
     for (i, j), value in np.ndenumerate(values):
@@ -186,9 +189,9 @@ def heat(values, names, title, across="target class", down="true class") -> np.n
             axes.text(j, i, "–", ha="center", va="center", fontsize=10, color="0.6")
     longest = max(map(len, names))
     axes.set_xticks(range(k), names, rotation=45 if longest > 3 else 0, ha="right" if longest > 3 else "center")
-    axes.set_yticks(range(k), names)
+    axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(np.arange(k + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(k + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
@@ -203,7 +206,7 @@ def heat(values, names, title, across="target class", down="true class") -> np.n
 
 def lines(panels, title="") -> np.ndarray:
     """Panels of curves side by side: dicts of x, series {name: y or (y, low, high)}, across, down, and optionally log and
-    percent (the y axis), styles {name: options of plot}."""
+    percent (the y axis), logx, styles {name: options of plot}."""
     figure, draw = _figure(6.2 * len(panels) + 0.3, 4.4)
     if title:
         figure.suptitle(title, fontsize=13)
@@ -218,6 +221,10 @@ def lines(panels, title="") -> np.ndarray:
                 axes.fill_between(x, *band, color=style["color"], alpha=0.15, linewidth=0)
         if panel.get("log"):
             axes.set_yscale("log")
+        if panel.get("logx"):  # few points, far apart: each is a tick
+            axes.set_xscale("log")
+            axes.set_xticks(panel["x"], [f"{v:,.0f}" for v in panel["x"]], fontsize=9)
+            axes.minorticks_off()
         if panel.get("percent"):
             axes.set_ylim(-3, 103)
         axes.set_xlabel(panel["across"], fontsize=11)

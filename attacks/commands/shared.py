@@ -50,9 +50,10 @@ def run_options(parser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="go all the way with the least work, keep nothing")
 
 
-def model_options(parser, count: int, what: str, norms=("linf", "l2", "l1")) -> None:
-    """--model --data --download --epsilon --norm --count and those of `run_options`."""
-    parser.add_argument("--model", metavar="RUN", help="a run of `python -m nets classifier`")
+def model_options(parser, count: int, what: str, norms=("linf", "l2", "l1"), several=False) -> None:
+    """--model --data --download --epsilon --norm --count and those of `run_options`. several: --model takes more than one."""
+    parser.add_argument("--model", metavar="RUN", nargs="+" if several else None, help="a run of `python -m nets classifier`"
+                        + (", or several" if several else ""))  # fmt: skip
     parser.add_argument("--data", metavar="NAME", help="attack its test set (default: the data that the model was trained on)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
     parser.add_argument("--epsilon", type=radius, metavar="E", help="size of the perturbation, 1 is from black to white; "

@@ -1,0 +1,99 @@
+"""What `substitute`, `transfer` and `extract` share: an oracle with its data, attacks whose examples travel, noise beside them.
+
+The oracle is a run of a classifier (--model), or a LeNet that is trained on the spot for a few seconds, so that each command
+works without anything. What the attacker asks about and is judged on comes from the test set, in disjoint parts.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from attacks.commands import shared
+from attacks.commands.shared import Samples
+from attacks.extract import fitting
+from attacks.gradient import fgsm, mi_fgsm, pgd
+from attacks.threat import rows_of
+from attacks.victim import Victim
+from minigrad import data
+from minigrad.random import Stream
+from nets.plain import build
+
+IMAGES, EPOCHS = 6000, 2  # that an oracle without --model is trained on
+TRAVELS = {  # an iterated attack goes on behind the boundary: points just behind it fool nobody else
+    "fgsm": fgsm,
+    "mi_fgsm": mi_fgsm,
+    "pgd": partial(pgd, early_stop=False),
+}
+
+
+class Oracle(NamedTuple):
+    """victim: trained or not yet (then `training` says how). test: all of it. config: data, size, channels, classes."""
+
+    victim: Victim
+    test: Samples
+    config: dict
+    name: str
+    own: bool
+
+
+def training_set(config, count: int, seed: int, purpose="training", download=False) -> Samples:
+    """`count` images of the training set, drawn by the seed."""
+    few = 1000 if count < 100 else None  # a dry run need not draw all glyphs
+    found = data.load(config["data"], train=True, size=config["size"], limit=few, download=download)
+    rows = Stream(seed, purpose).permutation(len(found))[:count]
+    part = found.subset(rows)
+    return Samples(part.normalised((0.0, 1.0)), part.y, found.classes, config["data"])
+
+
+def configured(o) -> tuple[dict, Samples]:
+    """(config, test set) of --data, by default glyphs, for networks that are trained here."""
+    o.data = o.data or "glyphs"
+    test = data.load(o.data, train=False, download=o.download)
+    if not test.is_images or test.y is None:
+        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    config = {"data": o.data, "size": test.x.shape[2], "channels": test.x.shape[1], "classes": len(test.classes)}
+    return config, Samples(test.normalised((0.0, 1.0)), test.y, test.classes, o.data)
+
+
+def oracle_of(o, parser) -> Oracle:
+    """The network of --model, or an untrained LeNet for --data."""
+    if o.model is not None:
+        victim, config = shared.victim_of(o, parser)
+        return Oracle(victim, shared.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
+    config, test = configured(o)
+    return Oracle(network("lenet", config, o.seed, o.device), test, config, "a LeNet trained here", True)
+
+
+def network(name: str, config, seed: int, device="cpu") -> Victim:
+    """A new network of that name as a victim in [0, 1]."""
+    net = build(name, config["channels"], config["classes"], config["size"], Stream(seed, f"init/{name}"))
+    return Victim(net.to(device), bounds=(0, 1), normalize=(0.5, 0.5), classes=config["classes"])
+
+
+def training(oracle: Oracle, o):
+    """Trains an oracle of its own, a yield for each epoch; nothing to do for a run."""
+    if oracle.own:
+        part = training_set(oracle.config, 64 if o.dry_run else IMAGES, o.seed, download=o.download)
+        yield from fitting(oracle.victim, part.x, part.y, epochs=EPOCHS, lr=3e-3, decay=True, rng=o.seed)
+
+
+def noise(x, threat, seed: int) -> np.ndarray:
+    """x moved as far as an attack may move it, in a random direction: random signs in Linf. Clipped to [0, 1]."""
+    d = threat.steepest(Stream(seed, "noise").normal(x.shape))
+    return np.clip(x + rows_of(threat.epsilon, d) * d, 0, 1).astype(x.dtype)
+
+
+def within(o) -> str:
+    """The norm and the radius in words."""
+    return f"{o.norm} {o.epsilon:.4g}"
+
+
+def spread(values, digits: int = 1) -> str:
+    """Shares as "mean % (least to largest)"."""
+    v = 100 * np.asarray(values, float)
+    text = f"{np.mean(v):.{digits}f} %"
+    return text if len(v) == 1 else f"{text} ({v.min():.{digits}f} to {v.max():.{digits}f} over {len(v)} seeds)"

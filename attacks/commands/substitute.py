@@ -1,0 +1,173 @@
+"""python -m attacks substitute --model RUN: a black box that only says labels is learnt by asking, then fooled by proxy.
+
+The attacker has --seeds images of his own and --budget questions. He labels the images by asking, trains a substitute, moves
+each image along the substitute's gradient of its label, asks about the new ones, trains on, ... (Papernot et al. 2017). Then he
+attacks the substitute, of which he knows everything, and sends what he gets to the oracle. Success is counted on test
+images that the oracle got right and nobody asked about; random signs of the same size, and the same attack on the oracle
+itself, stand beside it. --repeats does all of it again with other seeds: results scatter.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from attacks.commands import blackbox, shared
+from attacks.commands.attack import label
+from attacks.evaluate.published import NUMBERS, PAPERNOT
+from attacks.goal import Untargeted
+from attacks.pictures import Caption, colour, columns, lines
+from attacks.transfer import Matrix, substitute_rounds, transfer, tried
+from minigrad import command
+from minigrad.random import Stream
+from nets.plain import NETWORKS
+
+SHOWN = 10
+
+
+def options(argv=None):
+    parser = command.Parser(
+        "attacks substitute", __doc__.strip(), data=None, steps=None, run=False,
+        examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --seeds 100 --substitute lenet --repeats 1",
+                  "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1"],
+    )  # fmt: skip
+    shared.model_options(parser, 2000, "test images that the result is measured on", ("linf", "l2"))
+    parser.add_argument("--seeds", type=command.positive, default=150, metavar="N", help="images that the attacker begins with")
+    parser.add_argument("--rounds", type=command.positive, default=6, metavar="N", help="augmentations; each doubles the images")
+    parser.add_argument("--budget", type=command.positive, default=6400, metavar="N", help="questions in all")
+    parser.add_argument("--substitute", choices=NETWORKS, default="mlp", help="what the attacker trains")
+    parser.add_argument("--epochs", type=command.positive, default=10, metavar="N", help="of training in each round")
+    parser.add_argument("--lam", type=float, default=0.1, metavar="L", help="step of the augmentation; below 0: towards "
+                        "the boundary")  # fmt: skip
+    parser.add_argument("--period", type=command.positive, default=3, metavar="N", help="turn the step's sign every N rounds; as "
+                        "many as --rounds for never")  # fmt: skip
+    parser.add_argument("--reservoir", type=command.positive, metavar="N", help="augment so many images in a round at most, from "
+                        "the fourth round on")  # fmt: skip
+    parser.add_argument("--attack", choices=list(blackbox.TRAVELS), default="fgsm", help="on the substitute")
+    parser.add_argument("--repeats", type=command.positive, default=3, metavar="N", help="attackers with other seeds")
+    return parser, parser.parse(argv)
+
+
+def main(argv=None):
+    parser, o = options(argv)
+    oracle = blackbox.oracle_of(o, parser)
+    threat = shared.threat_of(o, oracle.config)
+    if o.seeds > o.budget:
+        raise ValueError(f"--seeds {o.seeds}: labelling them takes more than the budget of {o.budget} questions; give fewer")
+    if o.seeds >= len(oracle.test.y):
+        raise ValueError(f"--seeds {o.seeds}: {oracle.test.name} has {len(oracle.test.y)} test images, and some must be left to "
+                         "measure on; give fewer")  # fmt: skip
+    if o.dry_run:
+        o.count, o.seeds, o.rounds, o.epochs, o.repeats = 20, min(o.seeds, 12), min(o.rounds, 2), 1, 1
+    run = shared.start("substitute", o)
+    attack = partial(blackbox.TRAVELS[o.attack], threat=threat, rng=o.seed)
+    attackers = [dict(rounds=[]) for _ in range(o.repeats)]
+    pieces = work(o, oracle, attack, threat, attackers)
+    total = blackbox.EPOCHS * oracle.own + o.repeats * (o.rounds + 1)
+    for step in run.loop(0, total):
+        numbers = next(pieces, None)
+        if isinstance(numbers, dict):
+            run.log(step, agreement=numbers["agreement"], transfer=numbers["transfer"])
+
+    first = attackers[0]
+    accuracy = oracle.victim.accuracy(first["x"], first["y"])
+    last = {k: [a["rounds"][-1][k] for a in attackers] for k in ("agreement", "transfer", "queries", "accuracy")}
+    noise, white = ([float(a[k].rates[0, 0]) for a in attackers] for k in ("noise", "white"))
+    title = f"Substitute ({o.substitute}) for {oracle.name}, {oracle.test.name}: {o.attack}, {blackbox.within(o)}"
+    run.image(0, curves(attackers, noise, white, title), "by_round")
+    run.image(0, sheet(oracle, first["found"].victim, attack, first, title), "examples")
+    published = next(p for p in NUMBERS if p.source == PAPERNOT and p.unit == "transfer")
+    summary = {
+        "oracle's accuracy": f"{shared.percent(accuracy)} of {len(first['y'])}",
+        "queries": " ".join(f"{q:,}" for q in sorted(set(last["queries"]))) + f" of {o.budget:,}",
+        "agreement": blackbox.spread(last["agreement"]) + " of test images",
+        "substitute's accuracy": blackbox.spread(last["accuracy"]),
+        "transfer rate": blackbox.spread(last["transfer"]) + " of those that the oracle got right",
+        "published": f"{100 * published.value:.2f} % ({PAPERNOT.split(',')[0]}; {published.what}: another network, other images)",
+        "random signs instead": blackbox.spread(noise),
+        "attacking the oracle itself": blackbox.spread(white),
+    }  # fmt: skip
+    if first["found"].ended:
+        summary["ended"] = first["found"].ended
+    numbers = {"noise": noise, "white_box": white, "attackers": [a["rounds"] for a in attackers]}
+    shared.write_json(run.file("substitute.json"), numbers)
+    run.finish(title=title, summary=summary)
+    print(title)
+    print(table(attackers))
+    shared.show(summary)
+
+
+def work(o, oracle, attack, threat, attackers):
+    """The whole experiment, a yield for each epoch of an oracle trained here and for each round of each attacker."""
+    yield from blackbox.training(oracle, o)
+    for i, a in enumerate(attackers):
+        rows = Stream(o.seed, f"attacker {i}").permutation(len(oracle.test.y))
+        seeds, rest = rows[: o.seeds], rows[o.seeds :][: o.count]
+        a["x"], a["y"] = oracle.test.x[rest], oracle.test.y[rest]
+        target = {"oracle": oracle.victim}
+        mine = blackbox.network(o.substitute, oracle.config, o.seed + 1000 * (i + 1), o.device)
+        rounds = substitute_rounds(oracle.victim.labels(o.budget), oracle.test.x[seeds], mine.net, o.rounds, o.lam,
+                                   period=o.period, reservoir=o.reservoir, epochs=o.epochs, normalize=mine.normalize,
+                                   held_out=a["x"], rng=o.seed + i)  # fmt: skip
+        a["noise"] = tried("noise", blackbox.noise(a["x"], threat, o.seed + i), a["x"], a["y"], target)
+        a["white"] = transfer(target, target, a["x"], a["y"], attack)
+        for found in rounds:
+            a["found"] = found
+            moved: Matrix = transfer({"substitute": found.victim}, target, a["x"], a["y"], attack)
+            numbers = {**found.rounds[-1], "transfer": float(moved.rates[0, 0]), "tried": int(moved.right[0]),
+                       "accuracy": found.victim.accuracy(a["x"], a["y"])}  # fmt: skip
+            a["rounds"].append(numbers)
+            yield numbers
+
+
+def by_round(attackers, key) -> np.ndarray:
+    """(attackers, rounds) of a number; attackers whose budget ended earlier stay at their last value."""
+    longest = max(len(a["rounds"]) for a in attackers)
+    return np.array([[a["rounds"][min(r, len(a["rounds"]) - 1)][key] for r in range(longest)] for a in attackers], float)
+
+
+def curves(attackers, noise, white, title) -> np.ndarray:
+    """Agreement and transfer by round: mean and, with several attackers, least to largest."""
+    def band(key):
+        v = 100 * by_round(attackers, key)
+        return v.mean(0), v.min(0), v.max(0)
+
+    x = by_round(attackers, "queries")[0]
+    level = {"attack on the oracle itself": 100 * np.mean(white), "random signs": 100 * np.mean(noise)}
+    flat = {name: np.full(len(x), v) for name, v in level.items()}
+    styles = {"attack on the oracle itself": {"color": "0.3", "linestyle": "--", "marker": None},
+              "random signs": {"color": "0.6", "linestyle": ":", "marker": None}}  # fmt: skip
+    across = "questions asked so far"
+    return lines([
+        dict(x=x, series={"agree with the oracle": band("agreement"), "right (the substitute)": band("accuracy")},
+             across=across, down="test images, %", percent=True, logx=True, styles={"right (the substitute)": {"linestyle": "--"}}),
+        dict(x=x, series={"from the substitute": band("transfer"), **flat}, across=across, styles=styles,
+             down="fooled, % of those the oracle got right", percent=True, logx=True),
+    ], title)  # fmt: skip
+
+
+def sheet(oracle, substitute, attack, a, title) -> np.ndarray:
+    """Originals and adversarial examples with the labels of both networks: one image of each class, fooled or not."""
+    says = oracle.victim.predict(a["x"]).argmax(1)
+    right = np.flatnonzero(says == a["y"])
+    rows = np.array([right[a["y"][right] == c][0] for c in np.unique(a["y"][right])][:SHOWN], np.int64)
+    rows = rows if len(rows) else np.arange(min(SHOWN, len(a["y"])))
+    x, y, names = a["x"][rows], a["y"][rows], oracle.test.classes
+    made = attack(substitute, x, Untargeted(y), attack_wrong=True).candidate
+
+    def texts(pictures):
+        theirs, mine = (v.predict(pictures).argmax(1) for v in (oracle.victim, substitute))
+        return [Caption(f"oracle {label(names, p)}\nsubstitute {label(names, q)}", p != t)
+                for p, q, t in zip(theirs, mine, y, strict=True)]  # fmt: skip
+
+    return columns([colour(x), colour(made)], ["original", "made on the\nsubstitute\nred: oracle fooled"],
+                   [texts(x), texts(made)], title)  # fmt: skip
+
+
+def table(attackers) -> str:
+    """By round: questions, agreement, transfer; means over attackers."""
+    said = ["  round   questions   agreement   transfer"]
+    for r, row in enumerate(zip(*(by_round(attackers, k).mean(0) for k in ("queries", "agreement", "transfer")), strict=True)):
+        said.append(f"  {r:5d}   {row[0]:9,.0f}   {shared.percent(row[1]):>9}   {shared.percent(row[2]):>8}")
+    return "\n".join(said)
