@@ -75,7 +75,7 @@ ATTACKS = {
     "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50),
     "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=50),
     "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10),
-    "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="turned and shifted"),
+    "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="rotated, shifted"),
     "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50),
     "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
                             batch=50),
