@@ -17,4 +17,5 @@ from attacks.spatial import spatial
 from attacks.square import square
 from attacks.streams import SampleStreams
 from attacks.threat import L0, L1, L2, Box, Linf, Threat
+from attacks.universal import Universal, universal, universal_sgd
 from attacks.victim import Labels, QueryBudgetError, Scores, Victim, WhiteBox

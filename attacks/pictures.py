@@ -1,6 +1,7 @@
 """Pictures of attacks for people: sheets of originals, perturbations and results; the sum of the lecture's panda; tables.
 
     columns   rows of small pictures, one column for each sample, captions below
+    stacked   such sheets one below the other
     equation  picture + magnified perturbation = picture
     heat      a table of shares with its numbers in the cells
     lines     curves with axes and a legend
@@ -106,6 +107,12 @@ def columns(rows, names, captions, title="", cell: int = 104) -> np.ndarray:
                 _caption(draw, texts[i], x + wide / 2, y + height + 3, wide, size)
         y += height + gap + lines * (size + 4)
     return np.asarray(picture)
+
+
+def stacked(sheets) -> np.ndarray:
+    """Pictures uint8 (H, W, 3) one below the other, on white."""
+    wide = max(sheet.shape[1] for sheet in sheets)
+    return np.concatenate([np.pad(s, ((0, 0), (0, wide - s.shape[1]), (0, 0)), constant_values=255) for s in sheets])
 
 
 def equation(pictures, captions, title="", cell: int = 320) -> np.ndarray:

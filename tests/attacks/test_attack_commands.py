@@ -163,6 +163,18 @@ def test_the_loss_falls(model):
         picture(f"runs/loss-0001/samples/{name}_000006.png")
 
 
+def test_a_universal_perturbation_is_tried_on_images_held_out(model, capsys):
+    for options in (["--method", "deepfool", "--passes", "1"], ["--target", "3"], []):
+        size = ["--count", "40", "--held-out", "50", "--epsilon", "0.4"]
+        assert attacks("universal", "--model", model, *size, *options) == 0
+    assert "of 50 images held out" in capsys.readouterr().out
+    found = json.load(open("runs/universal-0003/universal.json"))
+    assert found["fooling_rate"] > found["noise"] >= 0 and len(found["training_rates"]) == 11
+    assert np.load("runs/universal-0003/universal.npz")["delta"].shape == (1, 1, 16, 16)
+    assert picture("runs/universal-0003/samples/universal_000010.png").shape[1] > 10 * 92
+    assert attacks("universal", "--model", model, "--dry-run") == 0 and len(os.listdir("runs")) == 4
+
+
 # ---- panda
 
 
@@ -292,6 +304,8 @@ def test_every_command_has_help(capsys):
     (["pgd", "--model", "MODEL", "--norm", "l7"], 2, "invalid choice"),
     (["apgd_targeted", "--model", "MODEL", "--targeted"], 2, "unknown option '--targeted'"),
     (["fgsm", "--model", "MODEL", "--steps", "3"], 2, "unknown option '--steps'"),
+    (["universal", "--model", "MODEL", "--target", "10"], 2, "classes 0 to 9"),
+    (["universal", "--model", "MODEL", "--target", "1", "--method", "deepfool"], 2, "--method sgd"),
     (["panda", "--epsilon", "0.5"], 2, "integer of at least 1"),
 ])  # fmt: skip
 def test_wrong_calls_are_told_in_one_line(argv, status, message, model, capsys):
