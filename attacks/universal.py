@@ -93,11 +93,12 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
                      _settings(task, threat, passes=passes, rate=rate))  # fmt: skip
 
 
-def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=None, loss="ce", rng=0) -> Universal:
+def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=None, loss="margin", rng=0) -> Universal:
     """Train delta: shuffled minibatches, each one step of ascent on the summed loss and a projection, as in training.
 
     optimiser  recipe; None: steepest ascent in the threat's norm, in steps of 2.5 * epsilon / (all steps), as PGD
-    loss       'ce', 'margin', 'dlr' or a callable, as everywhere; with Targeted(t) everything is pulled to t
+    loss       'margin', 'ce', 'dlr' or a callable; with Targeted(t) everything is pulled to t. Cross-entropy hardly feels the
+               pictures that are still right and sure: it vanishes there, and grows with those that are fooled already
     Other arguments as in `universal`. The delta after the last pass is returned, whatever its rate.
     """
     task, order = _open("universal_sgd", victim, x, goal, threat, passes, rng)

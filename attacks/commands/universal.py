@@ -29,7 +29,7 @@ def main(argv=None):
     parser = command.Parser("attacks universal", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --method deepfool",
                                       "--model runs/classifier-0001 --target 8 --norm l2 --epsilon 5"])  # fmt: skip
-    shared.model_options(parser, 2000, "images of the training set to find it on")
+    shared.model_options(parser, 1000, "images of the training set to find it on")
     parser.add_argument("--held-out", type=command.positive, default=2000, metavar="N", help="images of the test set to try it on")
     parser.add_argument("--method", choices=["sgd", "deepfool"], default="sgd", help="how it is found")
     parser.add_argument("--target", type=int, metavar="CLASS", help="number of the class that everything shall be taken for (sgd)")

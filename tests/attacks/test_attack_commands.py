@@ -164,15 +164,25 @@ def test_the_loss_falls(model):
 
 
 def test_a_universal_perturbation_is_tried_on_images_held_out(model, capsys):
-    for options in (["--method", "deepfool", "--passes", "1"], ["--target", "3"], []):
-        size = ["--count", "40", "--held-out", "50", "--epsilon", "0.4"]
+    for options in (["--method", "deepfool", "--passes", "1"], ["--target", "3", "--passes", "1"], ["--passes", "6"]):
+        size = ["--count", "30", "--held-out", "50", "--epsilon", "0.4"]
         assert attacks("universal", "--model", model, *size, *options) == 0
     assert "of 50 images held out" in capsys.readouterr().out
     found = json.load(open("runs/universal-0003/universal.json"))
-    assert found["fooling_rate"] > found["noise"] >= 0 and len(found["training_rates"]) == 11
+    assert found["fooling_rate"] > found["noise"] >= 0 and len(found["training_rates"]) == 7
     assert np.load("runs/universal-0003/universal.npz")["delta"].shape == (1, 1, 16, 16)
-    assert picture("runs/universal-0003/samples/universal_000010.png").shape[1] > 10 * 92
+    assert picture("runs/universal-0003/samples/universal_000006.png").shape[1] > 10 * 92
     assert attacks("universal", "--model", model, "--dry-run") == 0 and len(os.listdir("runs")) == 4
+
+
+def test_linear_tells_found_against_exact(capsys):
+    assert attacks("linear", "--models", "5", "--only", "DeepFool", "FGSM") == 0
+    table = json.load(open("runs/linear-0001/linear.json"))
+    assert [row["attack"] for row in table] == ["FGSM"] * 3 + ["DeepFool"] * 3 and all(row["failed"] == 0 for row in table)
+    assert "1.0200  1.0200  1.0200" in capsys.readouterr().out
+    picture("runs/linear-0001/samples/linear_000005.png")
+    assert attacks("linear", "--dry-run") == 0 and os.listdir("runs") == ["linear-0001"]
+    assert attacks("linear", "--only", "Deepfol") == 2 and "'DeepFool'" in capsys.readouterr().err
 
 
 # ---- panda
