@@ -11,6 +11,7 @@ COMMANDS = {
     "table": ("attacks.commands.matrix", "targeted success, every class against every other"),
     "curve": ("attacks.commands.curve", "accuracy against epsilon: FGSM, PGD, random noise"),
     "universal": ("attacks.commands.universal", "one perturbation that fools on images it was not made from"),
+    "rho": ("attacks.commands.rho", "DeepFool's measure of robustness, on the network of its paper"),
     "linear": ("attacks.commands.linear", "closed forms: do the attacks find what is known exactly? 200 linear models"),
     "loss": ("attacks.commands.trace", "the loss falls as in training: one loop, many optimisers"),
     "evaluate": ("attacks.evaluate.command", "may a robust accuracy be believed? checks, the strong attacks, curves, a report"),

@@ -185,6 +185,15 @@ def test_linear_tells_found_against_exact(capsys):
     assert attacks("linear", "--only", "Deepfol") == 2 and "'DeepFool'" in capsys.readouterr().err
 
 
+def test_rho_is_measured_in_the_open_and_in_the_box(capsys):
+    assert attacks("rho", "--data", "glyphs", "--steps", "60", "--count", "20") == 0
+    found = json.load(open("runs/rho-0001/rho.json"))
+    assert 0 < found["rho"] <= 1.05 * found["rho_within_the_box"] and found["test_error"] < 0.7
+    assert "published" in capsys.readouterr().out
+    picture("runs/rho-0001/samples/rho_000060.png")
+    assert attacks("rho", "--data", "glyphs", "--dry-run") == 0 and os.listdir("runs") == ["rho-0001"]
+
+
 # ---- panda
 
 
