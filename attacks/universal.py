@@ -51,7 +51,7 @@ class Universal:
         return task.result(np.clip(task.x + delta, *task.box), threat=self.threat, settings=self.settings)
 
 
-def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rng=0) -> Universal:
+def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rng=0, loop=range) -> Universal:
     """Gather minimal perturbations: for each x_i of the shuffled pictures where x_i + v does not fool yet,
 
         v <- P(v + r),   r the smallest perturbation of x_i + v;   P projects onto the ball of the threat
@@ -61,7 +61,7 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
 
     threat    Linf, L2 or L1 with one radius;  goal: any; pictures that are wrong from the start take no part
     smallest  attack(victim, x, goal, norm) -> Result for r; None: DeepFool, in Linf for Linf and in L2 otherwise
-    rng       the order of the pictures, another in each pass
+    rng       the order of the pictures, another in each pass;  loop: what counts the passes, for a progress bar
     The box limits x + v, not v: what leaves it is cut off, and r is measured from there.
     """
     task, order = _open("universal", victim, x, goal, threat, passes, rng)
@@ -71,7 +71,7 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
     smallest = deepfool if smallest is None else smallest
     victim, v = task.victim, np.zeros_like(task.x[:1])
     best, rates = v, [_rate(task, v)]
-    for _ in range(passes if len(task.rows) else 0):
+    for _ in loop(passes if len(task.rows) else 0):
         rows = order.permutation(len(task.rows))
         while len(rows):
             here = task.rows[rows[:BLOCK]]
@@ -93,7 +93,7 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
                      _settings(task, threat, passes=passes, rate=rate))  # fmt: skip
 
 
-def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=None, loss="margin", rng=0) -> Universal:
+def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=None, loss="margin", rng=0, loop=range) -> Universal:
     """Train delta: shuffled minibatches, each one step of ascent on the summed loss and a projection, as in training.
 
     optimiser  recipe; None: steepest ascent in the threat's norm, in steps of 2.5 * epsilon / (all steps), as PGD
@@ -110,7 +110,7 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
     p = Shared(task.x, zero)
     trainer = _make(optimiser, p.params, threat, "universal_sgd")
     rates = [_rate(task, zero)]
-    for _ in range(passes):
+    for _ in loop(passes):
         rows = task.rows[order.permutation(len(task.rows))]
         for i in range(0, len(rows), batch):
             here = rows[i : i + batch]

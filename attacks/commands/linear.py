@@ -27,7 +27,7 @@ from attacks.goal import Untargeted
 from attacks.gradient import fgsm, pgd
 from attacks.hop_skip_jump import hop_skip_jump
 from attacks.minimal import deepfool
-from attacks.pictures import lines
+from attacks.pictures import spans
 from attacks.threat import L1, L2, Linf
 from attacks.victim import Victim
 from minigrad import command
@@ -166,19 +166,17 @@ def main(argv=None):
         chosen = [m for m in chosen if m.attack in ("FGSM", "DeepFool", "FAB")]
     run = shared.start("linear", o)
     models = {k: Models(o.models, k, seed=o.seed) for k in (2, 5)}
-    table, curves = [], {}
+    table, errors = [], {}
     for i in run.loop(0, len(chosen)):
         m = chosen[i - 1]
         began = time.perf_counter()
         ratios = m.ratios(models[m.classes], o.seed)
         table.append({**summary_of(m, ratios), "seconds": time.perf_counter() - began})
-        curves[m.name] = np.sort(np.where(np.isnan(ratios), np.inf, np.abs(ratios / m.aim - 1)))
+        errors[m.name] = np.maximum(np.abs(ratios[np.isfinite(ratios)] / m.aim - 1), 1e-8)
 
     title = f"{o.models} random linear models: what the attacks find, against the exact answer"
-    across = {name: (np.arange(len(v)) + 0.5) * 100 / len(v) for name, v in curves.items()}
-    panel = dict(x=across, series={name: np.maximum(v, 1e-8) for name, v in curves.items()}, across="models, % (best first)",
-                 down="|found / exact - 1|", log=True, styles=styles(chosen))  # fmt: skip
-    run.image(o.models, lines([panel], title), "linear")
+    run.image(o.models, spans(errors, title, "|found / exact - 1|: least, median, largest, and the middle half",
+                              [m.name for m in chosen if m.promise is None]), "linear")  # fmt: skip
     shared.write_json(run.file("linear.json"), table)
     summary = {m.name: words(row) for m, row in zip(chosen, table, strict=True)}
     run.finish(title=title, summary=summary)
@@ -203,11 +201,3 @@ def words(row) -> str:
     if row["aim"] != 1:
         text += f"; {row['aim']:g} is the overshoot's"
     return text + (f"; {row['failed']} of {row['models']} failed" if row["failed"] else "")
-
-
-def styles(chosen) -> dict:
-    """A colour for each attack, a kind of line for each norm; five classes are paler than two where both are drawn."""
-    attacks = list(dict.fromkeys(m.attack for m in chosen))
-    kinds = {"linf": "-", "l2": "--", "l1": ":"}
-    return {m.name: {"color": f"C{attacks.index(m.attack)}", "linestyle": kinds[m.norm], "marker": None,
-                     "alpha": 1.0 if m.promise else 0.45} for m in chosen}  # fmt: skip

@@ -54,7 +54,8 @@ def main(argv=None):
     x, goal = of_goal(victim, train.x, o.target)
     run.say(f"looking for it on {len(x)} images, {o.passes} passes")
     options = dict(batch=100) if o.method == "sgd" else dict(rate=o.rate)
-    found = {"sgd": universal_sgd, "deepfool": universal}[o.method](victim, x, goal, threat, o.passes, rng=o.seed, **options)
+    attack = {"sgd": universal_sgd, "deepfool": universal}[o.method]
+    found = attack(victim, x, goal, threat, o.passes, rng=o.seed, loop=lambda n: run.loop(0, n), **options)
     seconds = time.perf_counter() - began
     x, goal = of_goal(victim, fresh.x, o.target)
     result = found.on(victim, x, goal)

@@ -15,7 +15,7 @@ from attacks import __main__ as attacks_main
 from attacks.commands import curve, matrix, shared
 from attacks.commands.attack import ATTACKS, typical
 from attacks.panda import class_number, eight_bit, fool
-from attacks.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified
+from attacks.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad import data, optim
 from minigrad import functional as F
 from minigrad.checkpoint import save_weights
@@ -296,6 +296,9 @@ def test_pictures_have_the_size_of_what_they_hold():
     whole = equation(list(photo), ["cat\n9 %", "noise", "dog\n9 %"])
     assert whole.shape[0] > 224 and 3 * 224 < whole.shape[1] < 3 * 224 + 200
     np.testing.assert_array_equal(whole[14 : 14 + 224, 14 : 14 + 224], photo[0].transpose(1, 2, 0))
+    both = stacked([sheet, whole])
+    assert both.shape == (len(sheet) + len(whole), max(sheet.shape[1], whole.shape[1]), 3) and (both[-1, -1] == 255).all()
+    assert spans({"a": np.array([1.0, 2, 3]), "b": np.array([0.1])}, "t", "x").ndim == 3
     assert heat(np.array([[np.nan, 1], [0, np.nan]]), ("a", "b"), "t").ndim == 3
     assert lines([dict(x=[0, 1], series={"a": [1, 2], "b": ([1, 2], [0, 1], [2, 3])}, across="x", down="y")]).ndim == 3
 
