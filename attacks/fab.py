@@ -8,7 +8,7 @@ At x_k take the nearest linearised boundary {z : <w, z> = b}, and project both x
 Where x_{k+1} is adversarial it is kept if it is the nearest so far, and the walk goes on from x_0 + beta (x_{k+1} - x_0), on
 the near side of the boundary. The pull of d_0 makes x_k slide along the boundary towards its point nearest to x_0.
 
-The projections (`onto_hyperplane`) are exact and by sorting. Imports: attacks.minimal, attacks.gradient, NumPy.
+The projections are attacks.hyperplane's: exact, by sorting. Imports: attacks.minimal, attacks.hyperplane, NumPy.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import math
 import numpy as np
 
 from attacks.goal import Toward, Untargeted
+from attacks.hyperplane import onto_hyperplane
 from attacks.minimal import boundaries, host, nearest, norm_of, rivals, whole
 from attacks.optimise import Best
 from attacks.result import Result, Task
-from attacks.threat import L1, L2, Linf, flat, rows_of
+from attacks.threat import Linf, flat, rows_of
 from attacks.victim import as_white_box
 
 
@@ -129,49 +130,3 @@ def _random(best, rows, x0, box, epsilon):
         t = best.starts.normal(x0.shape[1:], rows, x0.dtype)
     t = np.asarray(t, like=x0)
     return t * rows_of(radius / np.maximum(host(best.measure.size(t)), 1e-12), t)
-
-
-# ---- projections -----------------------------------------------------------------------------------------------------
-
-
-def onto_hyperplane(x, w, b, box, measure):
-    """The point of {z : <w, z> = b, lo <= z <= hi} nearest to x, for each row; where there is none, the corner nearest to b.
-
-    x, w (N, ...), b (N,), measure L1, L2 or Linf. All coordinates move the way that brings <w, z> towards b, coordinate i by
-    m_i in [0, room_i], sum_i |w_i| m_i = |b - <w, x>|:
-
-        Linf   m_i = min(t, room_i)            L2   m_i = min(t |w_i|, room_i)            t >= 0 from the sorted kinks
-        L1     the largest |w_i| first, each as far as it has room                        (Croce & Hein, section 2.2)
-    """
-    v, p = flat(w.astype(np.float64)), flat(x.astype(np.float64))
-    missing = np.asarray(b, np.float64, like=p) - np.sum(v * p, axis=1)
-    way = np.sign(v) * np.where(missing < 0, -1.0, 1.0)[:, None]
-    size, missing = np.abs(v), np.abs(missing)
-    room = np.where(way > 0, box[1] - p, np.where(way < 0, p - box[0], 0.0))
-    room = np.maximum(room, 0.0)
-    if isinstance(measure, L1):
-        order = np.argsort(-size, axis=1, kind="stable")
-        w_, r_ = np.take_along_axis(size, order, axis=1), np.take_along_axis(room, order, axis=1)
-        done = np.cumsum(w_ * r_, axis=1) - w_ * r_
-        taken = np.clip((missing[:, None] - done) / np.where(w_ > 0, w_, 1.0), 0.0, r_)
-        moved = np.take_along_axis(taken, np.argsort(order, axis=1, kind="stable"), axis=1)
-    elif isinstance(measure, L2):
-        kinks = np.where(size > 0, room / np.where(size > 0, size, 1.0), 0.0)
-        moved = np.minimum(_level(np.square(size), kinks, missing)[:, None] * size, room)
-    else:
-        moved = np.minimum(_level(size, room, missing)[:, None], room)
-    return np.clip((p + way * moved).reshape(x.shape).astype(x.dtype), *box)
-
-
-def _level(weight, kink, total):
-    """t (N,) with sum_i weight_i min(t, kink_i) = total, for weight, kink (N, d) >= 0; inf where the sum never gets there."""
-    order = np.argsort(kink, axis=1, kind="stable")
-    weight, kink = np.take_along_axis(weight, order, axis=1), np.take_along_axis(kink, order, axis=1)
-    full = np.cumsum(weight * kink, axis=1)
-    below = full - weight * kink  # what the coordinates before i give when they are all at their kinks
-    slope = np.maximum(weight.sum(axis=1, keepdims=True) - np.cumsum(weight, axis=1) + weight, 0.0)  # of i and those after
-    reached = below + slope * kink >= total[:, None]
-    i = reached.argmax(axis=1)[:, None]
-    below, slope, last = (np.take_along_axis(a, i, axis=1)[:, 0] for a in (below, slope, kink))
-    t = np.where(slope > 0, (total - below) / np.where(slope > 0, slope, 1.0), last)
-    return np.where(reached.any(axis=1), np.maximum(t, 0.0), np.inf)

@@ -19,12 +19,14 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.goal import Toward
+from attacks.hyperplane import nearest_within
 from attacks.optimise import Best
 from attacks.result import NAN, NOT_FOUND, Result, Task
-from attacks.threat import L1, L2, Linf, Threat, rows_of
+from attacks.threat import L1, L2, Linf, Threat, flat
 from attacks.victim import as_white_box
 
 NORMS = {"l2": L2, "linf": Linf, "l1": L1}
+CLEAR = 16 * float(np.finfo(np.float32).eps)  # of the largest logit: more than what another batch size changes
 
 
 def norm_of(norm, name: str) -> Threat:
@@ -47,14 +49,18 @@ def deepfool(victim, x, goal, norm=L2, steps=50, overshoot=0.02, candidates=10, 
     """Walk to the nearest linearised boundary until the class changes (Moosavi-Dezfooli, Fawzi & Frossard 2016, algorithm 2).
 
         r_i = |f_k| / dual(w_k) * steepest(w_k) at x_i, for the k with the smallest |f_k| / dual(w_k)
-        x_{i+1} = clip(x_0 + (1 + overshoot) * (r_0 + ... + r_i))
+        x_{i+1} = x_0 + (1 + overshoot) * (r_0 + ... + r_i)
 
-    norm        L2: r = |f| / ||w||_2^2 * w;  Linf: |f| / ||w||_1 * sign(w);  L1: all of it at the largest |w| that can move
+    The paper knows no box. Where that step would leave it, r_i leads to the nearest point of the boundary within the box, and k
+    is the class for which that is nearest (attacks.hyperplane): a clipped step would close only part of the gap each time.
+
+    norm        L2: r = |f| / ||w||_2^2 * w;  Linf: |f| / ||w||_1 * sign(w);  L1: the largest |w| first, as far as it has room
     candidates  classes looked at: the true one and the candidates - 1 most likely others at the start; None: all
     goal        also Targeted(t): towards the boundary of t with the strongest other class, until t is predicted
-    overshoot   0 stands on the boundary itself, which may or may not be across
+    overshoot   0 stands on the boundary itself; beyond it by no more than what counts as across
     steps       at most; a sample rests when it succeeds, and when no boundary has a gradient
     trace       margin, success and distance at each step.  rng is not used: nothing is drawn
+    Across is a margin of CLEAR times the largest logit: less is rounding, and may not hold when a sample is seen alone.
     `rho(result)` is the paper's measure of robustness.
     """
     measure, white, steps = norm_of(norm, "deepfool"), as_white_box(victim, "deepfool"), whole("deepfool", "steps", steps)
@@ -65,33 +71,30 @@ def deepfool(victim, x, goal, norm=L2, steps=50, overshoot=0.02, candidates=10, 
         others = rivals(task, None if candidates is None else whole("deepfool", "candidates", candidates, 2) - 1)
         best = Best(task, "distance", measure, True, steps, trace)
         rows = task.rows
-        point, total = task.x[rows], np.zeros_like(task.x[rows])
+        point = task.x[rows]
         for step in range(steps + 1 if len(rows) else 0):
             z = white(point, rows)
-            success = host(task.goal[rows].success(z))
-            best.see(step, rows, point, host(task.goal[rows].margin(z)), success, None)
+            margin, clear = host(task.goal[rows].margin(z)), CLEAR * host(np.abs(z).max(axis=1)).astype(np.float64)
+            success = host(task.goal[rows].success(z)) & (margin >= clear)
+            best.see(step, rows, point, margin, success, None)
             stay = np.flatnonzero(~success)
-            rows, point, total = rows[stay], point[stay], total[stay]
+            rows, point, clear = rows[stay], point[stay], clear[stay]
             if step == steps or not len(rows):
                 break
             f, w = boundaries(white, task.goal[rows], z[stay], point, rows, None if others is None else others[rows])
-            if isinstance(measure, L1):
-                w = where_free(w, point, task.box)
-            f, w = nearest(f, w, measure)
+            enough = (2 * np.asarray(clear, like=f)[:, None] - f) / (1 + overshoot)  # where the overshoot is less than rounding
+            ahead, w = nearest_within(point, w, np.maximum(np.maximum(-f, enough), 0), task.box, measure)
             gradient = [w]
             best.gradients(gradient, rows)  # notes what vanishes, and puts 0 for what is not finite
-            w, dual = gradient[0], measure.dual(gradient[0])
-            length = np.abs(f) / np.where(dual > 0, dual, 1)
-            total = total + rows_of(length, w) * measure.steepest(w)
-            point = np.clip(task.x[rows] + (1 + overshoot) * total, *task.box)
+            point = np.clip(point + (1 + overshoot) * (ahead - point), *task.box)
             best.steps[rows] += 1
-            stay = np.flatnonzero(host(dual > 0))
-            rows, point, total = rows[stay], point[stay], total[stay]
+            stay = np.flatnonzero(host(flat(gradient[0] != 0).any(axis=1)))
+            rows, point = rows[stay], point[stay]
             if not len(rows):
                 break
         settings = dict(steps=steps, overshoot=overshoot, candidates=candidates)
-        return task.result(best.x, threat=measure, steps=best.steps, zero_gradient=best.zero, reason=best.reasons(),
-                           trace=best.trace, settings=settings)  # fmt: skip
+        return task.result(best.x, threat=measure, found=best.success, steps=best.steps, zero_gradient=best.zero & ~best.success,
+                           reason=best.reasons(), trace=best.trace, settings=settings)  # fmt: skip
 
 
 def rho(result: Result) -> float:
@@ -142,12 +145,6 @@ def nearest(f, w, measure):
     away = np.where(np.isfinite(away), away, np.inf)
     row, which = np.arange(n), host(away.argmin(axis=1))
     return f[row, which], w[row, which]
-
-
-def where_free(w, x, box):
-    """w (n, K, ...) but 0 where x has no room in the direction of w."""
-    x = x[:, None]
-    return np.where(((w > 0) & (x >= box[1])) | ((w < 0) & (x <= box[0])), np.zeros_like(w), w)
 
 
 # ---- the nearest of several runs -------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """Pictures of attacks for people: sheets of originals, perturbations and results; the sum of the lecture's panda; tables.
 
     columns   rows of small pictures, one column for each sample, captions below
+    stacked   such sheets one below the other
     equation  picture + magnified perturbation = picture
     heat      a table of shares with its numbers in the cells
     lines     curves with axes and a legend
+    spans     a line from least to largest for each name, a dot at the median
 
 Samples are arrays (N, C, H, W) in [0, 1] with C = 1 or 3; every function returns one picture, uint8 (H, W, 3), for
 `Run.image` or `save_png`. Texts in red mark what fooled the network.
@@ -106,6 +108,12 @@ def columns(rows, names, captions, title="", cell: int = 104) -> np.ndarray:
                 _caption(draw, texts[i], x + wide / 2, y + height + 3, wide, size)
         y += height + gap + lines * (size + 4)
     return np.asarray(picture)
+
+
+def stacked(sheets) -> np.ndarray:
+    """Pictures uint8 (H, W, 3) one below the other, on white."""
+    wide = max(sheet.shape[1] for sheet in sheets)
+    return np.concatenate([np.pad(s, ((0, 0), (0, wide - s.shape[1]), (0, 0)), constant_values=255) for s in sheets])
 
 
 def equation(pictures, captions, title="", cell: int = 320) -> np.ndarray:
@@ -232,6 +240,27 @@ def lines(panels, title="") -> np.ndarray:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=10)
+    return draw()
+
+
+def spans(values: dict, title, across, paler=()) -> np.ndarray:
+    """For each name its numbers (N,), above 0: a line from the least to the largest, a thick one for the middle half, a dot at the
+    median, on a logarithmic axis; the first name on top. Names in `paler` are drawn in grey."""
+    figure, draw = _figure(9.0, 1.4 + 0.3 * len(values))
+    axes = figure.add_subplot()
+    for i, (name, v) in enumerate(values.items()):
+        low, first, middle, third, high = np.quantile(v, (0, 0.25, 0.5, 0.75, 1))
+        tint = "0.6" if name in paler else "C0"
+        axes.plot([low, high], [i, i], color=tint, linewidth=1.3)
+        axes.plot([first, third], [i, i], color=tint, linewidth=5, solid_capstyle="butt", alpha=0.6)
+        axes.plot([middle], [i], "o", color=tint, markersize=6)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(values)), list(values), fontsize=10)
+    axes.invert_yaxis()
+    axes.set_xlabel(across, fontsize=11)
+    axes.set_title(title, fontsize=12)
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
     return draw()
 
 

@@ -22,11 +22,13 @@ from attacks.fab import fab, fab_targeted
 from attacks.goal import Targeted, Untargeted
 from attacks.gradient import bim, fgsm, mi_fgsm, pgd
 from attacks.hop_skip_jump import hop_skip_jump
+from attacks.jsma import jsma
 from attacks.loss import LOSSES
 from attacks.minimal import deepfool
 from attacks.pictures import Caption, colour, columns, confidence, magnified, times
 from attacks.result import Result
 from attacks.score import nes, one_pixel, random_noise, spsa, zoo
+from attacks.spatial import spatial
 from attacks.square import square
 from minigrad import command
 
@@ -37,7 +39,7 @@ class Attack(NamedTuple):
     """function(view, x, goal[, threat], ..., rng) -> Result, and what its signature does not tell.
 
     norms: the default first. view: what it may see, 'white_box', 'scores' or 'labels'. targeted: whether a target can be
-    named. batch: images at once; few where each takes long, so that progress is seen."""
+    named. batch: images at once; few where each takes long, so that progress is seen. set: what bounds it, if no norm does."""
 
     function: object
     help: str
@@ -45,6 +47,7 @@ class Attack(NamedTuple):
     view: str = "white_box"
     targeted: bool = True
     batch: int = 250
+    set: str | None = None
 
     @property
     def takes(self) -> dict:
@@ -65,12 +68,14 @@ ATTACKS = {
     "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50),
     "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)"),
     "fab_targeted": Attack(fab_targeted, "the same towards each likely class in turn", targeted=False),
+    "jsma": Attack(jsma, "pairs of pixels, by the Jacobian (Papernot et al. 2016)", ("l0",), batch=50),
     "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50),
     "nes": Attack(nes, "gradient from random differences (Ilyas et al. 2018)", view="scores", batch=50),
     "spsa": Attack(spsa, "the same with signs and Adam (Uesato et al. 2018)", view="scores", batch=50),
     "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50),
     "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=50),
     "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10),
+    "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="rotated, shifted"),
     "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50),
     "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
                             batch=50),
@@ -93,6 +98,12 @@ OPTIONS = {  # arguments of the functions that become options, where a function 
     "pixels": dict(type=command.positive, metavar="N", help="how many pixels may change"),
     "population": dict(type=command.positive, metavar="N", help="candidates in a generation"),
     "generations": dict(type=command.positive, metavar="N", help="generations"),
+    "theta": dict(type=float, metavar="T", help="what is added to a pixel at a time; -1 blackens, 1 whitens"),
+    "share": dict(type=float, metavar="S", help="of the pixels that may change"),
+    "rotations": dict(type=command.positive, metavar="N", help="angles in the grid"),
+    "shifts": dict(type=command.positive, metavar="N", help="shifts in the grid, along each axis"),
+    "angle": dict(type=float, metavar="A", help="largest rotation in degrees"),
+    "reach": dict(type=float, metavar="R", help="largest shift in pixels"),
 }
 DRY = 4  # the most of anything in a dry run
 
@@ -144,7 +155,7 @@ def main(argv):
     found = found if bounded or o.epsilon is None else found.at(o.epsilon)
 
     found.save_npz(run.file("result.npz"))
-    within = f"{o.norm} {o.epsilon:.4g}" if o.epsilon else f"smallest {o.norm}"
+    within = f"{o.norm} {o.epsilon:.4g}" if o.epsilon else attack.set or f"smallest {o.norm}"
     kind = "targeted" if targeted else "untargeted"
     title = f"{name}, {kind}, {within}, {o.model} on {samples.name}"
     run.image(getattr(o, "steps", 1), sheet(victim, found, samples, title), name)

@@ -15,7 +15,7 @@ from attacks import __main__ as attacks_main
 from attacks.commands import curve, matrix, shared
 from attacks.commands.attack import ATTACKS, typical
 from attacks.panda import class_number, eight_bit, fool
-from attacks.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified
+from attacks.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad import data, optim
 from minigrad import functional as F
 from minigrad.checkpoint import save_weights
@@ -163,6 +163,37 @@ def test_the_loss_falls(model):
         picture(f"runs/loss-0001/samples/{name}_000006.png")
 
 
+def test_a_universal_perturbation_is_tried_on_images_held_out(model, capsys):
+    for options in (["--method", "deepfool", "--passes", "1"], ["--target", "3", "--passes", "1"], ["--passes", "6"]):
+        size = ["--count", "30", "--held-out", "50", "--epsilon", "0.4"]
+        assert attacks("universal", "--model", model, *size, *options) == 0
+    assert "of 50 images held out" in capsys.readouterr().out
+    found = json.load(open("runs/universal-0003/universal.json"))
+    assert found["fooling_rate"] > found["noise"] >= 0 and len(found["training_rates"]) == 7
+    assert np.load("runs/universal-0003/universal.npz")["delta"].shape == (1, 1, 16, 16)
+    assert picture("runs/universal-0003/samples/universal_000006.png").shape[1] > 10 * 92
+    assert attacks("universal", "--model", model, "--dry-run") == 0 and len(os.listdir("runs")) == 4
+
+
+def test_linear_tells_found_against_exact(capsys):
+    assert attacks("linear", "--models", "5", "--only", "DeepFool", "FGSM") == 0
+    table = json.load(open("runs/linear-0001/linear.json"))
+    assert [row["attack"] for row in table] == ["FGSM"] * 3 + ["DeepFool"] * 3 and all(row["failed"] == 0 for row in table)
+    assert "1.0200  1.0200  1.0200" in capsys.readouterr().out
+    picture("runs/linear-0001/samples/linear_000005.png")
+    assert attacks("linear", "--dry-run") == 0 and os.listdir("runs") == ["linear-0001"]
+    assert attacks("linear", "--only", "Deepfol") == 2 and "'DeepFool'" in capsys.readouterr().err
+
+
+def test_rho_is_measured_in_the_open_and_in_the_box(capsys):
+    assert attacks("rho", "--data", "glyphs", "--steps", "60", "--count", "20") == 0
+    found = json.load(open("runs/rho-0001/rho.json"))
+    assert 0 < found["rho"] <= 1.05 * found["rho_within_the_box"] and found["test_error"] < 0.7
+    assert "published" in capsys.readouterr().out
+    picture("runs/rho-0001/samples/rho_000060.png")
+    assert attacks("rho", "--data", "glyphs", "--dry-run") == 0 and os.listdir("runs") == ["rho-0001"]
+
+
 # ---- panda
 
 
@@ -265,6 +296,9 @@ def test_pictures_have_the_size_of_what_they_hold():
     whole = equation(list(photo), ["cat\n9 %", "noise", "dog\n9 %"])
     assert whole.shape[0] > 224 and 3 * 224 < whole.shape[1] < 3 * 224 + 200
     np.testing.assert_array_equal(whole[14 : 14 + 224, 14 : 14 + 224], photo[0].transpose(1, 2, 0))
+    both = stacked([sheet, whole])
+    assert both.shape == (len(sheet) + len(whole), max(sheet.shape[1], whole.shape[1]), 3) and (both[-1, -1] == 255).all()
+    assert spans({"a": np.array([1.0, 2, 3]), "b": np.array([0.1])}, "t", "x").ndim == 3
     assert heat(np.array([[np.nan, 1], [0, np.nan]]), ("a", "b"), "t").ndim == 3
     assert lines([dict(x=[0, 1], series={"a": [1, 2], "b": ([1, 2], [0, 1], [2, 3])}, across="x", down="y")]).ndim == 3
 
@@ -292,6 +326,8 @@ def test_every_command_has_help(capsys):
     (["pgd", "--model", "MODEL", "--norm", "l7"], 2, "invalid choice"),
     (["apgd_targeted", "--model", "MODEL", "--targeted"], 2, "unknown option '--targeted'"),
     (["fgsm", "--model", "MODEL", "--steps", "3"], 2, "unknown option '--steps'"),
+    (["universal", "--model", "MODEL", "--target", "10"], 2, "classes 0 to 9"),
+    (["universal", "--model", "MODEL", "--target", "1", "--method", "deepfool"], 2, "--method sgd"),
     (["panda", "--epsilon", "0.5"], 2, "integer of at least 1"),
 ])  # fmt: skip
 def test_wrong_calls_are_told_in_one_line(argv, status, message, model, capsys):
