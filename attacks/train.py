@@ -24,9 +24,9 @@ from attacks.gradient import pgd
 from attacks.victim import Victim
 from minigrad import command, data, optim
 from minigrad.random import Streams
-from nets.classifier import evaluate
-from nets.lenet import LeNet
+from nets.classifier import NETWORKS, evaluate
 
+WIDTH = {"strided": 16, "lenet": 32}  # maps of the first convolution
 PROBE = 200  # training images that PGD is tried on once an epoch
 FALL = 0.2  # of PGD accuracy between two epochs: collapsed (Wong, Rice & Kolter 2020)
 
@@ -55,8 +55,11 @@ def options(argv=None):
     parser.add_argument("--dropout", type=share, default=0.0, metavar="P", help="probability, before the linear layers")
     parser.add_argument("--early-stop", action="store_true", help="end with the last good weights when PGD accuracy collapses")
     parser.add_argument("--size", type=command.positive, help="pixels; default: 28, or what the data has")
-    parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
-    parser.add_argument("--width", type=command.positive, default=32, help="maps of the first convolution")
+    parser.add_argument("--network", choices=list(WIDTH), default="strided", help="strided: Wong, Rice & Kolter's, small, no "
+                        "pooling; lenet: of `nets classifier`, with batch norm")  # fmt: skip
+    parser.add_argument("--batch", type=command.positive, default=100, help="images in a batch")
+    parser.add_argument("--width", type=command.positive, help="maps of the first convolution (default: 16 for strided, 32 for "
+                        "lenet)")  # fmt: skip
     parser.add_argument("--rate", type=factor, default=3e-3, help="Adam's largest learning rate")
     return parser.parse(argv)
 
@@ -114,10 +117,11 @@ def main(argv=None):
     if not train.is_images or train.y is None:
         raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
+    o.width = o.width or WIDTH[o.network]
     run = command.start(f"trained-{o.method}", o)
     streams = Streams(o.seed)
     loader = data.DataLoader(train, o.batch, rng=streams["data"], value_range=(0.0, 1.0))
-    network = LeNet(o.channels, o.classes, o.size, o.width, o.dropout, rng=streams["init"]).to(o.device)
+    network = NETWORKS[o.network](o.channels, o.classes, o.size, o.width, o.dropout, rng=streams["init"]).to(o.device)
     victim = Victim(network, bounds=(0, 1), normalize=(0.5, 0.5), classes=o.classes)
     adam = optim.Adam(network.parameters(), o.rate)
     few = train.subset(streams["probe"].permutation(len(train))[:PROBE])

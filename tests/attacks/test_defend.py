@@ -450,11 +450,13 @@ def small_data(monkeypatch):
 
 
 @pytest.mark.parametrize("method", training.METHODS)
-def test_the_command_writes_a_run_that_others_take_for_a_classifier(method, small_data, tmp_path, capsys):
+@pytest.mark.parametrize("network", ["strided", "lenet"])
+def test_the_command_writes_a_run_that_others_take_for_a_classifier(method, network, small_data, tmp_path, capsys):
     train.main(["--method", method, "--steps", "4", "--batch", "32", "--width", "2", "--out", str(tmp_path), "--inner-steps", "2",
-                "--l1", "1e-4", "--dropout", "0.2"])  # fmt: skip
+                "--l1", "1e-4", "--dropout", "0.2", "--network", network])  # fmt: skip
     run = Run.open(tmp_path / f"trained-{method}-0001", quiet=True)
     net = classifier.trained(run)
+    assert type(net).__name__.lower() == network
     assert run.step == 4 and net(mg.zeros(2, 1, 16, 16)).shape == (2, 2)
     assert "under PGD-20" in capsys.readouterr().out and (tmp_path / run.name / "report.html").exists()
 
