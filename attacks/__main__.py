@@ -11,6 +11,7 @@ COMMANDS = {
     "table": ("attacks.commands.matrix", "targeted success, every class against every other"),
     "curve": ("attacks.commands.curve", "accuracy against epsilon: FGSM, PGD, random noise"),
     "loss": ("attacks.commands.trace", "the loss falls as in training: one loop, many optimisers"),
+    "certify": ("attacks.commands.certify", "a radius within which no attack can succeed: randomized smoothing"),
     "evaluate": ("attacks.evaluate.command", "may a robust accuracy be believed? checks, the strong attacks, curves, a report"),
     **{name: ("attacks.commands.attack", attack.help) for name, attack in ATTACKS.items()},
 }
