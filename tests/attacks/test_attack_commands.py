@@ -93,6 +93,8 @@ def test_an_attack_keeps_numbers_result_and_picture_that_agree(model, capsys):
         assert numbers[name] == pytest.approx(getattr(result, name))
         assert name.replace("_", " ") in said and shared.percent(numbers[name]) in said
     assert numbers["clean_accuracy"] > 0.5 > numbers["robust_accuracy"]
+    assert numbers["mean_distance"] == pytest.approx(result.distance[result.success].mean())
+    assert f"mean {numbers['mean_distance']:.4f}, median {numbers['median_distance']:.4f} (linf" in said
     assert (result.distance[result.success] <= 80 / 255 + 1e-6).all()
     assert picture("runs/pgd-0001/samples/pgd_000005.png").shape[0] > 3 * 104
     report = open("runs/pgd-0001/report.html").read()
