@@ -9,6 +9,7 @@ network with the same noise: python -m attacks train --method noise --noise gaus
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from minigrad.random import Stream
 
 PART = 10  # images certified between two moves of the progress bar
 TRIED = dict(steps=20, samples=20, early_stop=False)  # PGD on the mean of 20 noisy looks, judged by the vote of 20 fresh ones
-CERTIFIED, ATTACKED = "certified (nothing can do worse)", "under PGD (something may do worse)"
+FEWEST, MOST = "certified: no attack leaves less", "under PGD: another attack may leave less"
 
 
 def main(argv=None):
@@ -40,21 +41,24 @@ def main(argv=None):
     seconds = time.perf_counter() - began
     found = Certificate(*map(np.concatenate, zip(*parts, strict=True)))
     ceiling = largest_radius(o.draws, o.sigma, o.alpha)
-    grid = np.array([r for r in o.sigma * np.arange(0, 8) / 2 if r < ceiling] + [ceiling])
-    attacked = under_attack(smoothed, samples, grid, min(o.attacked, len(samples.y)), o.seed)
+    farthest = 1.75 * ceiling if o.attacked else ceiling
+    grid = np.sort(np.append(np.arange(0, farthest * (1 - 1e-9), o.sigma / 2), ceiling))
+    attacked = under_attack(smoothed, samples, found, grid, min(o.attacked, len(samples.y)), o.seed) if o.attacked else None
 
     checkpoint.save(run.file("certificate.npz"), {**found._asdict(), "y": samples.y})
     title = f"Smoothing, sigma {o.sigma:g}, {o.draws:,} draws: {o.model} on {len(samples.y)} images of {samples.name}"
-    run.image(0, picture(found, samples.y, grid, attacked, ceiling, title), "certified")
+    run.image(0, picture(found, samples.y, grid, attacked, ceiling, title.replace(": ", "\n", 1)), "certified")
     numbers = measure(found, samples.y, grid, attacked, ceiling, victim.accuracy(samples.x, samples.y), seconds)
     shared.write_json(run.file("certify.json"), numbers)
     summary = words(numbers, o, config)
     run.finish(title=title, summary=summary)
     print(title)
-    print("   radius  certified" + ("  under PGD" if attacked is not None else ""))
+    columns = {"certified": numbers["certified"]}
+    if attacked is not None:
+        columns |= {f"of the first {attacked.count}: certified": attacked.certified, "under PGD": attacked.accuracy}
+    print("   radius" + "".join(f"  {name}" for name in columns))
     for i, radius in enumerate(grid):
-        print(f"  {radius:7.3f} {shared.percent(numbers['certified'][i]):>10}"
-              + (f" {shared.percent(attacked[i]):>10}" if attacked is not None else ""))  # fmt: skip
+        print(f"  {radius:7.3f}" + "".join(f"  {shared.percent(v[i]):>{len(name)}}" for name, v in columns.items()))
     shared.show(summary)
 
 
@@ -85,15 +89,22 @@ def level(text: str) -> float:
     return value
 
 
-def under_attack(smoothed, samples, radii, count, seed):
-    """(len(radii),) accuracy of the vote on the first `count` samples under PGD in L2, None where count is 0."""
-    if not count:
-        return None
+class Attacked(NamedTuple):
+    """PGD on the first `count` samples: accuracy of the vote (R,) at R radii, beside what is certified of the same samples."""
+
+    count: int
+    accuracy: np.ndarray
+    certified: np.ndarray
+
+
+def under_attack(smoothed, samples, found: Certificate, radii, count: int, seed: int) -> Attacked:
+    """PGD in L2 against the vote, at each radius (R,); at radius 0 the vote as it is."""
     x, goal = samples.x[:count], Untargeted(samples.y[:count])
     noisy = smoothed.noisy(rng=Stream(seed, "certify/attack"))
     accuracy = [pgd(noisy, x, goal, L2(r), rng=seed, **TRIED).robust_accuracy for r in radii[1:]]
-    votes = smoothed.votes(x, TRIED["samples"])
-    return np.array([float((votes.argmax(1) == goal.labels).mean()), *accuracy])
+    vote = float((found.votes[:count].argmax(1) == goal.labels).mean())
+    same = Certificate(*(part[:count] for part in found))
+    return Attacked(count, np.array([vote, *accuracy]), same.accuracy(goal.labels, radii * (1 - 1e-12)))
 
 
 def measure(found: Certificate, y, grid, attacked, ceiling, clean, seconds) -> dict:
@@ -105,7 +116,9 @@ def measure(found: Certificate, y, grid, attacked, ceiling, clean, seconds) -> d
         "mean_radius": float(np.where(right, found.radius, 0.0).mean()), "ceiling": ceiling,
         "at_ceiling": int((right & (found.radius >= ceiling * (1 - 1e-12))).sum()),
         "radius": grid.tolist(), "certified": found.accuracy(y, grid * (1 - 1e-12)).tolist(),
-        "attacked": None if attacked is None else attacked.tolist(), "seconds": seconds,
+        "attacked": None if attacked is None else {
+            "count": attacked.count, "accuracy": attacked.accuracy.tolist(), "certified": attacked.certified.tolist()},
+        "seconds": seconds,
     }  # fmt: skip
 
 
@@ -130,13 +143,17 @@ def words(n: dict, o, config) -> dict:
 
 def picture(found: Certificate, y, grid, attacked, ceiling, title) -> np.ndarray:
     """uint8 (H, W, 3): certified accuracy against the radius, its ceiling, accuracy under PGD if that was tried."""
-    fine = np.concatenate([np.linspace(0, ceiling * (1 - 1e-12), 300), [ceiling, ceiling * 1.05]])
-    limit = f"ceiling, {ceiling:.3g}"
-    series = {CERTIFIED: 100 * found.accuracy(y, fine), limit: np.array([0.0, 100.0])}
-    across = {CERTIFIED: fine, limit: np.array([ceiling, ceiling])}
-    styles = {CERTIFIED: {"marker": None, "color": "C0"}, limit: {"color": "0.5", "linestyle": ":", "marker": None}}
+    fine = np.concatenate([np.linspace(0, ceiling * (1 - 1e-12), 300), [ceiling * (1 + 1e-9), max(grid[-1], 1.05 * ceiling)]])
+    limit = f"ceiling of the draws: {ceiling:.3g}"
+    curves = {FEWEST: (fine, found.accuracy(y, fine), {"marker": None, "color": "C0"})}
     if attacked is not None:
-        series[ATTACKED], across[ATTACKED], styles[ATTACKED] = 100 * attacked, grid, {"color": "C3"}
-    panel = dict(x=across, series=series, styles=styles, percent=True, across="radius (l2; 1 is from black to white)",
+        if attacked.count < len(y):
+            of = f"the same, of the {attacked.count} images that PGD tried"
+            few = Certificate(*(part[: attacked.count] for part in found))
+            curves[of] = fine, few.accuracy(y[: attacked.count], fine), {"marker": None, "color": "C0", "linestyle": "--"}
+        curves[MOST] = grid, attacked.accuracy, {"color": "C3"}
+    curves[limit] = np.array([ceiling, ceiling]), np.array([0.0, 1.0]), {"marker": None, "color": "0.5", "linestyle": ":"}
+    panel = dict(x={k: v[0] for k, v in curves.items()}, series={k: 100 * v[1] for k, v in curves.items()},
+                 styles={k: v[2] for k, v in curves.items()}, percent=True, across="radius (l2; 1 is from black to white)",
                  down="accuracy, %")  # fmt: skip
     return lines([panel], title)

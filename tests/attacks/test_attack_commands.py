@@ -165,12 +165,15 @@ def test_certificates_are_kept_counted_and_bounded_by_the_draws(model, capsys):
     assert found["ceiling"] == pytest.approx(0.25 * NormalDist().inv_cdf(0.01 ** (1 / 60))) and f"{found['ceiling']:.3f}" in said
     assert (kept["votes"].sum(1) == 60).all() and radius.max() <= found["ceiling"] * (1 + 1e-12)
     right = kept["prediction"] == y
-    assert found["radius"][0] == 0 and found["radius"][-1] == pytest.approx(found["ceiling"])
+    assert found["radius"][0] == 0 and found["ceiling"] in found["radius"] and found["certified"][-1] == 0
     for r, share in zip(found["radius"], found["certified"], strict=True):
         assert share == pytest.approx((right & (radius >= r - 1e-9)).mean())
     assert found["mean_radius"] == pytest.approx((right * radius).mean()) and found["abstains"] == (kept["prediction"] < 0).sum()
     assert found["certified_wrong"] + found["abstains"] + right.sum() == 12 and right.any()
-    assert len(found["attacked"]) == len(found["radius"]) and "under PGD" in said and "trained without this noise" in said
+    tried = found["attacked"]
+    assert tried["count"] == 3 and len(tried["accuracy"]) == len(found["radius"]) and tried["certified"] == pytest.approx(
+        [(right & (radius >= r - 1e-9))[:3].mean() for r in found["radius"]])  # fmt: skip
+    assert "of the first 3: certified  under PGD" in said and "trained without this noise" in said
     assert picture("runs/certify-0001/samples/certified_000000.png").shape[2] == 3
 
 
