@@ -1,5 +1,6 @@
 """The ensemble on survivors, curves and the worst case per sample against closed forms, the report and the command."""
 
+import dataclasses
 import json
 import re
 
@@ -253,6 +254,11 @@ def test_the_report_is_one_file_that_says_everything(evaluation, tmp_path):
         assert run["attack"] in page
     assert set(re.findall(r"<(/?section)", page)) == {"section", "/section"}
     assert page.count("<section") == page.count("</section>") == 11
+    for row in evaluation.ablation.rows:
+        assert f"<tr><td>{row['attack']}<td class=n>{row['first']}<td class=n>{100 * row['alone']:.1f} %" in page
+    bare = dataclasses.replace(evaluation, ablation=None)
+    assert "each attack adds" not in open(report.write(tmp_path / "bare.html", bare, title="t"), encoding="utf-8").read()
+    assert bare.plain()["ablation"] is None
 
 
 def test_pictures_of_the_report(evaluation):
@@ -293,7 +299,10 @@ def test_the_command_goes_all_the_way(model, tmp_path, capsys):
     assert "worst case for each sample" in said and "clean accuracy" in said and "report:" in said
     folder = tmp_path / "evaluate-0001"
     assert (folder / "report.html").stat().st_size > 20_000 and (folder / "samples").is_dir()
+    assert "without it" in said
     assert json.loads((folder / "evaluation.json").read_text())["statements"] == {"defense": "nothing"}
+    added = json.loads((folder / "evaluation.json").read_text())["ablation"]
+    assert [r["attack"] for r in added] == ["apgd-ce", "apgd-dlr-t", "fab-t", "square"] and all(0 <= r["alone"] <= 1 for r in added)
     assert load(folder / "ensemble.npz")["settings"]["attack"] == "auto"
 
 
