@@ -16,7 +16,7 @@ setup(
         "gpu": ["cupy-cuda13x[ctk]>=14"],
         "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6"],
         "interop": ["safetensors>=0.4"],
-        "bench": ["torch==2.13.0"],
+        "bench": ["torch==2.13.0", "foolbox==3.3.4"],
         "distributed": ["mpi4py>=4"],
     },
     classifiers=["Private :: Do Not Upload", "Programming Language :: Python :: 3"],

@@ -17,6 +17,7 @@ COMMANDS = {
     "substitute": ("attacks.commands.substitute", "a black box is learnt by asking for labels, and fooled through the copy"),
     "transfer": ("attacks.commands.transfers", "what fools one network, tried on others that are unlike it: the matrix"),
     "extract": ("attacks.commands.extraction", "a model is copied through its answers: fidelity and accuracy by questions"),
+    "certify": ("attacks.commands.certify", "a radius within which no attack can succeed: randomized smoothing"),
     "evaluate": ("attacks.evaluate.command", "may a robust accuracy be believed? checks, the strong attacks, curves, a report"),
     **{name: ("attacks.commands.attack", attack.help) for name, attack in ATTACKS.items()},
 }

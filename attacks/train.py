@@ -1,8 +1,9 @@
 """python -m attacks train: a classifier that is trained against attacks, or is defended in a way that fails.
 
-Methods are those of attacks.defend.training: standard, noise, fgsm, fast, pgd, trades. The radius grows over the first
---warmup of the steps. Weight decay and dropout are options of every method. The result is a run as `python -m nets
-classifier` writes it: `python -m attacks NAME --model RUN`, `python -m gan evaluate ... --judge RUN` take it.
+Methods are those of attacks.defend.training: standard, noise, fgsm, fast, pgd, trades. The defaults are the recipe of Wong,
+Rice & Kolter 2020 for MNIST: their network, ten epochs in batches of 100, a rate that rises and falls. Weight decay and
+dropout are options of every method. The result is a run as `python -m nets classifier` writes it: `python -m attacks NAME
+--model RUN`, `python -m gan evaluate ... --judge RUN` take it.
 
 Logged once an epoch: accuracy on the test set, and on some training images under PGD from a random start. A one-step method
 whose PGD accuracy collapses has learned to mask its gradient (catastrophic overfitting): --early-stop goes back to the last
@@ -24,25 +25,28 @@ from attacks.gradient import pgd
 from attacks.victim import Victim
 from minigrad import command, data, optim
 from minigrad.random import Streams
-from nets.classifier import evaluate
-from nets.lenet import LeNet
+from nets.classifier import NETWORKS, evaluate
 
+WIDTH = {"strided": 16, "lenet": 32}  # maps of the first convolution
+WARMUP = {"pgd": 0.3, "trades": 0.3}  # at the full radius from the start, they may learn to answer with one class only
+RISE = 0.4  # of the steps, in which the learning rate rises along a line; then it falls to 0 (Wong, Rice & Kolter 2020)
 PROBE = 200  # training images that PGD is tried on once an epoch
 FALL = 0.2  # of PGD accuracy between two epochs: collapsed (Wong, Rice & Kolter 2020)
 
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks train", __doc__.split("\n\nLogged")[0].strip(), data="mnist", steps=4_690,
+        "attacks train", __doc__.split("\n\nLogged")[0].strip(), data="mnist", steps=6_000,
         examples=["--method fast --early-stop", "--method pgd --inner-steps 10", "--method trades --beta 6",
-                  "--method noise --noise sign --epsilon 0.25", "--data cifar10 --epsilon 8/255"],
+                  "--method noise --noise sign --epsilon 0.25", "--method noise --noise gaussian --norm l2 --epsilon 0.5",
+                  "--data cifar10 --epsilon 8/255 --network lenet"],
     )  # fmt: skip
     parser.add_argument("--method", choices=list(training.METHODS), default="fast", help="what is minimised")
     parser.add_argument("--norm", choices=["linf", "l2"], default="linf", help="of the perturbations")
     parser.add_argument("--epsilon", type=radius, default=0.3, metavar="E", help="their size, 1 is from black to white; "
                         "0.3 or 8/255; for --noise gaussian the standard deviation")  # fmt: skip
-    parser.add_argument("--warmup", type=share, default=0.3, metavar="SHARE", help="of the steps, in which epsilon grows from 0; "
-                        "0 for none")  # fmt: skip
+    parser.add_argument("--warmup", type=share, metavar="SHARE", help="of the steps, in which epsilon grows from 0 (default: 0.3 "
+                        "for pgd and trades, else 0: none)")  # fmt: skip
     parser.add_argument("--inner-steps", type=command.positive, default=10, metavar="N", help="steps of pgd and trades")
     parser.add_argument("--inner-step", type=factor, metavar="F", help="length of a step in units of epsilon (default: 1.25 "
                         "for fast, 2.5 / N for pgd and trades)")  # fmt: skip
@@ -55,9 +59,12 @@ def options(argv=None):
     parser.add_argument("--dropout", type=share, default=0.0, metavar="P", help="probability, before the linear layers")
     parser.add_argument("--early-stop", action="store_true", help="end with the last good weights when PGD accuracy collapses")
     parser.add_argument("--size", type=command.positive, help="pixels; default: 28, or what the data has")
-    parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
-    parser.add_argument("--width", type=command.positive, default=32, help="maps of the first convolution")
-    parser.add_argument("--rate", type=factor, default=3e-3, help="Adam's largest learning rate")
+    parser.add_argument("--network", choices=list(WIDTH), default="strided", help="strided: Wong, Rice & Kolter's, small, no "
+                        "pooling; lenet: of `nets classifier`, with batch norm")  # fmt: skip
+    parser.add_argument("--batch", type=command.positive, default=100, help="images in a batch")
+    parser.add_argument("--width", type=command.positive, help="maps of the first convolution (default: 16 for strided, 32 for "
+                        "lenet)")  # fmt: skip
+    parser.add_argument("--rate", type=factor, default=5e-3, help="Adam's largest learning rate, after 2/5 of the steps")
     return parser.parse(argv)
 
 
@@ -114,10 +121,12 @@ def main(argv=None):
     if not train.is_images or train.y is None:
         raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
+    o.width = o.width or WIDTH[o.network]
+    o.warmup = WARMUP.get(o.method, 0.0) if o.warmup is None else o.warmup
     run = command.start(f"trained-{o.method}", o)
     streams = Streams(o.seed)
     loader = data.DataLoader(train, o.batch, rng=streams["data"], value_range=(0.0, 1.0))
-    network = LeNet(o.channels, o.classes, o.size, o.width, o.dropout, rng=streams["init"]).to(o.device)
+    network = NETWORKS[o.network](o.channels, o.classes, o.size, o.width, o.dropout, rng=streams["init"]).to(o.device)
     victim = Victim(network, bounds=(0, 1), normalize=(0.5, 0.5), classes=o.classes)
     adam = optim.Adam(network.parameters(), o.rate)
     few = train.subset(streams["probe"].permutation(len(train))[:PROBE])
@@ -137,7 +146,7 @@ def main(argv=None):
         if good.over:
             continue
         done = step / o.steps
-        adam.param_groups[0]["lr"] = o.rate * min(done / 0.1, (1 - done) / 0.9 + 1 / o.steps)
+        adam.param_groups[0]["lr"] = o.rate * min(done / RISE, (1 - done) / (1 - RISE) + 1 / o.steps)
         images, labels = next(batches)
         batch = batch_of(o, victim, images, labels, step, streams["perturbations"])
         adam.zero_grad()

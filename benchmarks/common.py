@@ -94,13 +94,13 @@ class Timing(NamedTuple):
 BLOCK, PAIRS, PAUSE = 0.05, 15, 0.003  # seconds in a block at least; pairs of blocks; seconds for pools to go to sleep
 
 
-def interleaved(ours, theirs, options) -> Timing:
+def interleaved(ours, theirs, options, pairs=PAIRS) -> Timing:
     """Time two functions in alternating blocks, after two runs of each (the first compiles and allocates)."""
     clock = time.process_time if options.cpu_time else time.perf_counter
     runs = [_runs_in_a_block(f) for f in (ours, theirs)]
     times = []
     gc.collect()
-    for pair in range(3 if options.quick else PAIRS):
+    for pair in range(3 if options.quick else pairs):
         seconds = {i: _block((ours, theirs)[i], runs[i], clock) for i in ((0, 1) if pair % 2 == 0 else (1, 0))}
         times.append((seconds[0], seconds[1]))
     a, b = np.array(times).T

@@ -26,7 +26,12 @@ def peers(generator, discriminator):
 def lenets():
     """LeNet without dropout, whose masks would differ."""
     net = LeNet(dropout=0.0)
-    return net, torch.nn.Sequential(*map(peer, (net.convolutions, net.hidden, net.head)))
+    return net, layers_of(net)
+
+
+def layers_of(net):
+    """PyTorch's twin of a classifier of `nets` (LeNet, Strided): convolutions, hidden, head in a row."""
+    return torch.nn.Sequential(*map(peer, (net.convolutions, net.hidden, net.head))).train(net.training)
 
 
 # ---- written once for both libraries ---------------------------------------------------------------------------------

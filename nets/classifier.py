@@ -14,6 +14,9 @@ from minigrad import functional as F
 from minigrad.random import Streams
 from minigrad.run import RunError
 from nets.lenet import LeNet
+from nets.strided import Strided
+
+NETWORKS = {"lenet": LeNet, "strided": Strided}  # what `trained` can build; a run that names none holds a LeNet
 
 
 def options(argv=None):
@@ -92,6 +95,6 @@ def trained(run):
     c = run.config
     if run.restored is None or "network" not in run.restored:
         raise RunError(run.path, "holds no checkpoint of a classifier; train one with: python -m nets classifier")
-    network = LeNet(c["channels"], c["classes"], c["size"], c["width"])
+    network = NETWORKS[c.get("network", "lenet")](c["channels"], c["classes"], c["size"], c["width"])
     network.load_state_dict(run.restored["network"])
     return network.eval()

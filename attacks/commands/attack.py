@@ -18,6 +18,7 @@ from attacks.apgd import apgd, apgd_targeted
 from attacks.carlini import carlini_l2, carlini_linf, ead
 from attacks.commands import shared
 from attacks.decision import boundary
+from attacks.evaluate.evaluation import interval
 from attacks.fab import fab, fab_targeted
 from attacks.goal import Targeted, Untargeted
 from attacks.gradient import bim, fgsm, mi_fgsm, pgd
@@ -83,6 +84,7 @@ ATTACKS = {
 
 OPTIONS = {  # arguments of the functions that become options, where a function has them
     "steps": dict(type=command.positive, metavar="N", help="steps of the optimisation"),
+    "step": dict(type=shared.radius, metavar="E", help="length of a step, 0.01 or 2/255 (default: by epsilon and steps)"),
     "restarts": dict(type=command.positive, metavar="N", help="runs from other random points, on survivors"),
     "queries": dict(type=command.positive, metavar="N", help="queries that each image may cost"),
     "targets": dict(type=command.positive, metavar="N", help="how many of the likely classes to try"),
@@ -162,6 +164,7 @@ def main(argv):
     numbers = measure(found, samples, seconds, targeted)
     shared.write_json(run.file("result.json"), numbers)
     summary = words(numbers, o.norm, targeted)
+    summary["settings"] = ", ".join(f"{k} {v}" for k, v in found.settings.items() if k in OPTIONS or k == "seed")
     run.finish(title=title, summary=summary)
     print(title)
     shared.show(summary)
@@ -185,6 +188,7 @@ def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
     return {
         "count": len(found), "clean_accuracy": found.clean_accuracy, "robust_accuracy": found.robust_accuracy,
         "success_rate": None if np.isnan(found.success_rate) else found.success_rate,
+        "mean_distance": float(distance.mean()) if len(distance) else None,
         "median_distance": float(np.median(distance)) if len(distance) else None,
         "median_queries": float(np.median(found.queries)), "total_queries": int(found.queries.sum()),
         "zero_gradient": int(found.zero_gradient.sum()), "seconds": seconds,
@@ -195,12 +199,14 @@ def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
 def words(n: dict, norm: str, targeted: bool) -> dict:
     """The numbers as a student reads them."""
     stands = "right and not turned into the target" if targeted else "robust accuracy"
+    low, high = (shared.percent(share) for share in interval(n["robust_accuracy"], n["count"]))
     summary = {
         "clean accuracy": f"{shared.percent(n['clean_accuracy'])} of {n['count']}",
-        stands: shared.percent(n["robust_accuracy"]),
+        stands: f"{shared.percent(n['robust_accuracy'])} ({low} to {high} with 95 % confidence)",
         "success rate": "no sample was right before" if n["success_rate"] is None else
         f"{shared.percent(n['success_rate'])} of those that were right before",
-        "median distance": "-" if n["median_distance"] is None else f"{n['median_distance']:.4f} ({norm}, of the successes)",
+        "distance": "-" if n["mean_distance"] is None else
+        f"mean {n['mean_distance']:.4f}, median {n['median_distance']:.4f} ({norm}, of the successes)",
         "queries": f"{n['median_queries']:.0f} for the median image, {n['total_queries']:,} in all",
         "seconds": f"{n['seconds']:.2f} ({1000 * n['seconds'] / max(n['count'], 1):.1f} ms an image)",
     }

@@ -51,14 +51,17 @@ def run_options(parser) -> None:
 
 
 def model_options(parser, count: int, what: str, norms=("linf", "l2", "l1"), several=False) -> None:
-    """--model --data --download --epsilon --norm --count and those of `run_options`. several: --model takes more than one."""
+    """--model --data --download --epsilon --norm --count and those of `run_options`; no norms: without --epsilon and --norm.
+
+    several: --model takes more than one."""
     parser.add_argument("--model", metavar="RUN", nargs="+" if several else None, help="a run of `python -m nets classifier`"
                         + (", or several" if several else ""))  # fmt: skip
     parser.add_argument("--data", metavar="NAME", help="attack its test set (default: the data that the model was trained on)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
-    parser.add_argument("--epsilon", type=radius, metavar="E", help="size of the perturbation, 1 is from black to white; "
-                        "0.3 or 8/255 (default: usual for the data and the norm)")  # fmt: skip
-    parser.add_argument("--norm", choices=norms, default=norms[0], help="how the size is measured")
+    if norms:
+        parser.add_argument("--epsilon", type=radius, metavar="E", help="size of the perturbation, 1 is from black to white; "
+                            "0.3 or 8/255 (default: usual for the data and the norm)")  # fmt: skip
+        parser.add_argument("--norm", choices=norms, default=norms[0], help="how the size is measured")
     parser.add_argument("--count", type=command.positive, default=count, metavar="N", help=what)
     run_options(parser)
 

@@ -3,6 +3,7 @@
     e = evaluate(victim, x, y, Linf(0.3));  e.numbers();  report.write("report.html", e, title="...")
 """
 
+from attacks.evaluate.ablation import Ablation, ablate
 from attacks.evaluate.auto import Ensemble, auto, standard
 from attacks.evaluate.case import Case, Check
 from attacks.evaluate.checks import CHECKS, NOT_MECHANICAL, ask, verdict

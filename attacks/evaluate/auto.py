@@ -36,15 +36,17 @@ DRAWS = 20
 class Ensemble:
     """What several attacks found together.
 
-    result  Result of the worst case for each sample; steps and queries are those of all attacks
-    by      (N,) str: which attack fooled the sample, 'already wrong', or '' where it stands
-    runs    one dict for each attack, in order: attack, attacked (samples), fooled, robust_accuracy (of all, after it),
-            queries (of all samples), seconds, settings
+    result   Result of the worst case for each sample; steps and queries are those of all attacks
+    by       (N,) str: which attack fooled the sample, 'already wrong', or '' where it stands
+    runs     one dict for each attack, in order: attack, attacked (samples), fooled, robust_accuracy (of all, after it),
+             queries (of all samples), seconds, settings
+    attacks  {name: attack} as they were run, for `ablate`
     """
 
     result: Result
     by: np.ndarray
     runs: list
+    attacks: dict = dataclasses.field(default_factory=dict, repr=False)
 
     robust_accuracy = property(lambda self: self.result.robust_accuracy)
 
@@ -119,7 +121,7 @@ def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomise
         raise ValueError("auto: attacks is empty")
     total.settings = {"attack": "auto", "threat": repr(threat), "seed": seed, "attacks": list(attacks)}
     total.trace = None
-    return Ensemble(total, by, runs)
+    return Ensemble(total, by, runs, dict(attacks))
 
 
 def _margins(result: Result, victim, goal, batch) -> Result:

@@ -1,8 +1,8 @@
 """python -m attacks evaluate --model RUN: may this robust accuracy be believed?
 
 Runs PGD and asks every check of it (gradients that vanish, steps that do not converge, noise that finds more, ...), then the
-strong attacks in a row, then accuracy against epsilon; prints each number with its verdict and writes one report.html. The
-checks cost some thirty times the attack: 200 images of digits take minutes on two cores.
+strong attacks in a row and what each of them adds, then accuracy against epsilon; prints each number with its verdict and
+writes one report.html. The checks cost some thirty times the attack: 200 images of digits take minutes on two cores.
 """
 
 from __future__ import annotations
@@ -92,6 +92,10 @@ def show(found) -> None:
     for r in found.ensemble.runs:
         print(f"  {r['attack']:<12} fools {r['fooled']:4} of {r['attacked']:4}   {percent(r['robust_accuracy']):>8} "
               f"left")
+    if found.ablation is not None:
+        print("  each attack:  first   alone  without it  only it")
+        for r in found.ablation.rows:
+            print(f"  {r['attack']:<12} {r['first']:7} {percent(r['alone']):>7} {percent(r['without']):>11} {r['only']:8}")
     numbers = found.numbers()
     wide = max(len(n.name) for n in numbers)
     for n in numbers:

@@ -18,6 +18,7 @@ from functools import partial
 
 import numpy as np
 
+from attacks.evaluate.ablation import Ablation, ablate
 from attacks.evaluate.auto import Ensemble, auto
 from attacks.evaluate.case import FAIL, NA, WARN, Case, Check, percent
 from attacks.evaluate.checks import CHECKS, NOT_MECHANICAL, ask, verdict
@@ -59,13 +60,14 @@ def interval(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 @dataclasses.dataclass
 class Evaluation:
-    """What `evaluate` found. statements: what only people can say (defense, adaptive, compare)."""
+    """What `evaluate` found. statements: what only people can say (defense, adaptive, compare). ablation: None if not asked for."""
 
     case: Case
     checks: list[Check]
     ensemble: Ensemble
     curves: Curves
     statements: dict
+    ablation: Ablation | None = None
 
     @property
     def worst(self):
@@ -127,6 +129,7 @@ class Evaluation:
             "victim": repr(self.case.victim), "threat": repr(self.case.threat), "samples": len(self.case), "seed": self.case.seed,
             "numbers": [n.plain() for n in self.numbers()], "checks": [c.plain() for c in self.checks],
             "ensemble": _strings(self.ensemble.runs),
+            "ablation": None if self.ablation is None else self.ablation.rows,
             "curves": {"epsilon": self.curves.epsilons.tolist(), "worst": self.curves.worst.tolist(),
                        **{k: np.asarray(v).tolist() for k, v in self.curves.accuracy.items()}},
             "worst": {"distance": [None if np.isinf(d) else float(d) for d in distance], "by": [str(w) for w in which]},
@@ -136,12 +139,14 @@ class Evaluation:
 
 def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, restarts: int = 1, samples: int = 1,
              queries: int = 1000, twin=None, scales=SCALES, checks=CHECKS, ensemble: dict | None = None,
-             statements: dict | None = None, draws: int = 100, batch: int = 250, rng=0, seen=None) -> Evaluation:  # fmt: skip
+             statements: dict | None = None, draws: int = 100, ablation: bool = True, batch: int = 250, rng=0,
+             seen=None) -> Evaluation:  # fmt: skip
     """Evaluate a claim of robustness: victim on x (N, ...), y (N,) within threat. Options of the attack as in Case.
 
     queries    of the black-box attacks, for each sample;  draws: of random noise
     scales     radii of the curves in units of epsilon
     ensemble   options of `auto` (steps, targets, attacks, ...)
+    ablation   whether each of its attacks is tried on the samples that fell before its turn, too: what does it add?
     statements {'defense': ..., 'adaptive': ..., 'compare': ...}: sentences for the report; what is not said is noted as such
     seen       called with a line of text as each part is finished
     """
@@ -175,7 +180,11 @@ def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, resta
                    rng=case.seed, seen=lambda name, epsilon, r: say(
                        f"{name}" + (f" at {epsilon:.4g}: {percent(r.robust_accuracy)} stand" if epsilon else ": one "
                            "run")))  # fmt: skip
-    return Evaluation(case, answers, strong, drawn, dict(statements or {}))
+    added = None
+    if ablation:
+        added = ablate(strong, case.victim, case.x, case.y, threat, batch=batch,
+                       seen=lambda name, n: say(f"{name}: alone, on {n} samples that fell before its turn"))  # fmt: skip
+    return Evaluation(case, answers, strong, drawn, dict(statements or {}), added)
 
 
 def attack_name(attack) -> str:

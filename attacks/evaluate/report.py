@@ -45,6 +45,7 @@ def write(path, e: Evaluation, *, title: str, classes=None, data: str = "", norm
     parts = [_head(e, numbers[-1]), _section("Numbers", _numbers(numbers)), _section("Claim", _claim(e)),
              _section("Curves", figure(curve_picture(e, norm), "accuracy against epsilon") + _curve_note(e)),
              _section("Checks", _checks(e.checks)), _section("Attacks in a row", _runs(e)),
+             *([] if e.ablation is None else [_section("What each attack adds", _added(e))]),
              _section("Worst case for each sample", _worst(e))]  # fmt: skip
     sheet = examples(e, classes)
     if sheet is not None:
@@ -130,6 +131,14 @@ def _runs(e) -> str:
     return ("<table class=numbers><tr><th>attack<th>attacked<th>fooled<th>accuracy left<th>queries<th>seconds" + rows + "</table>"
             "<p class=note>Each attacks only what the ones before it left standing. Seconds are of this run on this "
             "machine.</p>")
+
+
+def _added(e) -> str:
+    rows = "".join(f"<tr><td>{html.escape(r['attack'])}<td class=n>{r['first']}<td class=n>{percent(r['alone'])}"
+                   f"<td class=n>{percent(r['without'])}<td class=n>{r['only']}" for r in e.ablation.rows)  # fmt: skip
+    head = "<tr><th>attack<th>fooled in its turn<th>accuracy under it alone<th>accuracy without it<th>fooled by no other"
+    return (f"<table class=numbers>{head}{rows}</table><p class=note>All together: {percent(e.ensemble.robust_accuracy)}. Each "
+            "attack was also tried on what fell before its turn; it is worth what the accuracy without it would have hidden.</p>")
 
 
 def _worst(e) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -12,13 +13,13 @@ from PIL import Image
 import minigrad as mg
 from attacks import Linf, Result, Victim
 from attacks import __main__ as attacks_main
-from attacks.commands import curve, matrix, shared
+from attacks.commands import certify, curve, matrix, shared
 from attacks.commands.attack import ATTACKS, typical
 from attacks.panda import class_number, eight_bit, fool
 from attacks.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad import data, optim
 from minigrad import functional as F
-from minigrad.checkpoint import save_weights
+from minigrad.checkpoint import load, save_weights
 from minigrad.data import DataError, save_png
 from minigrad.random import Stream
 from minigrad.run import Run
@@ -92,6 +93,8 @@ def test_an_attack_keeps_numbers_result_and_picture_that_agree(model, capsys):
         assert numbers[name] == pytest.approx(getattr(result, name))
         assert name.replace("_", " ") in said and shared.percent(numbers[name]) in said
     assert numbers["clean_accuracy"] > 0.5 > numbers["robust_accuracy"]
+    assert numbers["mean_distance"] == pytest.approx(result.distance[result.success].mean())
+    assert f"mean {numbers['mean_distance']:.4f}, median {numbers['median_distance']:.4f} (linf" in said
     assert (result.distance[result.success] <= 80 / 255 + 1e-6).all()
     assert picture("runs/pgd-0001/samples/pgd_000005.png").shape[0] > 3 * 104
     report = open("runs/pgd-0001/report.html").read()
@@ -151,6 +154,36 @@ def test_noise_has_the_norm_that_the_attack_may_use(norm, epsilon, seed):
 def test_crossing_lies_on_the_line():
     assert curve.crossing([0, 1, 2], [1.0, 0.8, 0.4], 0.5) == pytest.approx(1.75)
     assert curve.crossing([0, 1], [1.0, 0.8], 0.5) is None
+
+
+def test_certificates_are_kept_counted_and_bounded_by_the_draws(model, capsys):
+    options = ["--count", "12", "--sigma", "0.25", "--draws", "60", "--select", "20", "--alpha", "0.01", "--attacked", "3"]
+    assert attacks("certify", "--model", model, *options) == 0
+    said, kept = capsys.readouterr().out, load("runs/certify-0001/certificate.npz")
+    found = json.load(open("runs/certify-0001/certify.json"))
+    y, radius = kept.pop("y"), kept["radius"]
+    assert found["ceiling"] == pytest.approx(0.25 * NormalDist().inv_cdf(0.01 ** (1 / 60))) and f"{found['ceiling']:.3f}" in said
+    assert (kept["votes"].sum(1) == 60).all() and radius.max() <= found["ceiling"] * (1 + 1e-12)
+    right = kept["prediction"] == y
+    assert found["radius"][0] == 0 and found["ceiling"] in found["radius"] and found["certified"][-1] == 0
+    for r, share in zip(found["radius"], found["certified"], strict=True):
+        assert share == pytest.approx((right & (radius >= r - 1e-9)).mean())
+    assert found["mean_radius"] == pytest.approx((right * radius).mean()) and found["abstains"] == (kept["prediction"] < 0).sum()
+    assert found["certified_wrong"] + found["abstains"] + right.sum() == 12 and right.any()
+    tried = found["attacked"]
+    assert tried["count"] == 3 and len(tried["accuracy"]) == len(found["radius"]) and tried["certified"] == pytest.approx(
+        [(right & (radius >= r - 1e-9))[:3].mean() for r in found["radius"]])  # fmt: skip
+    assert "of the first 3: certified  under PGD" in said and "trained without this noise" in said
+    assert picture("runs/certify-0001/samples/certified_000000.png").shape[2] == 3
+
+
+def test_equal_seeds_certify_equally_in_parts_of_any_size(model, monkeypatch):
+    for folder, part in (("one", 10), ("two", 3)):
+        monkeypatch.setattr(certify, "PART", part)
+        assert attacks("certify", "--model", model, "--count", "7", "--draws", "30", "--out", folder) == 0
+    one, two = (load(f"{folder}/certify-0001/certificate.npz") for folder in ("one", "two"))
+    assert all(np.array_equal(one[k], two[k]) for k in one)
+    assert attacks("certify", "--model", model, "--dry-run") == 0 and os.listdir("runs") == ["classifier-0001"]
 
 
 def test_the_loss_falls(model):
@@ -328,6 +361,10 @@ def test_every_command_has_help(capsys):
     (["fgsm", "--model", "MODEL", "--steps", "3"], 2, "unknown option '--steps'"),
     (["universal", "--model", "MODEL", "--target", "10"], 2, "classes 0 to 9"),
     (["universal", "--model", "MODEL", "--target", "1", "--method", "deepfool"], 2, "--method sgd"),
+    (["certify", "--model", "MODEL", "--sigma", "0"], 2, "--sigma"),
+    (["certify", "--model", "MODEL", "--alpha", "1"], 2, "--alpha"),
+    (["certify", "--model", "MODEL", "--attacked", "-1"], 2, "at least 0"),
+    (["certify", "--model", "MODEL", "--epsilon", "1"], 2, "unknown option '--epsilon'"),
     (["panda", "--epsilon", "0.5"], 2, "integer of at least 1"),
 ])  # fmt: skip
 def test_wrong_calls_are_told_in_one_line(argv, status, message, model, capsys):

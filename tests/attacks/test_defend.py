@@ -399,6 +399,20 @@ def test_equal_streams_give_equal_batches_and_calls_differ():
         assert not np.array_equal(first, draw(one)) or method == "pgd"  # on a linear model PGD ends in the same corner
 
 
+def test_the_random_start_of_fast_training_survives_at_black_pixels():
+    """x = 0, a rising loss: x' = min(u + 1.25 eps, eps), below eps for u < -eps / 4, a share of 0.375; cut to the box, never."""
+    victim, eps = Victim(linear(np.stack([np.zeros(20_000), np.ones(20_000)]), np.zeros(2))), 0.3
+    x, y = np.zeros((1, 20_000), np.float32), np.zeros(1, int)
+    free, cut = (np.asarray(training.fast(victim, x, y, Linf(eps), rng=Stream(0, "training"), clip_start=c).x_adv)
+                 for c in (False, True))  # fmt: skip
+    assert (cut == np.float32(eps)).all()
+    assert free.min() >= eps / 4 - 1e-6 and free.max() <= np.float32(eps)
+    assert (free < eps - 1e-6).mean() == pytest.approx(0.375, abs=0.02)  # 6 standard deviations
+    assert free[free < eps - 1e-6].mean() == pytest.approx(0.625 * eps, rel=0.01)
+    falling = training.fast(victim, x, y + 1, Linf(eps), rng=Stream(0, "training")).x_adv  # down from 0 the box ends
+    assert (np.asarray(falling) == 0).all()
+
+
 def test_epsilon_warms_up_and_stays():
     factors = [training.warmup(step, 100, 0.4) for step in range(1, 101)]
     assert factors[19] == 0.5 and factors[39:] == [1.0] * 61 and factors == sorted(factors)
@@ -436,11 +450,13 @@ def small_data(monkeypatch):
 
 
 @pytest.mark.parametrize("method", training.METHODS)
-def test_the_command_writes_a_run_that_others_take_for_a_classifier(method, small_data, tmp_path, capsys):
+@pytest.mark.parametrize("network", ["strided", "lenet"])
+def test_the_command_writes_a_run_that_others_take_for_a_classifier(method, network, small_data, tmp_path, capsys):
     train.main(["--method", method, "--steps", "4", "--batch", "32", "--width", "2", "--out", str(tmp_path), "--inner-steps", "2",
-                "--l1", "1e-4", "--dropout", "0.2"])  # fmt: skip
+                "--l1", "1e-4", "--dropout", "0.2", "--network", network])  # fmt: skip
     run = Run.open(tmp_path / f"trained-{method}-0001", quiet=True)
     net = classifier.trained(run)
+    assert type(net).__name__.lower() == network
     assert run.step == 4 and net(mg.zeros(2, 1, 16, 16)).shape == (2, 2)
     assert "under PGD-20" in capsys.readouterr().out and (tmp_path / run.name / "report.html").exists()
 

@@ -1,5 +1,6 @@
 """The ensemble on survivors, curves and the worst case per sample against closed forms, the report and the command."""
 
+import dataclasses
 import json
 import re
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from linear import binary, classes, images, small_network
 
 from attacks import L1, L2, Box, Linf, Untargeted, Victim, apgd, fgsm, pgd
-from attacks.evaluate import NUMBERS, auto, beside, curves, evaluate, report, standard, worst_case
+from attacks.evaluate import NUMBERS, ablate, auto, beside, curves, evaluate, report, standard, worst_case
 from attacks.evaluate import command as evaluate_command
 from attacks.minimal import deepfool
 from minigrad.checkpoint import load
@@ -91,6 +92,52 @@ def test_the_attacks_fit_the_threat_the_classes_and_the_network():
     victim, x, y = setting()
     with pytest.raises(ValueError, match="no samples"):
         auto(victim, x[:0], y[:0], Linf(0.1))
+
+
+@pytest.mark.parametrize("batch", [250, 2])
+def test_the_ablation_of_attacks_whose_successes_are_known(batch):
+    """Stub attacks: sample i falls to those that list it; 0 is wrong from the start, 5 stands."""
+    victim, x, y, _, _ = classes(0, n=6)
+    y[0] = (y[0] + 1) % 5
+    lists, met = {"a": [1, 2], "b": [2, 3, 4], "c": [3]}, {"a": [], "b": [], "c": []}
+
+    def stub(name):
+        def attack(victim, x_some, goal, threat, rng):
+            assert rng == 7
+            rows = [int(np.flatnonzero((x == row).all(1))[0]) for row in x_some]
+            met[name] += rows
+            found = fgsm(victim, x_some, goal, L2(0.0), rng=rng)
+            found.success = np.isin(rows, lists[name]) & ~found.already_wrong
+            return found
+
+        return attack
+
+    e = auto(victim, x, y, L2(0.1), attacks={name: stub(name) for name in lists}, batch=batch, rng=7)
+    assert list(e.by) == ["already wrong", "a", "a", "b", "b", ""]
+    assert met == {"a": [0, 1, 2, 3, 4, 5], "b": [3, 4, 5], "c": [5]}
+    said = []
+    found = ablate(e, victim, x, y, L2(0.1), batch=batch, seen=lambda *a: said.append(a))
+    assert met == {"a": [0, 1, 2, 3, 4, 5], "b": [3, 4, 5, 1, 2], "c": [5, 1, 2, 3, 4]}  # no sample twice, none that was wrong
+    assert said == [("a", 0), ("b", 2), ("c", 4)]
+    assert found.fooled.astype(int).tolist() == [[0, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 0, 0]]
+    assert found.rows == [
+        {"attack": "a", "first": 2, "alone": 3 / 6, "without": 2 / 6, "only": 1},
+        {"attack": "b", "first": 2, "alone": 2 / 6, "without": 2 / 6, "only": 1},
+        {"attack": "c", "first": 0, "alone": 4 / 6, "without": 1 / 6, "only": 0},
+    ]  # fmt: skip
+    assert found.stands([1, 1, 1]) == e.robust_accuracy == 1 / 6 and found.stands([0, 0, 0]) == 5 / 6
+
+
+def test_the_ablation_finds_what_each_attack_finds_alone():
+    victim, x, y = setting()
+    threat = Linf(0.03)
+    e = auto(victim, x, y, threat, **QUICK)
+    found = ablate(e, victim, x, y, threat)
+    for i, (name, attack) in enumerate(standard(threat, 4, **QUICK).items()):
+        alone = attack(victim, x, Untargeted(y), threat, rng=0)
+        assert np.array_equal(found.fooled[i], alone.success), name
+    for row in found.rows:
+        assert row["without"] == pytest.approx(e.robust_accuracy + row["only"] / 14)
 
 
 # ---- curves ----------------------------------------------------------------------------------------------------------
@@ -206,7 +253,12 @@ def test_the_report_is_one_file_that_says_everything(evaluation, tmp_path):
     for run in evaluation.ensemble.runs:
         assert run["attack"] in page
     assert set(re.findall(r"<(/?section)", page)) == {"section", "/section"}
-    assert page.count("<section") == page.count("</section>") == 10
+    assert page.count("<section") == page.count("</section>") == 11
+    for row in evaluation.ablation.rows:
+        assert f"<tr><td>{row['attack']}<td class=n>{row['first']}<td class=n>{100 * row['alone']:.1f} %" in page
+    bare = dataclasses.replace(evaluation, ablation=None)
+    assert "each attack adds" not in open(report.write(tmp_path / "bare.html", bare, title="t"), encoding="utf-8").read()
+    assert bare.plain()["ablation"] is None
 
 
 def test_pictures_of_the_report(evaluation):
@@ -247,7 +299,10 @@ def test_the_command_goes_all_the_way(model, tmp_path, capsys):
     assert "worst case for each sample" in said and "clean accuracy" in said and "report:" in said
     folder = tmp_path / "evaluate-0001"
     assert (folder / "report.html").stat().st_size > 20_000 and (folder / "samples").is_dir()
+    assert "without it" in said
     assert json.loads((folder / "evaluation.json").read_text())["statements"] == {"defense": "nothing"}
+    added = json.loads((folder / "evaluation.json").read_text())["ablation"]
+    assert [r["attack"] for r in added] == ["apgd-ce", "apgd-dlr-t", "fab-t", "square"] and all(0 <= r["alone"] <= 1 for r in added)
     assert load(folder / "ensemble.npz")["settings"]["attack"] == "auto"
 
 

@@ -7,8 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from attacks import Linf, carlini_l2, pgd  # noqa: E402
 from benchmarks import attack, common, networks, overhead, training  # noqa: E402
 from minigrad import nn  # noqa: E402
+from minigrad.random import Stream  # noqa: E402
+from nets.strided import Strided  # noqa: E402
 
 
 def test_a_peer_computes_the_same():
@@ -45,6 +48,33 @@ def test_attacks_and_chains_agree():
         gradients = [np.asarray(overhead.chain(lib, both)()) if lib is common.THEIRS else overhead.chain(lib, both)().array
                      for lib in (common.OURS, common.THEIRS)]  # fmt: skip
         np.testing.assert_allclose(*gradients, rtol=1e-5)
+
+
+def test_our_attacks_and_foolboxs_do_the_same_work():
+    foolbox = pytest.importorskip("foolbox")
+    case = attack.trained("small", Strided(width=2, rng=Stream(0, "init")), "standard", 0.0, 30, count=60, limit=300, rate=1e-2)
+    options = dict(steps=60, lr=0.2, search_steps=2, c=1.0, abort_early=False)
+    nearest = foolbox.attacks.L2CarliniWagnerAttack(2, 60, 0.2, initial_const=1.0, abort_early=False)
+    ours, theirs = case.ours(12, carlini_l2, **options), case.theirs(12, nearest, None)
+    attack.agree("C&W", ours, theirs, near=0.02)
+    assert np.array_equal(ours[0], theirs[0]) and ours[0].mean() > 0.5 and ours[1] > 0
+    fixed = foolbox.attacks.LinfPGD(steps=8, abs_stepsize=0.02, random_start=False)
+    ours, theirs = (case.ours(60, pgd, Linf(0.05), steps=8, step=0.02, early_stop=False, random_start=False),
+                    case.theirs(60, fixed, 0.05))  # fmt: skip
+    attack.agree("PGD", ours, theirs)
+    assert (ours[0] == theirs[0]).mean() > 0.95 and case.right[ours[0]].any() and 0 < ours[1] < 0.05 * 28
+    with pytest.raises(AssertionError, match="PGD: success .* do not do the same work"):
+        attack.agree("PGD", ours, (~ours[0], ours[1]))
+    with pytest.raises(AssertionError):
+        attack.agree("C&W", ours, (ours[0], 1.03 * ours[1]), near=0.02)
+
+
+def test_without_foolbox_its_rows_are_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(attack, "foolbox", None)
+    monkeypatch.setattr(attack, "measure", lambda *_: ("work",) * len(common.HEAD))
+    monkeypatch.setattr(attack, "start", lambda *_: argparse.Namespace(quick=True, cpu_time=True, threads=1))
+    attack.main([])
+    assert "pip install foolbox==" in capsys.readouterr().out
 
 
 def test_flops_are_two_for_each_multiplication():

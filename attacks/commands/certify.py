@@ -1,0 +1,159 @@
+"""python -m attacks certify --model RUN: how far a vote under noise is proved to hold, whatever the attack.
+
+Randomized smoothing (Cohen, Rosenfeld & Kolter 2019): the class that the network answers most often under Gaussian noise of
+standard deviation sigma cannot change within an L2 radius that the share of votes tells. Draws certified accuracy against
+the radius, with the ceiling that the number of draws sets: even a network that never errs is not certified beyond it. Train the
+network with the same noise: python -m attacks train --method noise --noise gaussian --norm l2 --epsilon 0.5
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from attacks.commands import shared
+from attacks.defend.smooth import ABSTAIN, Certificate, Smoothed, largest_radius
+from attacks.goal import Untargeted
+from attacks.gradient import pgd
+from attacks.pictures import lines
+from attacks.threat import L2
+from minigrad import checkpoint, command
+from minigrad.random import Stream
+
+PART = 10  # images certified between two moves of the progress bar
+TRIED = dict(steps=20, samples=20, early_stop=False)  # PGD on the mean of 20 noisy looks, judged by the vote of 20 fresh ones
+FEWEST, MOST = "certified: no attack leaves less", "under PGD: another attack may leave less"
+
+
+def main(argv=None):
+    o, parser = options(argv)
+    victim, config = shared.victim_of(o, parser)
+    if o.dry_run:
+        o.count, o.draws, o.select = min(o.count, 4), min(o.draws, 20), min(o.select, 5)
+    samples = shared.pick(shared.test_set(o, config), o.count, o.seed)
+    run = shared.start("certify", o)
+    smoothed, began, parts = Smoothed(victim, o.sigma, rng=o.seed), time.perf_counter(), []
+    for part in run.loop(0, -(-len(samples.y) // PART)):
+        rows = slice((part - 1) * PART, part * PART)
+        parts.append(smoothed.certify(samples.x[rows], o.select, o.draws, o.alpha))
+    seconds = time.perf_counter() - began
+    found = Certificate(*map(np.concatenate, zip(*parts, strict=True)))
+    ceiling = largest_radius(o.draws, o.sigma, o.alpha)
+    farthest = 1.75 * ceiling if o.attacked else ceiling
+    grid = np.sort(np.append(np.arange(0, farthest * (1 - 1e-9), o.sigma / 2), ceiling))
+    attacked = under_attack(smoothed, samples, found, grid, min(o.attacked, len(samples.y)), o.seed) if o.attacked else None
+
+    checkpoint.save(run.file("certificate.npz"), {**found._asdict(), "y": samples.y})
+    title = f"Smoothing, sigma {o.sigma:g}, {o.draws:,} draws: {o.model} on {len(samples.y)} images of {samples.name}"
+    run.image(0, picture(found, samples.y, grid, attacked, ceiling, title.replace(": ", "\n", 1)), "certified")
+    numbers = measure(found, samples.y, grid, attacked, ceiling, victim.accuracy(samples.x, samples.y), seconds)
+    shared.write_json(run.file("certify.json"), numbers)
+    summary = words(numbers, o, config)
+    run.finish(title=title, summary=summary)
+    print(title)
+    columns = {"certified": numbers["certified"]}
+    if attacked is not None:
+        columns |= {f"of the first {attacked.count}: certified": attacked.certified, "under PGD": attacked.accuracy}
+    print("   radius" + "".join(f"  {name}" for name in columns))
+    for i, radius in enumerate(grid):
+        print(f"  {radius:7.3f}" + "".join(f"  {shared.percent(v[i]):>{len(name)}}" for name, v in columns.items()))
+    shared.show(summary)
+
+
+def options(argv=None):
+    parser = command.Parser(
+        "attacks certify", __doc__.strip(), data=None, steps=None, run=False,
+        examples=["--model runs/trained-noise-0001 --sigma 0.5", "--model runs/trained-noise-0001 --draws 1000 --attacked 50"],
+    )  # fmt: skip
+    shared.model_options(parser, 200, "images of the test set", norms=())
+    parser.add_argument("--sigma", type=shared.radius, default=0.5, metavar="S", help="standard deviation of the noise, 1 is from "
+                        "black to white")  # fmt: skip
+    parser.add_argument("--draws", type=command.positive, default=10_000, metavar="N", help="noisy looks that count as votes")
+    parser.add_argument("--select", type=command.positive, default=100, metavar="N", help="noisy looks that choose the class")
+    parser.add_argument("--alpha", type=level, default=0.001, metavar="A", help="probability, for each image, that its "
+                        "certificate is false")  # fmt: skip
+    parser.add_argument("--attacked", type=int, default=0, metavar="N", help="images that PGD tries at each radius, to compare")
+    o = parser.parse(argv)
+    if o.attacked < 0:
+        parser.error(f"--attacked {o.attacked}: must be a number of images, at least 0")
+    return o, parser
+
+
+def level(text: str) -> float:
+    """A number in (0, 1), for add_argument(type=...)."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise ValueError
+    return value
+
+
+class Attacked(NamedTuple):
+    """PGD on the first `count` samples: accuracy of the vote (R,) at R radii, beside what is certified of the same samples."""
+
+    count: int
+    accuracy: np.ndarray
+    certified: np.ndarray
+
+
+def under_attack(smoothed, samples, found: Certificate, radii, count: int, seed: int) -> Attacked:
+    """PGD in L2 against the vote, at each radius (R,); at radius 0 the vote as it is."""
+    x, goal = samples.x[:count], Untargeted(samples.y[:count])
+    noisy = smoothed.noisy(rng=Stream(seed, "certify/attack"))
+    accuracy = [pgd(noisy, x, goal, L2(r), rng=seed, **TRIED).robust_accuracy for r in radii[1:]]
+    vote = float((found.votes[:count].argmax(1) == goal.labels).mean())
+    same = Certificate(*(part[:count] for part in found))
+    return Attacked(count, np.array([vote, *accuracy]), same.accuracy(goal.labels, radii * (1 - 1e-12)))
+
+
+def measure(found: Certificate, y, grid, attacked, ceiling, clean, seconds) -> dict:
+    """The numbers of a certification, plain."""
+    right = found.prediction == y
+    return {
+        "count": len(y), "clean_accuracy": clean, "vote_accuracy": float((found.votes.argmax(1) == y).mean()),
+        "abstains": int((found.prediction == ABSTAIN).sum()), "certified_wrong": int((~right & (found.radius > 0)).sum()),
+        "mean_radius": float(np.where(right, found.radius, 0.0).mean()), "ceiling": ceiling,
+        "at_ceiling": int((right & (found.radius >= ceiling * (1 - 1e-12))).sum()),
+        "radius": grid.tolist(), "certified": found.accuracy(y, grid * (1 - 1e-12)).tolist(),
+        "attacked": None if attacked is None else {
+            "count": attacked.count, "accuracy": attacked.accuracy.tolist(), "certified": attacked.certified.tolist()},
+        "seconds": seconds,
+    }  # fmt: skip
+
+
+def words(n: dict, o, config) -> dict:
+    """The numbers as a student reads them."""
+    noise = config["epsilon"] if config.get("method") == "noise" and config.get("noise") == "gaussian" else None
+    summary = {
+        "accuracy without noise": f"{shared.percent(n['clean_accuracy'])} of {n['count']}",
+        "accuracy of the vote": shared.percent(n["vote_accuracy"]),
+        "abstains": f"{n['abstains']} of {n['count']}",
+        "certified for a wrong class": n["certified_wrong"],
+        "mean certified radius": f"{n['mean_radius']:.3f} (0 where wrong or abstaining)",
+        "ceiling": f"{n['ceiling']:.3f} = sigma Phi^-1(alpha^(1/n)) for {o.draws:,} draws; {n['at_ceiling']} images reach it",
+        "seconds": f"{n['seconds']:.1f} ({n['seconds'] / max(n['count'], 1):.2f} an image)",
+    }
+    if noise is None:
+        summary["trained without this noise"] = "the vote of such a network errs; see --help for how to train"
+    elif noise != o.sigma:
+        summary["trained with other noise"] = f"of sigma {noise:g}"
+    return summary
+
+
+def picture(found: Certificate, y, grid, attacked, ceiling, title) -> np.ndarray:
+    """uint8 (H, W, 3): certified accuracy against the radius, its ceiling, accuracy under PGD if that was tried."""
+    fine = np.concatenate([np.linspace(0, ceiling * (1 - 1e-12), 300), [ceiling * (1 + 1e-9), max(grid[-1], 1.05 * ceiling)]])
+    limit = f"ceiling of the draws: {ceiling:.3g}"
+    curves = {FEWEST: (fine, found.accuracy(y, fine), {"marker": None, "color": "C0"})}
+    if attacked is not None:
+        if attacked.count < len(y):
+            of = f"the same, of the {attacked.count} images that PGD tried"
+            few = Certificate(*(part[: attacked.count] for part in found))
+            curves[of] = fine, few.accuracy(y[: attacked.count], fine), {"marker": None, "color": "C0", "linestyle": "--"}
+        curves[MOST] = grid, attacked.accuracy, {"color": "C3"}
+    curves[limit] = np.array([ceiling, ceiling]), np.array([0.0, 1.0]), {"marker": None, "color": "0.5", "linestyle": ":"}
+    panel = dict(x={k: v[0] for k, v in curves.items()}, series={k: 100 * v[1] for k, v in curves.items()},
+                 styles={k: v[2] for k, v in curves.items()}, percent=True, across="radius (l2; 1 is from black to white)",
+                 down="accuracy, %")  # fmt: skip
+    return lines([panel], title)
