@@ -248,7 +248,8 @@ def bars(names, series, title, across, marks=None, rule=None) -> np.ndarray:
                 axes.text(end + 0.8, at, f"{value:.{0 if len(series) > 1 else 1}f}", va="center", fontsize=8, color="0.25")
         if marks is not None and name in marks:
             top = 100 * np.asarray(marks[name], float)
-            axes.plot(top, y, linestyle="", marker="|", markersize=17, markeredgewidth=2.4, color="black", label="published")
+            axes.plot(top, y, linestyle="", marker="|", markersize=17, markeredgewidth=2.4, color="black",
+                      label="published" if number == 0 else None)  # fmt: skip
     if rule is not None:
         axes.axhline(rule - 0.5, color="0.3", linewidth=1.0)
     axes.set_yticks(place, [""] * groups)

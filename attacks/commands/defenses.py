@@ -106,11 +106,10 @@ def main(argv=None):
 def judged(name: str, defense, lab) -> Row:
     """Build it, attack it twice, ask its checks."""
     o, built = lab.o, defense.build(lab)
-    few = o.count
     ball = built.threat or lab.threat
 
     def case(way):
-        return Case(built.victim, lab.samples.x[:few], lab.samples.y[:few], ball, attack=way.attack, queries=500,
+        return Case(built.victim, lab.samples.x, lab.samples.y, ball, attack=way.attack, queries=500,
                     steps=o.attack_steps if way.steps is None else way.steps, rng=o.seed)  # fmt: skip
 
     naive, own = case(built.naive), case(built.own)
