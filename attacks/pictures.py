@@ -229,23 +229,22 @@ def lines(panels, title="") -> np.ndarray:
     return draw()
 
 
-def bars(names, series, title, across, marks=None, rule=None) -> np.ndarray:
+def bars(names, series, title, across, marks=None, rule=None, digits=0, colours=("0.72", "C0", "C3")) -> np.ndarray:
     """Shares in [0, 1] as horizontal bars in per cent: a group for each name, a bar in it for each series {name: values}.
 
     names: the second line of one is written small. marks: {series: values}, drawn as a black stroke on that series' bars; NaN
-    for none. rule: a line is drawn before the group of this number."""
+    for none. rule: a line is drawn before the group of this number. digits: of the numbers beside the bars."""
     groups, each = len(names), 0.8 / len(series)
     figure, draw = _figure(9.6, 1.3 + groups * max(0.5, 0.17 * len(series)))
     axes = figure.add_subplot()
     place = np.arange(groups)
-    colours = ["0.72", "C0", "C3"] if len(series) > 1 else ["C0"]
     for number, (name, values) in enumerate(series.items()):
         values, y = 100 * np.asarray(values, float), place + (number - (len(series) - 1) / 2) * each
         axes.barh(y, values, each * 0.92, color=colours[number % len(colours)], label=name)
         beside = values if marks is None or name not in marks else np.fmax(values, 100 * np.asarray(marks[name], float))
         for at, value, end in zip(y, values, beside, strict=True):
             if np.isfinite(value):
-                axes.text(end + 0.8, at, f"{value:.{0 if len(series) > 1 else 1}f}", va="center", fontsize=8, color="0.25")
+                axes.text(end + 0.8, at, f"{value:.{digits}f}", va="center", fontsize=8, color="0.25")
         if marks is not None and name in marks:
             top = 100 * np.asarray(marks[name], float)
             axes.plot(top, y, linestyle="", marker="|", markersize=17, markeredgewidth=2.4, color="black",

@@ -165,7 +165,7 @@ def table(rows) -> str:
 
 def picture(rows, title) -> np.ndarray:
     """Bars in groups: clean, under the naive attack, under its own."""
-    names = [f"{r.title}\n{r.naive_attack}; {r.own_attack}" for r in rows]
+    names = [f"{r.title}\n{r.naive_attack} | {r.own_attack}" for r in rows]
     series = {"clean": [r.clean for r in rows], "under the naive attack": [r.naive for r in rows],
               "under its own attack": [r.own for r in rows]}  # fmt: skip
     failed = sum(not r.holds for r in rows)

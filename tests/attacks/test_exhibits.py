@@ -43,7 +43,7 @@ def small_data(digits, monkeypatch, tmp_path):
 @pytest.fixture(scope="module")
 def lab(digits):
     """A laboratory whose networks learn for a moment."""
-    o = Namespace(seed=0, epsilon=0.3, radius=0.5, count=24, steps=40, batch=64, width=4, attack_steps=10, draws=4, points=10,
+    o = Namespace(seed=0, epsilon=0.3, radius=0.5, count=16, steps=50, batch=32, width=4, attack_steps=8, draws=3, points=10,
                   members=2, looks=100, certified=4, sigma=0.3, decay=1e-3)  # fmt: skip
     test = digits[False]
     samples = broken_samples(test, o.count)
@@ -142,9 +142,9 @@ def test_a_dry_run_of_every_defense_leaves_nothing(name, small_data, capsys):
 def test_the_check_that_is_named_fires_where_a_gradient_is_masked(name, check, lab):
     row = defenses.judged(name, DEFENSES[name], lab)
     assert (row.check, row.status) == (check, "fail") and row.evidence and row.warning.startswith(f"{check}: fail, ")
-    assert row.clean > 0.3 and row.naive <= row.clean and row.own <= row.clean
+    assert max(row.naive, row.own) <= row.clean + 0.1  # a random defense has a clean accuracy of its own at each look
     if check == "zero gradients":
-        assert row.naive == row.clean and row.value == 1  # nothing moves without a gradient
+        assert row.value == 1 and row.naive > row.own
 
 
 def test_what_hides_nothing_is_not_accused(lab):
@@ -157,17 +157,15 @@ def test_what_hides_nothing_is_not_accused(lab):
 
 
 def test_the_margin_sees_what_the_saturated_cross_entropy_does_not(lab):
-    """Distillation's effect without its training: logits a hundred times as large."""
+    """Distillation's attacks and its check, without its training: logits ten thousand times as large."""
+    built = DEFENSES["distillation"].build(lab)
+
     def scaled(lab):
         net = lab.undefended.net
-        victim = lab.victim(lambda x: net(x) * 100.0)
-        plain = DEFENSES["distillation"].build
-        assert plain is broken.defensive_distillation
-        naive, own = (Way(loss, broken.partial(pgd, loss=f)) for loss, f in
-                      (("ce", broken.textbook_cross_entropy), ("margin", "margin")))  # fmt: skip
-        return Built(victim, naive, own, (broken.zero_gradients,))
+        return built._replace(victim=lab.victim(lambda x: net(x) * 1e4))
 
     row = defenses.judged("scaled", Defense("scaled", 1, scaled), lab)
+    assert (row.naive_attack, row.own_attack) == ("PGD, cross-entropy", "PGD, margin")
     assert row.naive > row.own and row.check == "zero gradients" and row.status in ("warn", "fail")
 
 
