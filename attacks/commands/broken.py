@@ -58,6 +58,7 @@ from minigrad.tensor import Tensor
 from nets.lenet import LeNet
 
 LOOKS = 11  # fresh looks at a random defense, whose majority decides
+VOTES, POLLS = 15, 3  # noisy looks in one answer of a voting defense, and how many such answers decide
 TEMPERATURE = 100.0  # of distillation (Papernot et al. 2016; Carlini & Wagner 2017, section VIII)
 
 
@@ -238,10 +239,10 @@ def purification(lab) -> Built:
 
 
 def noise_at_test(lab) -> Built:
-    """A vote of 15 noisy looks, by a network that was trained with that noise."""
-    noisy = Noisy(Normalized(lab.gaussian.net), lab.o.sigma, draws=15, rng=lab.stream("noise at test time"))
-    return Built(lab.plain(noisy), Way("PGD on one draw", through(fixed_draw(lab), LOOKS)),
-                 Way("EOT-PGD", through(lab.plain(noisy.one()), LOOKS, samples=lab.o.draws)), (deterministic,))  # fmt: skip
+    """A vote of VOTES noisy looks, by a network that was trained with that noise."""
+    noisy = Noisy(Normalized(lab.gaussian.net), lab.o.sigma, draws=VOTES, rng=lab.stream("noise at test time"))
+    return Built(lab.plain(noisy), Way("PGD on one draw", through(fixed_draw(lab), POLLS)),
+                 Way("EOT-PGD", through(lab.plain(noisy.one()), POLLS, samples=lab.o.draws)), (deterministic,))  # fmt: skip
 
 
 def many_models(lab) -> Built:
@@ -310,7 +311,7 @@ def adversarial_training(lab, method, name, **options) -> Built:
 def smoothing(lab) -> Built:
     """The noise and the vote of `noise_at_test`, with the votes counted: within an L2 radius the answer is proved."""
     smoothed, ball = Smoothed(lab.gaussian, lab.o.sigma, rng=lab.o.seed), L2(lab.o.radius)
-    voting = smoothed.noisy(15, lab.stream("smoothing"))
+    voting = smoothed.noisy(VOTES, lab.stream("smoothing"))
     few = slice(0, lab.o.certified)
 
     def certificate():
@@ -319,8 +320,8 @@ def smoothing(lab) -> Built:
         return share, (f"at least {100 * share:.0f} % proved in L2 {lab.o.radius:g}, of {len(found.radius)} images, "
                        f"{lab.o.looks:,} looks each, alpha 0.001")  # fmt: skip
 
-    return Built(voting, Way(f"PGD on one draw, L2 {lab.o.radius:g}", through(fixed_draw(lab), LOOKS)),
-                 Way(f"EOT-PGD, L2 {lab.o.radius:g}", through(smoothed.noisy(), LOOKS, samples=lab.o.draws)),
+    return Built(voting, Way(f"PGD on one draw, L2 {lab.o.radius:g}", through(fixed_draw(lab), POLLS)),
+                 Way(f"EOT-PGD, L2 {lab.o.radius:g}", through(smoothed.noisy(), POLLS, samples=lab.o.draws)),
                  threat=ball, certificate=certificate)  # fmt: skip
 
 
