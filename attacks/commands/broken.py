@@ -59,6 +59,7 @@ from nets.lenet import LeNet
 
 LOOKS = 11  # fresh looks at a random defense, whose majority decides
 VOTES, POLLS = 15, 3  # noisy looks in one answer of a voting defense, and how many such answers decide
+CROSSING = 0.6  # radius at which rounding to black and white can be crossed
 TEMPERATURE = 100.0  # of distillation (Papernot et al. 2016; Carlini & Wagner 2017, section VIII)
 
 
@@ -265,8 +266,12 @@ def noise_at_training(lab) -> Built:
 
 
 def fgsm_training(lab) -> Built:
-    """Half the loss on FGSM's points, without a random start."""
-    return Built(lab.trained("fgsm", "fgsm", cost=2.5), one_step(), Way("PGD"), (label_leaking, converged, black_box_finds_nothing))
+    """Half the loss on FGSM's points, without a random start. It learns to mask its gradient where the step is long: the radius is
+    half as large again, in training and under attack."""
+    ball = Linf(1.5 * lab.o.epsilon)
+    victim, note = lab.trained("fgsm", "fgsm", threat=ball, cost=2.5), f", Linf {ball.epsilon:g}"
+    return Built(victim, one_step("FGSM" + note), Way("PGD" + note), (label_leaking, converged, black_box_finds_nothing),
+                 threat=ball)  # fmt: skip
 
 
 def dropout_network(lab) -> Victim:
@@ -287,9 +292,13 @@ def dropout_at_test(lab) -> Built:
 
 
 def quantisation(lab, levels) -> Built:
-    """The input is rounded to a few levels."""
+    """The input is rounded to a few levels. With two, a black pixel does not change below 1/2: there it is the data, black and
+    white, that hold; the radius is made large enough to cross."""
     built = Quantised(Normalized(lab.undefended.net), levels)
-    return Built(lab.plain(built), Way("PGD as built"), Way("PGD, BPDA", through(lab.plain(built.bpda()))), (zero_gradients,))
+    ball = Linf(max(CROSSING, lab.o.epsilon)) if levels == 2 else None
+    note = "" if ball is None else f", Linf {ball.epsilon:g}"
+    return Built(lab.plain(built), Way("PGD as built" + note), Way("PGD, BPDA" + note, through(lab.plain(built.bpda()))),
+                 (zero_gradients,), threat=ball)  # fmt: skip
 
 
 def defensive_distillation(lab) -> Built:
