@@ -20,7 +20,7 @@ class RBF(nn.Module):
     centres: array (K, d), the initial mu (means of the classes); width: initial diagonal of B, through a softplus.
     """
 
-    def __init__(self, centres, width=0.02):
+    def __init__(self, centres, width=0.01):
         super().__init__()
         centres = np.asarray(centres, np.float32)
         self.centres = Parameter(Tensor(centres))  # (K, d)

@@ -246,7 +246,7 @@ def rbf(lab) -> list[Row]:
     few = lab.train.subset(slice(0, 10_000))
     images = few.normalised((0.0, 1.0)).reshape(len(few), -1)
     centres = np.stack([images[few.y == k].mean(axis=0) for k in range(lab.classes)])
-    victim = lab.fit("rbf", RBF(centres), lambda v, x, y: independent_loss(training.logits_of(v, x), y).mean(), cost=0.3)
+    victim = lab.fit("rbf", RBF(centres), lambda v, x, y: independent_loss(training.logits_of(v, x), y).mean(), rate=0.01, cost=0.3)
     moved = points(victim, lab.x, lab.y, lab.o.epsilon, lambda z, goal: independent_loss(z, goal.labels))
     clean = measured(victim, lab.x, lab.y, np.exp)[0]
     believed = np.exp(victim.predict(lab.x)).max(1).mean()
