@@ -240,10 +240,14 @@ def purification(lab) -> Built:
 
 
 def noise_at_test(lab) -> Built:
-    """A vote of VOTES noisy looks, by a network that was trained with that noise."""
+    """A vote of VOTES noisy looks, by a network that was trained with that noise. Such training gives some robustness of its own;
+    the radius is a quarter larger, where little of it is left."""
+    ball = Linf(1.25 * lab.o.epsilon)
     noisy = Noisy(Normalized(lab.gaussian.net), lab.o.sigma, draws=VOTES, rng=lab.stream("noise at test time"))
-    return Built(lab.plain(noisy), Way("PGD on one draw", through(fixed_draw(lab), POLLS)),
-                 Way("EOT-PGD", through(lab.plain(noisy.one()), POLLS, samples=lab.o.draws)), (deterministic,))  # fmt: skip
+    note = f", Linf {ball.epsilon:g}"
+    return Built(lab.plain(noisy), Way("FGSM on one draw" + note, through(fixed_draw(lab), POLLS, random_start=False), 1),
+                 Way("EOT-PGD" + note, through(lab.plain(noisy.one()), POLLS, samples=lab.o.draws)), (deterministic,),
+                 threat=ball)  # fmt: skip
 
 
 def many_models(lab) -> Built:
@@ -286,8 +290,8 @@ def dropout_at_training(lab) -> Built:
 def dropout_at_test(lab) -> Built:
     """The same network, which goes on dropping in use."""
     random = DropoutAtTest(dropout_network(lab).net, rng=lab.stream("dropout at test time"))
-    frozen = lab.victim(random.frozen(lab.o.seed))
-    return Built(lab.victim(random), Way("PGD on one mask", through(frozen, LOOKS)),
+    frozen = through(lab.victim(random.frozen(lab.o.seed)), LOOKS, random_start=False)
+    return Built(lab.victim(random), Way("FGSM on one mask", frozen, 1),
                  Way("EOT-PGD", through(lab.victim(random), LOOKS, samples=lab.o.draws)), (deterministic, enough_eot))  # fmt: skip
 
 

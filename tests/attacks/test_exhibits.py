@@ -46,11 +46,11 @@ def lab(digits):
     o = Namespace(seed=0, epsilon=0.3, radius=0.5, count=16, steps=50, batch=32, width=4, attack_steps=8, draws=3, points=10,
                   members=2, looks=100, certified=4, sigma=0.3, decay=1e-3)  # fmt: skip
     test = digits[False]
-    samples = broken_samples(test, o.count)
+    samples = samples_of(test, o.count)
     return Lab(o, digits[True], samples)
 
 
-def broken_samples(test, count):
+def samples_of(test, count):
     return defenses.shared.Samples(test.normalised((0.0, 1.0))[:count], test.y[:count], test.classes, "glyphs")
 
 
