@@ -7,6 +7,8 @@ from minigrad import command
 
 COMMANDS = {
     "train": ("attacks.train", "a classifier trained against attacks (or defended in a way that fails)"),
+    "defenses": ("attacks.commands.defenses", "defenses that fail, the attack that breaks each, the check that would have told"),
+    "goodfellow": ("attacks.commands.goodfellow", "the figures of the paper that named the fast gradient sign, measured anew"),
     "panda": ("attacks.panda", "a photograph, an ImageNet network, and a change that nobody sees"),
     "table": ("attacks.commands.matrix", "targeted success, every class against every other"),
     "curve": ("attacks.commands.curve", "accuracy against epsilon: FGSM, PGD, random noise"),

@@ -6,6 +6,7 @@
     heat      a table of shares with its numbers in the cells
     lines     curves with axes and a legend
     spans     a line from least to largest for each name, a dot at the median
+    bars      shares of many things side by side, with marks for what others measured
 
 Samples are arrays (N, C, H, W) in [0, 1] with C = 1 or 3; every function returns one picture, uint8 (H, W, 3), for
 `Run.image` or `save_png`. Texts in red mark what fooled the network.
@@ -261,6 +262,46 @@ def spans(values: dict, title, across, paler=()) -> np.ndarray:
     axes.set_title(title, fontsize=12)
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+    return draw()
+
+
+def bars(names, series, title, across, marks=None, rule=None, digits=0, colours=("0.72", "C0", "C3")) -> np.ndarray:
+    """Shares in [0, 1] as horizontal bars in per cent: a group for each name, a bar in it for each series {name: values}.
+
+    names: the second line of one is written small. marks: {series: values}, drawn as a black stroke on that series' bars; NaN
+    for none. rule: a line is drawn before the group of this number. digits: of the numbers beside the bars."""
+    groups, each = len(names), 0.8 / len(series)
+    figure, draw = _figure(9.6, 1.3 + groups * max(0.5, 0.17 * len(series)))
+    axes = figure.add_subplot()
+    place = np.arange(groups)
+    for number, (name, values) in enumerate(series.items()):
+        values, y = 100 * np.asarray(values, float), place + (number - (len(series) - 1) / 2) * each
+        axes.barh(y, values, each * 0.92, color=colours[number % len(colours)], label=name)
+        beside = values if marks is None or name not in marks else np.fmax(values, 100 * np.asarray(marks[name], float))
+        for at, value, end in zip(y, values, beside, strict=True):
+            if np.isfinite(value):
+                axes.text(end + 0.8, at, f"{value:.{digits}f}", va="center", fontsize=8, color="0.25")
+        if marks is not None and name in marks:
+            top = 100 * np.asarray(marks[name], float)
+            axes.plot(top, y, linestyle="", marker="|", markersize=17, markeredgewidth=2.4, color="black",
+                      label="published" if number == 0 else None)  # fmt: skip
+    if rule is not None:
+        axes.axhline(rule - 0.5, color="0.3", linewidth=1.0)
+    axes.set_yticks(place, [""] * groups)
+    for at, name in zip(place, names, strict=True):
+        first, _, second = name.partition("\n")
+        axes.text(-1.5, at - (0.17 if second else 0), first, ha="right", va="center", fontsize=10)
+        axes.text(-1.5, at + 0.2, second, ha="right", va="center", fontsize=7.5, color="0.4")
+    axes.set_ylim(groups - 0.5, -0.5)
+    axes.set_xlim(0, 108)
+    axes.set_xticks(range(0, 101, 20))
+    axes.set_xlabel(across, fontsize=11)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    figure.suptitle(title, fontsize=12)
+    figure.legend(loc="outside lower center", ncols=len(series) + (marks is not None), frameon=False, fontsize=10)
     return draw()
 
 

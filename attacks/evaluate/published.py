@@ -26,7 +26,8 @@ NOCLIP = "not clipped to the range; error over all test points"
 @dataclasses.dataclass(frozen=True)
 class Published:
     """One number. data: as `minigrad.data` names it; norm 'linf', 'l2', 'l0' or None; epsilon or None; what: the network;
-    attack; value; unit: 'robust accuracy', 'error', 'clean accuracy', 'distance', 'rho', 'transfer'; source; status; note."""
+    attack; value; unit: 'robust accuracy', 'error', 'clean accuracy', 'distance', 'rho', 'transfer', 'confidence on errors',
+    'confidence on clean points', 'clean error', 'training error'; source; status; note."""
 
     data: str
     norm: str | None
@@ -53,7 +54,20 @@ NUMBERS: list[Published] = [
         ("ensemble of 12 maxout", "FGSM on one member", 0.879), ("MP-DBM, generative training", "FGSM", 0.975),
         ("shallow RBF network", "FGSM", 0.554), ("maxout, FGSM training", "FGSM", 0.179),
         ("maxout, FGSM training", "FGSM from the undefended network", 0.196),
+        ("maxout 240 x 2, trained with dropout", "FGSM from the FGSM-trained network", 0.409),
     ], data="mnist", norm="linf", epsilon=0.25, unit="error", source=GOODFELLOW, note=NOCLIP),
+    *_table([
+        ("softmax regression", "FGSM", 0.793), ("maxout 240 x 2, trained with dropout", "FGSM", 0.976),
+        ("noise +-epsilon at training", "FGSM", 0.973), ("noise U(-epsilon, epsilon) at training", "FGSM", 0.978),
+        ("maxout, FGSM training", "FGSM", 0.814), ("shallow RBF network", "FGSM", 0.012),
+    ], data="mnist", norm="linf", epsilon=0.25, unit="confidence on errors", source=GOODFELLOW, note="not clipped to the range; "
+            "mean over errors"),
+    *_table([("logistic regression, 3 against 7", "none", 0.016)], data="mnist", norm="linf", epsilon=0.25, unit="clean error",
+            source=GOODFELLOW),
+    *_table([("shallow RBF network", "none", 0.606)], data="mnist", norm="linf", epsilon=0.25, unit="confidence on clean points",
+            source=GOODFELLOW),
+    *_table([("L1 weight decay 0.0025 on the first layer", "none", 0.05)], data="mnist", norm="linf", epsilon=0.25,
+            unit="training error", source=GOODFELLOW, note="more than this"),
     *_table([("convolutional maxout", "FGSM", 0.8715)], data="cifar10", norm="linf", epsilon=0.1, unit="error", source=GOODFELLOW,
             note=NOCLIP),
     # PGD training and its evaluation

@@ -1,0 +1,173 @@
+"""python -m attacks defenses: defenses that fail, the attack that seemed to fail on them, and the check that would have told.
+
+Each defense is built in good faith and trained; then it meets a naive attack (a plausible one, correctly run, that does not
+look at the defense) and its own, made for it in the literature. A check of `python -m attacks evaluate` is asked of the naive
+attack: the first that warns is named. Below the line: what holds.
+
+A robust accuracy is over all images, those counted as wrong that were wrong before. Of a random defense the majority of fresh
+looks decides. The smoothed network's radius is measured in L2, and a share of its images is proved to stand.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from attacks.commands import shared
+from attacks.commands.broken import DEFENSES, Lab
+from attacks.commands.lab import Bar
+from attacks.evaluate.case import FAIL, WARN, Case
+from attacks.evaluate.checks import ask
+from attacks.pictures import bars
+from minigrad import command, data
+from minigrad.random import Stream
+
+DRY = dict(count=4, steps=2, attack_steps=2, draws=2, points=2, members=2, looks=4, certified=2, width=2)
+
+
+@dataclasses.dataclass
+class Row:
+    """One line of the table. clean, naive, own: accuracies; naive_attack, own_attack: in words; check: its name, or why there is
+    none; status, value: of the check; evidence: its sentence, or the certificate's."""
+
+    name: str
+    title: str
+    holds: bool
+    clean: float
+    naive: float
+    naive_attack: str
+    own: float
+    own_attack: str
+    check: str
+    status: str = ""
+    value: float | None = None
+    evidence: str = ""
+
+    @property
+    def warning(self) -> str:
+        """The check and its value, short."""
+        return f"{self.check}: {self.status}" + ("" if self.value is None else f", {self.value:.3g}") if self.status else self.check
+
+
+def options(argv=None):
+    parser = command.Parser("attacks defenses", __doc__.split("\n\nA robust")[0].strip(), data="mnist", steps=None, run=False,
+                            examples=["--data glyphs", "--only noise-at-test dropout-at-test smoothing", "--only fast pgd "
+                                      "--steps 2000", "--epsilon 0.1"])  # fmt: skip
+    parser.add_argument("--only", nargs="+", choices=list(DEFENSES), metavar="NAME",
+                        help=f"some of: {' '.join(DEFENSES)} (default: all)")  # fmt: skip
+    parser.add_argument("--epsilon", type=shared.radius, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
+    parser.add_argument("--radius", type=shared.radius, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
+    parser.add_argument("--count", type=command.positive, default=200, metavar="N", help="images of the test set to attack")
+    for name, default, text in (
+        ("steps", 500, "training steps of each network"), ("batch", 128, "images in a batch"),
+        ("width", 16, "maps of the first convolution"), ("attack-steps", 40, "steps of PGD"),
+        ("draws", 20, "draws at each step of EOT"), ("points", 100, "points of random noise"),
+        ("members", 5, "networks that are averaged"), ("looks", 1000, "noisy looks for a certificate"),
+        ("certified", 100, "images with a certificate"),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", type=command.positive, default=default, metavar="N", help=text)
+    parser.add_argument("--sigma", type=shared.radius, default=0.5, metavar="S", help="standard deviation of noise at test time")
+    parser.add_argument("--decay", type=shared.radius, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
+    shared.run_options(parser)
+    return parser.parse(argv)
+
+
+def main(argv=None):
+    o = options(argv)
+    if o.dry_run:
+        for name, most in DRY.items():
+            setattr(o, name, min(getattr(o, name), most))
+    train, test = (data.load(o.data, train=t, download=o.download) for t in (True, False))
+    if not train.is_images or train.y is None:
+        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist or fashion-mnist")
+    chosen = {name: DEFENSES[name] for name in DEFENSES if o.only is None or name in o.only}
+    few = Stream(o.seed, "samples").permutation(len(test))[: o.count]
+    samples = shared.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
+    run = shared.start("defenses", o)
+    unit = o.steps  # of work: a training step of the undefended network
+    bar = Bar(run, unit * sum(d.cost for d in chosen.values()))
+    lab, rows, planned = Lab(o, train, samples, bar), [], 0.0
+    for name, defense in chosen.items():
+        rows.append(judged(name, defense, lab))
+        planned += unit * defense.cost
+        bar.reach(planned)
+        run.say(line(rows[-1]))
+    bar.end()
+
+    title = f"Defenses of {o.data}: Linf {o.epsilon:.4g}, {len(samples.y)} images"
+    run.image(0, picture(rows, title), "defenses")
+    shared.write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
+    run.finish(title=title, summary={row.title: words(row) for row in rows})
+    print(title)
+    print(table(rows))
+
+
+def judged(name: str, defense, lab) -> Row:
+    """Build it, attack it twice, ask its checks."""
+    o, built = lab.o, defense.build(lab)
+    ball = built.threat or lab.threat
+
+    def case(way):
+        return Case(built.victim, lab.samples.x, lab.samples.y, ball, attack=way.attack, queries=500,
+                    steps=o.attack_steps if way.steps is None else way.steps, rng=o.seed)  # fmt: skip
+
+    naive, own = case(built.naive), case(built.own)
+    row = Row(name, defense.title, defense.holds, float(naive.right.mean()), naive.base.robust_accuracy, built.naive.name,
+              (own.base if built.checks and defense.holds else own.run()).robust_accuracy, built.own.name, built.none)  # fmt: skip
+    if built.certificate is not None:
+        row.check, row.evidence = "certificate", built.certificate()[1]
+    asked = []
+    for check in built.checks:
+        asked += ask(own if defense.holds else naive, [check])
+        if asked[-1].status in (FAIL, WARN):
+            row.check, row.status, row.value, row.evidence = asked[-1].name, asked[-1].status, asked[-1].value, asked[-1].evidence
+            return row
+    if asked:
+        row.check = f"none of {len(asked)} warns"
+        row.evidence = "; ".join(f"{a.name}: {a.evidence}" for a in asked)
+    return row
+
+
+# ---- in words --------------------------------------------------------------------------------------------------------
+
+
+def line(row: Row) -> str:
+    """One defense, while the others are still under way."""
+    return (f"{row.title}: clean {shared.percent(row.clean)}, {row.naive_attack} {shared.percent(row.naive)}, {row.own_attack} "
+            f"{shared.percent(row.own)}; {row.warning}")  # fmt: skip
+
+
+def words(row: Row) -> dict:
+    """One defense in the report."""
+    said = {"clean": shared.percent(row.clean), f"naive: {row.naive_attack}": shared.percent(row.naive),
+            f"its own: {row.own_attack}": shared.percent(row.own), "check": row.warning}  # fmt: skip
+    return said | ({"seen": row.evidence} if row.evidence else {})
+
+
+def table(rows) -> str:
+    """The table in letters: a line for each defense, what holds below a rule."""
+    head = ("defense", "clean", "naive", "", "its own", "", "the check that warns")
+    body = [(r.title, shared.percent(r.clean), shared.percent(r.naive), r.naive_attack, shared.percent(r.own), r.own_attack,
+             r.evidence if r.check == "certificate" else r.warning) for r in rows]  # fmt: skip
+    wide = [max(len(cells[i]) for cells in [head, *body]) for i in range(6)]
+
+    def written(cells):
+        return "  ".join(c.rjust(w) if i in (1, 2, 4) else c.ljust(w) for i, (c, w) in enumerate(zip(cells, wide, strict=False))) \
+            + "  " + cells[6]  # fmt: skip
+
+    lines = [written(head)]
+    for row, cells in zip(rows, body, strict=True):
+        if row.holds and (row is rows[0] or not rows[rows.index(row) - 1].holds):
+            lines.append("-- what holds " + "-" * (sum(wide) + 2))
+        lines.append(written(cells))
+    return "\n".join(lines)
+
+
+def picture(rows, title) -> np.ndarray:
+    """Bars in groups: clean, under the naive attack, under its own."""
+    names = [f"{r.title}\n{r.naive_attack} | {r.own_attack}" for r in rows]
+    series = {"clean": [r.clean for r in rows], "under the naive attack": [r.naive for r in rows],
+              "under its own attack": [r.own for r in rows]}  # fmt: skip
+    failed = sum(not r.holds for r in rows)
+    return bars(names, series, title, "accuracy, %", rule=failed if 0 < failed < len(rows) else None)
