@@ -25,6 +25,7 @@ from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, 
 # Columns of the table of phases.
 ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)
 
+TALL = np.int64(MR)               # typed, for a literal argument would compile `fill` a second time
 NOWHERE = -(1 << 40)                # the row and column of a pixel that a tile does not have
 DOT_OUTS = 4                        # up to so many output channels the dot tile serves, if the input's are a multiple of VL
 dot1, dot4 = dot_tile(MR, 1), dot_tile(6, 4)
@@ -143,7 +144,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
         first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
         tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
         count = min(tiles_per_block, tiles - first)
-        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, MR, table, used, out, origin)
+        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
         for panel in range(groups * panels):
             q, o = panel // panels, panel % panels * NR
             weights, width = w0 + panel * panel_bytes, min(NR, outs - o)
@@ -362,7 +363,7 @@ def depthwise(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_bloc
         first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
         tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
         count = min(tiles_per_block, tiles - first)
-        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, MR, table, used, out, origin)
+        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
         for t in range(count):
             channelwise(table[t].ctypes.data, used[t], x.shape[3], w0, out[t].ctypes.data)
 

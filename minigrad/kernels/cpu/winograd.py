@@ -33,6 +33,7 @@ from minigrad.kernels.cpu.tile import AR, MR, NR, VL, outer_tile, product_tile
 
 POINTS = (0, 1, -1, 2, -2)
 M = 4                               # outputs along each side of a tile
+ZERO, ONE, SIDE = np.int64(0), np.int64(1), np.int64(M)          # typed, for literal arguments would compile `window` a second time
 
 
 def matrices(m, r, points=POINTS):
@@ -152,7 +153,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
             b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
             for p in range(count_in):
                 window(x, x0, z0, b, step * i + problems[q, IN_Y] + inputs[p, 0], step * j + problems[q, IN_X] + inputs[p, 1],
-                       step, a, 0, source)
+                       step, a, ZERO, source)
                 for f in range(area):
                     target[f] = v0 + f * plane + (t * ins + p * channels) * 4
                 if r == 3:
@@ -235,7 +236,7 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
                     input3(source.ctypes.data, target.ctypes.data, rows)
                 else:
                     input2(source.ctypes.data, target.ctypes.data, rows)
-                window(g, g0, z0, b, i, j, 1, M, o0 * 4, source)
+                window(g, g0, z0, b, i, j, ONE, SIDE, o0 * 4, source)
                 for f in range(area):
                     target[f] = e0 + f * e_plane + t * width * 4
                 if r == 3:

@@ -24,10 +24,12 @@ from minigrad.kernels.cpu.winograd import (
     COLS,
     IN_X,
     IN_Y,
+    ONE,
     OUT_X,
     OUT_Y,
     PLANE,
     ROWS,
+    SIDE,
     M,
     collect2,
     collect3,
@@ -173,7 +175,7 @@ def transform_gradients(counter, g, r, zeros, total, e):
             break
         b, i, j = t // (down * across), t // across % down * M, t % across * M
         for panel in range((depth + NR - 1) // NR):
-            window(g, g0, z0, b, i, j, 1, M, panel * NR * 4, source)
+            window(g, g0, z0, b, i, j, ONE, SIDE, panel * NR * 4, source)
             for f in range(area):
                 target[f] = e0 + ((panel * area + f) * total + t) * NR * 4
             width = min(NR, depth - panel * NR)
