@@ -95,7 +95,7 @@ def main(argv=None):
         run.say(line(rows[-1]))
     bar.end()
 
-    title = f"Defenses of {o.data}: Linf {o.epsilon:.4g}, {len(samples.y)} images"
+    title = f"Defenses of {o.data}: Linf {o.epsilon:.4g} where a row names no other radius, {len(samples.y)} images"
     run.image(0, picture(rows, title), "defenses")
     shared.write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
     run.finish(title=title, summary={row.title: words(row) for row in rows})

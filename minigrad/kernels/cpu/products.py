@@ -3,27 +3,17 @@
 A product of matrices is a convolution over one row of M pixels (`convolution.product`). Measured (Zen 5): BLAS takes half of the
 tile's time for the products of linear layers and LSTMs (64 x 512 x 128), where packing the second matrix is most of the tile's
 work; from some 10^7 multiplications on the tile is faster. A weight's gradient, A^T B with long columns, is a sum of outer
-products, whose rows are copied into panels, CHUNK terms at a time: 2 KB apart, as in A, they would all fall into the same few
-lines of the L1 cache. A block's panels and sums, 128 x 256 of the result at most, stay in the L2 cache.
-May import: numpy, and this folder.
+products (`transposed`). May import: numpy, and this folder.
 """
 import numpy as np
 
 from minigrad.kernels.cpu.blas import WORTH_THREADS, small_product
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.convolution import product
-from minigrad.kernels.cpu.direct import outer1, outer2
-from minigrad.kernels.cpu.lanes import prefetch, to_strips
 from minigrad.kernels.cpu.threads import empty, launch, take
-from minigrad.kernels.cpu.tile import AR, NR, VL
+from minigrad.kernels.cpu.transposed import LONG, transposed_product
 
-LONG = 512                          # terms of a sum from which `transposed` pays
-CHUNK = 128                         # terms at a time
-PANELS = 16                         # a block's rows, times AR, at most
-WIDTH = 8 * NR                      # a block's columns, at most
 COLUMNS, SMALL = 64, 1 << 15        # a block's columns in `add_rows`; numbers that one thread adds alone
-SPACE = CHUNK + 2                   # from panel to panel: 4 KB apart they too would share the same lines
-left_panels, right_panels = to_strips(AR), to_strips(NR)
 
 
 def matmul(a, b):
@@ -34,65 +24,6 @@ def matmul(a, b):
             return transposed_product(a.T, b)
         return product(a, b)
     return small_product(a, b)
-
-
-def transposed_product(a, b):
-    """a^T b for contiguous a (K, M) and b (K, N)."""
-    outs, columns = a.shape[1], b.shape[1]
-    y = empty(outs, columns)
-    rows, slices = AR * max(1, min(PANELS, outs // (4 * AR))), -(-columns // WIDTH)
-    scratch = SPACE * (rows + WIDTH) + rows * WIDTH
-    launch(transposed, -(-outs // rows) * slices, a, b, y, rows, slices, scratch=scratch)
-    return y
-
-
-@kernel
-def transposed(counter, scratch, a, b, y, rows, slices):
-    """y[m, n] = sum over k of a[k, m] * b[k, n]; a block is `rows` rows, a multiple of AR, of a slice of WIDTH columns."""
-    terms, outs, columns = a.shape[0], a.shape[1], b.shape[1]
-    blocks = (outs + rows - 1) // rows * slices
-    left = scratch[:SPACE * rows].reshape(rows // AR, SPACE, AR)
-    right = scratch[SPACE * rows:SPACE * (rows + WIDTH)].reshape(WIDTH // NR, SPACE, NR)
-    total = scratch[SPACE * (rows + WIDTH):SPACE * (rows + WIDTH) + rows * WIDTH].reshape(rows, WIDTH)
-    lefts, rights = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.int64)
-    for k in range(CHUNK):
-        lefts[k], rights[k] = left.ctypes.data + k * AR * 4, right.ctypes.data + k * NR * 4
-    while True:
-        block = take(counter)
-        if block >= blocks:
-            break
-        first, start = block // slices * rows, block % slices * WIDTH
-        height, width = min(rows, outs - first), min(WIDTH, columns - start)
-        left[height // AR:] = 0                                 # a panel that a or b does not fill
-        right[width // NR:(width + NR - 1) // NR] = 0
-        total[...] = 0
-        for k0 in range(0, terms, CHUNK):
-            count = min(CHUNK, terms - k0)
-            left_panels(a.ctypes.data + (k0 * outs + first) * 4, outs * 4, count, height // AR, left.ctypes.data, SPACE * AR * 4)
-            right_panels(b.ctypes.data + (k0 * columns + start) * 4, columns * 4, count, width // NR, right.ctypes.data,
-                         SPACE * NR * 4)
-            for k in range(count):                              # what is left of rows and columns
-                for m in range(height // AR * AR, height):
-                    left[height // AR, k, m % AR] = a[k0 + k, first + m]
-                for n in range(width // NR * NR, width):
-                    right[width // NR, k, n % NR] = b[k0 + k, start + n]
-            across, down = (width + NR - 1) // NR, (height + AR - 1) // AR
-            share = (CHUNK + across * down - 1) // (across * down)
-            for n in range(across):
-                for m in range(down):
-                    soon = k0 + CHUNK + (n * down + m) * share  # the next panels' rows come into the cache meanwhile
-                    for k in range(soon, min(soon + share, terms)):
-                        prefetch(a.ctypes.data + (k * outs + first) * 4, height * 4)
-                        prefetch(b.ctypes.data + (k * columns + start) * 4, width * 4)
-                    place = total.ctypes.data + (m * AR * WIDTH + n * NR) * 4
-                    x, z = m * SPACE * AR * 4, n * SPACE * NR * 4
-                    if width - n * NR > VL:
-                        outer2(lefts.ctypes.data, x, rights.ctypes.data, z, count, place, WIDTH)
-                    else:
-                        outer1(lefts.ctypes.data, x, rights.ctypes.data, z, count, place, WIDTH)
-        for m in range(height):
-            for n in range(width):
-                y[first + m, start + n] = total[m, n]
 
 
 def add_rows(g, rows, count):
