@@ -1,0 +1,115 @@
+"""The tables that a convolution's kernels walk: phases and taps, Winograd's problems, and where the weights of each lie.
+
+They follow from shapes alone and are kept: making them costs more than a small convolution. A phase is a grid of outputs that all
+read the same taps: one for a forward convolution, one for each remainder by the stride for a transposed one.
+May import: numpy, and the constants of `tile` and `winograd`.
+"""
+import functools
+
+import numpy as np
+
+from minigrad.kernels.cpu import winograd
+from minigrad.kernels.cpu.tile import MR, NR
+
+WINOGRAD_TILES = 2                  # Winograd tiles to a block at most, times MR: their transforms fit the L2 cache
+WINOGRAD_BLOCKS = 8
+
+
+@functools.lru_cache(1024)
+def taps_of(kernel, padding, dilation, ins):
+    """Rows (dy, dx, place of the weights in bytes) for the taps of a forward convolution."""
+    (kh, kw), (ph, pw), (dh, dw) = kernel, padding, dilation
+    return frozen([(u * dh - ph, v * dw - pw, (u * kw + v) * ins * NR * 4) for u in range(kh) for v in range(kw)])
+
+
+@functools.lru_cache(1024)
+def forward_phases(n, out, kernel, stride, padding, dilation, ins):
+    """(phases, taps, steps) of a forward convolution: one phase."""
+    grid = [(*out, 0, 0, 0, kernel[0] * kernel[1])]
+    return frozen(grid), taps_of(kernel, padding, dilation, ins), frozen([*stride, 1, 1])
+
+
+@functools.lru_cache(1024)
+def transposed_phases(n, size, kernel, stride, padding, dilation, ins):
+    """(phases, taps, steps) of a transposed convolution: a phase for each remainder of the row and the column by the stride."""
+    def axis(a):
+        for r in range(min(stride[a], size[a])):
+            offsets = [(u, r + padding[a] - u * dilation[a]) for u in range(kernel[a])]
+            yield r, -(-(size[a] - r) // stride[a]), [(u, m // stride[a]) for u, m in offsets if m % stride[a] == 0]
+
+    grid, taps = [], []
+    for ry, rows, ups in axis(0):
+        for rx, cols, lefts in axis(1):
+            own = [(dy, dx, (u * kernel[1] + v) * ins * NR * 4) for u, dy in ups for v, dx in lefts]
+            grid.append((rows, cols, ry, rx, len(taps), len(taps) + len(own)))
+            taps += own
+    return frozen(grid), frozen(taps).reshape(-1, 3), frozen([1, 1, *stride])
+
+
+def frozen(rows):
+    return np.array(rows, np.int64)
+
+
+NO_SHIFT = frozen([(0, 0)])
+
+
+@functools.lru_cache(256)
+def even_and_odd(c, k, stride, padding):
+    """(images, places): the shifts (dy, dx) of the subsampled images that a kernel of stride 1 or 2 meets, and where the weights of
+    each lie after w[o]: (images, taps, C)."""
+    r = k // stride
+    shifts = [(a, b) for a in range(stride) for b in range(stride)]
+    taps = [[(a + stride * u) * k + b + stride * v for u in range(r) for v in range(r)] for a, b in shifts]
+    return frozen([(a - padding[0], b - padding[1]) for a, b in shifts]), places_of_inputs(c, k, k)[frozen(taps)]
+
+
+@functools.lru_cache(256)
+def merged_images(c, k, stride, padding):
+    """The same places with the images' channels one after the other, as the inputs of one problem: (1, taps, images*C)."""
+    places = even_and_odd(c, k, stride, padding)[1].transpose(1, 0, 2)
+    return np.ascontiguousarray(places).reshape(1, len(places), -1)
+
+
+@functools.lru_cache(256)
+def remainders(o, c, k, stride, padding, size):
+    """(problems, places) of a transposed convolution of stride 1 or 2: for each remainder of the output pixel, the grid of outputs,
+    the first input that it reads, and where its weights lie after w[0, c] in the order of the inputs: (problems, taps, O)."""
+    def axis(a, r):
+        reads = sorted(((r + padding[a] - u) // stride, u) for u in range(k) if (r + padding[a] - u) % stride == 0)
+        return -(-(size[a] - r) // stride), reads[0][0], [u for _, u in reads]
+
+    problems, taps = [], []
+    for ry in range(stride):
+        for rx in range(stride):
+            (rows, top, ups), (cols, left, lefts) = axis(0, ry), axis(1, rx)
+            problems.append((rows, cols, ry, rx, top, left))
+            taps.append([u * k + v for u in ups for v in lefts])
+    return tuple(problems), places_of_outputs(o, c, k, k)[frozen(taps)]
+
+
+@functools.lru_cache(1024)
+def tile_blocks(problems, n):
+    """Winograd's problems with the number of each one's first block; the tiles in a block; the blocks."""
+    problems = frozen(problems)
+    total = n * (-(-problems[:, 0] // winograd.M)) * (-(-problems[:, 1] // winograd.M))
+    per_block = MR * int(max(1, min(WINOGRAD_TILES, total.sum() // (WINOGRAD_BLOCKS * MR))))
+    blocks = -(-total // per_block)
+    return np.column_stack([problems, np.cumsum(blocks) - blocks]), per_block, int(blocks.sum())
+
+
+@functools.lru_cache(256)
+def places_of_inputs(c, kh, kw):
+    """Where w[o, c, u, v] lies after w[o]: (taps, C)."""
+    return np.ascontiguousarray(np.arange(c * kh * kw).reshape(c, kh * kw).T)
+
+
+@functools.lru_cache(256)
+def places_of_rows(c, kh, kw):
+    """The same for merged rows: (kh, kw*C), channels innermost."""
+    return np.ascontiguousarray(np.arange(c * kh * kw).reshape(c, kh, kw).transpose(1, 2, 0).reshape(kh, kw * c))
+
+
+@functools.lru_cache(256)
+def places_of_outputs(o, c, kh, kw):
+    """Where w[o, c, u, v] lies after w[0, c]: (taps, O), for the transposed convolution, whose inputs are the o."""
+    return np.ascontiguousarray(np.arange(o)[None, :] * (c * kh * kw) + np.arange(kh * kw)[:, None])
