@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import convolution, winograd, winograd_panels
+from minigrad.kernels.cpu import convolution, plans, winograd, winograd_panels
 from tests.kernels.strategies import out_size, values
 
 
@@ -17,6 +17,27 @@ def test_the_matrices_give_the_correlation_for_any_tile_and_kernel(m, r, seed):
     x, w = values(seed, m + r - 1), values(seed + 1, r)
     direct = [sum(x[i + j] * w[j] for j in range(r)) for i in range(m)]
     np.testing.assert_allclose(at @ ((g @ w) * (bt @ x)), direct, rtol=1e-7, atol=1e-7)
+
+
+@given(st.integers(1, 200), st.sampled_from([2, 3]))
+def test_tiles_of_4_and_3_cover_a_side_and_hang_out_as_little_as_can_be(length, r):
+    runs = plans.sides(length)
+    assert [start for start, _, _ in runs] == list(np.cumsum([0] + [n for _, n, _ in runs])[:-1])
+    assert sum(n for _, n, _ in runs) == length
+    tiles = [(side, -(-n // side)) for _, n, side in runs]
+    assert sum(side * count for side, count in tiles) - length == {1: 2, 2: 1, 5: 1}.get(length, 0)
+    assert sum((side + r - 1) * count for side, count in tiles) <= -(-length // 4) * (r + 3)
+
+
+@pytest.mark.parametrize("r", [2, 3])
+def test_a_tile_of_3_shares_its_points_with_a_tile_of_4(r):
+    """So one set of transformed weights serves both: `frequency` says which of them."""
+    whole = winograd.matrices(4, r)[1]
+    for down, across in [(4, 4), (4, 3), (3, 4), (3, 3)]:
+        rows, columns = winograd.matrices(down, r)[1], winograd.matrices(across, r)[1]
+        pairs = [divmod(winograd.frequency(f, r, down, across), r + 3) for f in range(len(rows) * len(columns))]
+        np.testing.assert_array_equal([whole[i] for i, _ in pairs], np.repeat(rows, len(columns), 0))
+        np.testing.assert_array_equal([whole[j] for _, j in pairs], np.tile(columns, (len(rows), 1)))
 
 
 @st.composite

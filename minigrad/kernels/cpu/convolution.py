@@ -22,6 +22,7 @@ from minigrad.kernels.cpu.plans import (
     remainders,
     taps_of,
     tile_blocks,
+    tile_steps,
     transposed_phases,
 )
 from minigrad.kernels.cpu.threads import empty, launch
@@ -189,11 +190,11 @@ def uses_winograd(kernel, stride, dilation, groups, ins, outs, n, size):
 
 
 def winograd_pays(ins, outs, n, size):
-    """Not where channels are so few that the transforms cost what the products save; nor where the image is so small that its 4x4
+    """Not where channels are so few that the transforms cost what the products save; nor where the image is so small that its
     tiles hang out of it; nor where there are too few tiles to pay for transforming the weights."""
-    down, across = (-(-s // winograd.M) for s in size)
-    filled = size[0] * size[1] / (down * across * winograd.M**2) if down * across else 0
-    return ins >= 16 and outs >= 16 and filled > 0.5 and n * down * across >= (128 if ins * outs < FEW_TILES_PAY else 32)
+    tiles = n * -(-size[0] // winograd.M) * -(-size[1] // winograd.M)
+    hangs = any(s < 3 for s in size)
+    return ins >= 16 and outs >= 16 and not hangs and tiles >= (128 if ins * outs < FEW_TILES_PAY else 32)
 
 
 def by_panels(area, ins, outs, tiles):
@@ -354,12 +355,12 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     if by_panels(area, ins, outs, n * -(-problems[0][0] // winograd.M) * -(-problems[0][1] // winograd.M)):
         winograd_panels.convolve(x, w, y, frozen(problems), images, step, out_step, out_stride, places, zeros(x.shape[3]))
         return
-    packed = empty(count, area, panels * ins * NR + winograd.PLANE)
-    chunks = -(-ins // winograd.CHUNK)
-    launch(winograd.transform_weights, count * panels * chunks, w.reshape(-1), places, out_stride, outs, r, packed)
-    problems, per_block, blocks = tile_blocks(problems, n)
-    launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(x.shape[3]), per_block, blocks,
-           scratch=(area + 1) * (per_block * max(ins, outs) + winograd.PLANE) + outs)
+    packed, channels = empty(count, area, panels * ins * NR + winograd.PLANE), x.shape[3]
+    launch(winograd.transform_weights, count * panels * -(-channels // winograd.CHUNK), w.reshape(-1), places, channels,
+           out_stride, outs, r, packed)
+    problems, per_block, blocks = tile_blocks(problems, n, step, out_step)
+    launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(channels), per_block, blocks,
+           scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
 
 
 def tile_sums(x, g, w, images, step, places):
@@ -367,19 +368,19 @@ def tile_sums(x, g, w, images, step, places):
     n, oh, ow, outs = g.shape
     count, taps, channels = places.shape
     r = 3 if taps == 9 else 2
-    area, limit = (r + winograd.M - 1) ** 2, 32
+    area = (r + winograd.M - 1) ** 2
     if by_panels(area, count * channels, outs, n * -(-oh // winograd.M) * -(-ow // winograd.M)):
         winograd_panels.weight_gradient(x, g, w, images, step, places, zeros(max(channels, outs)))
         return
     height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-min(winograd.SLICE, outs) // NR) * NR
     out_slices = -(-outs // winograd.SLICE)
     pieces = count * -(-channels // winograd.SLICE) * out_slices
-    steps = -(-n * -(-oh // winograd.M) * -(-ow // winograd.M) // limit)
-    parts = min(steps, max(-(-4 // pieces), min(BLOCKS, n * -(-oh // winograd.M) * -(-ow // winograd.M) // 256)))
+    problems, steps = tile_steps(n, (oh, ow), step)
+    parts = min(steps, max(-(-4 // pieces), min(BLOCKS, steps // 8)))
     total = empty(parts, pieces, area, height, width)
-    launch(winograd.gradient, parts * pieces, x, g, images, step, r, zeros(max(channels, outs)), total, limit, parts * pieces,
-           scratch=area * (limit * (height + width) + 2 * winograd.PLANE) + NR)
-    launch(winograd.collect, count * channels * out_slices, total, places, r, w)
+    launch(winograd.gradient, parts * pieces, x, g, problems, images, step, r, zeros(max(channels, outs)), total, steps,
+           parts * pieces, scratch=area * (winograd.STEP * (height + width) + 2 * winograd.PLANE) + NR)
+    launch(winograd.collect, -(-channels // winograd.FEW) * out_slices, total, places, r, w)
 
 
 def filters(x, w, y, plan):

@@ -262,54 +262,61 @@ def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
     return types.int64(*[types.intp] * 8), codegen
 
 
-def _sandwich_twin(matrix):
-    def twin(source, out, channels):
-        outs, ins = matrix.shape
-        x = np.stack([at(a, channels) for a in addresses(source, ins * ins)]).reshape(ins, ins, channels)
-        result = np.einsum("iu,jv,uvc->ijc", matrix, matrix, x, dtype=np.float32)
-        for row, address in zip(result.reshape(outs * outs, channels), addresses(out, outs * outs), strict=True):
+def _sandwiches_twin(pairs):
+    def twin(kind, source, out, channels):
+        left, right = pairs[kind]
+        rows, columns = left.shape[1], right.shape[1]
+        x = np.stack([at(a, channels) for a in addresses(source, rows * columns)]).reshape(rows, columns, channels)
+        result = np.einsum("iu,jv,uvc->ijc", left, right, x, dtype=np.float32).reshape(-1, channels)
+        for row, address in zip(result, addresses(out, len(result)), strict=True):
             at(address, channels)[:] = row
     return twin
 
 
-def sandwich(matrix):
-    """Make transform(source, out, channels): Y = M X M^T for a small constant matrix M, in every channel: Winograd's transforms.
+def sandwiches(pairs):
+    """Make transform(kind, source, out, channels): Y = L X R^T for the constant matrices L, R = pairs[kind], in every channel.
 
-    source, out: addresses of tables of row addresses, n*n and m*m for M (m, n); channels: a multiple of VL. Everything is
-    unrolled, zeros left out: a 6x6 transform is some 250 additions and multiply-adds for VL channels, with no loop.
+    These are Winograd's transforms. source, out: addresses of tables of row addresses, one for each element of X and of Y, row by
+    row; channels: a multiple of VL. Everything is unrolled, zeros left out: a 6x6 transform is some 250 additions and
+    multiply-adds for VL channels, with no loop.
     """
-    matrix = np.asarray(matrix, np.float32)
-    outs, ins = matrix.shape
+    pairs = [tuple(np.asarray(matrix, np.float32) for matrix in pair) for pair in pairs]
 
-    @instruction(_sandwich_twin(matrix))
-    def transform(typing_context, source, out, channels):
+    @instruction(_sandwiches_twin(pairs))
+    def transform(typing_context, kind, source, out, channels):
         def codegen(context, b, signature, args):
-            source, out, channels = args
-            e = Emit(b)
-
-            def combined(row, xs):
-                total = None
-                for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
-                    if total is None:
-                        total = x if factor == 1 else b.fmul(x, e.constant(factor))
-                    elif abs(factor) == 1:
-                        total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
-                    else:
-                        total = b.call(e.muladd, [x, e.constant(factor), total])
-                return e.zero if total is None else total
-
-            with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
-                offset = b.mul(c.index, I64(4 * VL))
-                half = [[None] * ins for _ in range(outs)]                                  # M X
-                for v in range(ins):
-                    xs = [e.load(b.add(e.word(source, I64(u * ins + v)), offset)) for u in range(ins)]
-                    for i, row in enumerate(matrix):
-                        half[i][v] = combined(row, xs)
-                for i in range(outs):
-                    for j, row in enumerate(matrix):
-                        e.store(combined(row, half[i]), b.add(e.word(out, I64(i * outs + j)), offset))
+            for kind, (left, right) in enumerate(pairs):
+                with b.if_then(b.icmp_signed("==", args[0], I64(kind))):
+                    _emit_sandwich(b, left, right, *args[1:])
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 3), codegen
+        return types.void(*[types.intp] * 4), codegen
 
     return transform
+
+
+def _emit_sandwich(b, left, right, source, out, channels):
+    e = Emit(b)
+
+    def combined(row, xs):
+        total = None
+        for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
+            if total is None:
+                total = x if factor == 1 else b.fmul(x, e.constant(factor))
+            elif abs(factor) == 1:
+                total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
+            else:
+                total = b.call(e.muladd, [x, e.constant(factor), total])
+        return e.zero if total is None else total
+
+    rows, columns = left.shape[1], right.shape[1]
+    with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+        offset = b.mul(c.index, I64(4 * VL))
+        half = [[None] * columns for _ in left]                                             # L X
+        for v in range(columns):
+            xs = [e.load(b.add(e.word(source, I64(u * columns + v)), offset)) for u in range(rows)]
+            for i, row in enumerate(left):
+                half[i][v] = combined(row, xs)
+        for i in range(len(left)):
+            for j, row in enumerate(right):
+                e.store(combined(row, half[i]), b.add(e.word(out, I64(i * len(right) + j)), offset))

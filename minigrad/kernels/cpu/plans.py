@@ -87,14 +87,42 @@ def remainders(o, c, k, stride, padding, size):
     return tuple(problems), places_of_outputs(o, c, k, k)[frozen(taps)]
 
 
+def sides(length):
+    """The runs of tiles that cover `length` outputs: (first output, outputs, outputs of a tile). Tiles of 3 where tiles of 4 would
+    hang out, as many as end with the last output; only lengths of 1, 2 and 5 leave any outside."""
+    threes = -length % winograd.M
+    if 3 * threes > length:
+        threes = -(-length // 3)
+    fours = max(0, length - 3 * threes)
+    runs = [(0, fours, winograd.M), (fours, length - fours, 3)]
+    return [run for run in runs if run[1]]
+
+
 @functools.lru_cache(1024)
-def tile_blocks(problems, n):
-    """Winograd's problems with the number of each one's first block; the tiles in a block; the blocks."""
-    problems = frozen(problems)
-    total = n * (-(-problems[:, 0] // winograd.M)) * (-(-problems[:, 1] // winograd.M))
-    per_block = MR * int(max(1, min(WINOGRAD_TILES, total.sum() // (WINOGRAD_BLOCKS * MR))))
-    blocks = -(-total // per_block)
+def tiled(problems, n, step, out_step):
+    """Winograd's problems (rows, cols, out_y, out_x, in_y, in_x), cut into grids of equal tiles: the columns up to TILES."""
+    return frozen([(rows, cols, oy + out_step * i, ox + out_step * j, iy + step * i, ix + step * j, down, across, q,
+                    n * -(-rows // down) * -(-cols // across))
+                   for q, (height, width, oy, ox, iy, ix) in enumerate(problems)
+                   for i, rows, down in sides(height) for j, cols, across in sides(width)])
+
+
+@functools.lru_cache(1024)
+def tile_blocks(problems, n, step, out_step):
+    """Those problems with the number of each one's first block; groups of tiles in a block; the blocks."""
+    problems = tiled(problems, n, step, out_step)
+    groups = -(-problems[:, winograd.TILES] // MR)
+    per_block = int(max(1, min(WINOGRAD_TILES, groups.sum() // WINOGRAD_BLOCKS)))
+    blocks = -(-groups // per_block)
     return np.column_stack([problems, np.cumsum(blocks) - blocks]), per_block, int(blocks.sum())
+
+
+@functools.lru_cache(1024)
+def tile_steps(n, out, step):
+    """The problem of a weight gradient, cut into grids of equal tiles, with the number of each one's first step; the steps."""
+    problems = tiled(((*out, 0, 0, 0, 0),), n, step, 1)
+    steps = -(-problems[:, winograd.TILES] // winograd.STEP)
+    return np.column_stack([problems, np.cumsum(steps) - steps]), int(steps.sum())
 
 
 @functools.lru_cache(256)

@@ -251,7 +251,7 @@ def product_tiles(vectors):
     @instruction(_tile_twin(vectors))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, rows):
         def codegen(context, b, signature, args):
-            for height in range(LOW, MR + 1):
+            for height in range(MR, LOW - 1, -1):                                           # the tallest first: most are
                 with b.if_then(b.icmp_signed("==", args[-1], I64(height))):
                     _emit_tile(b, vectors, height, *args[:-1])
             return context.get_dummy_value()

@@ -17,22 +17,25 @@ Over channels the products become 36 products of matrices, the register tile's w
 * The price is rounding: the transforms multiply by up to 5 and subtract again. Against float64, relative to the result's root mean
   square, the error's root mean square is 1e-6 to 4e-6 for 64 to 256 channels (direct: 2e-7 to 1e-6) and the largest error 8e-5
   (direct: 1.5e-5); tests/kernels/test_winograd.py bounds it. set_conv_precision("exact") avoids it.
+* Tiles have 4 outputs along a side, or 3 where that covers an image better: 7x7 outputs are tiles of 4 and 3 with (5 + 4)^2 = 81
+  products, where two by two tiles of 4 would need 100, a quarter of them for outputs outside. F(3, r) needs the points of
+  F(4, r) but for the last finite one, so the same transformed weights serve both.
 * Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
   each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
-May import: numpy, `compiling`, `threads`, `tile`.
+May import: numpy, `compiling`, `lanes`, `threads`, `tile`.
 """
 from fractions import Fraction
 
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.lanes import sandwich
+from minigrad.kernels.cpu.lanes import sandwiches
 from minigrad.kernels.cpu.threads import take
-from minigrad.kernels.cpu.tile import AR, MR, NR, VL, outer_tile, product_tile
+from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, VL, outer_tile, product_tiles
 
 POINTS = (0, 1, -1, 2, -2)
-M = 4                               # outputs along each side of a tile
+M, SIDES = 4, (4, 3)                # outputs along each side of a tile
 ZERO, ONE, SIDE = np.int64(0), np.int64(1), np.int64(M)          # typed, for literal arguments would compile `window` a second time
 
 
@@ -47,170 +50,223 @@ def matrices(m, r, points=POINTS):
     return values(m).T, values(r), np.linalg.inv(values(m + r - 1)).T
 
 
-AT3, G3, BT3 = matrices(M, 3)
-AT2, G2, BT2 = matrices(M, 2)
-input3, input2 = sandwich(BT3), sandwich(BT2)
-output3, output2 = sandwich(AT3), sandwich(AT2)
-weights3, weights2 = sandwich(G3), sandwich(G2)
-spread3, spread2 = sandwich(AT3.T), sandwich(AT2.T)
-collect3, collect2 = sandwich(G3.T), sandwich(G2.T)
+# The transforms of every kind of tile: r taps, m outputs down and across. `kind_of` numbers them, rows of the kernel r - 2.
+KINDS = [(r, down, across) for r in (2, 3) for down in SIDES for across in SIDES]
+WHOLE = [(r, M, M) for r in (2, 3)]
+
+
+def transforms(kinds, matrix):
+    return sandwiches([(matrix(*matrices(down, r)), matrix(*matrices(across, r))) for r, down, across in kinds])
+
+
+inputs_of = transforms(KINDS, lambda at, g, bt: bt)
+outputs_of = transforms(KINDS, lambda at, g, bt: at)
+spread = transforms(KINDS, lambda at, g, bt: at.T)
+weights_of = transforms(WHOLE, lambda at, g, bt: g)
+gathered = transforms(WHOLE, lambda at, g, bt: g.T)
 outer2, outer1 = outer_tile(AR, NR // VL), outer_tile(AR, 1)
-tile2, tile1 = product_tile(NR // VL), product_tile(1)
+tile2, tile1 = product_tiles(NR // VL), product_tiles(1)
 
 # Columns of the table of problems.
-ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, FIRST_BLOCK = range(7)
+ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, TILES, FIRST_BLOCK = range(11)
 PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see below
 CHUNK = 32                          # input channels whose weights a block transforms
+FEW = 8                             # input channels whose filters are gathered, or scattered, at once: they stay in the L1 cache
 SLICE = 64                          # input channels, and output channels, whose weight gradient a block sums: it fits the L2 cache
+STEP = 32                           # tiles that it transforms at once
 
 
 @kernel
-def transform_weights(counter, w, places, out_stride, outs, r, packed):
+def kind_of(r, down, across):
+    return (r - 2) * 4 + (M - down) * 2 + (M - across)
+
+
+@kernel
+def frequency(f, r, down, across):
+    """The number, among the (r + M - 1)^2 products of a tile with sides M, of product f of one with sides `down` and `across`:
+    the points are the first ones, and infinity, the last one."""
+    i, j = f // (r + across - 1), f % (r + across - 1)
+    i, j = (r + M - 2 if i == r + down - 2 else i), (r + M - 2 if j == r + across - 2 else j)
+    return i * (r + M - 1) + j
+
+
+@kernel
+def chunk_weights(w, places, q, start, here, channels, out_stride, first, width, r, picked, taken, source, target, into, plane,
+                  pitch):
+    """into[f, p*pitch + c, o] = (G w G^T)[f] for channels start + c of the images p and filters first + o < width of a panel.
+
+    w flat; the tap t of (o, k) lies at o*out_stride + places[q, t, k], k = p*channels + c. into: an address; its planes, one
+    for each f, lie `plane` floats apart. picked, taken, source, target: room for FEW channels' places and taps, two tables.
+    """
+    taps, area = places.shape[1], (r + M - 1) ** 2
+    count_in = places.shape[2] // channels
+    for begin in range(0, here, FEW):
+        size = 0
+        for c in range(begin, min(begin + FEW, here)):
+            for p in range(count_in):
+                for t in range(taps):
+                    picked[size] = places[q, t, p * channels + start + c]
+                    size += 1
+        for o in range(width):                                  # some channels of a filter lie side by side: one page, one stream
+            filter, column = w[(first + o) * out_stride:], taken[o:]
+            for k in range(size):
+                column[k * NR] = filter[picked[k]]
+        for c in range(begin, min(begin + FEW, here)):
+            for p in range(count_in):
+                for t in range(taps):
+                    source[t] = taken.ctypes.data + (((c - begin) * count_in + p) * taps + t) * NR * 4
+                for f in range(area):
+                    target[f] = into + (f * plane + (p * pitch + c) * NR) * 4
+                weights_of(r - 2, source.ctypes.data, target.ctypes.data, NR)
+
+
+@kernel
+def transform_weights(counter, w, places, channels, out_stride, outs, r, packed):
     """packed[q, f] = (G w G^T)[f] of problem q as (panels, K, NR): panels of NR output channels, all input channels k.
 
-    w flat; the tap t of (o, k) lies at o*out_stride + places[q, t, k]. packed (Q, a*a, panels*K*NR + PLANE).
+    w flat, places as in `chunk_weights`. packed (Q, a*a, panels*K*NR + PLANE). A block is a chunk of channels of one panel.
     """
     problems, area, plane, depth = packed.shape[0], packed.shape[1], packed.shape[2], places.shape[2]
-    panels = plane // (depth * NR)
-    chunks, taps = (depth + CHUNK - 1) // CHUNK, r * r
-    taken = np.zeros((taps, NR), np.float32)
-    source, out = np.empty(taps, np.int64), np.empty(area, np.int64)
-    for t in range(taps):
-        source[t] = taken.ctypes.data + t * NR * 4
+    panels, chunks, taps = plane // (depth * NR), (channels + CHUNK - 1) // CHUNK, places.shape[1]
+    room = FEW * (depth // channels) * taps
+    picked, taken = np.empty(room, np.int64), np.zeros(room * NR, np.float32)
+    source, target = np.empty(taps, np.int64), np.empty(area, np.int64)
     while True:
         block = take(counter)
         if block >= problems * panels * chunks:
             break
-        q, panel, chunk = block // (panels * chunks), block // chunks % panels, block % chunks
-        first, width = panel * NR, min(NR, outs - panel * NR)
-        for k in range(chunk * CHUNK, min((chunk + 1) * CHUNK, depth)):
-            for t in range(taps):
-                at = first * out_stride + places[q, t, k]
-                for o in range(width):
-                    taken[t, o] = w[at + o * out_stride]
-                for o in range(width, NR):
-                    taken[t, o] = 0
-            for f in range(area):
-                out[f] = packed.ctypes.data + ((q * area + f) * plane + (panel * depth + k) * NR) * 4
-            if r == 3:
-                weights3(source.ctypes.data, out.ctypes.data, NR)
-            else:
-                weights2(source.ctypes.data, out.ctypes.data, NR)
+        q, panel, start = block // (panels * chunks), block // chunks % panels, block % chunks * CHUNK
+        here, width = min(CHUNK, channels - start), min(NR, outs - panel * NR)
+        into = packed.ctypes.data + (q * area * plane + (panel * depth + start) * NR) * 4
+        chunk_weights(w, places, q, start, here, channels, out_stride, panel * NR, width, r, picked, taken, source, target, into,
+                      plane, channels)
 
 
 @kernel
-def window(x, x0, z0, b, top, left, step, a, offset, source):
-    """The addresses of the a x a pixels of an input window, `step` apart; z0 for those outside the image."""
+def window(x, x0, z0, b, top, left, step, down, across, offset, source):
+    """The addresses of the down x across pixels of an input window, `step` apart; z0 for those outside the image."""
     h, w, channels = x.shape[1], x.shape[2], x.shape[3]
-    all_columns = left >= 0 and left + (a - 1) * step < w
-    for u in range(a):
+    all_columns = left >= 0 and left + (across - 1) * step < w
+    for u in range(down):
         i = top + u * step
         row = x0 + ((b * h + i) * w + left) * channels * 4 + offset
         if i < 0 or i >= h:
-            for v in range(a):
-                source[u * a + v] = z0
+            for v in range(across):
+                source[u * across + v] = z0
         elif all_columns:
-            for v in range(a):
-                source[u * a + v] = row + v * (step * channels * 4)
+            for v in range(across):
+                source[u * across + v] = row + v * (step * channels * 4)
         else:
-            for v in range(a):
+            for v in range(across):
                 j = left + v * step
-                source[u * a + v] = row + v * (step * channels * 4) if j >= 0 and j < w else z0
+                source[u * across + v] = row + v * (step * channels * 4) if j >= 0 and j < w else z0
 
 
 @kernel
-def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, tiles_per_block, blocks):
+def problem_of(problems, block):
+    q = 0
+    while q + 1 < problems.shape[0] and problems[q + 1, FIRST_BLOCK] <= block:
+        q += 1
+    return q
+
+
+@kernel
+def start_of(group, groups, tiles):
+    """The first tile of a group: MR to a group, but for the last two, which share what is left, for a register tile of few rows
+    costs the time of LOW."""
+    if group < max(1, groups - 1):
+        return group * MR
+    return tiles if group == groups else tiles - (tiles - MR * (groups - 2)) // 2
+
+
+@kernel
+def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block, blocks):
     """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum over u, v, p of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], .].
 
-    x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 7), inputs (P, 2), step: a problem's
-    outputs form one grid of tiles; its input channels are those of P shifted, subsampled images, one after the other.
+    x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 11), inputs (P, 2), step: a problem's
+    outputs form one grid of equal tiles; its input channels are those of P shifted, subsampled images, one after the other.
+    The tiles of a problem fall into groups (`start_of`), the rows of one register tile.
     """
-    a, count_in = r + M - 1, inputs.shape[0]
-    area, channels = a * a, x.shape[3]
+    count_in, channels = inputs.shape[0], x.shape[3]
     n, oh, ow, depth = y.shape
-    limit, ins = tiles_per_block, count_in * channels
+    most, limit, ins = (r + M - 1) ** 2, groups_per_block * MR, count_in * channels
     panels = packed.shape[2] // (ins * NR)
     plane, w_plane = (limit * max(ins, depth) + PLANE) * 4, packed.shape[2] * 4
     x0, y0, w0, z0, m0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
     v0 = m0 + plane                                             # products of frequency f replace inputs of f - 1, used up by then
-    dump = v0 + area * plane
-    source, target = np.empty(area, np.int64), np.empty(area, np.int64)
-    groups = limit // MR
+    dump = v0 + most * plane
+    source, target = np.empty(most, np.int64), np.empty(most, np.int64)
     # The tables of the products are those of frequency 0; the others lie whole planes further.
-    table, out = np.empty((groups, MR + 1), np.int64), np.empty((groups, MR), np.int64)
+    table, out = np.empty((groups_per_block, MR + 1), np.int64), np.empty((groups_per_block, MR), np.int64)
+    heights = np.empty(groups_per_block, np.int64)
     while True:
         block = take(counter)
         if block >= blocks:
             break
-        q = 0
-        while q + 1 < problems.shape[0] and problems[q + 1, FIRST_BLOCK] <= block:
-            q += 1
-        rows, cols = problems[q, ROWS], problems[q, COLS]
-        down, across = (rows + M - 1) // M, (cols + M - 1) // M
-        first = (block - problems[q, FIRST_BLOCK]) * limit
-        count = min(limit, n * down * across - first)
-        for t in range(count):
-            b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
+        q = problem_of(problems, block)
+        rows, cols, down, across, tiles = (problems[q, ROWS], problems[q, COLS], problems[q, DOWN], problems[q, ACROSS],
+                                           problems[q, TILES])
+        kind, a, area = kind_of(r, down, across), r + across - 1, (r + down - 1) * (r + across - 1)
+        high, wide = (rows + down - 1) // down, (cols + across - 1) // across
+        groups = (tiles + MR - 1) // MR
+        begin = (block - problems[q, FIRST_BLOCK]) * groups_per_block
+        end = min(begin + groups_per_block, groups)
+        first, last = start_of(begin, groups, tiles), start_of(end, groups, tiles)
+        for t in range(last - first):
+            b, i, j = (first + t) // (high * wide), (first + t) // wide % high * down, (first + t) % wide * across
             for p in range(count_in):
                 window(x, x0, z0, b, step * i + problems[q, IN_Y] + inputs[p, 0], step * j + problems[q, IN_X] + inputs[p, 1],
-                       step, a, ZERO, source)
+                       step, r + down - 1, a, ZERO, source)
                 for f in range(area):
                     target[f] = v0 + f * plane + (t * ins + p * channels) * 4
-                if r == 3:
-                    input3(source.ctypes.data, target.ctypes.data, channels)
-                else:
-                    input2(source.ctypes.data, target.ctypes.data, channels)
-        for s in range((count + MR - 1) // MR):
-            table[s, 0] = 0
-            for m in range(MR):
-                t = s * MR + m
-                table[s, 1 + m] = v0 + min(t, count - 1) * ins * 4
-                out[s, m] = m0 + t * depth * 4
+                inputs_of(kind, source.ctypes.data, target.ctypes.data, channels)
+        for s in range(end - begin):
+            start, stop = start_of(begin + s, groups, tiles) - first, start_of(begin + s + 1, groups, tiles) - first
+            table[s, 0], heights[s] = 0, max(LOW, stop - start)
+            for m in range(heights[s]):
+                table[s, 1 + m] = v0 + min(start + m, stop - 1) * ins * 4
+                out[s, m] = m0 + (start + m) * depth * 4
         for f in range(area):
+            g = frequency(f, r, down, across)
             for panel in range(panels):
-                weights, place = w0 + (q * area + f) * w_plane + panel * ins * NR * 4, f * plane + panel * NR * 4
-                for s in range((count + MR - 1) // MR):
+                weights = w0 + (problems[q, WEIGHTS] * most + g) * w_plane + panel * ins * NR * 4
+                place = f * plane + panel * NR * 4
+                for s in range(end - begin):
                     if depth - panel * NR > VL:
-                        tile2(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, NR)
+                        tile2(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, NR, heights[s])
                     else:
-                        tile1(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL)
-        for t in range(count):
-            b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
+                        tile1(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL, heights[s])
+        for t in range(last - first):
+            b, i, j = (first + t) // (high * wide), (first + t) // wide % high * down, (first + t) % wide * across
             for f in range(area):
                 source[f] = m0 + f * plane + t * depth * 4
-            for u in range(M):
+            for u in range(down):
                 yy = problems[q, OUT_Y] + out_step * (i + u)
-                for v in range(M):
+                for v in range(across):
                     xx = problems[q, OUT_X] + out_step * (j + v)
                     inside = i + u < rows and j + v < cols
-                    target[u * M + v] = y0 + ((b * oh + yy) * ow + xx) * depth * 4 if inside else dump
-            if r == 3:
-                output3(source.ctypes.data, target.ctypes.data, depth)
-            else:
-                output2(source.ctypes.data, target.ctypes.data, depth)
+                    target[u * across + v] = y0 + ((b * oh + yy) * ow + xx) * depth * 4 if inside else dump
+            outputs_of(kind, source.ctypes.data, target.ctypes.data, depth)
 
 
 @kernel
-def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_block, blocks):
+def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, steps, blocks):
     """total[part, piece, f, c, o] = sum over the part's tiles of (B^T X B)[f, c] * (A g A^T)[f, o].
 
-    x (N,H,W,C), g (N,OH,OW,O). A piece is one of the shifted images (inputs, as in `convolve`), up to SLICE of its channels and
-    up to SLICE of the outputs. total (parts, pieces, a*a, SLICE rounded up to AR, SLICE rounded up to NR).
+    x (N,H,W,C), g (N,OH,OW,O); problems, inputs and step as in `convolve`, FIRST_BLOCK counting steps of STEP tiles. A piece is
+    one of the shifted images, up to SLICE of its channels and up to SLICE of the outputs.
+    total (parts, pieces, a*a, SLICE rounded up to AR, SLICE rounded up to NR).
     """
-    a, channels = r + M - 1, x.shape[3]
-    area, parts, pieces, limit = a * a, total.shape[0], total.shape[1], tiles_per_block
-    n, oh, ow, depth = g.shape
-    height, width = total.shape[3], total.shape[4]
+    channels, most, parts, pieces = x.shape[3], (r + M - 1) ** 2, total.shape[0], total.shape[1]
+    depth, height, width = g.shape[3], total.shape[3], total.shape[4]
     out_slices = (depth + SLICE - 1) // SLICE
     per_image = pieces // inputs.shape[0] // out_slices
     x0, g0, z0, t0, v0 = x.ctypes.data, g.ctypes.data, zeros.ctypes.data, total.ctypes.data, scratch.ctypes.data
-    v_plane, e_plane = (limit * height + PLANE) * 4, (limit * width + PLANE) * 4
-    e0 = v0 + area * v_plane
-    source, target = np.empty(area, np.int64), np.empty(area, np.int64)
-    left, right = np.empty(limit, np.int64), np.empty(limit, np.int64)
-    down, across = (oh + M - 1) // M, (ow + M - 1) // M
-    steps = (n * down * across + limit - 1) // limit
-    for t in range(limit):
+    v_plane, e_plane = (STEP * height + PLANE) * 4, (STEP * width + PLANE) * 4
+    e0 = v0 + most * v_plane
+    source, target = np.empty(most, np.int64), np.empty(most, np.int64)
+    left, right = np.empty(STEP, np.int64), np.empty(STEP, np.int64)
+    for t in range(STEP):
         left[t], right[t] = v0 + t * height * 4, e0 + t * width * 4
     while True:
         block = take(counter)
@@ -220,31 +276,31 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
         p, start, o0 = piece // out_slices // per_image, piece // out_slices % per_image * SLICE, piece % out_slices * SLICE
         rows, outs = min(SLICE, channels - start), min(SLICE, depth - o0)
         mine = total[part, piece]
-        for f in range(area):
+        for f in range(most):
             for c in range(height):
                 for o in range(width):
                     mine[f, c, o] = 0
         for chunk in range(part * steps // parts, (part + 1) * steps // parts):
-            first = chunk * limit
-            count = min(limit, n * down * across - first)
+            q = problem_of(problems, chunk)
+            down, across, tiles = problems[q, DOWN], problems[q, ACROSS], problems[q, TILES]
+            kind, a, area = kind_of(r, down, across), r + across - 1, (r + down - 1) * (r + across - 1)
+            high, wide = (problems[q, ROWS] + down - 1) // down, (problems[q, COLS] + across - 1) // across
+            first = (chunk - problems[q, FIRST_BLOCK]) * STEP
+            count = min(STEP, tiles - first)
             for t in range(count):
-                b, i, j = (first + t) // (down * across), (first + t) // across % down * M, (first + t) % across * M
-                window(x, x0, z0, b, step * i + inputs[p, 0], step * j + inputs[p, 1], step, a, start * 4, source)
+                b, i, j = (first + t) // (high * wide), (first + t) // wide % high * down, (first + t) % wide * across
+                window(x, x0, z0, b, step * i + problems[q, IN_Y] + inputs[p, 0], step * j + problems[q, IN_X] + inputs[p, 1],
+                       step, r + down - 1, a, start * 4, source)
                 for f in range(area):
                     target[f] = v0 + f * v_plane + t * height * 4
-                if r == 3:
-                    input3(source.ctypes.data, target.ctypes.data, rows)
-                else:
-                    input2(source.ctypes.data, target.ctypes.data, rows)
-                window(g, g0, z0, b, i, j, ONE, SIDE, o0 * 4, source)
+                inputs_of(kind, source.ctypes.data, target.ctypes.data, rows)
+                window(g, g0, z0, b, i + problems[q, OUT_Y], j + problems[q, OUT_X], ONE, down, across, o0 * 4, source)
                 for f in range(area):
                     target[f] = e0 + f * e_plane + t * width * 4
-                if r == 3:
-                    spread3(source.ctypes.data, target.ctypes.data, outs)
-                else:
-                    spread2(source.ctypes.data, target.ctypes.data, outs)
+                spread(kind, source.ctypes.data, target.ctypes.data, outs)
             for f in range(area):
-                base = t0 + ((part * pieces + piece) * area + f) * height * width * 4
+                k = frequency(f, r, down, across)
+                base = t0 + ((part * pieces + piece) * most + k) * height * width * 4
                 for o in range(0, outs, NR):
                     for c in range(0, rows, AR):
                         place = base + (c * width + o) * 4
@@ -257,36 +313,41 @@ def gradient(counter, scratch, x, g, inputs, step, r, zeros, total, tiles_per_bl
 
 @kernel
 def collect(counter, total, places, r, w):
-    """w[o, places[p, t, c]] = (G^T S G)[t] with S the sum of `gradient`'s parts, in order. w (O, C*kh*kw)."""
+    """w[o, places[p, t, c]] = (G^T S G)[t] with S the sum of `gradient`'s parts, in order. w (O, C*kh*kw).
+
+    A block is FEW channels of all images, and a slice of the outputs: the weights of one filter that it writes lie side by side.
+    """
     parts, pieces, area, width = total.shape[0], total.shape[1], total.shape[2], total.shape[4]
     images, taps, channels = places.shape
-    out_slices = (w.shape[0] + SLICE - 1) // SLICE
+    out_slices, chunks = (w.shape[0] + SLICE - 1) // SLICE, (channels + FEW - 1) // FEW
     per_image = pieces // images // out_slices
-    added, kernels = np.empty((area, width), np.float32), np.empty((taps, width), np.float32)
+    added, kernels = np.empty((area, width), np.float32), np.empty((FEW * images * taps, width), np.float32)
+    picked = np.empty(FEW * images * taps, np.int64)
     source, target = np.empty(area, np.int64), np.empty(taps, np.int64)
     for f in range(area):
         source[f] = added.ctypes.data + f * width * 4
-    for t in range(taps):
-        target[t] = kernels.ctypes.data + t * width * 4
     while True:
         block = take(counter)
-        if block >= images * channels * out_slices:
+        if block >= chunks * out_slices:
             break
-        p, c, slice_ = block // channels // out_slices, block // out_slices % channels, block % out_slices
-        piece, row = (p * per_image + c // SLICE) * out_slices + slice_, c % SLICE
-        outs = min(SLICE, w.shape[0] - slice_ * SLICE)
-        for f in range(area):
-            into, first = added[f], total[0, piece, f, row]
-            for o in range(outs):
-                into[o] = first[o]
-            for part in range(1, parts):
-                more = total[part, piece, f, row]
-                for o in range(outs):
-                    into[o] += more[o]
-        if r == 3:
-            collect3(source.ctypes.data, target.ctypes.data, outs)
-        else:
-            collect2(source.ctypes.data, target.ctypes.data, outs)
+        chunk, slice_ = block // out_slices, block % out_slices
+        outs, size = min(SLICE, w.shape[0] - slice_ * SLICE), 0
+        for c in range(chunk * FEW, min((chunk + 1) * FEW, channels)):
+            for p in range(images):
+                piece, row = (p * per_image + c // SLICE) * out_slices + slice_, c % SLICE
+                for f in range(area):
+                    into, first = added[f], total[0, piece, f, row]
+                    for o in range(outs):
+                        into[o] = first[o]
+                    for part in range(1, parts):
+                        more = total[part, piece, f, row]
+                        for o in range(outs):
+                            into[o] += more[o]
+                for t in range(taps):
+                    picked[size], target[t] = places[p, t, c], kernels.ctypes.data + size * width * 4
+                    size += 1
+                gathered(r - 2, source.ctypes.data, target.ctypes.data, outs)
         for o in range(outs):
-            for t in range(taps):
-                w[slice_ * SLICE + o, places[p, t, c]] = kernels[t, o]
+            filter = w[slice_ * SLICE + o]
+            for k in range(size):
+                filter[picked[k]] = kernels[k, o]

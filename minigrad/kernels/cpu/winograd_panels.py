@@ -22,6 +22,7 @@ from minigrad.kernels.cpu.threads import empty, launch, take
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL, panel_tile
 from minigrad.kernels.cpu.winograd import (
     COLS,
+    FEW,
     IN_X,
     IN_Y,
     ONE,
@@ -30,28 +31,23 @@ from minigrad.kernels.cpu.winograd import (
     PLANE,
     ROWS,
     SIDE,
+    WHOLE,
     M,
-    collect2,
-    collect3,
-    input2,
-    input3,
+    chunk_weights,
+    gathered,
     outer1,
     outer2,
-    output2,
-    output3,
-    spread2,
-    spread3,
-    weights2,
-    weights3,
+    transforms,
     window,
 )
 
 GROUP = 128                         # tiles at most, whose products with one panel stay in the L2 cache
 SPAN = 1 << 21                      # floats of transformed inputs: they stay in the L3 cache
 CHUNK = 128                         # input channels whose transformed weights do
-FEW = 8                             # input channels whose filters are gathered at once: they stay in the L1 cache
 SLICE = 64                          # input channels to a block of the weight gradient
 tall, low = panel_tile(MR), panel_tile(AR)
+inputs_of, outputs_of, spread = (transforms(WHOLE, matrix) for matrix in (
+    lambda at, g, bt: bt, lambda at, g, bt: at, lambda at, g, bt: at.T))  # fmt: skip
 
 
 @kernel
@@ -75,42 +71,11 @@ def transform_inputs(counter, x, problem, images, step, r, zeros, wide, begin, t
             for start in range(0, channels, wide):
                 here = min(wide, channels - start)
                 depth = count_in * here
-                window(x, x0, z0, b, top, left, step, a, start * 4, source)
+                window(x, x0, z0, b, top, left, step, a, a, start * 4, source)
                 first = start * count_in * area * total + t * depth + p * here
                 for f in range(area):
                     target[f] = v0 + (first + f * total * depth) * 4
-                if r == 3:
-                    input3(source.ctypes.data, target.ctypes.data, here)
-                else:
-                    input2(source.ctypes.data, target.ctypes.data, here)
-
-
-@kernel
-def chunk_weights(w, places, q, start, here, channels, out_stride, first, width, r, picked, taken, source, target, into, plane):
-    """into[f, (p, c), o] = (G w G^T)[f] for the chunk's channels c, the images p and the panel's filters first + o < width."""
-    taps, area = places.shape[1], (r + M - 1) ** 2
-    count_in = places.shape[2] // channels
-    for begin in range(0, here, FEW):
-        size = 0
-        for c in range(begin, min(begin + FEW, here)):
-            for p in range(count_in):
-                for t in range(taps):
-                    picked[size] = places[q, t, p * channels + start + c]
-                    size += 1
-        for o in range(width):                                  # some channels of a filter lie side by side: one page, one stream
-            filter, column = w[(first + o) * out_stride:], taken[o:]
-            for k in range(size):
-                column[k * NR] = filter[picked[k]]
-        for c in range(begin, min(begin + FEW, here)):
-            for p in range(count_in):
-                for t in range(taps):
-                    source[t] = taken.ctypes.data + (((c - begin) * count_in + p) * taps + t) * NR * 4
-                for f in range(area):
-                    target[f] = into + (f * plane + (p * here + c) * NR) * 4
-                if r == 3:
-                    weights3(source.ctypes.data, target.ctypes.data, NR)
-                else:
-                    weights2(source.ctypes.data, target.ctypes.data, NR)
+                inputs_of(r - 2, source.ctypes.data, target.ctypes.data, here)
 
 
 @kernel
@@ -136,7 +101,7 @@ def multiply(counter, scratch, v, w, places, q, out_stride, channels, y, problem
             here = min(wide, channels - start)
             deep = count_in * here
             chunk_weights(w, places, q, start, here, channels, out_stride, panel * NR, width, r, picked, taken,
-                          source, target, w0, w_plane)
+                          source, target, w0, w_plane, here)
             for f in range(area):
                 base = v0 + ((start * count_in * area + f * deep) * total + first * deep) * 4
                 weights, products = w0 + f * w_plane * 4, m0 + f * m_plane * 4
@@ -156,10 +121,7 @@ def multiply(counter, scratch, v, w, places, q, out_stride, channels, y, problem
                     xx = problem[OUT_X] + out_step * (j + k)
                     inside = i + u < problem[ROWS] and j + k < problem[COLS]
                     target[u * M + k] = y0 + (((b * oh + yy) * ow + xx) * depth + panel * NR) * 4 if inside else dump
-            if r == 3:
-                output3(source.ctypes.data, target.ctypes.data, width)
-            else:
-                output2(source.ctypes.data, target.ctypes.data, width)
+            outputs_of(r - 2, source.ctypes.data, target.ctypes.data, width)
 
 
 @kernel
@@ -175,14 +137,11 @@ def transform_gradients(counter, g, r, zeros, total, e):
             break
         b, i, j = t // (down * across), t // across % down * M, t % across * M
         for panel in range((depth + NR - 1) // NR):
-            window(g, g0, z0, b, i, j, ONE, SIDE, panel * NR * 4, source)
+            window(g, g0, z0, b, i, j, ONE, SIDE, SIDE, panel * NR * 4, source)
             for f in range(area):
                 target[f] = e0 + ((panel * area + f) * total + t) * NR * 4
             width = min(NR, depth - panel * NR)
-            if r == 3:
-                spread3(source.ctypes.data, target.ctypes.data, width)
-            else:
-                spread2(source.ctypes.data, target.ctypes.data, width)
+            spread(r - 2, source.ctypes.data, target.ctypes.data, width)
 
 
 @kernel
@@ -226,10 +185,7 @@ def gradient(counter, scratch, v, e, places, channels, r, wide, total, w):
             for p in range(count_in):
                 for f in range(area):
                     source[f] = s0 + (f * plane + (p * here + c) * NR) * 4
-                if r == 3:
-                    collect3(source.ctypes.data, target.ctypes.data, NR)
-                else:
-                    collect2(source.ctypes.data, target.ctypes.data, NR)
+                gathered(r - 2, source.ctypes.data, target.ctypes.data, NR)
                 for o in range(width):
                     for t in range(taps):
                         w[panel * NR + o, places[p, t, start + c]] = kernels[t, o]
