@@ -4,6 +4,7 @@ Everything here turns the arguments of `conv2d`, `conv2d_dx` and `conv2d_dw` (se
 `direct.py`, or into windows for `winograd.py`; those see contiguous N,H,W,C arrays and packed weights only.
 May import: numpy, and the kernels of this folder.
 """
+import math
 
 import numpy as np
 
@@ -185,7 +186,7 @@ def short_windows(c, kh, kw):
 
 def uses_winograd(kernel, stride, dilation, groups, ins, outs, n, size):
     """Whether the convolution goes through Winograd: it must fit its algorithm, and pay."""
-    fits = (kernel, stride) in (((3, 3), (1, 1)), ((4, 4), (2, 2))) and dilation == (1, 1) and groups == 1
+    fits = (kernel, stride) in (((3, 3), (1, 1)), ((4, 4), (2, 2)), ((5, 5), (1, 1))) and dilation == (1, 1) and groups == 1
     return fits and _precision == "fast" and ins % VL == 0 and outs % VL == 0 and winograd_pays(ins, outs, n, tuple(size))
 
 
@@ -350,15 +351,15 @@ def window_sums(x, g, w, kh, length, dilation, stride, places):
 def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
     """Winograd: transform the weights, then run over blocks of tiles. places (problems, taps, input channels)."""
     n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
-    r = 3 if taps == 9 else 2
-    area, panels = (r + winograd.M - 1) ** 2, -(-outs // NR)
-    if by_panels(area, ins, outs, n * -(-problems[0][0] // winograd.M) * -(-problems[0][1] // winograd.M)):
+    r = math.isqrt(taps)
+    area, panels = winograd.points_of(r) ** 2, -(-outs // NR)
+    if r < 5 and by_panels(area, ins, outs, n * -(-problems[0][0] // winograd.M) * -(-problems[0][1] // winograd.M)):
         winograd_panels.convolve(x, w, y, frozen(problems), images, step, out_step, out_stride, places, zeros(x.shape[3]))
         return
     packed, channels = empty(count, area, panels * ins * NR + winograd.PLANE), x.shape[3]
     launch(winograd.transform_weights, count * panels * -(-channels // winograd.CHUNK), w.reshape(-1), places, channels,
            out_stride, outs, r, packed)
-    problems, per_block, blocks = tile_blocks(problems, n, step, out_step)
+    problems, per_block, blocks = tile_blocks(problems, n, r, step, out_step)
     launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(channels), per_block, blocks,
            scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
 
@@ -367,15 +368,15 @@ def tile_sums(x, g, w, images, step, places):
     """Winograd's weight gradient: partial sums over tiles, then their sum in order. places (images, taps, channels)."""
     n, oh, ow, outs = g.shape
     count, taps, channels = places.shape
-    r = 3 if taps == 9 else 2
-    area = (r + winograd.M - 1) ** 2
-    if by_panels(area, count * channels, outs, n * -(-oh // winograd.M) * -(-ow // winograd.M)):
+    r = math.isqrt(taps)
+    area = winograd.points_of(r) ** 2
+    if r < 5 and by_panels(area, count * channels, outs, n * -(-oh // winograd.M) * -(-ow // winograd.M)):
         winograd_panels.weight_gradient(x, g, w, images, step, places, zeros(max(channels, outs)))
         return
     height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-min(winograd.SLICE, outs) // NR) * NR
     out_slices = -(-outs // winograd.SLICE)
     pieces = count * -(-channels // winograd.SLICE) * out_slices
-    problems, steps = tile_steps(n, (oh, ow), step)
+    problems, steps = tile_steps(n, (oh, ow), r, step)
     parts = min(steps, max(-(-4 // pieces), min(BLOCKS, steps // 8)))
     total = empty(parts, pieces, area, height, width)
     launch(winograd.gradient, parts * pieces, x, g, problems, images, step, r, zeros(max(channels, outs)), total, steps,

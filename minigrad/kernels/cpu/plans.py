@@ -87,30 +87,30 @@ def remainders(o, c, k, stride, padding, size):
     return tuple(problems), places_of_outputs(o, c, k, k)[frozen(taps)]
 
 
-def sides(length):
-    """The runs of tiles that cover `length` outputs: (first output, outputs, outputs of a tile). Tiles of 3 where tiles of 4 would
-    hang out, as many as end with the last output; only lengths of 1, 2 and 5 leave any outside."""
-    threes = -length % winograd.M
-    if 3 * threes > length:
-        threes = -(-length // 3)
-    fours = max(0, length - 3 * threes)
-    runs = [(0, fours, winograd.M), (fours, length - fours, 3)]
-    return [run for run in runs if run[1]]
+def runs(length, sides):
+    """The runs of tiles that cover `length` outputs: (first output, outputs, outputs of a tile). Tiles of the lower of two
+    neighbouring sides where the higher would hang out, as many as end with the last output; a few short lengths leave some out."""
+    high, low = max(sides), min(sides)
+    lows = -length % high if high > low else 0
+    if low * lows > length:
+        lows = -(-length // low)
+    split = max(0, length - low * lows)
+    return [run for run in ((0, split, high), (split, length - split, low)) if run[1]]
 
 
 @functools.lru_cache(1024)
-def tiled(problems, n, step, out_step):
+def tiled(problems, n, sides, step, out_step):
     """Winograd's problems (rows, cols, out_y, out_x, in_y, in_x), cut into grids of equal tiles: the columns up to TILES."""
     return frozen([(rows, cols, oy + out_step * i, ox + out_step * j, iy + step * i, ix + step * j, down, across, q,
                     n * -(-rows // down) * -(-cols // across))
                    for q, (height, width, oy, ox, iy, ix) in enumerate(problems)
-                   for i, rows, down in sides(height) for j, cols, across in sides(width)])
+                   for i, rows, down in runs(height, sides) for j, cols, across in runs(width, sides)])
 
 
 @functools.lru_cache(1024)
-def tile_blocks(problems, n, step, out_step):
+def tile_blocks(problems, n, r, step, out_step):
     """Those problems with the number of each one's first block; groups of tiles in a block; the blocks."""
-    problems = tiled(problems, n, step, out_step)
+    problems = tiled(problems, n, winograd.SIDES[r], step, out_step)
     groups = -(-problems[:, winograd.TILES] // MR)
     per_block = int(max(1, min(WINOGRAD_TILES, groups.sum() // WINOGRAD_BLOCKS)))
     blocks = -(-groups // per_block)
@@ -118,9 +118,10 @@ def tile_blocks(problems, n, step, out_step):
 
 
 @functools.lru_cache(1024)
-def tile_steps(n, out, step):
+def tile_steps(n, out, r, step):
     """The problem of a weight gradient, cut into grids of equal tiles, with the number of each one's first step; the steps."""
-    problems = tiled(((*out, 0, 0, 0, 0),), n, step, 1)
+    sides = winograd.SIDES[r] if r < 5 else winograd.SIDES[r][-1:]
+    problems = tiled(((*out, 0, 0, 0, 0),), n, sides, step, 1)
     steps = -(-problems[:, winograd.TILES] // winograd.STEP)
     return np.column_stack([problems, np.cumsum(steps) - steps]), int(steps.sum())
 

@@ -15,11 +15,12 @@ Over channels the products become 36 products of matrices, the register tile's w
   is four separate 2x2 kernels, one for each remainder of the output pixel ("problems" below).
 * The weight gradient is the same bilinear form seen from the weights: G^T [ (A g A^T) * (B^T X B) ] G, summed over tiles.
 * The price is rounding: the transforms multiply by up to 5 and subtract again. Against float64, relative to the result's root mean
-  square, the error's root mean square is 1e-6 to 4e-6 for 64 to 256 channels (direct: 2e-7 to 1e-6) and the largest error 8e-5
-  (direct: 1.5e-5); tests/kernels/test_winograd.py bounds it. set_conv_precision("exact") avoids it.
+  square, the error's root mean square is 1e-6 to 5e-6 for 64 to 256 channels (direct: 2e-7 to 1e-6) and the largest error 8e-5
+  (direct: 2e-5); tests/kernels/test_winograd.py bounds it. set_conv_precision("exact") avoids it.
 * Tiles have 4 outputs along a side, or 3 where that covers an image better: 7x7 outputs are tiles of 4 and 3 with (5 + 4)^2 = 81
   products, where two by two tiles of 4 would need 100, a quarter of them for outputs outside. F(3, r) needs the points of
   F(4, r) but for the last finite one, so the same transformed weights serve both.
+* 5x5 kernels take tiles of 3 and 2 outputs; their weight gradient, where the error would be larger, of 2 only.
 * Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
   each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
@@ -35,7 +36,9 @@ from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, VL, outer_tile, product_tiles
 
 POINTS = (0, 1, -1, 2, -2)
-M, SIDES = 4, (4, 3)                # outputs along each side of a tile
+POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding
+M = 4
+SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps
 ZERO, ONE, SIDE = np.int64(0), np.int64(1), np.int64(M)          # typed, for literal arguments would compile `window` a second time
 
 
@@ -50,13 +53,15 @@ def matrices(m, r, points=POINTS):
     return values(m).T, values(r), np.linalg.inv(values(m + r - 1)).T
 
 
-# The transforms of every kind of tile: r taps, m outputs down and across. `kind_of` numbers them, rows of the kernel r - 2.
-KINDS = [(r, down, across) for r in (2, 3) for down in SIDES for across in SIDES]
-WHOLE = [(r, M, M) for r in (2, 3)]
+# The transforms of every kind of tile: r taps, some outputs down and across. `kind_of` is its place in KINDS; in WHOLE it is
+# min(r - 2, 2).
+KINDS = [(r, down, across) for r in SIDES for down in SIDES[r] for across in SIDES[r]]
+WHOLE = [(r, SIDES[r][0], SIDES[r][0]) for r in SIDES]
 
 
 def transforms(kinds, matrix):
-    return sandwiches([(matrix(*matrices(down, r)), matrix(*matrices(across, r))) for r, down, across in kinds])
+    return sandwiches([tuple(matrix(*matrices(m, r, POINTS if r < 5 else POINTS5)) for m in (down, across))
+                       for r, down, across in kinds])
 
 
 inputs_of = transforms(KINDS, lambda at, g, bt: bt)
@@ -77,17 +82,23 @@ STEP = 32                           # tiles that it transforms at once
 
 
 @kernel
+def points_of(r):
+    """The points, infinity among them, of the largest tile."""
+    return r + M - 1 if r < 5 else r + M - 2
+
+
+@kernel
 def kind_of(r, down, across):
-    return (r - 2) * 4 + (M - down) * 2 + (M - across)
+    most = points_of(r) - r + 1
+    return min(r - 2, 2) * 4 + (most - down) * 2 + (most - across)
 
 
 @kernel
 def frequency(f, r, down, across):
-    """The number, among the (r + M - 1)^2 products of a tile with sides M, of product f of one with sides `down` and `across`:
-    the points are the first ones, and infinity, the last one."""
-    i, j = f // (r + across - 1), f % (r + across - 1)
-    i, j = (r + M - 2 if i == r + down - 2 else i), (r + M - 2 if j == r + across - 2 else j)
-    return i * (r + M - 1) + j
+    """The number, among the products of the largest tile, of product f of a tile with sides `down` and `across`: its points are
+    the first ones, and infinity, the last one."""
+    points, i, j = points_of(r), f // (r + across - 1), f % (r + across - 1)
+    return (points - 1 if i == r + down - 2 else i) * points + (points - 1 if j == r + across - 2 else j)
 
 
 @kernel
@@ -98,7 +109,7 @@ def chunk_weights(w, places, q, start, here, channels, out_stride, first, width,
     w flat; the tap t of (o, k) lies at o*out_stride + places[q, t, k], k = p*channels + c. into: an address; its planes, one
     for each f, lie `plane` floats apart. picked, taken, source, target: room for FEW channels' places and taps, two tables.
     """
-    taps, area = places.shape[1], (r + M - 1) ** 2
+    taps, area = places.shape[1], points_of(r) ** 2
     count_in = places.shape[2] // channels
     for begin in range(0, here, FEW):
         size = 0
@@ -117,7 +128,7 @@ def chunk_weights(w, places, q, start, here, channels, out_stride, first, width,
                     source[t] = taken.ctypes.data + (((c - begin) * count_in + p) * taps + t) * NR * 4
                 for f in range(area):
                     target[f] = into + (f * plane + (p * pitch + c) * NR) * 4
-                weights_of(r - 2, source.ctypes.data, target.ctypes.data, NR)
+                weights_of(min(r - 2, 2), source.ctypes.data, target.ctypes.data, NR)
 
 
 @kernel
@@ -189,7 +200,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
     """
     count_in, channels = inputs.shape[0], x.shape[3]
     n, oh, ow, depth = y.shape
-    most, limit, ins = (r + M - 1) ** 2, groups_per_block * MR, count_in * channels
+    most, limit, ins = points_of(r) ** 2, groups_per_block * MR, count_in * channels
     panels = packed.shape[2] // (ins * NR)
     plane, w_plane = (limit * max(ins, depth) + PLANE) * 4, packed.shape[2] * 4
     x0, y0, w0, z0, m0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
@@ -257,7 +268,7 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
     one of the shifted images, up to SLICE of its channels and up to SLICE of the outputs.
     total (parts, pieces, a*a, SLICE rounded up to AR, SLICE rounded up to NR).
     """
-    channels, most, parts, pieces = x.shape[3], (r + M - 1) ** 2, total.shape[0], total.shape[1]
+    channels, most, parts, pieces = x.shape[3], points_of(r) ** 2, total.shape[0], total.shape[1]
     depth, height, width = g.shape[3], total.shape[3], total.shape[4]
     out_slices = (depth + SLICE - 1) // SLICE
     per_image = pieces // inputs.shape[0] // out_slices
@@ -346,7 +357,7 @@ def collect(counter, total, places, r, w):
                 for t in range(taps):
                     picked[size], target[t] = places[p, t, c], kernels.ctypes.data + size * width * 4
                     size += 1
-                gathered(r - 2, source.ctypes.data, target.ctypes.data, outs)
+                gathered(min(r - 2, 2), source.ctypes.data, target.ctypes.data, outs)
         for o in range(outs):
             filter = w[slice_ * SLICE + o]
             for k in range(size):
