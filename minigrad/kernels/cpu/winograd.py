@@ -31,7 +31,7 @@ from fractions import Fraction
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.lanes import sandwiches
+from minigrad.kernels.cpu.lanes import prefetch, sandwiches
 from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, VL, outer_tile, product_tiles
 
@@ -77,6 +77,7 @@ ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, TILES, FIRST_BLOCK 
 PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see below
 CHUNK = 32                          # input channels whose weights a block transforms
 FEW = 8                             # input channels whose filters are gathered, or scattered, at once: they stay in the L1 cache
+FAR = 1 << 21                       # floats of an image that will not be found in a cache: its pixels are called for ahead of time
 SLICE = 64                          # input channels, and output channels, whose weight gradient a block sums: it fits the L2 cache
 STEP = 32                           # tiles that it transforms at once
 
@@ -174,6 +175,28 @@ def window(x, x0, z0, b, top, left, step, down, across, offset, source):
 
 
 @kernel
+def place_of(t, problem):
+    """The image and the first output of a problem's tile t."""
+    down, across = problem[DOWN], problem[ACROSS]
+    high, wide = (problem[ROWS] + down - 1) // down, (problem[COLS] + across - 1) // across
+    return t // (high * wide), t // wide % high * down, t % wide * across
+
+
+@kernel
+def fetch(x, x0, t, problem, top, left, step, offset, size):
+    """Begin to bring into the cache what tile t's window reads that the tile before it did not, `size` bytes of each pixel: it
+    comes while the tile before is transformed. top, left: of the first window, r - 1 taps further."""
+    b, i, j = place_of(t, problem)
+    h, w, channels = x.shape[1], x.shape[2], x.shape[3]
+    if b < x.shape[0]:
+        for u in range(problem[DOWN]):
+            row = top + (i + u) * step
+            if 0 <= row < h:
+                for v in range(problem[ACROSS]):
+                    prefetch(x0 + ((b * h + row) * w + left + (j + v) * step) * channels * 4 + offset, size)
+
+
+@kernel
 def problem_of(problems, block):
     q = 0
     while q + 1 < problems.shape[0] and problems[q + 1, FIRST_BLOCK] <= block:
@@ -215,19 +238,18 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
         if block >= blocks:
             break
         q = problem_of(problems, block)
-        rows, cols, down, across, tiles = (problems[q, ROWS], problems[q, COLS], problems[q, DOWN], problems[q, ACROSS],
-                                           problems[q, TILES])
+        problem = problems[q]
+        down, across, tiles = problem[DOWN], problem[ACROSS], problem[TILES]
         kind, a, area = kind_of(r, down, across), r + across - 1, (r + down - 1) * (r + across - 1)
-        high, wide = (rows + down - 1) // down, (cols + across - 1) // across
         groups = (tiles + MR - 1) // MR
         begin = (block - problems[q, FIRST_BLOCK]) * groups_per_block
         end = min(begin + groups_per_block, groups)
         first, last = start_of(begin, groups, tiles), start_of(end, groups, tiles)
         for t in range(last - first):
-            b, i, j = (first + t) // (high * wide), (first + t) // wide % high * down, (first + t) % wide * across
+            b, i, j = place_of(first + t, problem)
             for p in range(count_in):
-                window(x, x0, z0, b, step * i + problems[q, IN_Y] + inputs[p, 0], step * j + problems[q, IN_X] + inputs[p, 1],
-                       step, r + down - 1, a, ZERO, source)
+                top, left = problem[IN_Y] + inputs[p, 0], problem[IN_X] + inputs[p, 1]
+                window(x, x0, z0, b, step * i + top, step * j + left, step, r + down - 1, a, ZERO, source)
                 for f in range(area):
                     target[f] = v0 + f * plane + (t * ins + p * channels) * 4
                 inputs_of(kind, source.ctypes.data, target.ctypes.data, channels)
@@ -240,7 +262,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
         for f in range(area):
             g = frequency(f, r, down, across)
             for panel in range(panels):
-                weights = w0 + (problems[q, WEIGHTS] * most + g) * w_plane + panel * ins * NR * 4
+                weights = w0 + (problem[WEIGHTS] * most + g) * w_plane + panel * ins * NR * 4
                 place = f * plane + panel * NR * 4
                 for s in range(end - begin):
                     if depth - panel * NR > VL:
@@ -248,14 +270,14 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                     else:
                         tile1(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL, heights[s])
         for t in range(last - first):
-            b, i, j = (first + t) // (high * wide), (first + t) // wide % high * down, (first + t) % wide * across
+            b, i, j = place_of(first + t, problem)
             for f in range(area):
                 source[f] = m0 + f * plane + t * depth * 4
             for u in range(down):
-                yy = problems[q, OUT_Y] + out_step * (i + u)
+                yy = problem[OUT_Y] + out_step * (i + u)
                 for v in range(across):
-                    xx = problems[q, OUT_X] + out_step * (j + v)
-                    inside = i + u < rows and j + v < cols
+                    xx = problem[OUT_X] + out_step * (j + v)
+                    inside = i + u < problem[ROWS] and j + v < problem[COLS]
                     target[u * across + v] = y0 + ((b * oh + yy) * ow + xx) * depth * 4 if inside else dump
             outputs_of(kind, source.ctypes.data, target.ctypes.data, depth)
 
@@ -293,19 +315,22 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
                     mine[f, c, o] = 0
         for chunk in range(part * steps // parts, (part + 1) * steps // parts):
             q = problem_of(problems, chunk)
-            down, across, tiles = problems[q, DOWN], problems[q, ACROSS], problems[q, TILES]
+            problem = problems[q]
+            down, across = problem[DOWN], problem[ACROSS]
             kind, a, area = kind_of(r, down, across), r + across - 1, (r + down - 1) * (r + across - 1)
-            high, wide = (problems[q, ROWS] + down - 1) // down, (problems[q, COLS] + across - 1) // across
-            first = (chunk - problems[q, FIRST_BLOCK]) * STEP
-            count = min(STEP, tiles - first)
+            top, side = problem[IN_Y] + inputs[p, 0], problem[IN_X] + inputs[p, 1]
+            first = (chunk - problem[FIRST_BLOCK]) * STEP
+            count = min(STEP, problem[TILES] - first)
             for t in range(count):
-                b, i, j = (first + t) // (high * wide), (first + t) // wide % high * down, (first + t) % wide * across
-                window(x, x0, z0, b, step * i + problems[q, IN_Y] + inputs[p, 0], step * j + problems[q, IN_X] + inputs[p, 1],
-                       step, r + down - 1, a, start * 4, source)
+                b, i, j = place_of(first + t, problem)
+                if x.size > FAR:
+                    fetch(x, x0, first + t + 1, problem, top + (r - 1) * step, side + (r - 1) * step, step, start * 4, rows * 4)
+                    fetch(g, g0, first + t + 1, problem, problem[OUT_Y], problem[OUT_X], ONE, o0 * 4, outs * 4)
+                window(x, x0, z0, b, step * i + top, step * j + side, step, r + down - 1, a, start * 4, source)
                 for f in range(area):
                     target[f] = v0 + f * v_plane + t * height * 4
                 inputs_of(kind, source.ctypes.data, target.ctypes.data, rows)
-                window(g, g0, z0, b, i + problems[q, OUT_Y], j + problems[q, OUT_X], ONE, down, across, o0 * 4, source)
+                window(g, g0, z0, b, i + problem[OUT_Y], j + problem[OUT_X], ONE, down, across, o0 * 4, source)
                 for f in range(area):
                     target[f] = e0 + f * e_plane + t * width * 4
                 spread(kind, source.ctypes.data, target.ctypes.data, outs)
