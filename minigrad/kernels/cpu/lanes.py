@@ -263,39 +263,39 @@ def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
 
 
 def _sandwiches_twin(pairs):
-    def twin(kind, source, out, channels):
+    def twin(kind, source, source_at, out, out_at, channels):
         left, right = pairs[kind]
         rows, columns = left.shape[1], right.shape[1]
-        x = np.stack([at(a, channels) for a in addresses(source, rows * columns)]).reshape(rows, columns, channels)
+        x = np.stack([at(source_at + a, channels) for a in addresses(source, rows * columns)]).reshape(rows, columns, channels)
         result = np.einsum("iu,jv,uvc->ijc", left, right, x, dtype=np.float32).reshape(-1, channels)
         for row, address in zip(result, addresses(out, len(result)), strict=True):
-            at(address, channels)[:] = row
+            at(out_at + address, channels)[:] = row
     return twin
 
 
 def sandwiches(pairs):
-    """Make transform(kind, source, out, channels): Y = L X R^T for the constant matrices L, R = pairs[kind], in every channel.
+    """Make transform(kind, source, source_at, out, out_at, channels): Y = L X R^T, channel by channel, for constant L, R = pairs[kind].
 
     These are Winograd's transforms. source, out: addresses of tables of row addresses, one for each element of X and of Y, row by
-    row; channels: a multiple of VL. Everything is unrolled, zeros left out: a 6x6 transform is some 250 additions and
-    multiply-adds for VL channels, with no loop.
+    row, relative to source_at and out_at; channels: a multiple of VL. Everything is unrolled, zeros left out: a 6x6 transform is
+    some 250 additions and multiply-adds for VL channels, with no loop.
     """
     pairs = [tuple(np.asarray(matrix, np.float32) for matrix in pair) for pair in pairs]
 
     @instruction(_sandwiches_twin(pairs))
-    def transform(typing_context, kind, source, out, channels):
+    def transform(typing_context, kind, source, source_at, out, out_at, channels):
         def codegen(context, b, signature, args):
             for kind, (left, right) in enumerate(pairs):
                 with b.if_then(b.icmp_signed("==", args[0], I64(kind))):
                     _emit_sandwich(b, left, right, *args[1:])
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 4), codegen
+        return types.void(*[types.intp] * 6), codegen
 
     return transform
 
 
-def _emit_sandwich(b, left, right, source, out, channels):
+def _emit_sandwich(b, left, right, source, source_at, out, out_at, channels):
     e = Emit(b)
 
     def combined(row, xs):
@@ -312,11 +312,12 @@ def _emit_sandwich(b, left, right, source, out, channels):
     rows, columns = left.shape[1], right.shape[1]
     with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
         offset = b.mul(c.index, I64(4 * VL))
+        source_here, out_here = b.add(source_at, offset), b.add(out_at, offset)
         half = [[None] * columns for _ in left]                                             # L X
         for v in range(columns):
-            xs = [e.load(b.add(e.word(source, I64(u * columns + v)), offset)) for u in range(rows)]
+            xs = [e.load(b.add(e.word(source, I64(u * columns + v)), source_here)) for u in range(rows)]
             for i, row in enumerate(left):
                 half[i][v] = combined(row, xs)
         for i in range(len(left)):
             for j, row in enumerate(right):
-                e.store(combined(row, half[i]), b.add(e.word(out, I64(i * len(right) + j)), offset))
+                e.store(combined(row, half[i]), b.add(e.word(out, I64(i * len(right) + j)), out_here))

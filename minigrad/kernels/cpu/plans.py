@@ -12,7 +12,7 @@ from minigrad.kernels.cpu import winograd
 from minigrad.kernels.cpu.tile import MR, NR
 
 WINOGRAD_TILES = 2                  # Winograd tiles to a block at most, times MR: their transforms fit the L2 cache
-WINOGRAD_BLOCKS = 8
+WINOGRAD_BLOCKS = 16
 
 
 @functools.lru_cache(1024)

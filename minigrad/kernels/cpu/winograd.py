@@ -112,6 +112,8 @@ def chunk_weights(w, places, q, start, here, channels, out_stride, first, width,
     """
     taps, area = places.shape[1], points_of(r) ** 2
     count_in = places.shape[2] // channels
+    for f in range(area):
+        target[f] = f * plane * 4
     for begin in range(0, here, FEW):
         size = 0
         for c in range(begin, min(begin + FEW, here)):
@@ -127,9 +129,7 @@ def chunk_weights(w, places, q, start, here, channels, out_stride, first, width,
             for p in range(count_in):
                 for t in range(taps):
                     source[t] = taken.ctypes.data + (((c - begin) * count_in + p) * taps + t) * NR * 4
-                for f in range(area):
-                    target[f] = into + (f * plane + (p * pitch + c) * NR) * 4
-                weights_of(min(r - 2, 2), source.ctypes.data, target.ctypes.data, NR)
+                weights_of(min(r - 2, 2), source.ctypes.data, 0, target.ctypes.data, into + (p * pitch + c) * NR * 4, NR)
 
 
 @kernel
@@ -155,23 +155,30 @@ def transform_weights(counter, w, places, channels, out_stride, outs, r, packed)
 
 
 @kernel
-def window(x, x0, z0, b, top, left, step, down, across, offset, source):
-    """The addresses of the down x across pixels of an input window, `step` apart; z0 for those outside the image."""
+def grid(x, step, down, across, source):
+    """The addresses of a window's pixels, `step` apart, relative to its first."""
+    for u in range(down):
+        for v in range(across):
+            source[u * across + v] = (u * x.shape[2] + v) * step * x.shape[3] * 4
+
+
+@kernel
+def window(x, x0, z0, b, top, left, step, down, across, offset, near, edge):
+    """Where the down x across pixels of an input window lie, `step` apart: (the address of a table, what to add to its entries).
+
+    Inside the image that is `near`, which `grid` made; else `edge`, made here, with z0 for pixels outside.
+    """
     h, w, channels = x.shape[1], x.shape[2], x.shape[3]
-    all_columns = left >= 0 and left + (across - 1) * step < w
+    if top >= 0 and left >= 0 and top + (down - 1) * step < h and left + (across - 1) * step < w:
+        return near.ctypes.data, x0 + ((b * h + top) * w + left) * channels * 4 + offset
     for u in range(down):
         i = top + u * step
         row = x0 + ((b * h + i) * w + left) * channels * 4 + offset
-        if i < 0 or i >= h:
-            for v in range(across):
-                source[u * across + v] = z0
-        elif all_columns:
-            for v in range(across):
-                source[u * across + v] = row + v * (step * channels * 4)
-        else:
-            for v in range(across):
-                j = left + v * step
-                source[u * across + v] = row + v * (step * channels * 4) if j >= 0 and j < w else z0
+        for v in range(across):
+            j = left + v * step
+            within = i >= 0 and i < h and j >= 0 and j < w
+            edge[u * across + v] = row + v * (step * channels * 4) if within else z0
+    return edge.ctypes.data, 0
 
 
 @kernel
@@ -229,9 +236,14 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
     x0, y0, w0, z0, m0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
     v0 = m0 + plane                                             # products of frequency f replace inputs of f - 1, used up by then
     dump = v0 + most * plane
-    source, target = np.empty(most, np.int64), np.empty(most, np.int64)
+    # Tables of addresses: of an input window and of an output tile inside the images, relative to their first pixel; of one that
+    # reaches beyond; of the planes.
+    near, far = np.empty(most, np.int64), np.empty(M * M, np.int64)
+    edge, planes = np.empty(most, np.int64), np.empty(most, np.int64)
+    for f in range(most):
+        planes[f] = f * plane
     # The tables of the products are those of frequency 0; the others lie whole planes further.
-    table, out = np.empty((groups_per_block, MR + 1), np.int64), np.empty((groups_per_block, MR), np.int64)
+    rows, out = np.empty((groups_per_block, MR + 1), np.int64), np.empty((groups_per_block, MR), np.int64)
     heights = np.empty(groups_per_block, np.int64)
     while True:
         block = take(counter)
@@ -245,19 +257,19 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
         begin = (block - problems[q, FIRST_BLOCK]) * groups_per_block
         end = min(begin + groups_per_block, groups)
         first, last = start_of(begin, groups, tiles), start_of(end, groups, tiles)
+        grid(x, step, r + down - 1, a, near)
+        grid(y, out_step, down, across, far)
         for t in range(last - first):
             b, i, j = place_of(first + t, problem)
             for p in range(count_in):
-                top, left = problem[IN_Y] + inputs[p, 0], problem[IN_X] + inputs[p, 1]
-                window(x, x0, z0, b, step * i + top, step * j + left, step, r + down - 1, a, ZERO, source)
-                for f in range(area):
-                    target[f] = v0 + f * plane + (t * ins + p * channels) * 4
-                inputs_of(kind, source.ctypes.data, target.ctypes.data, channels)
+                top, left = step * i + problem[IN_Y] + inputs[p, 0], step * j + problem[IN_X] + inputs[p, 1]
+                table, start = window(x, x0, z0, b, top, left, step, r + down - 1, a, ZERO, near, edge)
+                inputs_of(kind, table, start, planes.ctypes.data, v0 + (t * ins + p * channels) * 4, channels)
         for s in range(end - begin):
             start, stop = start_of(begin + s, groups, tiles) - first, start_of(begin + s + 1, groups, tiles) - first
-            table[s, 0], heights[s] = 0, max(LOW, stop - start)
+            rows[s, 0], heights[s] = 0, max(LOW, stop - start)
             for m in range(heights[s]):
-                table[s, 1 + m] = v0 + min(start + m, stop - 1) * ins * 4
+                rows[s, 1 + m] = v0 + min(start + m, stop - 1) * ins * 4
                 out[s, m] = m0 + (start + m) * depth * 4
         for f in range(area):
             g = frequency(f, r, down, across)
@@ -266,20 +278,20 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                 place = f * plane + panel * NR * 4
                 for s in range(end - begin):
                     if depth - panel * NR > VL:
-                        tile2(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, NR, heights[s])
+                        tile2(rows[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, NR, heights[s])
                     else:
-                        tile1(table[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL, heights[s])
+                        tile1(rows[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL, heights[s])
         for t in range(last - first):
             b, i, j = place_of(first + t, problem)
-            for f in range(area):
-                source[f] = m0 + f * plane + t * depth * 4
-            for u in range(down):
-                yy = problem[OUT_Y] + out_step * (i + u)
-                for v in range(across):
-                    xx = problem[OUT_X] + out_step * (j + v)
-                    inside = i + u < problem[ROWS] and j + v < problem[COLS]
-                    target[u * across + v] = y0 + ((b * oh + yy) * ow + xx) * depth * 4 if inside else dump
-            outputs_of(kind, source.ctypes.data, target.ctypes.data, depth)
+            start = y0 + ((b * oh + problem[OUT_Y] + out_step * i) * ow + problem[OUT_X] + out_step * j) * depth * 4
+            if i + down <= problem[ROWS] and j + across <= problem[COLS]:
+                outputs_of(kind, planes.ctypes.data, m0 + t * depth * 4, far.ctypes.data, start, depth)
+            else:
+                for u in range(down):
+                    for v in range(across):
+                        within = i + u < problem[ROWS] and j + v < problem[COLS]
+                        edge[u * across + v] = start + far[u * across + v] if within else dump
+                outputs_of(kind, planes.ctypes.data, m0 + t * depth * 4, edge.ctypes.data, 0, depth)
 
 
 @kernel
@@ -297,7 +309,10 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
     x0, g0, z0, t0, v0 = x.ctypes.data, g.ctypes.data, zeros.ctypes.data, total.ctypes.data, scratch.ctypes.data
     v_plane, e_plane = (STEP * height + PLANE) * 4, (STEP * width + PLANE) * 4
     e0 = v0 + most * v_plane
-    source, target = np.empty(most, np.int64), np.empty(most, np.int64)
+    near, far, edge = np.empty(most, np.int64), np.empty(M * M, np.int64), np.empty(most, np.int64)
+    v_planes, e_planes = np.empty(most, np.int64), np.empty(most, np.int64)
+    for f in range(most):
+        v_planes[f], e_planes[f] = f * v_plane, f * e_plane
     left, right = np.empty(STEP, np.int64), np.empty(STEP, np.int64)
     for t in range(STEP):
         left[t], right[t] = v0 + t * height * 4, e0 + t * width * 4
@@ -321,19 +336,17 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
             top, side = problem[IN_Y] + inputs[p, 0], problem[IN_X] + inputs[p, 1]
             first = (chunk - problem[FIRST_BLOCK]) * STEP
             count = min(STEP, problem[TILES] - first)
+            grid(x, step, r + down - 1, a, near)
+            grid(g, ONE, down, across, far)
             for t in range(count):
                 b, i, j = place_of(first + t, problem)
                 if x.size > FAR:
                     fetch(x, x0, first + t + 1, problem, top + (r - 1) * step, side + (r - 1) * step, step, start * 4, rows * 4)
                     fetch(g, g0, first + t + 1, problem, problem[OUT_Y], problem[OUT_X], ONE, o0 * 4, outs * 4)
-                window(x, x0, z0, b, step * i + top, step * j + side, step, r + down - 1, a, start * 4, source)
-                for f in range(area):
-                    target[f] = v0 + f * v_plane + t * height * 4
-                inputs_of(kind, source.ctypes.data, target.ctypes.data, rows)
-                window(g, g0, z0, b, i + problem[OUT_Y], j + problem[OUT_X], ONE, down, across, o0 * 4, source)
-                for f in range(area):
-                    target[f] = e0 + f * e_plane + t * width * 4
-                spread(kind, source.ctypes.data, target.ctypes.data, outs)
+                table, begin = window(x, x0, z0, b, step * i + top, step * j + side, step, r + down - 1, a, start * 4, near, edge)
+                inputs_of(kind, table, begin, v_planes.ctypes.data, v0 + t * height * 4, rows)
+                table, begin = window(g, g0, z0, b, i + problem[OUT_Y], j + problem[OUT_X], ONE, down, across, o0 * 4, far, edge)
+                spread(kind, table, begin, e_planes.ctypes.data, e0 + t * width * 4, outs)
             for f in range(area):
                 k = frequency(f, r, down, across)
                 base = t0 + ((part * pieces + piece) * most + k) * height * width * 4
@@ -382,7 +395,7 @@ def collect(counter, total, places, r, w):
                 for t in range(taps):
                     picked[size], target[t] = places[p, t, c], kernels.ctypes.data + size * width * 4
                     size += 1
-                gathered(min(r - 2, 2), source.ctypes.data, target.ctypes.data, outs)
+                gathered(min(r - 2, 2), source.ctypes.data, 0, target.ctypes.data, 0, outs)
         for o in range(outs):
             filter = w[slice_ * SLICE + o]
             for k in range(size):

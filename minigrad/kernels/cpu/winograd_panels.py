@@ -35,6 +35,7 @@ from minigrad.kernels.cpu.winograd import (
     M,
     chunk_weights,
     gathered,
+    grid,
     outer1,
     outer2,
     transforms,
@@ -60,7 +61,8 @@ def transform_inputs(counter, x, problem, images, step, r, zeros, wide, begin, t
     a, channels, count_in = r + M - 1, x.shape[3], images.shape[0]
     area, x0, z0, v0 = a * a, x.ctypes.data, zeros.ctypes.data, v.ctypes.data
     down, across = (problem[ROWS] + M - 1) // M, (problem[COLS] + M - 1) // M
-    source, target = np.empty(area, np.int64), np.empty(area, np.int64)
+    near, edge, target = np.empty(area, np.int64), np.empty(area, np.int64), np.empty(area, np.int64)
+    grid(x, step, a, a, near)
     while True:
         t = take(counter)
         if t >= total:
@@ -71,11 +73,11 @@ def transform_inputs(counter, x, problem, images, step, r, zeros, wide, begin, t
             for start in range(0, channels, wide):
                 here = min(wide, channels - start)
                 depth = count_in * here
-                window(x, x0, z0, b, top, left, step, a, a, start * 4, source)
+                table, origin = window(x, x0, z0, b, top, left, step, a, a, start * 4, near, edge)
                 first = start * count_in * area * total + t * depth + p * here
                 for f in range(area):
                     target[f] = v0 + (first + f * total * depth) * 4
-                inputs_of(r - 2, source.ctypes.data, target.ctypes.data, here)
+                inputs_of(r - 2, table, origin, target.ctypes.data, 0, here)
 
 
 @kernel
@@ -121,7 +123,7 @@ def multiply(counter, scratch, v, w, places, q, out_stride, channels, y, problem
                     xx = problem[OUT_X] + out_step * (j + k)
                     inside = i + u < problem[ROWS] and j + k < problem[COLS]
                     target[u * M + k] = y0 + (((b * oh + yy) * ow + xx) * depth + panel * NR) * 4 if inside else dump
-            outputs_of(r - 2, source.ctypes.data, target.ctypes.data, width)
+            outputs_of(r - 2, source.ctypes.data, 0, target.ctypes.data, 0, width)
 
 
 @kernel
@@ -130,18 +132,19 @@ def transform_gradients(counter, g, r, zeros, total, e):
     oh, ow, depth = g.shape[1], g.shape[2], g.shape[3]
     area, g0, z0, e0 = (r + M - 1) ** 2, g.ctypes.data, zeros.ctypes.data, e.ctypes.data
     down, across = (oh + M - 1) // M, (ow + M - 1) // M
-    source, target = np.empty(area, np.int64), np.empty(area, np.int64)
+    near, edge, target = np.empty(area, np.int64), np.empty(area, np.int64), np.empty(area, np.int64)
+    grid(g, ONE, SIDE, SIDE, near)
     while True:
         t = take(counter)
         if t >= total:
             break
         b, i, j = t // (down * across), t // across % down * M, t % across * M
         for panel in range((depth + NR - 1) // NR):
-            window(g, g0, z0, b, i, j, ONE, SIDE, SIDE, panel * NR * 4, source)
+            table, start = window(g, g0, z0, b, i, j, ONE, SIDE, SIDE, panel * NR * 4, near, edge)
             for f in range(area):
                 target[f] = e0 + ((panel * area + f) * total + t) * NR * 4
             width = min(NR, depth - panel * NR)
-            spread(r - 2, source.ctypes.data, target.ctypes.data, width)
+            spread(r - 2, table, start, target.ctypes.data, 0, width)
 
 
 @kernel
@@ -185,7 +188,7 @@ def gradient(counter, scratch, v, e, places, channels, r, wide, total, w):
             for p in range(count_in):
                 for f in range(area):
                     source[f] = s0 + (f * plane + (p * here + c) * NR) * 4
-                gathered(r - 2, source.ctypes.data, target.ctypes.data, NR)
+                gathered(r - 2, source.ctypes.data, 0, target.ctypes.data, 0, NR)
                 for o in range(width):
                     for t in range(taps):
                         w[panel * NR + o, places[p, t, start + c]] = kernels[t, o]
