@@ -274,7 +274,7 @@ def _sandwiches_twin(pairs):
 
 
 def sandwiches(pairs):
-    """Make transform(kind, source, source_at, out, out_at, channels): Y = L X R^T in every channel, for constant L, R = pairs[kind].
+    """Make transform(kind, source, source_at, out, out_at, channels): Y = L X R^T in every channel for constant L, R = pairs[kind].
 
     These are Winograd's transforms. source, out: addresses of tables of row addresses, one for each element of X and of Y, row by
     row, relative to source_at and out_at; channels: a multiple of VL. Everything is unrolled, zeros left out: a 6x6 transform is
