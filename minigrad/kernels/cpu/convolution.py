@@ -9,6 +9,7 @@ import numpy as np
 
 from minigrad.kernels.cpu import direct, winograd, winograd_panels
 from minigrad.kernels.cpu.blas import small_product
+from minigrad.kernels.cpu.folds import TALL, transposed_convolution
 from minigrad.kernels.cpu.layout import channels_last, swapped
 from minigrad.kernels.cpu.plans import (
     NO_SHIFT,
@@ -79,6 +80,9 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     x = empty(n, *size, groups * c)
     if not (g.size and w.size and x.size):
         x[...] = 0
+        return image(x)
+    if folds((kh, kw), c, groups, o, n * out[0] * out[1]):
+        transposed_convolution(nhwc(g), w, x, stride, padding, dilation)
         return image(x)
     if stride == (1, 1) and merges_rows(o, groups, kw, dilation[1]):
         # The adjoint of stride 1 is a convolution with the filters turned round; few channels make rows worth merging.
@@ -155,7 +159,6 @@ def get_conv_precision():
     return _precision
 
 
-
 def whole_image(size, kernel, padding, dilation, groups):
     """A kernel as large as the image is a matrix: the first layer of a DCGAN's generator, the last of its critic."""
     return tuple(size) == tuple(kernel) and padding == (0, 0) and dilation == (1, 1) and groups == 1
@@ -200,6 +203,13 @@ def winograd_pays(ins, outs, n, size):
 def by_panels(area, ins, outs, tiles):
     """Whether Winograd goes panel by panel of filters (`winograd_panels`), or block by block of tiles (`winograd`)."""
     return area * ins * outs >= LARGE_WEIGHTS and tiles <= MANY_TILES
+
+
+def folds(kernel, channels, groups, ins, pixels):
+    """Whether the transposed convolution multiplies first and adds up afterwards (`folds.py`): where channels are too few for the
+    lanes, but the taps fill them. Measured: 1.1 to 5 times as fast. Four channels, the dot tile's best, only where inputs are few."""
+    fits = groups == 1 and pixels >= TALL and 2 * channels * kernel[0] * kernel[1] >= VL
+    return fits and (channels <= 3 or channels <= 6 and (channels > 4 or ins < 64))
 
 
 def few_outputs(outs, ins, groups):
