@@ -207,7 +207,7 @@ def by_panels(area, ins, outs, tiles):
 
 def folds(kernel, channels, groups, ins, pixels):
     """Whether the transposed convolution multiplies first and adds up afterwards (`folds.py`): where channels are too few for the
-    lanes, but the taps fill them. Measured: 1.1 to 5 times as fast. Four channels, the dot tile's best, only where inputs are few."""
+    lanes, but the taps fill them. Measured: 1.1 to 5 times as fast. Four channels, the dot tile's best, only from few inputs."""
     fits = groups == 1 and pixels >= TALL and 2 * channels * kernel[0] * kernel[1] >= VL
     return fits and (channels <= 3 or channels <= 6 and (channels > 4 or ins < 64))
 
