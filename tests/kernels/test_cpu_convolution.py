@@ -64,6 +64,10 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "5x5 stride 2": (2, 32, 15, 32, 5, 2, 2, 1, 1),
     "one pixel": (40, 64, 1, 64, 1, 1, 0, 1, 1),
     "generator last": (40, 24, 6, 3, 4, 2, 1, 1, 1),
+    "rgb in, one wide block": (2, 3, 70, 33, 3, 1, 1, 1, 1),
+    "thin rows": (2, 5, 3, 40, 2, 1, 0, 1, 1),
+    "padding beyond the kernel": (2, 9, 8, 12, 2, 1, 4, 1, 1),
+    "1x1 of three": (3, 3, 9, 20, 1, 2, 0, 1, 1),
     "fold in bands": (1, 3, 61, 20, 5, 2, 2, 1, 1),
     "fold, grey in bands": (2, 1, 90, 7, 3, 1, 1, 1, 1),
     "fold, dilated": (1, 2, 40, 11, 3, 3, 4, 3, 1),
@@ -94,7 +98,7 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
 @pytest.mark.parametrize("name", ["dcgan", "dcgan first", "lenet 1", "winograd", "winograd stride 2", "winograd by panels",
                                   "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors",
                                   "depthwise vectors 2", "grouped", "generator last",
-                                  "fold in bands", "fold, dilated"])
+                                  "fold in bands", "fold, dilated", "rgb in, one wide block", "thin rows"])
 def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
     case = shapes(*NETWORKS[name])
     arrays, before = sample(case), kernels.get_num_threads()
