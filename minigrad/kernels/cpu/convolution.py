@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.kernels.cpu import direct, windows, winograd, winograd_panels
 from minigrad.kernels.cpu.blas import small_product
 from minigrad.kernels.cpu.folds import TALL, transposed_convolution
-from minigrad.kernels.cpu.layout import channels_last, swapped
+from minigrad.kernels.cpu.layout import channels_last, padded, swapped, with_slack
 from minigrad.kernels.cpu.plans import (
     NO_SHIFT,
     even_and_odd,
@@ -230,30 +230,6 @@ def image(y):
 def as_rows(w):
     """(O,C,kh,kw) -> (O, kh*kw*C), the order of an image's memory."""
     return swapped(w.reshape(*w.shape[:2], -1)).reshape(len(w), -1)
-
-
-def padded(x, padding):
-    """x (N,H,W,C) in zeros, (before, after) for each axis (negative: cropped), readable a tile beyond its end."""
-    n, h, w, c = x.shape
-    (top, bottom), (left, right) = padding
-    y = readable(np.zeros, n, h + top + bottom, w + left + right, c)
-    rows, cols = slice(max(0, -top), min(h, h + bottom)), slice(max(0, -left), min(w, w + right))
-    y[:, max(0, top):max(0, top) + rows.stop - rows.start, max(0, left):max(0, left) + cols.stop - cols.start] = x[:, rows, cols]
-    return y
-
-
-def with_slack(x, multiple):
-    """x itself if its channels fill whole tiles; else a copy whose memory goes on for a tile beyond the last element."""
-    if x.shape[3] % multiple == 0:
-        return x
-    y = readable(np.empty, *x.shape)
-    y[...] = x
-    return y
-
-
-def readable(make, *shape):
-    size = int(np.prod(shape))
-    return make(size + NR + AR, np.float32)[:size].reshape(shape)
 
 
 _zeros = np.zeros(0, np.float32)
