@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
+from minigrad.kernels.cpu import folds
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
 
 
@@ -62,6 +63,15 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "stride 2 wide": (2, 16, 16, 64, 4, 2, 1, 1, 1),
     "5x5 stride 2": (2, 32, 15, 32, 5, 2, 2, 1, 1),
     "one pixel": (40, 64, 1, 64, 1, 1, 0, 1, 1),
+    "generator last": (40, 24, 6, 3, 4, 2, 1, 1, 1),
+    "rgb in, one wide block": (2, 3, 70, 33, 3, 1, 1, 1, 1),
+    "thin rows": (2, 5, 3, 40, 2, 1, 0, 1, 1),
+    "padding beyond the kernel": (2, 9, 8, 12, 2, 1, 4, 1, 1),
+    "1x1 of three": (3, 3, 9, 20, 1, 2, 0, 1, 1),
+    "fold in bands": (1, 3, 61, 20, 5, 2, 2, 1, 1),
+    "fold, grey in bands": (2, 1, 90, 7, 3, 1, 1, 1, 1),
+    "fold, dilated": (1, 2, 40, 11, 3, 3, 4, 3, 1),
+    "fold, six channels": (2, 6, 19, 17, 4, 3, 2, 1, 1),
     "few from rows": (3, 4, 16, 2, 4, 2, 1, 1, 1),
     "one from rows": (3, 8, 10, 1, 4, 1, 0, 1, 1),
     "depthwise vectors": (3, 32, 9, 32, 3, 1, 1, 1, 32),
@@ -87,7 +97,8 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
 
 @pytest.mark.parametrize("name", ["dcgan", "dcgan first", "lenet 1", "winograd", "winograd stride 2", "winograd by panels",
                                   "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors",
-                                  "depthwise vectors 2", "grouped"])
+                                  "depthwise vectors 2", "grouped", "generator last",
+                                  "fold in bands", "fold, dilated", "rgb in, one wide block", "thin rows"])
 def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
     case = shapes(*NETWORKS[name])
     arrays, before = sample(case), kernels.get_num_threads()
@@ -131,6 +142,36 @@ def test_the_compiled_maps_are_adjoint(seed):
     sides = (y * g).sum(), (x * dx).sum(), (w * dw).sum()
     size = np.abs(y * g).sum()
     np.testing.assert_allclose(sides, sides[0], atol=1e-5 * size)
+
+
+@settings(max_examples=60)
+@given(convolutions(), st.integers(0, 2), st.integers(1, 6), st.integers(1, 4))
+def test_folds_make_images_of_every_size_from_every_cut(case, extra, channels, rows):
+    """conv2d_dx to few channels, also larger than the gradient reaches (output_padding), in blocks of any size: same bits."""
+    (n, _, *size), (o, _, *kernel), stride, padding, dilation, _ = case
+    g = values(0, (n, o, *out_size((n, channels, *size), (o, channels, *kernel), stride, padding, dilation)), np.float32)
+    w, size = values(1, (o, channels, *kernel), np.float32), tuple(s + extra for s in size)
+    if n * g.shape[2] * g.shape[3] < folds.TALL:
+        return
+    sides, rest = [], (stride, padding, dilation)
+    with pytest.MonkeyPatch.context() as patch:
+        for cut in (folds.cut, lambda *_: (1, min(rows, size[0])), lambda *_: (2, size[0])):
+            patch.setattr(folds, "cut", cut)
+            x = np.full((n, *size, channels), np.nan, np.float32)
+            folds.transposed_convolution(np.ascontiguousarray(g.transpose(0, 2, 3, 1)), w, x, *rest)
+            sides.append(x)
+    exact = reference.conv2d_dx(g.astype(np.float64), w.astype(np.float64), *rest, 1, size).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(sides[0], exact, rtol=0, atol=2e-5 * np.abs(exact).max(initial=1))
+    assert sides[0].tobytes() == sides[1].tobytes() == sides[2].tobytes()
+
+
+@pytest.mark.parametrize("name", ["generator last", "fold in bands", "fold, dilated"])
+def test_folds_pass_nan_to_the_outputs_of_its_window_only(name):
+    case = shapes(*NETWORKS[name])
+    x, w, g = sample(case)
+    g[0, 0, g.shape[2] // 2, 0] = np.nan
+    touched = reference.conv2d_dx(np.isnan(g).astype(np.float64), np.ones(w.shape), *case[2:], x.shape[2:]) > 0
+    assert (np.isnan(cpu.conv2d_dx(g, w, *case[2:], x.shape[2:])) == touched).all()
 
 
 def test_float64_goes_through_the_reference_and_stays_float64():

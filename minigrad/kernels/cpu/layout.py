@@ -3,6 +3,7 @@ import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.tile import AR, NR
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
 
@@ -64,3 +65,27 @@ def swapped(x):
     y = empty(x.shape[0], x.shape[2], x.shape[1])
     launch(swap, len(x) if x.size > BLOCK else 1, x, y)
     return y
+
+
+def padded(x, padding):
+    """x (N,H,W,C) in zeros, (before, after) for each axis (negative: cropped), readable a tile beyond its end."""
+    n, h, w, c = x.shape
+    (top, bottom), (left, right) = padding
+    y = readable(np.zeros, n, h + top + bottom, w + left + right, c)
+    rows, cols = slice(max(0, -top), min(h, h + bottom)), slice(max(0, -left), min(w, w + right))
+    y[:, max(0, top):max(0, top) + rows.stop - rows.start, max(0, left):max(0, left) + cols.stop - cols.start] = x[:, rows, cols]
+    return y
+
+
+def with_slack(x, multiple):
+    """x itself if its channels fill whole tiles; else a copy whose memory goes on for a tile beyond the last element."""
+    if x.shape[3] % multiple == 0:
+        return x
+    y = readable(np.empty, *x.shape)
+    y[...] = x
+    return y
+
+
+def readable(make, *shape):
+    size = int(np.prod(shape))
+    return make(size + NR + AR, np.float32)[:size].reshape(shape)
