@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import threading
 import time
 import types
@@ -69,8 +70,12 @@ class Variable:
     def ones_like(self) -> Variable:
         raise TypeError(f"{type(self).__name__} does not say what its default cotangent is")
 
+    def shared(self) -> bool:
+        """Whether others may see the memory of self's array, so that nothing may be added to it. True is always right."""
+        return True
+
     def accumulate_(self, other: Variable) -> Variable:
-        """self + other in place, where the engine owns self's memory. Out of place is always right."""
+        """self + other in place, where the memory is not shared. Out of place is always right."""
         return self + other  # type: ignore[operator]
 
     def owned(self, handed_out: set) -> Variable:
@@ -333,7 +338,7 @@ def _key(v: Variable):
 
 def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: bool, retain: bool) -> None:
     """Put the gradient of every key in `wanted` into `found`; None wants all leaves."""
-    pending: dict = {}  # key -> [cotangent, whether the engine owns its memory]
+    pending: dict = {}  # key -> the sum of the cotangents that have arrived
     for i, (y, g) in enumerate(zip(outputs, cotangents, strict=True)):
         if not isinstance(y, Variable):
             raise TypeError(f"grad: output {i} is a {type(y).__name__}, not a Tensor")
@@ -355,6 +360,7 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
                 continue
             _check(node)
             results = node.op.rule(node, need, *gs, **node.kw)
+            del gs  # `_add` may reuse their memory once nobody holds it
             for parent, slot, g, n, spec in zip(node.parents, node.slots, results, need, node.specs, strict=True):
                 if not n or g is None:
                     continue
@@ -365,7 +371,7 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
                 _add(pending, parent if slot == 0 else (parent, slot), g, create_graph)
             if not retain:
                 node.release()
-    for key, (g, _) in pending.items():
+    for key, g in pending.items():
         if isinstance(key, Variable) and (wanted is None or key in wanted):
             found[key] = g
 
@@ -403,29 +409,34 @@ def _topological(roots: list[Node], wanted: set | None) -> tuple[list[Node], dic
 
 def _collect(node: Node, pending: dict, wanted: set | None, found: dict) -> list | None:
     """Take the cotangents of the node's outputs out of `pending`; None if none arrived."""
-    entry = pending.pop(node, None)
-    if wanted is not None and entry is not None and node in wanted:
-        found[node] = entry[0]
+    g = pending.pop(node, None)
+    if wanted is not None and g is not None and node in wanted:
+        found[node] = g
     if node.n_outputs == 1:
-        return None if entry is None else [entry[0]]
-    gs = [None if entry is None else entry[0]]
+        return None if g is None else [g]
+    gs = [g]
     for i in range(1, node.n_outputs):
-        entry = pending.pop((node, i), None)
-        gs.append(None if entry is None else entry[0])
-        if wanted is not None and entry is not None and (node, i) in wanted:
-            found[node, i] = entry[0]
+        g = pending.pop((node, i), None)
+        gs.append(g)
+        if wanted is not None and g is not None and (node, i) in wanted:
+            found[node, i] = g
     return None if all(g is None for g in gs) else gs
 
 
 def _add(pending: dict, key, g: Variable, create_graph: bool) -> None:
-    """First by reference, then out of place into a buffer of the engine's own, then in place."""
-    entry = pending.get(key)
-    if entry is None:
-        pending[key] = [g, False]
-    elif entry[1]:
-        entry[0] = entry[0].accumulate_(g)
+    """Add g to what has arrived: the first by reference; then in place if nobody else can see the sum's memory.
+
+    A rule may hand on the cotangent that it got, hand out one twice, a view of it, or an array that something keeps. Rather
+    than have rules say so, the sweep asks how many hold the sum: no more than hold `alone`, a new object of this call.
+    """
+    total, alone = pending.get(key), object()
+    pending[key] = None  # which no longer holds it
+    if total is None:
+        pending[key] = g
+    elif create_graph or sys.getrefcount(total) > sys.getrefcount(alone) or total.shared():
+        pending[key] = total + g
     else:
-        entry[0], entry[1] = entry[0] + g, not create_graph
+        pending[key] = total.accumulate_(g)
 
 
 def _check(node: Node) -> None:

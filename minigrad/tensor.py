@@ -13,6 +13,7 @@ Imports: the engine and `minigrad.functional`.
 from __future__ import annotations
 
 import builtins
+import sys
 
 import numpy as np
 
@@ -77,6 +78,15 @@ class Tensor(Variable):
             raise RuntimeError(f"grad: the output has shape {self.shape}; without an explicit cotangent it must have one "
                                "element. Reduce it (.sum() or .mean()) or pass the cotangent.")  # fmt: skip
         return self.wrap(np.ones_like(self.array))
+
+    def shared(self) -> bool:
+        array, alone = self.array, object()
+        if type(array) is not np.ndarray or not array.flags.writeable:
+            return True
+        base, held = array.base, sys.getrefcount(alone) + 1  # by a name of this function, and by one other
+        if sys.getrefcount(array) > held:  # others than this Tensor hold the array
+            return True
+        return base is not None and (type(base) is not np.ndarray or base.base is not None or sys.getrefcount(base) > held)
 
     def accumulate_(self, other) -> Tensor:
         np.add(self.array, other.array, out=self.array)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
@@ -429,6 +429,95 @@ def test_rule_5_expanded_gradients_own_their_memory():
     assert x.grad.array.flags.writeable and 0 not in x.grad.array.strides
     x.sum().backward()
     np.testing.assert_array_equal(x.grad.array, np.full((3, 2), 2.0))
+
+
+KEPT, HELD = [], []  # (array, its copy), (Tensor, its copy) of what the rules below keep, which must never change
+
+
+def handing(name, forward, rule):
+    """A linear operation whose rule hands its cotangent on in one way or another."""
+    op = primitive(lambda *arrays: forward(*arrays))
+    op.name = name
+    op.vjp(lambda node, needs, g: rule(g))
+    return op
+
+
+def kept(g, array):
+    KEPT.append((array, array.copy()))
+    return g
+
+
+ONE_SIDED = {
+    "itself": handing("itself", np.copy, lambda g: (g,)),
+    "wrapped again": handing("wrapped", np.copy, lambda g: (g.wrap(g.array),)),
+    "a view": handing("view", np.copy, lambda g: (g.wrap(g.array[:]),)),
+    "a view of a view": handing("turned", lambda x: x[::-1].copy(), lambda g: (g.reshape(1, 3)[:, ::-1].reshape(3),)),
+    "a new array": handing("new", lambda x: 2 * x, lambda g: (g * 2,)),
+    "itself, and keeps it": handing("keeper", np.copy, lambda g: (kept(g, g.array),)),
+    "a new array, and keeps a view": handing("watcher", lambda x: 3 * x, lambda g: ((h := g * 3), kept(h, h.array[1:]))[:1]),
+    "itself, and keeps the Tensor": handing("hoarder", np.copy, lambda g: (HELD.append((g, g.array.copy())), (g,))[1]),
+    "one number everywhere": handing("spread", lambda x: np.full(3, x.sum()), lambda g: (g.sum().expand(3),)),
+    "a piece of a larger one": handing("piece", np.copy, lambda g: (mg.cat([g, g])[3:],)),
+}
+TWO_SIDED = {
+    "the same twice": handing("twice", np.add, lambda g: (g, g)),
+    "the same array twice": handing("twins", np.add, lambda g: (g.wrap(g.array), g.wrap(g.array))),
+    "two views": handing("views", np.add, lambda g: (g.wrap(g.array[:]), g.reshape(3))),
+    "one new array twice": handing("new twice", lambda a, b: 2 * a + 2 * b, lambda g: ((h := g * 2), h)),
+    "new and itself": handing("both", lambda a, b: 2 * a + b, lambda g: (g * 2, g)),
+}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_rule_5_sums_are_made_in_place_only_where_nobody_sees_it(data):
+    """Random graphs of linear operations with every way of handing on a cotangent: <u, y(d)> = <gradient, d>."""
+    KEPT.clear()
+    HELD.clear()
+    steps = []
+    for i in range(data.draw(st.integers(1, 12))):
+        value = st.integers(0, i)
+        steps.append((data.draw(st.sampled_from([*ONE_SIDED, *TWO_SIDED])), data.draw(value), data.draw(value)))
+
+    def program(x):
+        values = [x]
+        for name, i, j in steps:
+            values.append(ONE_SIDED[name](values[i]) if name in ONE_SIDED else TWO_SIDED[name](values[i], values[j]))
+        return values
+
+    x, u, d = leaf(draw(3)), mg.tensor(draw(3, seed=1)), mg.tensor(draw(3, seed=2))
+    values = program(x)
+    wanted = data.draw(st.lists(st.integers(0, len(steps)), min_size=1, max_size=3))
+    before = u.array.copy()
+    if data.draw(st.booleans()):
+        gs = mg.grad(values[-1], [values[w] for w in (0, *wanted)], u, retain_graph=True, allow_unused=True)
+    else:
+        values[-1].backward(u, retain_graph=True)
+        gs = [x.grad]
+    np.testing.assert_array_equal(u.array, before)
+    for array, copy in KEPT:
+        np.testing.assert_array_equal(array, copy)
+    for tensor, copy in HELD:
+        np.testing.assert_array_equal(tensor.array, copy)
+    product = 0.0 if gs[0] is None else (gs[0].array * d.array).sum()
+    y = program(d)[-1]
+    np.testing.assert_allclose(product, (u.array * y.array).sum(), rtol=1e-9, atol=1e-9)
+    again = mg.grad(values[-1], [values[w] for w in (0, *wanted)], u, allow_unused=True)
+    for a, b in zip(gs, again, strict=False):
+        assert (a is None) == (b is None) and (a is None or np.array_equal(a.array, b.array))
+
+
+def test_rule_5_the_sum_over_two_branches_needs_no_third_array(monkeypatch):
+    calls = []
+    in_place = mg.Tensor.accumulate_
+    monkeypatch.setattr(mg.Tensor, "accumulate_", lambda self, other: (calls.append(self.shape), in_place(self, other))[1])
+    x = leaf(draw(3))
+    z = mg.sin(x)
+    mg.grad(((z + mg.cos(z)) * 2).sum(), x)  # the shortcut of a residual network
+    mg.grad((mg.sin(x) * mg.cos(x)).sum(), x)
+    assert calls == [(3,), (3,)]
+    mg.grad((mg.sin(x) * mg.cos(x)).sum(), x, create_graph=True)
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("create_graph", [False, True])

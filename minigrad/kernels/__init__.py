@@ -41,14 +41,15 @@ def counting():
 
 def _float32(args):
     """Whether all arrays are NumPy's, and those of floats float32."""
-    for a in args:
-        if type(a) in _PLAIN:                                   # the common case first: this runs at every kernel call
+    for a in args:                                              # the common cases first: this runs at every kernel call
+        kind = type(a)
+        if kind in _PLAIN or kind is np.ndarray and a.dtype is _FLOAT32:
             continue
-        if isinstance(a, np.ndarray):
-            if a.dtype != _FLOAT32 and a.dtype.kind != "i":
-                return False
-        elif isinstance(a, (list, tuple)):
+        if kind is tuple or kind is list:
             if not _float32(a):
+                return False
+        elif isinstance(a, np.ndarray):
+            if a.dtype != _FLOAT32 and a.dtype.kind != "i":
                 return False
         elif hasattr(a, "__cuda_array_interface__"):
             return False

@@ -24,7 +24,7 @@ def threads(request):
 
 class InPython:
     """A kernel in Python: job(block) for each block, `pause` seconds in each."""
-    signatures = ("any",)
+    overloads = ("any",)
 
     def __init__(self, blocks, job):
         self.blocks, self.job, self.lock = blocks, job, threading.Lock()
@@ -78,7 +78,7 @@ def test_an_error_in_any_thread_reaches_the_caller_and_the_pool_goes_on(fails):
 
 def test_a_kernel_that_fails_before_its_first_block_leaves_nobody_waiting():
     class Broken:
-        signatures = ("any",)
+        overloads = ("any",)
 
         def __call__(self, counter):
             raise TypeError("no such arguments")

@@ -21,7 +21,7 @@ NARROW, LONG = 64, 2048             # NARROW of them if there is but one block a
 
 class _Blocks:
     """For `launch`, a kernel in Python: BLAS runs without the GIL."""
-    signatures = ("any",)
+    overloads = ("any",)
 
     def __call__(self, counter, tickets, blocks, width, a, b, y):
         counter[0] = 1                                          # this launch has begun

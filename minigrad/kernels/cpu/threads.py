@@ -18,6 +18,7 @@ nothing to do watches for the next launch for a tenth of a millisecond before it
 holds it, for a thread that waits for the GIL sleeps too: a worker sets out when the caller's kernel takes its first block.
 May import: numpy, numba, `compiling`.
 """
+import ctypes
 import math
 import os
 import threading
@@ -57,10 +58,9 @@ def take(typing_context, counter):
 
 def empty(*shape, dtype=np.float32):
     """np.empty whose first element lies on a cache line, so that no vector straddles two."""
-    size, item = math.prod(shape), np.dtype(dtype).itemsize
-    raw = np.empty(size + ALIGNMENT // item, dtype)
-    start = -raw.__array_interface__["data"][0] % ALIGNMENT // item
-    return raw[start:start + size].reshape(shape)
+    memory = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + ALIGNMENT, np.uint8)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))       # in half the time of memory.ctypes.data
+    return np.ndarray(shape, dtype, memory, -address % ALIGNMENT)
 
 
 # ------------------------------------------------------------------------------------------------- words that threads share
@@ -250,7 +250,7 @@ def launch(kernel, blocks, *args, scratch=0):
     args = [_writable(a) if type(a) is np.ndarray and not a.flags.writeable else a for a in args]
     helpers = min(_threads, blocks) - 1
     # Whoever compiles the kernel, and a second Python thread that calls while the pool is at work, does its blocks alone.
-    if helpers <= 0 or not kernel.signatures or not _lock.acquire(blocking=False):
+    if helpers <= 0 or not kernel.overloads or not _lock.acquire(blocking=False):
         _run(kernel, np.zeros(1, np.int64), scratch, args)
         return
     try:

@@ -1,0 +1,261 @@
+"""The kernels of normalisation by columns: statistics, the affine map and the sums of its gradient, each in one pass over memory.
+
+x is (G, R, C): G groups of R rows of C channels, channels contiguous. What holds for a whole column stands in a table (5, G, C) of
+float32, so that the passes over x do no more than they must:
+    y = leaky_relu((x - MEAN)*SCALE + SHIFT),      dx = SCALE*(h - CONSTANT - LINEAR*(x - MEAN))
+k neighbouring rows of few channels are walked as one row of k*C channels (see `normalise.together`). Then the table says
+everything k times, and the sums over each of the k parts are joined at the end.
+
+Statistics take one pass. A block of rows is small enough to stay in the cache while its mean and then the squares around that
+mean are summed; blocks are joined by Chan's formula, which unlike E[x^2] - E[x]^2 does not cancel:
+    delta = mean_b - mean_a,  M2 = M2_a + M2_b + delta^2 n_a n_b / (n_a + n_b)      (Chan, Golub, LeVeque 1979)
+Blocks have a fixed size and are joined in order, in float64: same bits for any number of threads.
+May import: numpy, `compiling`, `threads`.
+"""
+import math
+
+import numpy as np
+
+from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.threads import take
+
+MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
+ROWS = 5
+
+
+@kernel
+def moments(counter, x, rows_per_block, rows_cached, means, squares):
+    """means, squares (G, B, C): the mean of each block of rows, and the sum of squares around it."""
+    groups, rows, channels = x.shape
+    blocks = means.shape[1]
+    mean, square = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    while True:
+        block = take(counter)
+        if block >= groups * blocks:
+            break
+        q, b = block // blocks, block % blocks
+        first, last = b * rows_per_block, min((b + 1) * rows_per_block, rows)
+        total_mean, total_square = means[q, b], squares[q, b]
+        for start in range(first, last, rows_cached):
+            stop = min(start + rows_cached, last)
+            for c in range(channels):
+                mean[c] = 0
+                square[c] = 0
+            for r in range(start, stop):
+                row = x[q, r]
+                for c in range(channels):
+                    mean[c] += row[c]
+            share = np.float32(1 / (stop - start))
+            for c in range(channels):
+                mean[c] *= share
+            for r in range(start, stop):
+                row = x[q, r]
+                for c in range(channels):
+                    square[c] += (row[c] - mean[c]) * (row[c] - mean[c])
+            join(total_mean, total_square, start - first, mean, square, stop - start)
+
+
+@kernel
+def join(mean, square, count, other_mean, other_square, other_count):
+    """Chan's formula, in place."""
+    part = other_count / (count + other_count)
+    for c in range(mean.size):
+        if count == 0:
+            mean[c], square[c] = other_mean[c], other_square[c]
+        else:
+            delta = other_mean[c] - mean[c]
+            mean[c] += delta * part
+            square[c] += other_square[c] + delta * delta * count * part
+
+
+@kernel
+def summarise(counter, means, squares, rows_per_block, rows, k, eps, weight, bias, table, istd, mean, var):
+    """All blocks of `moments` joined: istd, mean, var (G, C) and the table's first rows, with scale = istd*weight and shift = bias.
+
+    means, squares (G, B, k*C), over `rows` rows; weight and bias (C) or empty for ones and zeros."""
+    groups, channels = mean.shape
+    for q in range(groups):
+        for b in range(1, means.shape[1]):
+            join(means[q, 0], squares[q, 0], b * rows_per_block, means[q, b], squares[q, b],
+                 min(rows_per_block, rows - b * rows_per_block))
+        for c in range(channels):
+            centre, square, apart = 0.0, 0.0, 0.0               # Chan's formula for k equal parts
+            for part in range(c, k * channels, channels):
+                centre += means[q, 0, part]
+            centre /= k
+            for part in range(c, k * channels, channels):
+                square += squares[q, 0, part]
+                apart += (means[q, 0, part] - centre) * (means[q, 0, part] - centre)
+            variance = (square + apart * rows) / (rows * k)
+            scale = 1 / math.sqrt(variance + eps)
+            istd[q, c], mean[q, c], var[q, c] = scale, centre, variance
+            if weight.size:
+                scale *= weight[c]
+            for part in range(c, k * channels, channels):
+                table[MEAN, q, part], table[SCALE, q, part] = centre, scale
+                table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
+
+
+@kernel
+def describe(counter, mean, istd, weight, bias, k, table):
+    """The table's first rows from what is known: mean, istd (G, C), weight and bias (C), each empty for zeros or ones."""
+    _, groups, width = table.shape
+    channels = width // k
+    for q in range(groups):
+        for part in range(width):
+            c = part % channels
+            scale = istd[q, c] if istd.size else np.float32(1)
+            table[MEAN, q, part] = mean[q, c] if mean.size else np.float32(0)
+            table[SCALE, q, part] = scale * weight[c] if weight.size else scale
+            table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
+
+
+@kernel
+def settle(counter, sums, products, istd, normalised, extra, rows, k, table, dweight, dbias):
+    """From `gradient_sums` to the table's last rows and the gradients of weight and bias (C).
+
+    constant = mean(h),  linear = istd^2 mean(h*(x - mean)) + extra;  where x is `normalised` already its istd is 1.
+    sums, products (G, B, k*C); istd (G, C); extra (G, C), or empty for zeros; rows: how many the means are over."""
+    groups, channels = istd.shape
+    for q in range(groups):
+        first, second = sums[q, 0], products[q, 0]
+        for b in range(1, sums.shape[1]):
+            for part in range(k * channels):
+                first[part] += sums[q, b, part]
+                second[part] += products[q, b, part]
+    for c in range(channels):
+        slope, offset = 0.0, 0.0
+        for q in range(groups):
+            total, product = 0.0, 0.0
+            for part in range(c, k * channels, channels):
+                total += sums[q, 0, part]
+                product += products[q, 0, part]
+            offset += total
+            slope += product * istd[q, c]
+            square = 1.0 if normalised else np.float64(istd[q, c]) * istd[q, c]
+            linear = product * square / rows
+            if extra.size:
+                linear += extra[q, c]
+            for part in range(c, k * channels, channels):
+                table[CONSTANT, q, part], table[LINEAR, q, part] = total / rows, linear
+        dweight[c], dbias[c] = slope, offset
+
+
+@kernel
+def affine(counter, x, table, slope, rows_per_block, y):
+    """y = leaky_relu((x - mean)*scale + shift): x, y (G, R, C)."""
+    groups, rows, channels = x.shape
+    blocks = (rows + rows_per_block - 1) // rows_per_block
+    slope32 = np.float32(slope)
+    while True:
+        block = take(counter)
+        if block >= groups * blocks:
+            break
+        q, b = block // blocks, block % blocks
+        m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
+        for r in range(b * rows_per_block, min((b + 1) * rows_per_block, rows)):
+            source, target = x[q, r], y[q, r]
+            if slope == 1:
+                for c in range(channels):
+                    target[c] = (source[c] - m[c]) * a[c] + s[c]
+            else:
+                for c in range(channels):
+                    z = (source[c] - m[c]) * a[c] + s[c]
+                    low = slope32 * z if slope != 0 else np.float32(0)
+                    target[c] = low if z <= 0 else z
+
+
+@kernel
+def gradient_sums(counter, g, x, table, slope, rows_per_block, rows_cached, sums, products):
+    """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
+    else slope*g."""
+    groups, rows, channels = x.shape
+    blocks = sums.shape[1]
+    slope32 = np.float32(slope)
+    first_sum, second_sum = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    while True:
+        block = take(counter)
+        if block >= groups * blocks:
+            break
+        q, b = block // blocks, block % blocks
+        m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
+        total, total_product = sums[q, b], products[q, b]
+        for c in range(channels):
+            total[c], total_product[c] = 0, 0
+        last = min((b + 1) * rows_per_block, rows)
+        for start in range(b * rows_per_block, last, rows_cached):
+            for c in range(channels):
+                first_sum[c], second_sum[c] = 0, 0
+            for r in range(start, min(start + rows_cached, last)):
+                source, slopes = x[q, r], g[q, r]
+                if slope == 1:
+                    for c in range(channels):
+                        first_sum[c] += slopes[c]
+                        second_sum[c] += slopes[c] * (source[c] - m[c])
+                else:
+                    for c in range(channels):
+                        z = source[c] - m[c]
+                        low = slope32 * slopes[c] if slope != 0 else np.float32(0)
+                        h = slopes[c] if z * a[c] + s[c] > 0 else low
+                        first_sum[c] += h
+                        second_sum[c] += h * z
+            for c in range(channels):
+                total[c] += first_sum[c]
+                total_product[c] += second_sum[c]
+
+
+@kernel
+def gradient(counter, g, x, table, slope, rows_per_block, dx):
+    """dx = scale*(h - constant - linear*(x - mean)) with h as in `gradient_sums`."""
+    groups, rows, channels = x.shape
+    blocks = (rows + rows_per_block - 1) // rows_per_block
+    slope32 = np.float32(slope)
+    while True:
+        block = take(counter)
+        if block >= groups * blocks:
+            break
+        q, b = block // blocks, block % blocks
+        m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
+        k, l = table[CONSTANT, q], table[LINEAR, q]
+        for r in range(b * rows_per_block, min((b + 1) * rows_per_block, rows)):
+            source, slopes, target = x[q, r], g[q, r], dx[q, r]
+            if slope == 1:
+                for c in range(channels):
+                    target[c] = a[c] * (slopes[c] - k[c] - l[c] * (source[c] - m[c]))
+            else:
+                for c in range(channels):
+                    z = source[c] - m[c]
+                    low = slope32 * slopes[c] if slope != 0 else np.float32(0)
+                    h = slopes[c] if z * a[c] + s[c] > 0 else low
+                    target[c] = a[c] * (h - k[c] - l[c] * z)
+
+
+@kernel
+def bias_gradient(counter, g, y, slope, rows_per_block, rows_cached, dx, sums):
+    """dx = g where y > 0, else slope*g; sums (B, C): dx over each block's rows. All (R, C)."""
+    rows, channels = g.shape
+    slope32 = np.float32(slope)
+    part = np.empty(channels, np.float32)
+    while True:
+        b = take(counter)
+        if b >= sums.shape[0]:
+            break
+        total, last = sums[b], min((b + 1) * rows_per_block, rows)
+        for c in range(channels):
+            total[c] = 0
+        for start in range(b * rows_per_block, last, rows_cached):
+            for c in range(channels):
+                part[c] = 0
+            for r in range(start, min(start + rows_cached, last)):
+                source, slopes, target = y[r], g[r], dx[r]
+                if slope == 1:
+                    for c in range(channels):
+                        part[c] += slopes[c]
+                else:
+                    for c in range(channels):
+                        low = slope32 * slopes[c] if slope != 0 else np.float32(0)
+                        h = slopes[c] if source[c] > 0 else low
+                        target[c] = h
+                        part[c] += h
+            for c in range(channels):
+                total[c] += part[c]
