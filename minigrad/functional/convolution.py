@@ -6,16 +6,19 @@
 
     <conv2d(x, w), g> = <x, conv2d_dx(g, w)> = <w, conv2d_dw(x, g)>
 
-so the rule of each map calls the other two, and no derivative of any order needs another kernel.
+so the rule of each map calls the other two, and no derivative of any order needs another kernel. What follows conv2d in most
+networks, a bias and a (leaky) ReLU, is done while its output is in the cache: `conv2d_leaky_relu`.
 Images are (N, C, H, W) in shape; the fast memory layout is channels-last, and any layout gives the same answer.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from minigrad import kernels
 from minigrad.autograd import primitive
-from minigrad.functional.common import integer, pair, require_float
-from minigrad.functional.fused import _bias_leaky
+from minigrad.functional.common import integer, pair, real, require_float
+from minigrad.functional.fused import _bias_leaky, leaky_back
 from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, unsqueeze
 
 # ---- the three maps --------------------------------------------------------------------------------------------------
@@ -32,6 +35,23 @@ def _(node, needs, g, **geometry):
     return (
         _conv2d_dx(g, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
         _conv2d_dw(x, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+    )
+
+
+@primitive(saves=((1,), (0,), ()), saves_out=(0,))
+def _conv2d_leaky(x, w, bias, slope, **geometry):
+    """leaky_relu(conv2d(x, w) + bias) in one pass."""
+    return kernels.conv2d(x, w, **geometry, bias=bias, slope=slope)
+
+
+@_conv2d_leaky.vjp
+def _(node, needs, g, slope, **geometry):
+    (x, w, _), y = node.inputs, node.outputs[0]
+    h, dbias = leaky_back(g, y, slope, needs[2])
+    return (
+        _conv2d_dx(h, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        _conv2d_dw(x, h, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        dbias,
     )
 
 
@@ -80,6 +100,33 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     horizontal); padding may be 'valid' (none) or 'same' (stride 1 only; the extra row of an even kernel goes below).
     Raises ValueError where channels, groups or sizes do not fit.
     """
+    x, geometry, unbatched = _checked(input, weight, bias, stride, padding, dilation, groups)
+    if bias is not None and bias.dtype == weight.dtype:
+        y = _conv2d_leaky(x, weight, bias, slope=1.0, **geometry)
+        return squeeze(y, 0) if unbatched else y
+    return _finish(_conv2d(x, weight, **geometry), bias, unbatched)
+
+
+def conv2d_leaky_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, negative_slope=0.0):
+    """leaky_relu(conv2d(input, weight, bias, ...), negative_slope) in one pass over the output; slope 0 is ReLU, 1 none.
+
+    Arguments as in conv2d; 0 <= negative_slope, for the pass back decides by the output's sign. Equals the composed one at every
+    order. `nn.Sequential` calls it where such layers are neighbours.
+    """
+    slope = real("conv2d_leaky_relu: negative_slope", negative_slope)
+    if slope < 0:
+        raise ValueError(f"conv2d_leaky_relu: negative_slope must be at least 0, got {slope}; use conv2d, then leaky_relu")
+    x, geometry, unbatched = _checked(input, weight, bias, stride, padding, dilation, groups)
+    if bias is None:
+        bias = weight.wrap(np.zeros_like(weight.array, shape=weight.shape[:1]))
+    elif bias.dtype != weight.dtype:
+        raise TypeError(f"conv2d_leaky_relu: bias is {bias.dtype} but weight {weight.dtype}; convert one with .to(dtype)")
+    y = _conv2d_leaky(x, weight, bias, slope=slope, **geometry)
+    return squeeze(y, 0) if unbatched else y
+
+
+def _checked(input, weight, bias, stride, padding, dilation, groups):
+    """(images, the kernel's geometry, whether the input was a single image), or the error that says what does not fit."""
     x, unbatched = _images("conv2d", input, weight, bias)
     stride, dilation = pair("conv2d: stride", stride, 1), pair("conv2d: dilation", dilation, 1)
     groups = integer("conv2d: groups", groups, 1)
@@ -96,8 +143,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         if size < span:
             raise ValueError(f"conv2d: the {name} {x.shape[2 + axis]} with padding {padding[axis]} is smaller than the "
                              f"kernel's extent {span} (weight {weight.shape}, dilation {dilation})")  # fmt: skip
-    y = _conv2d(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return _finish(y, bias, unbatched)
+    return x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, unbatched
 
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):

@@ -52,12 +52,17 @@ def _bias_leaky(x, bias, slope):
 
 @_bias_leaky.vjp
 def _(node, needs, g, slope):
-    y = node.outputs[0]
-    if is_grad_enabled() or not needs[1]:
+    dx, dbias = leaky_back(g, node.outputs[0], slope, needs[1])
+    return dx if needs[0] else None, dbias
+
+
+def leaky_back(g, y, slope, biased):
+    """The cotangents of leaky_relu(x + bias) from its output y, an array: (dx, dbias or None)."""
+    if is_grad_enabled() or not biased:
         dx = g if slope == 1 else _leaky_dx(g, y, slope=slope)
-        return dx if needs[0] else None, sum_over(dx, _others(y.ndim)) if needs[1] else None
+        return dx, sum_over(dx, _others(y.ndim)) if biased else None
     dx, dbias = kernels.bias_leaky_relu_dx(g.array, y, slope)
-    return g.wrap(dx) if needs[0] else None, g.wrap(dbias)
+    return g.wrap(dx), g.wrap(dbias)
 
 
 # ---- batch norm and (leaky) ReLU -------------------------------------------------------------------------------------

@@ -20,10 +20,11 @@ COLUMN_BYTES = 64 << 20         # bound on the im2col buffer; larger batches are
 # ---------------------------------------------------------------------------------------------------------- convolution
 
 
-def conv2d(x, w, stride, padding, dilation, groups):
+def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
     """y[n,o,i,j] = sum_{c,u,v} x[n, c, i*s - p + u*d, j*s - p + v*d] * w[o,c,u,v]    (cross-correlation, as in PyTorch).
 
-    x (N,C,H,W), w (O,C/groups,kh,kw) -> (N,O,OH,OW). By im2col: each window becomes a row, and all windows one matrix product.
+    x (N,C,H,W), w (O,C/groups,kh,kw) -> (N,O,OH,OW); with a bias (O,) or a slope other than 1 leaky_relu(y + bias). By im2col: each
+    window becomes a row, and all windows one matrix product.
     """
     n, _, h, wd = x.shape
     o, c, kh, kw = w.shape
@@ -34,7 +35,9 @@ def conv2d(x, w, stride, padding, dilation, groups):
         columns = _columns(x[part], (kh, kw), (oh, ow), stride, padding, dilation, groups)
         product = columns @ matrix                                                          # (G, n*OH*OW, O/G)
         y[part] = product.transpose(1, 0, 2).reshape(-1, oh, ow, groups, o // groups)
-    return _image(y.reshape(n, oh, ow, o))
+    y = _image(y.reshape(n, oh, ow, o))
+    y = y if bias is None else y + _along_channels(bias, y)
+    return y if slope == 1 else leaky_relu(y, slope)
 
 
 def conv2d_dx(g, w, stride, padding, dilation, groups, size):

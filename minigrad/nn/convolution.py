@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from minigrad import functional as F
 from minigrad.functional.common import integer, pair
+from minigrad.functional.convolution import conv2d_leaky_relu
 from minigrad.nn.linear import empty, fan_in_uniform_
 from minigrad.nn.module import Module
 
@@ -73,13 +74,15 @@ class Conv2d(_Convolution):
     def forward(self, input):
         return self.product(input, self.bias)
 
-    def product(self, input, bias=None, weight=None):
-        """The convolution with another bias, or none, and perhaps another weight."""
+    def product(self, input, bias=None, weight=None, slope=1.0):
+        """leaky_relu(the convolution with another bias, or none, and perhaps another weight); slope 1: no activation."""
         weight, padding = self.weight if weight is None else weight, self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._widths(), self.padding_mode)
             padding = 0
-        return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        if slope == 1:
+            return F.conv2d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        return conv2d_leaky_relu(input, weight, bias, self.stride, padding, self.dilation, self.groups, slope)
 
     def _widths(self) -> tuple[int, int, int, int]:
         """left, right, top, bottom; of an odd total the larger half is behind."""

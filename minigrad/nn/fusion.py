@@ -1,10 +1,10 @@
 """Layers that share one pass over memory when they are neighbours in a Sequential.
 
-    convolution with bias, (leaky) ReLU                 the product, then F.fused.bias_leaky_relu
+    convolution, (leaky) ReLU                           conv2d_leaky_relu; transposed and with bias: the product, then
+                                                        F.fused.bias_leaky_relu
     batch norm in training with affine, (leaky) ReLU    F.fused.batch_norm_leaky_relu
     convolution, batch norm in evaluation [, (leaky) ReLU]
-        norm(W x + b) = (s W) x + (s b + t), where the norm is y -> s y + t: one product with scaled weights, then
-        F.fused.bias_leaky_relu
+        norm(W x + b) = (s W) x + (s b + t), where the norm is y -> s y + t: the same with scaled weights
 
 The result is that of calling one layer after the other (tests/nn/test_fusion.py), up to rounding where weights are scaled.
 Only layers of exactly these types fuse, and none with hooks, so a hook always sees what its layer computes.
@@ -43,7 +43,9 @@ def activated(module, input, slope: float):
     """leaky_relu(module(input)) in one pass over memory, or None where the two do not fuse."""
     if module._hooks:
         return None
-    if type(module) in (Conv2d, ConvTranspose2d):
+    if type(module) is Conv2d:
+        return module.product(input, module.bias, slope=slope)
+    if type(module) is ConvTranspose2d:
         if module.bias is None or input.ndim != 4:
             return None
         return F.bias_leaky_relu(module.product(input), module.bias, slope)
@@ -73,5 +75,7 @@ def folded(convolution, norm, input, slope: float):
     if convolution.bias is not None:
         shift = shift + scale * convolution.bias
     along = (1, -1, 1, 1) if convolution.transposed else (-1, 1, 1, 1)
-    product = convolution.product(input, weight=weight * scale.reshape(along))
-    return F.bias_leaky_relu(product, shift, slope)
+    weight = weight * scale.reshape(along)
+    if not convolution.transposed:
+        return convolution.product(input, shift, weight, slope)
+    return F.bias_leaky_relu(convolution.product(input, weight=weight), shift, slope)

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.functional.activation import leaky_relu
+from minigrad.functional.convolution import conv2d, conv2d_leaky_relu
 from minigrad.functional.fused import batch_norm_leaky_relu, bias_leaky_relu
 from minigrad.functional.normalization import batch_norm
 
@@ -46,6 +47,31 @@ def test_bias_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed):
     fused = orders(lambda x, b: bias_leaky_relu(x, b, slope), [x, b], np.random.default_rng(seed))
     plain = orders(lambda x, b: leaky_relu(x + b.reshape(along), slope), [x, b], np.random.default_rng(seed))
     same(fused, plain, dtype)
+
+
+@given(slope=slopes, dtype=dtypes, biased=st.booleans(), stride=st.integers(1, 2), groups=st.sampled_from([1, 2]),
+       seed=st.integers(0, 99))  # fmt: skip
+def test_conv2d_leaky_relu_equals_the_composed_one(slope, dtype, biased, stride, groups, seed):
+    rng = np.random.default_rng(seed)
+    shapes = (2, 4, 5, 6), (6, 4 // groups, 3, 2), *([(6,)] if biased else [])
+    inputs = [mg.tensor(rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in shapes]
+    geometry = {"stride": stride, "padding": 1, "groups": groups}
+    assume(np.abs(conv2d(*inputs, **geometry).array).min() > 1e-4)                          # not at the kink
+    fused = orders(lambda *a: conv2d_leaky_relu(*a, negative_slope=slope, **geometry), inputs, np.random.default_rng(seed))
+    plain = orders(lambda *a: leaky_relu(conv2d(*a, **geometry), slope), inputs, np.random.default_rng(seed))
+    same(fused, plain, dtype)
+
+
+def test_conv2d_leaky_relu_of_one_image_and_its_errors():
+    x, w, b = mg.ones(2, 5, 5), mg.ones(3, 2, 3, 3), mg.tensor([0.0, -18.0, -20.0])
+    y = conv2d_leaky_relu(x, w, b, negative_slope=0.5)
+    np.testing.assert_array_equal(y.array, np.broadcast_to(np.reshape([18.0, 0.0, -1.0], (3, 1, 1)), (3, 3, 3)))
+    with pytest.raises(ValueError, match="conv2d_leaky_relu: negative_slope must be at least 0, got -0.1"):
+        conv2d_leaky_relu(x, w, b, negative_slope=-0.1)
+    with pytest.raises(TypeError, match="bias is float64 but weight float32"):
+        conv2d_leaky_relu(x, w, b.double())
+    with pytest.raises(ValueError, match=r"conv2d: bias \(3,\) must be \(4,\)"):
+        conv2d_leaky_relu(x, mg.ones(4, 2, 3, 3), b)
 
 
 @given(shape=shapes, slope=slopes, dtype=dtypes, seed=st.integers(0, 99))

@@ -80,6 +80,8 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "tall steps": (2, 2, 13, 9, 3, 3, 2, 1, 1),
     "winograd": (8, 32, 14, 48, 3, 1, 1, 1, 1),
     "winograd stride 2": (9, 32, 26, 64, 4, 2, 1, 1, 1),
+    "winograd 7x7": (33, 32, 14, 48, 4, 2, 1, 1, 1),
+    "winograd 5x5": (16, 16, 14, 32, 5, 1, 1, 1, 1),
     "winograd by panels": (40, 192, 4, 304, 3, 1, 1, 1, 1),
     "winograd by panels, stride 2": (33, 96, 8, 240, 4, 2, 1, 1, 1),
 }
@@ -112,6 +114,36 @@ def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_ru
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+def test_bias_and_leaky_relu_follow_in_the_same_pass(name, slope):
+    """To the bit what they are as passes of their own; also of infinity, NaN and negative zero."""
+    case = shapes(*NETWORKS[name])
+    x, w, _ = sample(case)
+    bias = values(7, w.shape[:1], np.float32)
+    bias[0], bias[-1] = -np.inf, -0.0
+    x[0, 0, 0, 0] = np.nan
+    y, before = cpu.conv2d(x, w, *case[2:]), kernels.get_num_threads()
+    expected = reference.bias_leaky_relu(y, bias, np.float32(slope))
+    np.testing.assert_array_equal(cpu.conv2d(x, w, *case[2:], bias, slope), expected)
+    np.testing.assert_array_equal(cpu.conv2d(x, w, *case[2:], None, slope), reference.leaky_relu(y, np.float32(slope)))
+    try:
+        kernels.set_num_threads(3)
+        np.testing.assert_array_equal(cpu.conv2d(x, w, *case[2:], bias, slope), expected)
+    finally:
+        kernels.set_num_threads(before)
+
+
+def test_bias_and_leaky_relu_of_an_empty_sum():
+    """No input channel: the convolution is 0, and the bias follows; a negative slope goes another way."""
+    x, w, bias = np.zeros((2, 0, 4, 4), np.float32), np.zeros((3, 0, 3, 3), np.float32), np.array([1, -2, 0], np.float32)
+    y = cpu.conv2d(x, w, (1, 1), (0, 0), (1, 1), 1, bias, 0.5)
+    np.testing.assert_array_equal(y, np.broadcast_to(np.reshape([1, -1, 0], (3, 1, 1)), (2, 3, 2, 2)))
+    x, w = values(0, (2, 3, 5, 5), np.float32), values(1, (4, 3, 3, 3), np.float32)
+    y = cpu.conv2d(x, w, (1, 1), (0, 0), (1, 1), 1)
+    np.testing.assert_array_equal(cpu.conv2d(x, w, (1, 1), (0, 0), (1, 1), 1, None, -0.5), np.where(y > 0, y, -0.5 * y))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

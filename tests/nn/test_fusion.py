@@ -68,7 +68,7 @@ def test_what_fuses_and_what_does_not():
     net = nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), nn.LeakyReLU(0.1))
     with kernels.counting() as calls:
         net(x)
-    assert calls["bias_leaky_relu"] == calls["norm_leaky_relu"] == 1 and calls["leaky_relu"] == 0
+    assert calls == {"conv2d": 1, "norm_leaky_relu": 1}
     seen = []
     handles = [net[i].register_forward_hook(lambda m, args, out: seen.append(out)) for i in (0, 2)]
     with kernels.counting() as calls:
@@ -93,7 +93,7 @@ def test_batch_norm_in_evaluation_goes_into_the_convolution_before_it():
     net = nn.Sequential(*normed(nn.Conv2d(3, 4, 3), 4), nn.ReLU()).eval()
     with kernels.counting() as calls:
         net(x)
-    assert calls == {"conv2d": 1, "bias_leaky_relu": 1}
+    assert calls == {"conv2d": 1}
     with net[1].register_forward_hook(lambda m, args, out: None), kernels.counting() as calls:
         net(x)
     assert calls["leaky_relu"] == 1

@@ -10,6 +10,8 @@ import numpy as np
 
 from minigrad.kernels.cpu import direct, windows, winograd, winograd_panels
 from minigrad.kernels.cpu.blas import small_product
+from minigrad.kernels.cpu.elementwise import leaky_relu
+from minigrad.kernels.cpu.endings import NOTHING, finished
 from minigrad.kernels.cpu.folds import TALL, transposed_convolution
 from minigrad.kernels.cpu.layout import channels_last, padded, swapped, with_slack
 from minigrad.kernels.cpu.plans import (
@@ -43,29 +45,36 @@ ROWS = 256                          # rows that share the packed matrix, from wh
 MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
 
 
-def conv2d(x, w, stride, padding, dilation, groups):
+def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
+    if slope < 0:                                               # `endings` knows only slopes that keep the order
+        return leaky_relu(conv2d(x, w, stride, padding, dilation, groups, bias), slope)
     n, channels, *size = x.shape
     o, c, kh, kw = w.shape
     out = tuple((s + 2 * p - d * (k - 1) - 1) // t + 1
                 for s, p, d, k, t in zip(size, padding, dilation, (kh, kw), stride, strict=True))
+    if bias is None and slope == 1:
+        ending = NOTHING
+    else:
+        ending = np.zeros(o, np.float32) if bias is None else np.ascontiguousarray(bias), float(slope)
     if whole_image(size, (kh, kw), padding, dilation, groups) and x.size and w.size:
-        return image(product(nhwc(x).reshape(n, -1), as_rows(w).T).reshape(n, 1, 1, o))
+        return image(finished(product(nhwc(x).reshape(n, -1), as_rows(w).T), *ending).reshape(n, 1, 1, o))
     y = empty(n, *out, o)
     if not (x.size and w.size and y.size):
         y[...] = 0
-        return image(y)
+        return image(finished(y, *ending) if y.size else y)
     x, w = nhwc(x), np.ascontiguousarray(w)
     if depthwise(groups, channels, o):
         filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
+        finished(y, *ending)
     elif uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
         images, places = even_and_odd(c, kh, stride[0], padding)
         together = merged_images(c, kh, stride[0], padding)
-        tiles(x, w, y, ((*out, 0, 0, 0, 0),), images, stride[0], 1, c * kh * kw, together)
+        tiles(x, w, y, ((*out, 0, 0, 0, 0),), images, stride[0], 1, c * kh * kw, together, ending)
     elif few_inputs(c, groups, kw, dilation[1]):
-        windows.convolution(x, w, y, stride, padding, dilation)
+        windows.convolution(x, w, y, stride, padding, dilation, ending)
     else:
         plan = forward_phases(n, out, (kh, kw), stride, padding, dilation, c)
-        products(x, w, y, plan, places_of_inputs(c, kh, kw), c * kh * kw, groups)
+        products(x, w, y, plan, places_of_inputs(c, kh, kw), c * kh * kw, groups, ending)
     return image(y)
 
 
@@ -261,7 +270,7 @@ def blocked(plan, shape, rows_per_tile):
     return phases, taps, steps, per_block, small, int(blocks.sum())
 
 
-def products(x, w, y, plan, places, out_stride, groups):
+def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
     """Pack the weights and run the tile over a plan."""
     taps, ins = places.shape
     outs = y.shape[3] // groups
@@ -271,13 +280,14 @@ def products(x, w, y, plan, places, out_stride, groups):
         plan = plan[0], plan[1] * np.array([1, 1, weights.shape[1]]) // np.array([1, 1, NR]), plan[2]
         phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR if outs == 1 else direct.DOT4_ROWS)
         launch(direct.few, blocks, x, weights, y, phases, taps, steps, zeros(ins), per_block, small, blocks)
+        finished(y, *ending)
         return
     panels = -(-outs // NR)
     packed = empty(groups * panels, taps, ins, NR)
     launch(direct.pack, groups * panels, w.reshape(-1), places, w.size // groups, out_stride, outs, panels, packed)
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
     launch(direct.direct, blocks, x, packed, y, phases, taps, steps, groups, outs, zeros(max(ins, x.shape[3])), per_block, small,
-           blocks)
+           *ending, blocks)
 
 
 def product(a, b):
@@ -332,20 +342,21 @@ def window_sums(x, g, w, kh, length, dilation, stride, places):
         launch(direct.collect, -(-outs // VL), total, places[None], outs, w)
 
 
-def tiles(x, w, y, problems, images, step, out_step, out_stride, places):
+def tiles(x, w, y, problems, images, step, out_step, out_stride, places, ending=NOTHING):
     """Winograd: transform the weights, then run over blocks of tiles. places (problems, taps, input channels)."""
     n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
     r = math.isqrt(taps)
     area, panels = winograd.points_of(r) ** 2, -(-outs // NR)
     if r < 5 and by_panels(area, ins, outs, n * -(-problems[0][0] // winograd.M) * -(-problems[0][1] // winograd.M)):
         winograd_panels.convolve(x, w, y, frozen(problems), images, step, out_step, out_stride, places, zeros(x.shape[3]))
+        finished(y, *ending)
         return
     packed, channels = empty(count, area, panels * ins * NR + winograd.PLANE), x.shape[3]
     launch(winograd.transform_weights, count * panels * -(-channels // winograd.CHUNK), w.reshape(-1), places, channels,
            out_stride, outs, r, packed)
     problems, per_block, blocks = tile_blocks(problems, n, r, step, out_step)
-    launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(channels), per_block, blocks,
-           scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
+    launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(channels), per_block,
+           *ending, blocks, scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
 
 
 def tile_sums(x, g, w, images, step, places):

@@ -13,11 +13,12 @@ falls outside the image reads zeros, and one that falls outside for all MR is le
 batch innermost, so that this happens often (a quarter of the work for a 4x4 kernel of stride 2 on 8x8 pixels).
 
 Nothing depends on how the blocks fall to the threads: each output is one sum in one order.
-May import: numpy, `compiling`, `threads`, `tile`.
+May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
 """
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import LANES, PIECE, channel_sums, channelwise, copy_piece, reach
 from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
@@ -124,11 +125,12 @@ def phase_of(phases, block):
 
 
 @kernel
-def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, blocks):
+def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, bias, slope, blocks):
     """y[n, oy + i*steps[2], ox + j*steps[3], :] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, :] @ w[tap].
 
     x (N,H,W,C), y (N,OH,OW,groups*outs), packed (groups*panels, taps, ins, NR), phases (P, FIELDS), taps (T, 3): dy, dx and the
     place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when a tap is several pixels in a row.
+    bias, slope: see `endings`.
     """
     ins, panels = packed.shape[2], packed.shape[0] // groups
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data
@@ -154,6 +156,9 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
                     tile2(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width)
                 else:
                     tile1(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width)
+        if bias.size:
+            for t in range(count):
+                finish(out[t].ctypes.data, 0, MR, y.shape[3], bias.ctypes.data, slope)
 
 
 @kernel

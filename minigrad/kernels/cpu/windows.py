@@ -8,7 +8,7 @@ window m lies at a place that does not depend on the block, and row u of every w
 
 One list of beginnings serves all blocks, and no padded image is written to memory. A row of a window must be contiguous: a dilation
 of 1 along it. A block is a band of output rows of one image. Every output is one sum in one order.
-May import: numpy, numba, llvmlite, `compiling`, `lanes`, `threads`, `tile`.
+May import: numpy, numba, llvmlite, `compiling`, `endings`, `lanes`, `threads`, `tile`.
 """
 import functools
 import math
@@ -18,6 +18,7 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.endings import NOTHING, finish_rows
 from minigrad.kernels.cpu.lanes import prefetch
 from minigrad.kernels.cpu.threads import empty, instruction, launch, take
 from minigrad.kernels.cpu.tile import I64, MR, NR, NV, VL, Emit, addresses, at
@@ -75,10 +76,11 @@ tile2, tile1 = window_tile(NV), window_tile(1)
 
 
 @kernel
-def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, height, pitch):
+def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, height, pitch, bias, slope):
     """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of an image.
 
-    begins (height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
+    begins (height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image. bias, slope: see
+    `endings`.
     """
     n, h, w, channels = x.shape
     oh, ow, outs = y.shape[1], y.shape[2], y.shape[3]
@@ -121,6 +123,9 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
             for m in range(pixels):
                 for o in range(outs):
                     y[b, i + m // ow, m % ow, o] = spill[m, o]
+        if bias.size:
+            for u in range(i, i + count):
+                finish_rows(y[b, u], bias, slope)
 
 
 @functools.lru_cache(256)
@@ -134,7 +139,7 @@ def plan(out, kernel, stride, dilation, channels):
     return height, pitch, (i * stride[0] * pitch + j * stride[1] * channels) * 4
 
 
-def convolution(x, w, y, stride, padding, dilation):
+def convolution(x, w, y, stride, padding, dilation, ending=NOTHING):
     """y (N,OH,OW,O) from x (N,H,W,C) of few channels and w (O,C,kh,kw), whose rows must be whole: a dilation of 1 along them."""
     n, oh, ow, outs = y.shape
     _, c, kh, kw = w.shape
@@ -143,4 +148,4 @@ def convolution(x, w, y, stride, padding, dilation):
     weights[..., :outs] = w.transpose(2, 3, 1, 0)
     weights[..., outs:] = 0
     launch(convolve, n * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, height, pitch,
-           scratch=((height - 1) * stride[0] + dilation[0] * (kh - 1) + 1) * pitch)
+           *ending, scratch=((height - 1) * stride[0] + dilation[0] * (kh - 1) + 1) * pitch)

@@ -24,13 +24,14 @@ Over channels the products become 36 products of matrices, the register tile's w
 * Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
   each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
-May import: numpy, `compiling`, `lanes`, `threads`, `tile`.
+May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
 """
 from fractions import Fraction
 
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import prefetch, sandwiches
 from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, VL, outer_tile, product_tiles
@@ -221,12 +222,12 @@ def start_of(group, groups, tiles):
 
 
 @kernel
-def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block, blocks):
+def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block, bias, slope, blocks):
     """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum over u, v, p of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], .].
 
     x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 11), inputs (P, 2), step: a problem's
     outputs form one grid of equal tiles; its input channels are those of P shifted, subsampled images, one after the other.
-    The tiles of a problem fall into groups (`start_of`), the rows of one register tile.
+    The tiles of a problem fall into groups (`start_of`), the rows of one register tile. bias, slope: see `endings`.
     """
     count_in, channels = inputs.shape[0], x.shape[3]
     n, oh, ow, depth = y.shape
@@ -286,12 +287,16 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
             start = y0 + ((b * oh + problem[OUT_Y] + out_step * i) * ow + problem[OUT_X] + out_step * j) * depth * 4
             if i + down <= problem[ROWS] and j + across <= problem[COLS]:
                 outputs_of(kind, planes.ctypes.data, m0 + t * depth * 4, far.ctypes.data, start, depth)
+                if bias.size:
+                    finish(far.ctypes.data, start, down * across, depth, bias.ctypes.data, slope)
             else:
                 for u in range(down):
                     for v in range(across):
                         within = i + u < problem[ROWS] and j + v < problem[COLS]
                         edge[u * across + v] = start + far[u * across + v] if within else dump
                 outputs_of(kind, planes.ctypes.data, m0 + t * depth * 4, edge.ctypes.data, 0, depth)
+                if bias.size:
+                    finish(edge.ctypes.data, 0, down * across, depth, bias.ctypes.data, slope)
 
 
 @kernel
