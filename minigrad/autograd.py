@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 import threading
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
+from sys import getrefcount
 
 
 class _State(threading.local):
@@ -64,14 +64,16 @@ class Variable:
 
     @staticmethod
     def constant(value):
-        """Called on every argument that is neither a Variable nor a plain Python number."""
+        """Called on arguments that are not Variables, where one of them is not a plain Python number either."""
         return value
 
     def ones_like(self) -> Variable:
         raise TypeError(f"{type(self).__name__} does not say what its default cotangent is")
 
-    def shared(self) -> bool:
-        """Whether others may see the memory of self's array, so that nothing may be added to it. True is always right."""
+    def _shared(self, alone: int) -> bool:
+        """Whether others may see the memory of self's array, so that nothing may be added to it. True is always right.
+
+        alone: the reference count of an object that one local name holds."""
         return True
 
     def accumulate_(self, other: Variable) -> Variable:
@@ -168,21 +170,22 @@ class Primitive:
         return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, *args, **kw):
-        arrays, cls, live = list(args), None, False
-        for i, a in enumerate(args):
+        arrays, cls, live, plain = [], None, False, True
+        for a in args:
             if isinstance(a, Variable):
-                arrays[i] = a.array
+                arrays.append(a.array)
                 cls = a.result_type
-                if a.requires_grad:
-                    live = True
+                live = live or a.requires_grad
+            else:
+                arrays.append(a)
+                plain = plain and type(a) in _PLAIN
         if cls is None:
             raise TypeError(f"{self.name}: expected a Tensor, got {', '.join(type(a).__name__ for a in args)}")
-        for i, a in enumerate(args):
-            if arrays[i] is a and type(a) not in _PLAIN:
-                try:
-                    arrays[i] = cls.constant(a)
-                except TypeError as error:
-                    raise TypeError(f"{self.name}: {error}") from None
+        if not plain:
+            try:
+                arrays = [x if isinstance(a, Variable) else cls.constant(a) for x, a in zip(arrays, args, strict=True)]
+            except TypeError as error:
+                raise TypeError(f"{self.name}: {error}") from None
         if _state.observer is None:
             out = self.forward(*arrays, **kw)
         else:
@@ -221,8 +224,8 @@ class Primitive:
             if kept is None:
                 wanted = {j for i, p in enumerate(pattern) if p and i < len(self.saves) for j in self.saves[i]}
                 kept = self._kept[pattern] = tuple(j in wanted for j in range(len(pattern)))
-            node.inputs = inputs = [a if k else None for a, k in zip(args, kept, strict=True)]
-            node.versions = [a.version if isinstance(a, Variable) else 0 for a in inputs]
+            node.inputs = [a if k else None for a, k in zip(args, kept, strict=True)]
+            node.versions = [a.version if k and isinstance(a, Variable) else 0 for a, k in zip(args, kept, strict=True)]
         else:
             node.inputs, node.versions = (), ()
         outs = out if type(out) is tuple else (out,)
@@ -394,8 +397,10 @@ def _topological(roots: list[Node], wanted: set | None) -> tuple[list[Node], dic
             stack.pop()
             if node in needs:
                 continue
-            flags = [(p in alive if isinstance(p, Node) else p is not None and (wanted is None or p in targets))
-                     for p in node.parents]  # fmt: skip
+            if wanted is None:
+                flags = [p is not None for p in node.parents]
+            else:
+                flags = [p in alive or p in targets and not isinstance(p, Node) for p in node.parents]
             leads = True in flags
             needs[node] = flags if leads else None
             if leads or node in targets:
@@ -427,13 +432,15 @@ def _add(pending: dict, key, g: Variable, create_graph: bool) -> None:
     """Add g to what has arrived: the first by reference; then in place if nobody else can see the sum's memory.
 
     A rule may hand on the cotangent that it got, hand out one twice, a view of it, or an array that something keeps. Rather
-    than have rules say so, the sweep asks how many hold the sum: no more than hold `alone`, a new object of this call.
+    than have rules say so, the sweep asks how many hold the sum: no more than hold a new object may.
     """
-    total, alone = pending.get(key), object()
-    pending[key] = None  # which no longer holds it
+    total = pending.get(key)
     if total is None:
         pending[key] = g
-    elif create_graph or sys.getrefcount(total) > sys.getrefcount(alone) or total.shared():
+        return
+    pending[key], new = None, object()  # `pending` no longer holds the sum
+    alone = getrefcount(new)
+    if create_graph or getrefcount(total) > alone or total._shared(alone):
         pending[key] = total + g
     else:
         pending[key] = total.accumulate_(g)

@@ -13,7 +13,7 @@ Imports: the engine and `minigrad.functional`.
 from __future__ import annotations
 
 import builtins
-import sys
+from sys import getrefcount
 
 import numpy as np
 
@@ -79,17 +79,16 @@ class Tensor(Variable):
                                "element. Reduce it (.sum() or .mean()) or pass the cotangent.")  # fmt: skip
         return self.wrap(np.ones_like(self.array))
 
-    def shared(self) -> bool:
-        array, alone = self.array, object()
-        if type(array) is not np.ndarray or not array.flags.writeable:
+    def _shared(self, alone) -> bool:
+        array, held = self.array, alone + 1  # by a name of this function, and by one other
+        if getrefcount(array) > held or type(array) is not np.ndarray or not array.flags.writeable:
             return True
-        base, held = array.base, sys.getrefcount(alone) + 1  # by a name of this function, and by one other
-        if sys.getrefcount(array) > held:  # others than this Tensor hold the array
-            return True
-        return base is not None and (type(base) is not np.ndarray or base.base is not None or sys.getrefcount(base) > held)
+        base = array.base
+        return base is not None and (type(base) is not np.ndarray or base.base is not None or getrefcount(base) > held)
 
     def accumulate_(self, other) -> Tensor:
-        np.add(self.array, other.array, out=self.array)
+        array = self.array
+        array += other.array
         self.version_cell[0] += 1
         return self
 
