@@ -371,8 +371,11 @@ def filters(x, w, y, plan):
     """Depthwise: one pass over the pixels for all channels. Weights (taps, C), in the order of the plan's taps."""
     weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
     places = plan[1] * np.array([1, 1, w.shape[0]]) // np.array([1, 1, NR])
-    phases, taps, steps, per_block, small, blocks = blocked((plan[0], places, plan[2]), x.shape, MR)
-    launch(direct.depthwise, blocks, x, weights, y, phases, taps, steps, zeros(w.shape[0]), per_block, small, blocks)
+    rows = x.shape[0] * plan[0][:, 0]
+    per_block = max(1, int(rows.sum()) // (4 * BLOCKS))
+    blocks = -(-rows // per_block)
+    phases = np.column_stack([plan[0], np.cumsum(blocks) - blocks])
+    launch(direct.depthwise, int(blocks.sum()), x, weights, y, phases, places, plan[2], per_block, int(blocks.sum()))
 
 
 def filter_gradients(x, g, kernel, stride, padding, dilation):

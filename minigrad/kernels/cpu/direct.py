@@ -349,23 +349,41 @@ def collect(counter, total, places, outs, w):
 
 
 @kernel
-def depthwise(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
-    """`direct` with one filter for each channel: weights (T, C), C a multiple of VL."""
-    x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
-    table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
-    used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3], np.float32)
+def depthwise(counter, x, weights, y, phases, taps, steps, rows_per_block, blocks):
+    """`direct` with one filter for each channel: weights (T, C), C a multiple of VL. A block is some rows of a phase's outputs.
+
+    Along a row the taps that lie inside the image change at a few places only, and between them x is read at a fixed step.
+    """
+    n, h, w, channels = x.shape
+    x0, y0, w0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data
+    pixel, oh, ow = channels * 4, y.shape[1], y.shape[2]
+    sides, table = np.empty((taps.shape[0], 2), np.int64), np.empty((taps.shape[0], 2), np.int64)
+    for p in range(phases.shape[0]):
+        for tap in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):            # the columns j with 0 <= j*step + dx < w
+            sides[tap, 0] = max(0, (steps[1] - 1 - taps[tap, 1]) // steps[1])
+            sides[tap, 1] = min(phases[p, COLS], (w - taps[tap, 1] + steps[1] - 1) // steps[1])
     while True:
         block = take(counter)
         if block >= blocks:
             break
         p = phase_of(phases, block)
-        first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
-        tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
-        count = min(tiles_per_block, tiles - first)
-        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
-        for t in range(count):
-            channelwise(table[t].ctypes.data, used[t], x.shape[3], w0, out[t].ctypes.data)
+        rows, cols, first = phases[p, ROWS], phases[p, COLS], (block - phases[p, FIRST_BLOCK]) * rows_per_block
+        for row in range(first, min(first + rows_per_block, n * rows)):
+            b, i = row // rows, row % rows
+            target = y0 + ((b * oh + phases[p, OUT_Y] + i * steps[2]) * ow + phases[p, OUT_X]) * pixel
+            j = 0
+            while j < cols:
+                end, used = cols, 0
+                for tap in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
+                    yy, xx = i * steps[0] + taps[tap, 0], j * steps[1] + taps[tap, 1]
+                    if 0 <= yy < h and sides[tap, 0] <= j < sides[tap, 1]:
+                        table[used, 0], table[used, 1] = x0 + ((b * h + yy) * w + xx) * pixel, w0 + taps[tap, 2]
+                        end, used = min(end, sides[tap, 1]), used + 1
+                    elif sides[tap, 0] > j:
+                        end = min(end, sides[tap, 0])
+                channelwise(table.ctypes.data, used, steps[1] * pixel, end - j, channels, target + j * steps[3] * pixel,
+                            steps[3] * pixel)
+                j = end
 
 
 @kernel
