@@ -7,7 +7,7 @@ May import: numpy, and the kernels of this folder.
 
 import numpy as np
 
-from minigrad.kernels.cpu import direct, windows, winograd, winograd_panels
+from minigrad.kernels.cpu import depthwise, direct, windows, winograd, winograd_panels
 from minigrad.kernels.cpu.blas import small_product
 from minigrad.kernels.cpu.folds import TALL, transposed_convolution
 from minigrad.kernels.cpu.layout import channels_last, padded, swapped, with_slack
@@ -54,8 +54,8 @@ def conv2d(x, w, stride, padding, dilation, groups):
         y[...] = 0
         return image(y)
     x, w = nhwc(x), np.ascontiguousarray(w)
-    if depthwise(groups, channels, o):
-        filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
+    if one_filter_each(groups, channels, o):
+        depthwise.filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
     elif uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
         images, places = even_and_odd(c, kh, stride[0], padding)
         together = merged_images(c, kh, stride[0], padding)
@@ -87,8 +87,8 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
         windows.convolution(nhwc(g), w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), x, stride, lead, dilation)
         return image(x)
     g, w = nhwc(g), np.ascontiguousarray(w)
-    if depthwise(groups, groups * c, o):
-        filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
+    if one_filter_each(groups, groups * c, o):
+        depthwise.filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
     elif uses_winograd((kh, kw), stride, dilation, groups, o, c, n, [s // t for s, t in zip(size, stride, strict=True)]):
         problems, places = remainders(o, c, kh, stride[0], padding, tuple(size))
         tiles(g, w, x, problems, NO_SHIFT, 1, stride[0], kh * kw, places)
@@ -113,8 +113,8 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
         w = conv2d_dw(g, x, stride, tuple(turned), dilation, 1, size)
         return np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
     x, g = nhwc(x), nhwc(g)
-    if depthwise(groups, channels, o):
-        return filter_gradients(x, g, (kh, kw), stride, padding, dilation)
+    if one_filter_each(groups, channels, o):
+        return depthwise.filter_gradients(x, g, (kh, kw), stride, padding, dilation)
     if pointwise(size, stride, padding, groups) and o >= c and n * shape[0] * shape[1] >= LONG:
         return transposed_product(g.reshape(-1, o), x.reshape(-1, c)).reshape(o, c, 1, 1)       # measured: not where o < c
     w = np.empty((o, c * kh * kw), np.float32)
@@ -162,7 +162,7 @@ def pointwise(kernel, stride, padding, groups):
     return tuple(kernel) == stride == (1, 1) and padding == (0, 0) and groups == 1
 
 
-def depthwise(groups, channels, outs):
+def one_filter_each(groups, channels, outs):
     """One filter for each channel: no sums over channels, so no product of matrices, only a loop along them, vector by vector."""
     return groups == channels == outs and channels % VL == 0
 
@@ -365,21 +365,3 @@ def tile_sums(x, g, w, images, step, places):
     launch(winograd.gradient, parts * pieces, x, g, problems, images, step, r, zeros(max(channels, outs)), total, steps,
            parts * pieces, scratch=area * (winograd.STEP * (height + width) + 2 * winograd.PLANE) + NR)
     launch(winograd.collect, -(-channels // winograd.FEW) * out_slices, total, places, r, w)
-
-
-def filters(x, w, y, plan):
-    """Depthwise: one pass over the pixels for all channels. Weights (taps, C), in the order of the plan's taps."""
-    weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
-    places = plan[1] * np.array([1, 1, w.shape[0]]) // np.array([1, 1, NR])
-    rows = x.shape[0] * plan[0][:, 0]
-    per_block = max(1, int(rows.sum()) // (4 * BLOCKS))
-    blocks = -(-rows // per_block)
-    phases = np.column_stack([plan[0], np.cumsum(blocks) - blocks])
-    launch(direct.depthwise, int(blocks.sum()), x, weights, y, phases, places, plan[2], per_block, int(blocks.sum()))
-
-
-def filter_gradients(x, g, kernel, stride, padding, dilation):
-    parts = min(BLOCKS, g.shape[0] * g.shape[1])
-    total = empty(parts, kernel[0] * kernel[1], x.shape[3])
-    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total)
-    return np.ascontiguousarray(total.sum(0).T).reshape(-1, 1, *kernel)
