@@ -18,11 +18,11 @@ BLOCKS, PARTS = 64, 16              # blocks of a convolution, about; partial su
 
 @kernel
 def convolve(counter, x, weights, y, phases, taps, steps, rows_per_block, blocks):
-    """y[n, oy + i*steps[2], ox + j*steps[3], c] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, c] * w[tap, c].
+    """`direct.direct` with one filter for each channel: y[n, oy + i*steps[2], ox + j*steps[3], c] is the sum over taps of
+    x[n, i*steps[0] + dy, j*steps[1] + dx, c] * weights[tap, c].
 
-    weights (T, C); taps (T, 3): dy, dx and the place of the tap's weights in bytes. A block is some rows of a phase's outputs.
-
-    Along a row the taps that lie inside the image change at a few places only, and between them x is read at a fixed step.
+    taps (T, 3): dy, dx and the place of the tap's weights in bytes. A block is some rows of a phase's outputs. Along a row the taps
+    that lie inside the image change at a few places only, and between them x is read at a fixed step.
     """
     n, h, w, channels = x.shape
     x0, y0, w0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data
