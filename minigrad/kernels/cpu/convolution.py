@@ -121,13 +121,12 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     if uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
         images, places = even_and_odd(c, kh, stride[0], padding)
         tile_sums(x, g, w, images, stride[0], places)
+    elif few_inputs(c, groups, kw, dilation[1]) and short_windows(c, kh, kw):
+        windows.weight_gradient(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
     elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
-        if short_windows(c, kh, kw):
-            window_sums(rows, g, w, kh, kw * c, dilation[0], stride, places_of_rows(c, kh, kw).reshape(-1))
-        else:
-            sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
+        sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
     else:
         sums(with_slack(x, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw), stride, groups, c,
              o // groups)
@@ -308,27 +307,6 @@ def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
     launch(direct.weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,
            parts * slices)
     launch(direct.collect, groups * -(-b_width // VL), total, places, b_width, w)
-
-
-def window_sums(x, g, w, kh, length, dilation, stride, places):
-    """The weight gradient of merged rows, the whole window at once: w[o, places[r]] = sum over pixels of window[r] * g[o]."""
-    outs, terms = g.shape[3], kh * length
-    a_width, b_width = terms, outs
-    # Whichever side leaves less of the tile idle lies along the lanes.
-    swap = -(-outs // AR) * -(-terms // VL) < -(-terms // AR) * -(-outs // VL)
-    if swap:
-        a_width, b_width = outs, terms
-    per_block = 128
-    parts = min(BLOCKS, -(-g.shape[0] * g.shape[1] * g.shape[2] // per_block))
-    total = empty(parts, -(-a_width // AR) * AR, -(-b_width // NR) * NR)
-    launch(direct.window_gradient, parts, x, g, kh, length, dilation, *stride, swap, total, per_block)
-    total = total.reshape(parts, 1, 1, *total.shape[1:])
-    if swap:
-        turned = empty(terms, outs)
-        launch(direct.collect, -(-terms // VL), total, np.arange(outs)[None], terms, turned)
-        w[:, places] = turned.T
-    else:
-        launch(direct.collect, -(-outs // VL), total, places[None], outs, w)
 
 
 def tiles(x, w, y, problems, images, step, out_step, out_stride, places):

@@ -18,7 +18,7 @@ May import: numpy, `compiling`, `threads`, `tile`.
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.lanes import LANES, PIECE, copy_piece, reach
+from minigrad.kernels.cpu.lanes import LANES, reach
 from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
 
@@ -266,63 +266,6 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
                                 outer2(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
                             else:
                                 outer1(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
-
-
-@kernel
-def window_gradient(counter, x, g, kh, length, dilation, step_h, step_w, swapped, total, pixels_per_block):
-    """`weight_gradient` where the whole window of a pixel is short: one sum of outer products for all taps at once.
-
-    total[part, r, o] = sum over the part's pixels k of window[k, r] * g[k, o], where window[k, u*length + q] is the q-th float of
-    the window's row u: `length` = kw*C of them, contiguous in the padded x (N,H,W,C), readable a tile beyond its end. Tap row by
-    tap row, `length` (3 to 12) would leave rows of the outer tile idle, and g would be read kh times. A window is copied, a
-    piece or two for each of its rows, to a panel in the L1 cache; rows of the tile beyond it hold what nobody collects.
-    swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes.
-    """
-    n, h, w, channels = x.shape
-    oh, ow, depth = g.shape[1], g.shape[2], g.shape[3]
-    parts, a_up, b_up = total.shape
-    pixels = n * oh * ow
-    steps = (pixels + pixels_per_block - 1) // pixels_per_block
-    pitch = b_up if swapped else a_up
-    panel = np.zeros(pixels_per_block * pitch + kh * length + NR + PIECE, np.float32)
-    outputs = np.zeros(pixels_per_block * depth + NR + AR, np.float32)
-    windows, gradients = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
-    origin = np.empty((3, pixels_per_block), np.int64)
-    flat, x0, g0, t0 = g.reshape(g.size), x.ctypes.data, g.ctypes.data, total.ctypes.data
-    left, right = (gradients, windows) if swapped else (windows, gradients)
-    b_width = kh * length if swapped else depth
-    for k in range(pixels_per_block):
-        windows[k] = panel.ctypes.data + k * pitch * 4
-    while True:
-        part = take(counter)
-        if part >= parts:
-            break
-        for c in range(a_up):
-            for o in range(b_up):
-                total[part, c, o] = 0
-        for step in range(part * steps // parts, (part + 1) * steps // parts):
-            start = step * pixels_per_block
-            size = min(pixels_per_block, pixels - start)
-            locate(start, size, oh, ow, h, w, step_h, step_w, origin)
-            for k in range(size):
-                for u in range(kh):
-                    source, target = x0 + (origin[0, k] + u * dilation * w) * channels * 4, windows[k] + u * length * 4
-                    for c in range(0, length, PIECE):       # what exceeds the row is written again with the next row or window
-                        copy_piece(source + c * 4, target + c * 4)
-            from0 = g0 + start * depth * 4
-            if start + size == pixels:                      # the tile reads beyond the last pixel
-                for c in range(size * depth):
-                    outputs[c] = flat[start * depth + c]
-                from0 = outputs.ctypes.data
-            for k in range(size):
-                gradients[k] = from0 + k * depth * 4
-            for o in range(0, b_width, NR):
-                for c in range(0, a_up, AR):
-                    place = t0 + ((part * a_up + c) * b_up + o) * 4
-                    if b_width - o > VL:
-                        outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, size, place, b_up)
-                    else:
-                        outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, size, place, b_up)
 
 
 @kernel

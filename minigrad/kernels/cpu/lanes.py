@@ -14,22 +14,36 @@ from numba.core import cgutils
 from minigrad.kernels.cpu.threads import ALIGNMENT, instruction
 from minigrad.kernels.cpu.tile import I32, I64, NV, VL, Emit, addresses, at
 
-PIECE = 8                           # floats that `copy_piece` copies: longer unaligned stores straddle cache lines more often
+PIECES = 4, 8, 16                   # floats that `copy_rows` copies at once
 
 
-def _copy_piece(source, target):
-    at(target, PIECE)[:] = at(source, PIECE)
+def _copy_rows(begins, base, count, length, target, pitch):
+    for m, begin in enumerate(addresses(begins, count)):
+        at(target + m * pitch, length)[:] = at(base + begin, length)
 
 
-@instruction(_copy_piece)
-def copy_piece(typing_context, source, target):
-    """Copy PIECE floats from address to address."""
+@instruction(_copy_rows)
+def copy_rows(typing_context, begins, base, count, length, target, pitch):
+    """target_row[m] = the `length` floats at base + begins[m], m < count, and what follows them up to a whole number of vectors.
+
+    begins: the address of a table of bytes; pitch: bytes. A short row is one vector of 4, 8 or 16 floats, a long one several.
+    """
     def codegen(context, b, signature, args):
-        e = Emit(b, PIECE)
-        e.store(e.load(args[0]), args[1])
+        begins, base, count, length, target, pitch = args
+        for piece in PIECES:
+            e, least = Emit(b, piece), {4: 0, 8: 4, 16: 8}[piece]
+            chosen = b.icmp_signed(">", length, I64(least))
+            if piece < PIECES[-1]:
+                chosen = b.and_(chosen, b.icmp_signed("<=", length, I64(piece)))
+            with b.if_then(chosen):
+                pieces = b.udiv(b.add(length, I64(piece - 1)), I64(piece))
+                with cgutils.for_range(b, pieces, intp=I64) as q, cgutils.for_range(b, count, intp=I64) as m:
+                    offset = b.mul(q.index, I64(4 * piece))
+                    source = b.add(b.add(base, offset), e.word(begins, m.index))
+                    e.store(e.load(source), b.add(b.add(target, offset), b.mul(pitch, m.index)))
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp), codegen
+    return types.void(*[types.intp] * 6), codegen
 
 
 def _strips_twin(lanes):
