@@ -77,6 +77,9 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "depthwise vectors": (3, 32, 9, 32, 3, 1, 1, 1, 32),
     "depthwise vectors 2": (2, 48, 10, 48, 4, 2, 1, 1, 48),
     "depthwise vectors 3": (3, 80, 7, 80, 3, 3, 2, 2, 80),
+    "depthwise, narrow": (2, 16, 3, 16, 3, 1, 1, 1, 16),
+    "depthwise, padding beyond the kernel": (2, 48, 6, 48, 2, 2, 3, 1, 48),
+    "depthwise, dilated": (1, 16, 12, 16, 4, 2, 5, 3, 16),
     "tall steps": (2, 2, 13, 9, 3, 3, 2, 1, 1),
     "winograd": (8, 32, 14, 48, 3, 1, 1, 1, 1),
     "winograd stride 2": (9, 32, 26, 64, 4, 2, 1, 1, 1),
@@ -100,7 +103,8 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
 @pytest.mark.parametrize("name", ["dcgan", "dcgan first", "lenet 1", "winograd", "winograd stride 2", "winograd by panels",
                                   "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors",
                                   "depthwise vectors 2", "grouped", "generator last",
-                                  "fold in bands", "fold, dilated", "rgb in, one wide block", "thin rows"])
+                                  "fold in bands", "fold, dilated", "rgb in, one wide block", "thin rows",
+                                  "depthwise, dilated"])
 def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
     case = shapes(*NETWORKS[name])
     arrays, before = sample(case), kernels.get_num_threads()

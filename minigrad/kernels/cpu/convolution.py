@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.cpu import direct, windows, winograd, winograd_panels
+from minigrad.kernels.cpu import depthwise, direct, windows, winograd, winograd_panels
 from minigrad.kernels.cpu.blas import small_product
 from minigrad.kernels.cpu.elementwise import leaky_relu
 from minigrad.kernels.cpu.endings import NOTHING, finished
@@ -63,8 +63,8 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
         y[...] = 0
         return image(finished(y, *ending) if y.size else y)
     x, w = nhwc(x), np.ascontiguousarray(w)
-    if depthwise(groups, channels, o):
-        filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
+    if one_filter_each(groups, channels, o):
+        depthwise.filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
         finished(y, *ending)
     elif uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
         images, places = even_and_odd(c, kh, stride[0], padding)
@@ -97,8 +97,8 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
         windows.convolution(nhwc(g), w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), x, stride, lead, dilation)
         return image(x)
     g, w = nhwc(g), np.ascontiguousarray(w)
-    if depthwise(groups, groups * c, o):
-        filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
+    if one_filter_each(groups, groups * c, o):
+        depthwise.filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
     elif uses_winograd((kh, kw), stride, dilation, groups, o, c, n, [s // t for s, t in zip(size, stride, strict=True)]):
         problems, places = remainders(o, c, kh, stride[0], padding, tuple(size))
         tiles(g, w, x, problems, NO_SHIFT, 1, stride[0], kh * kw, places)
@@ -123,21 +123,20 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
         w = conv2d_dw(g, x, stride, tuple(turned), dilation, 1, size)
         return np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
     x, g = nhwc(x), nhwc(g)
-    if depthwise(groups, channels, o):
-        return filter_gradients(x, g, (kh, kw), stride, padding, dilation)
+    if one_filter_each(groups, channels, o):
+        return depthwise.filter_gradients(x, g, (kh, kw), stride, padding, dilation)
     if pointwise(size, stride, padding, groups) and o >= c and n * shape[0] * shape[1] >= LONG:
         return transposed_product(g.reshape(-1, o), x.reshape(-1, c)).reshape(o, c, 1, 1)       # measured: not where o < c
     w = np.empty((o, c * kh * kw), np.float32)
     if uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
         images, places = even_and_odd(c, kh, stride[0], padding)
         tile_sums(x, g, w, images, stride[0], places)
+    elif few_inputs(c, groups, kw, dilation[1]) and short_windows(c, kh, kw):
+        windows.weight_gradient(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
     elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
-        if short_windows(c, kh, kw):
-            window_sums(rows, g, w, kh, kw * c, dilation[0], stride, places_of_rows(c, kh, kw).reshape(-1))
-        else:
-            sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
+        sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
     else:
         sums(with_slack(x, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw), stride, groups, c,
              o // groups)
@@ -172,7 +171,7 @@ def pointwise(kernel, stride, padding, groups):
     return tuple(kernel) == stride == (1, 1) and padding == (0, 0) and groups == 1
 
 
-def depthwise(groups, channels, outs):
+def one_filter_each(groups, channels, outs):
     """One filter for each channel: no sums over channels, so no product of matrices, only a loop along them, vector by vector."""
     return groups == channels == outs and channels % VL == 0
 
@@ -321,27 +320,6 @@ def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
     launch(direct.collect, groups * -(-b_width // VL), total, places, b_width, w)
 
 
-def window_sums(x, g, w, kh, length, dilation, stride, places):
-    """The weight gradient of merged rows, the whole window at once: w[o, places[r]] = sum over pixels of window[r] * g[o]."""
-    outs, terms = g.shape[3], kh * length
-    a_width, b_width = terms, outs
-    # Whichever side leaves less of the tile idle lies along the lanes.
-    swap = -(-outs // AR) * -(-terms // VL) < -(-terms // AR) * -(-outs // VL)
-    if swap:
-        a_width, b_width = outs, terms
-    per_block = 128
-    parts = min(BLOCKS, -(-g.shape[0] * g.shape[1] * g.shape[2] // per_block))
-    total = empty(parts, -(-a_width // AR) * AR, -(-b_width // NR) * NR)
-    launch(direct.window_gradient, parts, x, g, kh, length, dilation, *stride, swap, total, per_block)
-    total = total.reshape(parts, 1, 1, *total.shape[1:])
-    if swap:
-        turned = empty(terms, outs)
-        launch(direct.collect, -(-terms // VL), total, np.arange(outs)[None], terms, turned)
-        w[:, places] = turned.T
-    else:
-        launch(direct.collect, -(-outs // VL), total, places[None], outs, w)
-
-
 def tiles(x, w, y, problems, images, step, out_step, out_stride, places, ending=NOTHING):
     """Winograd: transform the weights, then run over blocks of tiles. places (problems, taps, input channels)."""
     n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
@@ -377,18 +355,3 @@ def tile_sums(x, g, w, images, step, places):
     launch(winograd.gradient, parts * pieces, x, g, problems, images, step, r, zeros(max(channels, outs)), total, steps,
            parts * pieces, scratch=area * (winograd.STEP * (height + width) + 2 * winograd.PLANE) + NR)
     launch(winograd.collect, -(-channels // winograd.FEW) * out_slices, total, places, r, w)
-
-
-def filters(x, w, y, plan):
-    """Depthwise: one pass over the pixels for all channels. Weights (taps, C), in the order of the plan's taps."""
-    weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
-    places = plan[1] * np.array([1, 1, w.shape[0]]) // np.array([1, 1, NR])
-    phases, taps, steps, per_block, small, blocks = blocked((plan[0], places, plan[2]), x.shape, MR)
-    launch(direct.depthwise, blocks, x, weights, y, phases, taps, steps, zeros(w.shape[0]), per_block, small, blocks)
-
-
-def filter_gradients(x, g, kernel, stride, padding, dilation):
-    parts = min(BLOCKS, g.shape[0] * g.shape[1])
-    total = empty(parts, kernel[0] * kernel[1], x.shape[3])
-    launch(direct.depthwise_gradient, parts, x, g, taps_of(kernel, padding, dilation, 0), *stride, total)
-    return np.ascontiguousarray(total.sum(0).T).reshape(-1, 1, *kernel)

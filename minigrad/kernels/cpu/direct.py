@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.endings import finish
-from minigrad.kernels.cpu.lanes import LANES, PIECE, channel_sums, channelwise, copy_piece, reach
+from minigrad.kernels.cpu.lanes import LANES, reach
 from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
 
@@ -274,63 +274,6 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
 
 
 @kernel
-def window_gradient(counter, x, g, kh, length, dilation, step_h, step_w, swapped, total, pixels_per_block):
-    """`weight_gradient` where the whole window of a pixel is short: one sum of outer products for all taps at once.
-
-    total[part, r, o] = sum over the part's pixels k of window[k, r] * g[k, o], where window[k, u*length + q] is the q-th float of
-    the window's row u: `length` = kw*C of them, contiguous in the padded x (N,H,W,C), readable a tile beyond its end. Tap row by
-    tap row, `length` (3 to 12) would leave rows of the outer tile idle, and g would be read kh times. A window is copied, a
-    piece or two for each of its rows, to a panel in the L1 cache; rows of the tile beyond it hold what nobody collects.
-    swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes.
-    """
-    n, h, w, channels = x.shape
-    oh, ow, depth = g.shape[1], g.shape[2], g.shape[3]
-    parts, a_up, b_up = total.shape
-    pixels = n * oh * ow
-    steps = (pixels + pixels_per_block - 1) // pixels_per_block
-    pitch = b_up if swapped else a_up
-    panel = np.zeros(pixels_per_block * pitch + kh * length + NR + PIECE, np.float32)
-    outputs = np.zeros(pixels_per_block * depth + NR + AR, np.float32)
-    windows, gradients = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
-    origin = np.empty((3, pixels_per_block), np.int64)
-    flat, x0, g0, t0 = g.reshape(g.size), x.ctypes.data, g.ctypes.data, total.ctypes.data
-    left, right = (gradients, windows) if swapped else (windows, gradients)
-    b_width = kh * length if swapped else depth
-    for k in range(pixels_per_block):
-        windows[k] = panel.ctypes.data + k * pitch * 4
-    while True:
-        part = take(counter)
-        if part >= parts:
-            break
-        for c in range(a_up):
-            for o in range(b_up):
-                total[part, c, o] = 0
-        for step in range(part * steps // parts, (part + 1) * steps // parts):
-            start = step * pixels_per_block
-            size = min(pixels_per_block, pixels - start)
-            locate(start, size, oh, ow, h, w, step_h, step_w, origin)
-            for k in range(size):
-                for u in range(kh):
-                    source, target = x0 + (origin[0, k] + u * dilation * w) * channels * 4, windows[k] + u * length * 4
-                    for c in range(0, length, PIECE):       # what exceeds the row is written again with the next row or window
-                        copy_piece(source + c * 4, target + c * 4)
-            from0 = g0 + start * depth * 4
-            if start + size == pixels:                      # the tile reads beyond the last pixel
-                for c in range(size * depth):
-                    outputs[c] = flat[start * depth + c]
-                from0 = outputs.ctypes.data
-            for k in range(size):
-                gradients[k] = from0 + k * depth * 4
-            for o in range(0, b_width, NR):
-                for c in range(0, a_up, AR):
-                    place = t0 + ((part * a_up + c) * b_up + o) * 4
-                    if b_width - o > VL:
-                        outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, size, place, b_up)
-                    else:
-                        outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, size, place, b_up)
-
-
-@kernel
 def collect(counter, total, places, outs, w):
     """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o]. w (groups*outs, C/groups*kh*kw)."""
     parts, groups, taps, width = total.shape[0], total.shape[1], places.shape[0], places.shape[1]
@@ -351,51 +294,3 @@ def collect(counter, total, places, outs, w):
                         row[o] += total[part, q, t, c, first + o]
                 for o in range(size):
                     w[q * outs + first + o, places[t, c]] = row[o]
-
-
-@kernel
-def depthwise(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
-    """`direct` with one filter for each channel: weights (T, C), C a multiple of VL."""
-    x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
-    table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
-    used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3], np.float32)
-    while True:
-        block = take(counter)
-        if block >= blocks:
-            break
-        p = phase_of(phases, block)
-        first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
-        tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
-        count = min(tiles_per_block, tiles - first)
-        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
-        for t in range(count):
-            channelwise(table[t].ctypes.data, used[t], x.shape[3], w0, out[t].ctypes.data)
-
-
-@kernel
-def depthwise_gradient(counter, x, g, taps, step_h, step_w, total):
-    """total[part, t, c] = sum over the part's pixels (n, i, j) of x[n, i*step + dy, j*step + dx, c] * g[n, i, j, c].
-
-    A part is a run of g's rows (n, i). Along a row both images are read at a fixed step, and the j whose tap lies inside the image
-    are a range, so no table of addresses is needed: it would cost as much as the few multiply-adds of a pixel.
-    """
-    n, h, w, channels = x.shape
-    oh, ow, parts, rows = g.shape[1], g.shape[2], total.shape[0], g.shape[0] * g.shape[1]
-    while True:
-        part = take(counter)
-        if part >= parts:
-            break
-        for t in range(taps.shape[0]):
-            for c in range(channels):
-                total[part, t, c] = 0
-        for row in range(part * rows // parts, (part + 1) * rows // parts):
-            b, i = row // oh, row % oh
-            for t in range(taps.shape[0]):
-                y, dx = i * step_h + taps[t, 0], taps[t, 1]
-                first, last = max(0, (step_w - 1 - dx) // step_w), min(ow, (w - dx + step_w - 1) // step_w)
-                if 0 <= y < h and first < last:
-                    left = x.ctypes.data + ((b * h + y) * w + first * step_w + dx) * channels * 4
-                    right = g.ctypes.data + (row * ow + first) * channels * 4
-                    place = total.ctypes.data + (part * taps.shape[0] + t) * channels * 4
-                    channel_sums(left, step_w * channels * 4, right, channels * 4, last - first, channels, place)

@@ -12,24 +12,38 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.threads import ALIGNMENT, instruction
-from minigrad.kernels.cpu.tile import I32, I64, MR, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.tile import I32, I64, NV, VL, Emit, addresses, at
 
-PIECE = 8                           # floats that `copy_piece` copies: longer unaligned stores straddle cache lines more often
-
-
-def _copy_piece(source, target):
-    at(target, PIECE)[:] = at(source, PIECE)
+PIECES = 4, 8, 16                   # floats that `copy_rows` copies at once
 
 
-@instruction(_copy_piece)
-def copy_piece(typing_context, source, target):
-    """Copy PIECE floats from address to address."""
+def _copy_rows(begins, base, count, length, target, pitch):
+    for m, begin in enumerate(addresses(begins, count)):
+        at(target + m * pitch, length)[:] = at(base + begin, length)
+
+
+@instruction(_copy_rows)
+def copy_rows(typing_context, begins, base, count, length, target, pitch):
+    """target_row[m] = the `length` floats at base + begins[m], m < count, and what follows them up to a whole number of vectors.
+
+    begins: the address of a table of bytes; pitch: bytes. A short row is one vector of 4, 8 or 16 floats, a long one several.
+    """
     def codegen(context, b, signature, args):
-        e = Emit(b, PIECE)
-        e.store(e.load(args[0]), args[1])
+        begins, base, count, length, target, pitch = args
+        for piece in PIECES:
+            e, least = Emit(b, piece), {4: 0, 8: 4, 16: 8}[piece]
+            chosen = b.icmp_signed(">", length, I64(least))
+            if piece < PIECES[-1]:
+                chosen = b.and_(chosen, b.icmp_signed("<=", length, I64(piece)))
+            with b.if_then(chosen):
+                pieces = b.udiv(b.add(length, I64(piece - 1)), I64(piece))
+                with cgutils.for_range(b, pieces, intp=I64) as q, cgutils.for_range(b, count, intp=I64) as m:
+                    offset = b.mul(q.index, I64(4 * piece))
+                    source = b.add(b.add(base, offset), e.word(begins, m.index))
+                    e.store(e.load(source), b.add(b.add(target, offset), b.mul(pitch, m.index)))
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp), codegen
+    return types.void(*[types.intp] * 6), codegen
 
 
 def _strips_twin(lanes):
@@ -164,37 +178,49 @@ def lanewise(equations, ins, outs):
     return loop
 
 
-def _channelwise_twin(table, taps, channels, weights, out):
-    for m, address in enumerate(addresses(out, MR)):
-        at(address, channels)[:] = 0
-        for place, *rows in addresses(table, taps * (MR + 1)).reshape(taps, MR + 1):
-            at(address, channels)[:] += at(rows[m], channels) * at(weights + place, channels)
+RUN = 4                             # pixels that `channelwise` computes at once: with NV vectors, sums enough to hide the latency
+
+
+def _channelwise_twin(table, taps, step, count, channels, out, out_step):
+    for j in range(count):
+        at(out + j * out_step, channels)[:] = 0
+        for place, weight in addresses(table, 2 * taps).reshape(taps, 2):
+            at(out + j * out_step, channels)[:] += at(place + j * step, channels) * at(weight, channels)
 
 
 @instruction(_channelwise_twin)
-def channelwise(typing_context, table, taps, channels, weights, out):
-    """out_row[m][c] = sum over taps t of row[t, m][c] * weights[t][c], m < MR: a filter for each channel (a multiple of VL)."""
+def channelwise(typing_context, table, taps, step, count, channels, out, out_step):
+    """out_row[j][c] = sum over taps t of x_row[t, j][c] * weights[t][c], j < count: a filter for each channel (a multiple of VL).
+
+    table: the address of int64 (taps, 2): the addresses of a tap's first row and of its weights; row j lies j*step bytes further.
+    """
     def codegen(context, b, signature, args):
-        table, taps, channels, weights, out = args
+        table, taps, step, count, channels, out, out_step = args
         e = Emit(b)
+        runs, last = b.udiv(b.add(count, I64(RUN - 1)), I64(RUN)), b.sub(count, I64(RUN))
+        short = b.icmp_signed("<", last, I64(0))
         for vectors, start, stop in runs_of_vectors(b, channels, NV):
-            with for_vectors(b, start, stop, vectors) as offset:
-                acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
-                with cgutils.for_range(b, taps, intp=I64) as tap:
-                    first = b.mul(tap.index, I64(MR + 1))
-                    weight = b.add(b.add(weights, e.word(table, first)), offset)
-                    ws = [e.load(weight, 4 * VL * v) for v in range(vectors)]
-                    for m in range(MR):
-                        row = b.add(e.word(table, b.add(first, I64(1 + m))), offset)
+            for pixels, groups in ((RUN, b.select(short, I64(0), runs)), (1, b.select(short, count, I64(0)))):
+                with for_vectors(b, start, stop, vectors) as offset, cgutils.for_range(b, groups, intp=I64) as group:
+                    first = b.mul(group.index, I64(pixels))
+                    if pixels > 1:                              # the last run ends with the last pixel
+                        first = b.select(b.icmp_signed("<", first, last), first, last)
+                    places = [b.mul(step, b.add(first, I64(m))) for m in range(pixels)]
+                    acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(pixels)]
+                    with cgutils.for_range(b, taps, intp=I64) as tap:
+                        entry = b.shl(tap.index, I64(1))
+                        row, weight = (b.add(e.word(table, b.add(entry, I64(k))), offset) for k in range(2))
+                        ws = [e.load(weight, 4 * VL * v) for v in range(vectors)]
+                        for m in range(pixels):
+                            for v in range(vectors):
+                                e.accumulate(acc[m][v], e.load(b.add(row, places[m]), 4 * VL * v), ws[v])
+                    for m in range(pixels):
+                        target = b.add(b.add(out, offset), b.mul(out_step, b.add(first, I64(m))))
                         for v in range(vectors):
-                            e.accumulate(acc[m][v], e.load(row, 4 * VL * v), ws[v])
-                for m in range(MR):
-                    row = b.add(e.word(out, I64(m)), offset)
-                    for v in range(vectors):
-                        e.store(b.load(acc[m][v]), row, 4 * VL * v)
+                            e.store(b.load(acc[m][v]), target, 4 * VL * v)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * 5), codegen
+    return types.void(*[types.intp] * 7), codegen
 
 
 def _channel_sums_twin(a, a_step, b, b_step, count, channels, out):

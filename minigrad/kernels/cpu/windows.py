@@ -8,7 +8,7 @@ window m lies at a place that does not depend on the block, and row u of every w
 
 One list of beginnings serves all blocks, and no padded image is written to memory. A row of a window must be contiguous: a dilation
 of 1 along it. A block is a band of output rows of one image. Every output is one sum in one order.
-May import: numpy, numba, llvmlite, `compiling`, `endings`, `lanes`, `threads`, `tile`.
+May import: numpy, numba, llvmlite, and this folder.
 """
 import functools
 import math
@@ -18,11 +18,14 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.direct import collect, outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING, finish_rows
-from minigrad.kernels.cpu.lanes import prefetch
+from minigrad.kernels.cpu.lanes import PIECES, copy_rows, prefetch
 from minigrad.kernels.cpu.threads import empty, instruction, launch, take
-from minigrad.kernels.cpu.tile import I64, MR, NR, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.tile import AR, I64, MR, NR, NV, VL, Emit, addresses, at
 
+PARTS = 16                          # partial sums of a weight gradient, at most
+PANEL = 4096                        # floats of the panel of windows: half an L1 cache
 PIXELS = 256                        # outputs of a block, about: the rows that they read fit the L1 cache
 
 
@@ -76,38 +79,43 @@ tile2, tile1 = window_tile(NV), window_tile(1)
 
 
 @kernel
+def pad_rows(x, b, top, rows, padding, pitch, target):
+    """target[r*pitch:(r + 1)*pitch] = row top + r of image b, r < rows, in zeros; negative padding crops it."""
+    h, w, channels, flat = x.shape[1], x.shape[2], x.shape[3], x.reshape(x.size)
+    left, cropped = min(pitch, max(0, padding * channels)), max(0, -padding * channels)
+    right = max(left, min(pitch, (padding + w) * channels))
+    for r in range(rows):
+        row = target[r * pitch:(r + 1) * pitch]
+        if 0 <= top + r < h:
+            start = (b * h + top + r) * w * channels + cropped
+            source, inner = flat[start:start + right - left], row[left:right]
+            for k in range(inner.size):
+                inner[k] = source[k]
+            row[:left] = 0
+            row[right:] = 0
+        else:
+            row[:] = 0
+
+
+@kernel
 def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, height, pitch, bias, slope):
     """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of an image.
 
     begins (height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image. bias, slope: see
     `endings`.
     """
-    n, h, w, channels = x.shape
-    oh, ow, outs = y.shape[1], y.shape[2], y.shape[3]
-    kh, length, width = weights.shape[0], weights.shape[1] * channels, weights.shape[3]
-    bands, flat, reach = (oh + height - 1) // height, x.reshape(x.size), dilation * (kh - 1) + 1
+    n, oh, ow, outs = y.shape
+    kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
+    bands = (oh + height - 1) // height
     y0, w0, b0, r0 = y.ctypes.data, weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
-    left, cropped = min(pitch, max(0, padding_w * channels)), max(0, -padding_w * channels)
-    right = max(left, min(pitch, (padding_w + w) * channels))
     while True:
         block = take(counter)
         if block >= n * bands:
             break
         b, i = block // bands, block % bands * height
         count = min(height, oh - i)
-        top = i * step_h - padding_h
-        for r in range((count - 1) * step_h + reach):
-            row = scratch[r * pitch:(r + 1) * pitch]
-            if 0 <= top + r < h:
-                start = (b * h + top + r) * w * channels + cropped
-                source, inner = flat[start:start + right - left], row[left:right]
-                for k in range(inner.size):
-                    inner[k] = source[k]
-                row[:left] = 0
-                row[right:] = 0
-            else:
-                row[:] = 0
+        pad_rows(x, b, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
         pixels, place, below = count * ow, y0 + (b * oh + i) * ow * outs * 4, outs * 4
         for m in range(0, pixels, MR):
             start = max(0, min(m, pixels - MR))                 # the last tile ends with the last pixel
@@ -128,14 +136,65 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
                 finish_rows(y[b, u], bias, slope)
 
 
+@kernel
+def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, height, pitch, panel, across,
+             spare, swapped, total):
+    """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats.
+
+    The whole weight gradient is one sum of outer products. Tap row by tap row, `length` = kw*C floats (3 to 12) would leave rows of
+    the outer tile idle, and g would be read kh times. So the windows are copied side by side, `across` floats apart, to a panel in
+    the L1 cache; rows of the tile beyond a window hold what nobody collects. panel, spare: where in the scratch the panel lies, and
+    a copy of the last rows of g, for the tile reads beyond them.
+    swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes.
+    """
+    n, oh, ow, outs = g.shape
+    parts, a_up, b_up = total.shape
+    bands, r0, g0, t0 = (oh + height - 1) // height, scratch.ctypes.data, g.ctypes.data, total.ctypes.data
+    windows, gradients = np.empty(height * ow, np.int64), np.empty(height * ow, np.int64)
+    left, right = (gradients, windows) if swapped else (windows, gradients)
+    flat, b_width = g.reshape(g.size), kh * length if swapped else outs
+    for m in range(windows.size):
+        windows[m] = r0 + (panel + m * across) * 4
+    while True:
+        part = take(counter)
+        if part >= parts:
+            break
+        for c in range(a_up):
+            for o in range(b_up):
+                total[part, c, o] = 0
+        for band in range(part * n * bands // parts, (part + 1) * n * bands // parts):
+            b, i = band // bands, band % bands * height
+            count = min(height, oh - i)
+            pad_rows(x, b, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
+            pixels, start = count * ow, (b * oh + i) * ow * outs
+            for u in range(kh):                             # what exceeds a row is written again with the next one
+                row, target = r0 + u * dilation * pitch * 4, windows[0] + u * length * 4
+                copy_rows(begins.ctypes.data, row, pixels, length, target, across * 4)
+            from0 = g0 + start * 4
+            if start + pixels * outs == g.size:             # the tile reads beyond the last pixel
+                scratch[spare:spare + pixels * outs] = flat[start:]
+                from0 = r0 + spare * 4
+            for m in range(pixels):
+                gradients[m] = from0 + m * outs * 4
+            for o in range(0, b_width, NR):
+                for c in range(0, a_up, AR):
+                    place = t0 + ((part * a_up + c) * b_up + o) * 4
+                    if b_width - o > VL:
+                        outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                    else:
+                        outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+
+
 @functools.lru_cache(256)
-def plan(out, kernel, stride, dilation, channels):
-    """(rows of a block, floats of a padded row, where each window of a block begins in them). Only what the shapes say."""
+def plan(out, kernel, stride, dilation, channels, pixels, whole):
+    """(rows of a block of about `pixels` outputs, floats of a padded row, where each window of a block begins in them).
+
+    whole: the tile's pixels, that blocks may be cut into whole tiles."""
     (oh, ow), pitch = out, ((out[1] - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1) * channels
-    whole = MR // math.gcd(MR, ow)                              # so many rows fill whole tiles
-    height = PIXELS // ow
-    height = min(oh, max(1, height // whole * whole if height >= whole else height))
-    i, j = np.divmod(np.arange(max(MR, height * ow)) % (height * ow), ow)
+    rows = whole // math.gcd(whole, ow)                         # so many fill whole tiles
+    height = max(1, pixels // ow)
+    height = min(oh, height // rows * rows if height >= rows else height)
+    i, j = np.divmod(np.arange(max(whole, height * ow)) % (height * ow), ow)
     return height, pitch, (i * stride[0] * pitch + j * stride[1] * channels) * 4
 
 
@@ -143,9 +202,34 @@ def convolution(x, w, y, stride, padding, dilation, ending=NOTHING):
     """y (N,OH,OW,O) from x (N,H,W,C) of few channels and w (O,C,kh,kw), whose rows must be whole: a dilation of 1 along them."""
     n, oh, ow, outs = y.shape
     _, c, kh, kw = w.shape
-    height, pitch, begins = plan((oh, ow), (kh, kw), stride, dilation, c)
+    height, pitch, begins = plan((oh, ow), (kh, kw), stride, dilation, c, PIXELS, MR)
     weights = empty(kh, kw, c, -(-outs // NR) * NR)
     weights[..., :outs] = w.transpose(2, 3, 1, 0)
     weights[..., outs:] = 0
     launch(convolve, n * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, height, pitch,
            *ending, scratch=((height - 1) * stride[0] + dilation[0] * (kh - 1) + 1) * pitch)
+
+
+def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
+    """w[o, places[r]] = sum over outputs of window[r] * g[o], for short windows. w (O, kh*kw*C)."""
+    (n, oh, ow, outs), c, (kh, kw) = g.shape, x.shape[3], kernel
+    terms, excess = kh * kw * c, -(kw * c) % min(p for p in PIECES if p >= min(kw * c, PIECES[-1]))
+    across = -(-(terms + excess) // AR) * AR
+    height, pitch, begins = plan((oh, ow), kernel, stride, dilation, c, PANEL // across, 1)
+    rows, pixels = (height - 1) * stride[0] + dilation[0] * (kh - 1) + 1, height * ow
+    # Whichever side leaves less of the tile idle lies along the lanes.
+    swap = -(-outs // AR) * -(-terms // VL) < -(-terms // AR) * -(-outs // VL)
+    a_width, b_width = (outs, terms) if swap else (terms, outs)
+    total = empty(min(PARTS, n * -(-oh // height)), -(-a_width // AR) * AR, -(-b_width // NR) * NR)
+    parts, a_up, b_up = total.shape
+    panel = -(-(rows * pitch + excess) // VL) * VL
+    spare = panel + -(-(pixels * across + NR) // VL) * VL
+    launch(gradient, parts, x, g, begins, kh, kw * c, dilation[0], stride[0], *padding, height, pitch, panel, across, spare, swap,
+           total, scratch=spare + pixels * outs + NR + AR)
+    total = total.reshape(parts, 1, 1, a_up, b_up)
+    if swap:
+        turned = empty(terms, outs)
+        launch(collect, -(-terms // VL), total, np.arange(outs)[None], terms, turned)
+        w[:, places] = turned.T
+    else:
+        launch(collect, -(-outs // VL), total, places[None], outs, w)
