@@ -21,9 +21,10 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
 from minigrad.kernels.cpu.lanes import PIECES, copy_rows, prefetch
 from minigrad.kernels.cpu.threads import empty, instruction, launch, take
-from minigrad.kernels.cpu.tile import AR, I64, MR, NR, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.tile import AR, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
 
 PARTS = 16                          # partial sums of a weight gradient, at most
+LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
 PIXELS = 256                        # outputs of a block, about: the rows that they read fit the L1 cache
 
@@ -75,6 +76,7 @@ def window_tile(vectors):
 
 
 tile2, tile1 = window_tile(NV), window_tile(1)
+low2 = outer_tile(LOW, NV)
 
 
 @kernel
@@ -149,7 +151,9 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
     blocks, pixels = (n + images - 1) // images * bands, begins.size
     windows, gradients = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
     left, right = (gradients, windows) if swapped else (windows, gradients)
-    flat, b_width = g.reshape(g.size), kh * length if swapped else outs
+    flat, a_width, b_width = g.reshape(g.size), kh * length, outs
+    if swapped:
+        a_width, b_width = outs, kh * length
     for m in range(windows.size):
         windows[m] = r0 + (panel + m * across) * 4
     while True:
@@ -176,7 +180,9 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
             for o in range(0, b_width, NR):
                 for c in range(0, a_up, AR):
                     place = t0 + ((part * a_up + c) * b_up + o) * 4
-                    if b_width - o > VL:
+                    if b_width - o > VL and a_width - c <= LOW:
+                        low2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                    elif b_width - o > VL:
                         outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
                     else:
                         outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
