@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import folds
+from minigrad.kernels.cpu import folds, windows
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
 
 
@@ -65,6 +65,7 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "one pixel": (40, 64, 1, 64, 1, 1, 0, 1, 1),
     "generator last": (40, 24, 6, 3, 4, 2, 1, 1, 1),
     "rgb in, one wide block": (2, 3, 70, 33, 3, 1, 1, 1, 1),
+    "small images": (37, 2, 4, 20, 3, 1, 1, 1, 1),
     "thin rows": (2, 5, 3, 40, 2, 1, 0, 1, 1),
     "padding beyond the kernel": (2, 9, 8, 12, 2, 1, 4, 1, 1),
     "1x1 of three": (3, 3, 9, 20, 1, 2, 0, 1, 1),
@@ -103,7 +104,7 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
 @pytest.mark.parametrize("name", ["dcgan", "dcgan first", "lenet 1", "winograd", "winograd stride 2", "winograd by panels",
                                   "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors",
                                   "depthwise vectors 2", "grouped", "generator last",
-                                  "fold in bands", "fold, dilated", "rgb in, one wide block", "thin rows",
+                                  "fold in bands", "fold, dilated", "rgb in, one wide block", "thin rows", "small images",
                                   "depthwise, dilated"])
 def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_run_to_run(name):
     case = shapes(*NETWORKS[name])
@@ -199,6 +200,26 @@ def test_folds_make_images_of_every_size_from_every_cut(case, extra, channels, r
     exact = reference.conv2d_dx(g.astype(np.float64), w.astype(np.float64), *rest, 1, size).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(sides[0], exact, rtol=0, atol=2e-5 * np.abs(exact).max(initial=1))
     assert sides[0].tobytes() == sides[1].tobytes() == sides[2].tobytes()
+
+
+@settings(max_examples=60)
+@given(convolutions(), st.integers(1, 40), st.integers(1, 20))
+def test_windows_of_every_cut_give_the_same_bits(case, pixels, outs):
+    (n, c, *size), (_, _, *kernel), stride, padding, (dilation, _), _ = case
+    x = values(0, (max(n, 1) * 9, *size, c), np.float32)
+    w = values(1, (outs, c, *kernel), np.float32)
+    rest = stride, padding, (dilation, 1)
+    shape = out_size((0, 0, *size), w.shape, *rest)
+    sides = []
+    with pytest.MonkeyPatch.context() as patch:
+        for about in (windows.PIXELS, pixels):
+            patch.setattr(windows, "PIXELS", about)
+            y = np.full((len(x), *shape, outs), np.nan, np.float32)
+            windows.convolution(x, w, y, *rest)
+            sides.append(y)
+    exact = reference.conv2d(x.transpose(0, 3, 1, 2).astype(np.float64), w.astype(np.float64), *rest, 1).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(sides[0], exact, rtol=0, atol=2e-5 * np.abs(exact).max(initial=1))
+    assert sides[0].tobytes() == sides[1].tobytes()
 
 
 @pytest.mark.parametrize("name", ["generator last", "fold in bands", "fold, dilated"])

@@ -88,7 +88,7 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     if not (g.size and w.size and x.size):
         x[...] = 0
         return image(x)
-    if folds((kh, kw), c, groups, o, n * out[0] * out[1]):
+    if folds((kh, kw), c, groups, o, n, out):
         transposed_convolution(nhwc(g), w, x, stride, padding, dilation)
         return image(x)
     if stride == (1, 1) and few_inputs(o, groups, kw, dilation[1]):
@@ -212,11 +212,12 @@ def by_panels(area, ins, outs, tiles):
     return area * ins * outs >= LARGE_WEIGHTS and tiles <= MANY_TILES
 
 
-def folds(kernel, channels, groups, ins, pixels):
+def folds(kernel, channels, groups, ins, n, out):
     """Whether the transposed convolution multiplies first and adds up afterwards (`folds.py`): where channels are too few for the
-    lanes, but the taps fill them. Measured: 1.1 to 5 times as fast. Four channels, the dot tile's best, only from few inputs."""
-    fits = groups == 1 and pixels >= TALL and 2 * channels * kernel[0] * kernel[1] >= VL
-    return fits and (channels <= 3 or channels <= 6 and (channels > 4 or ins < 64))
+    lanes, but the taps fill them. Measured: 1.1 to 5 times as fast up to 3 channels; with more only where rows are not tiny, and
+    with 4 of them, the dot tile's best, only from few inputs."""
+    fits = groups == 1 and n * out[0] * out[1] >= TALL and 2 * channels * kernel[0] * kernel[1] >= VL
+    return fits and (channels <= 3 or channels <= 6 and out[1] > 4 and (channels > 4 or ins < 64))
 
 
 def few_outputs(outs, ins, groups):

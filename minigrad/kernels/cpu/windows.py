@@ -7,7 +7,7 @@ window m lies at a place that does not depend on the block, and row u of every w
     y[m, o] = sum over u and q = (v, c) of rows[begins[m] + u*d*pitch + q] * w[u, q, o]
 
 One list of beginnings serves all blocks, and no padded image is written to memory. A row of a window must be contiguous: a dilation
-of 1 along it. A block is a band of output rows of one image. Every output is one sum in one order.
+of 1 along it. A block is a band of output rows of an image, or some small images. Every output is one sum in one order.
 May import: numpy, numba, llvmlite, and this folder.
 """
 import functools
@@ -22,9 +22,10 @@ from minigrad.kernels.cpu.direct import collect, outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING, finish_rows
 from minigrad.kernels.cpu.lanes import PIECES, copy_rows, prefetch
 from minigrad.kernels.cpu.threads import empty, instruction, launch, take
-from minigrad.kernels.cpu.tile import AR, I64, MR, NR, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.tile import AR, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
 
 PARTS = 16                          # partial sums of a weight gradient, at most
+LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
 PIXELS = 256                        # outputs of a block, about: the rows that they read fit the L1 cache
 
@@ -76,21 +77,22 @@ def window_tile(vectors):
 
 
 tile2, tile1 = window_tile(NV), window_tile(1)
+low2 = outer_tile(LOW, NV)
 
 
 @kernel
-def pad_rows(x, b, top, rows, padding, pitch, target):
-    """target[r*pitch:(r + 1)*pitch] = row top + r of image b, r < rows, in zeros; negative padding crops it."""
+def pad_rows(x, first, images, top, rows, padding, pitch, target):
+    """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, in zeros; negative padding crops it."""
     h, w, channels, flat = x.shape[1], x.shape[2], x.shape[3], x.reshape(x.size)
     left, cropped = min(pitch, max(0, padding * channels)), max(0, -padding * channels)
     right = max(left, min(pitch, (padding + w) * channels))
-    for r in range(rows):
-        row = target[r * pitch:(r + 1) * pitch]
-        if 0 <= top + r < h:
-            start = (b * h + top + r) * w * channels + cropped
+    for k in range(images * rows):
+        b, y, row = first + k // rows, top + k % rows, target[k * pitch:(k + 1) * pitch]
+        if 0 <= y < h:
+            start = (b * h + y) * w * channels + cropped
             source, inner = flat[start:start + right - left], row[left:right]
-            for k in range(inner.size):
-                inner[k] = source[k]
+            for c in range(inner.size):
+                inner[c] = source[c]
             row[:left] = 0
             row[right:] = 0
         else:
@@ -98,25 +100,27 @@ def pad_rows(x, b, top, rows, padding, pitch, target):
 
 
 @kernel
-def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, height, pitch, bias, slope):
-    """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of an image.
+def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, images, height, pitch, bias,
+             slope):
+    """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of
+    `images` images; of one image, unless they are all rows.
 
-    begins (height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image. bias, slope: see
-    `endings`.
+    begins (images*height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
+    bias, slope: see `endings`.
     """
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
-    bands = (oh + height - 1) // height
+    bands, flat = (oh + height - 1) // height, y.reshape(y.size)
     y0, w0, b0, r0 = y.ctypes.data, weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
     while True:
         block = take(counter)
-        if block >= n * bands:
+        if block >= (n + images - 1) // images * bands:
             break
-        b, i = block // bands, block % bands * height
-        count = min(height, oh - i)
-        pad_rows(x, b, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
-        pixels, place, below = count * ow, y0 + (b * oh + i) * ow * outs * 4, outs * 4
+        b, i = block // bands * images, block % bands * height
+        many, count = min(images, n - b), min(height, oh - i)
+        pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
+        pixels, place, below = many * count * ow, y0 + (b * oh + i) * ow * outs * 4, outs * 4
         for m in range(0, pixels, MR):
             start = max(0, min(m, pixels - MR))                 # the last tile ends with the last pixel
             prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)           # where the next tile writes
@@ -130,15 +134,16 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
         if pixels < MR:
             for m in range(pixels):
                 for o in range(outs):
-                    y[b, i + m // ow, m % ow, o] = spill[m, o]
+                    flat[((b * oh + i) * ow + m) * outs + o] = spill[m, o]
         if bias.size:
-            for u in range(i, i + count):
-                finish_rows(y[b, u], bias, slope)
+            for q in range(b, b + many):
+                for u in range(i, i + count):
+                    finish_rows(y[q, u], bias, slope)
 
 
 @kernel
-def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, height, pitch, panel, across,
-             spare, swapped, total):
+def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, images, height, pitch, panel,
+             across, spare, swapped, total):
     """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats.
 
     The whole weight gradient is one sum of outer products. Tap row by tap row, `length` = kw*C floats (3 to 12) would leave rows of
@@ -150,9 +155,12 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
     n, oh, ow, outs = g.shape
     parts, a_up, b_up = total.shape
     bands, r0, g0, t0 = (oh + height - 1) // height, scratch.ctypes.data, g.ctypes.data, total.ctypes.data
-    windows, gradients = np.empty(height * ow, np.int64), np.empty(height * ow, np.int64)
+    blocks, pixels = (n + images - 1) // images * bands, begins.size
+    windows, gradients = np.empty(pixels, np.int64), np.empty(pixels, np.int64)
     left, right = (gradients, windows) if swapped else (windows, gradients)
-    flat, b_width = g.reshape(g.size), kh * length if swapped else outs
+    flat, a_width, b_width = g.reshape(g.size), kh * length, outs
+    if swapped:
+        a_width, b_width = outs, kh * length
     for m in range(windows.size):
         windows[m] = r0 + (panel + m * across) * 4
     while True:
@@ -162,11 +170,11 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
         for c in range(a_up):
             for o in range(b_up):
                 total[part, c, o] = 0
-        for band in range(part * n * bands // parts, (part + 1) * n * bands // parts):
-            b, i = band // bands, band % bands * height
-            count = min(height, oh - i)
-            pad_rows(x, b, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
-            pixels, start = count * ow, (b * oh + i) * ow * outs
+        for block in range(part * blocks // parts, (part + 1) * blocks // parts):
+            b, i = block // bands * images, block % bands * height
+            many, count = min(images, n - b), min(height, oh - i)
+            pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
+            pixels, start = many * count * ow, (b * oh + i) * ow * outs
             for u in range(kh):                             # what exceeds a row is written again with the next one
                 row, target = r0 + u * dilation * pitch * 4, windows[0] + u * length * 4
                 copy_rows(begins.ctypes.data, row, pixels, length, target, across * 4)
@@ -179,35 +187,40 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
             for o in range(0, b_width, NR):
                 for c in range(0, a_up, AR):
                     place = t0 + ((part * a_up + c) * b_up + o) * 4
-                    if b_width - o > VL:
+                    if b_width - o > VL and a_width - c <= LOW:
+                        low2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                    elif b_width - o > VL:
                         outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
                     else:
                         outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
 
 
 @functools.lru_cache(256)
-def plan(out, kernel, stride, dilation, channels, pixels, whole):
-    """(rows of a block of about `pixels` outputs, floats of a padded row, where each window of a block begins in them).
+def plan(n, out, kernel, stride, dilation, channels, pixels, whole):
+    """(images, rows of a block of about `pixels` outputs; floats of a padded row, floats of all a block's rows; begins).
 
-    whole: the tile's pixels, that blocks may be cut into whole tiles."""
+    whole: the tile's pixels: rows are cut into whole tiles where that can be. The shapes alone decide."""
     (oh, ow), pitch = out, ((out[1] - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1) * channels
     rows = whole // math.gcd(whole, ow)                         # so many fill whole tiles
     height = max(1, pixels // ow)
     height = min(oh, height // rows * rows if height >= rows else height)
-    i, j = np.divmod(np.arange(max(whole, height * ow)) % (height * ow), ow)
-    return height, pitch, (i * stride[0] * pitch + j * stride[1] * channels) * 4
+    images = max(1, min(pixels // (oh * ow), n // PARTS)) if height == oh else 1
+    rows = (height - 1) * stride[0] + dilation[0] * (kernel[0] - 1) + 1
+    m = np.arange(max(whole, images * height * ow)) % (images * height * ow)
+    b, i, j = m // (height * ow), m // ow % height, m % ow
+    return images, height, pitch, images * rows * pitch, ((b * rows + i * stride[0]) * pitch + j * stride[1] * channels) * 4
 
 
 def convolution(x, w, y, stride, padding, dilation, ending=NOTHING):
     """y (N,OH,OW,O) from x (N,H,W,C) of few channels and w (O,C,kh,kw), whose rows must be whole: a dilation of 1 along them."""
     n, oh, ow, outs = y.shape
     _, c, kh, kw = w.shape
-    height, pitch, begins = plan((oh, ow), (kh, kw), stride, dilation, c, PIXELS, MR)
+    images, height, pitch, size, begins = plan(n, (oh, ow), (kh, kw), stride, dilation, c, PIXELS, MR)
     weights = empty(kh, kw, c, -(-outs // NR) * NR)
     weights[..., :outs] = w.transpose(2, 3, 1, 0)
     weights[..., outs:] = 0
-    launch(convolve, n * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, height, pitch,
-           *ending, scratch=((height - 1) * stride[0] + dilation[0] * (kh - 1) + 1) * pitch)
+    launch(convolve, -(-n // images) * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, images, height,
+           pitch, *ending, scratch=size)
 
 
 def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
@@ -215,17 +228,16 @@ def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
     (n, oh, ow, outs), c, (kh, kw) = g.shape, x.shape[3], kernel
     terms, excess = kh * kw * c, -(kw * c) % min(p for p in PIECES if p >= min(kw * c, PIECES[-1]))
     across = -(-(terms + excess) // AR) * AR
-    height, pitch, begins = plan((oh, ow), kernel, stride, dilation, c, PANEL // across, 1)
-    rows, pixels = (height - 1) * stride[0] + dilation[0] * (kh - 1) + 1, height * ow
+    images, height, pitch, size, begins = plan(n, (oh, ow), kernel, stride, dilation, c, PANEL // across, 1)
     # Whichever side leaves less of the tile idle lies along the lanes.
     swap = -(-outs // AR) * -(-terms // VL) < -(-terms // AR) * -(-outs // VL)
     a_width, b_width = (outs, terms) if swap else (terms, outs)
-    total = empty(min(PARTS, n * -(-oh // height)), -(-a_width // AR) * AR, -(-b_width // NR) * NR)
+    total = empty(min(PARTS, -(-n // images) * -(-oh // height)), -(-a_width // AR) * AR, -(-b_width // NR) * NR)
     parts, a_up, b_up = total.shape
-    panel = -(-(rows * pitch + excess) // VL) * VL
-    spare = panel + -(-(pixels * across + NR) // VL) * VL
-    launch(gradient, parts, x, g, begins, kh, kw * c, dilation[0], stride[0], *padding, height, pitch, panel, across, spare, swap,
-           total, scratch=spare + pixels * outs + NR + AR)
+    panel = -(-(size + excess) // VL) * VL
+    spare = panel + -(-(begins.size * across + NR) // VL) * VL
+    launch(gradient, parts, x, g, begins, kh, kw * c, dilation[0], stride[0], *padding, images, height, pitch, panel, across,
+           spare, swap, total, scratch=spare + begins.size * outs + NR + AR)
     total = total.reshape(parts, 1, 1, a_up, b_up)
     if swap:
         turned = empty(terms, outs)
