@@ -151,7 +151,7 @@ def _update_running(running_mean, running_var, mean, var, momentum, count):
         if running is None:
             continue
         array = _raw(running)
-        array += (momentum * (batch.reshape(-1) - array)).astype(array.dtype)
+        array += (momentum * (batch.reshape(-1) - array)).astype(array.dtype, copy=False)
         if isinstance(running, Variable):
             running.version_cell[0] += 1
 

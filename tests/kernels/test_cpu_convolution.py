@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import folds, windows
+from minigrad.kernels.cpu import folds, plans, windows
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
 
 
@@ -254,3 +254,14 @@ def test_precision_setting_is_checked():
         kernels.set_conv_precision("fastest")
     with pytest.raises(ValueError, match="1 to 64, got 0"):
         kernels.set_num_threads(0)
+
+
+@pytest.mark.parametrize("channels, outs, groups", [(24, 32, 1), (16, 1, 1), (16, 3, 1), (16, 16, 16)])
+def test_a_second_convolution_of_a_shape_plans_nothing(channels, outs, groups):
+    x, w = values(0, (2, channels, 9, 9), np.float32), values(1, (outs, channels // groups, 5, 5), np.float32)
+
+    def both():
+        y = cpu.conv2d(x, w, (1, 1), (2, 2), (1, 1), groups)
+        cpu.conv2d_dx(y, w, (1, 1), (2, 2), (1, 1), groups, (9, 9))
+        return [f.cache_info().misses for f in (plans.blocked, plans.with_panels_of, plans.forward_phases, plans.transposed_phases)]
+    assert both() == both()

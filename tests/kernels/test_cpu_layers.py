@@ -66,6 +66,14 @@ def test_bias_and_activation(shape, slope, layout):
     close(cpu.bias_leaky_relu_dx(g, y, slope), reference.bias_leaky_relu_dx(g.astype(np.float64), exact, slope))
 
 
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 3, 0, 4), (0, 3), (2, 0, 4, 4)])
+def test_bias_and_activation_of_nothing(shape):
+    x, bias = np.zeros(shape, np.float32), np.zeros(shape[1], np.float32)
+    y = cpu.bias_leaky_relu(x, bias, 0.2)
+    dx, dbias = cpu.bias_leaky_relu_dx(x, y, 0.2)
+    assert y.shape == dx.shape == shape and dbias.shape == bias.shape and not dbias.any()
+
+
 @given(st.sampled_from([(), (5,), (3, 4), (2, 3, 4, 5), (0, 3), (40, 1000)]), st.sampled_from([0.0, 0.2, 1.0]),
        st.sampled_from(LAYOUTS))
 def test_leaky_relu_equals_the_reference_to_the_bit(shape, slope, layout):

@@ -15,7 +15,9 @@ from minigrad.kernels.cpu.endings import NOTHING, finished
 from minigrad.kernels.cpu.folds import TALL, transposed_convolution
 from minigrad.kernels.cpu.layout import channels_last, padded, swapped, with_slack
 from minigrad.kernels.cpu.plans import (
+    BLOCKS,
     NO_SHIFT,
+    blocked,
     even_and_odd,
     forward_phases,
     frozen,
@@ -28,15 +30,13 @@ from minigrad.kernels.cpu.plans import (
     tile_blocks,
     tile_steps,
     transposed_phases,
+    with_panels_of,
 )
 from minigrad.kernels.cpu.threads import empty, launch
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL
 from minigrad.kernels.cpu.transposed import LONG, transposed_product
 
-BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
-TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache
 PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
-SMALL_IMAGE = 64                    # pixels: up to here the batch is walked innermost, so that taps in the padding drop out
 LARGE_WEIGHTS = 1 << 21             # floats of transformed weights from which they had better not be written down, unless there are
 MANY_TILES = 512                    # more tiles than this that share them
 FEW_TILES_PAY = 1 << 15             # input times output channels from which 32 tiles pay for transforming the weights
@@ -256,20 +256,6 @@ def zeros(count):
 # -------------------------------------------------------------------------------------------------------------- launches
 
 
-def blocked(plan, shape, rows_per_tile):
-    """Number the blocks of a plan's phases: (phases, taps, steps, tiles per block, batch innermost, blocks).
-
-    The batch goes innermost where many taps fall outside: in a small image, or where the outputs reach far beyond the inputs."""
-    (phases, taps, steps), (n, h, w, _) = plan, shape
-    tiles = -(-n * phases[:, 0] * phases[:, 1] // rows_per_tile)
-    per_block = int(max(1, min(TILES, tiles.sum() // BLOCKS)))
-    blocks = -(-tiles // per_block)
-    phases = np.column_stack([phases, np.cumsum(blocks) - blocks])
-    pixels = int((phases[:, 0] * phases[:, 1]).max())
-    small = pixels <= SMALL_IMAGE or 3 * pixels * int(steps[0] * steps[1]) > 4 * h * w
-    return phases, taps, steps, per_block, small, int(blocks.sum())
-
-
 def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
     """Pack the weights and run the tile over a plan."""
     taps, ins = places.shape
@@ -277,7 +263,7 @@ def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
     if few_outputs(outs, ins, groups):
         weights = np.zeros((taps, 1 if outs == 1 else 4, ins), np.float32)
         weights[:, :outs] = w.reshape(-1)[places[:, None] + np.arange(outs)[:, None] * out_stride]
-        plan = plan[0], plan[1] * np.array([1, 1, weights.shape[1]]) // np.array([1, 1, NR]), plan[2]
+        plan = with_panels_of(weights.shape[1], plan)
         phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR if outs == 1 else direct.DOT4_ROWS)
         launch(direct.few, blocks, x, weights, y, phases, taps, steps, zeros(ins), per_block, small, blocks)
         finished(y, *ending)

@@ -1,4 +1,6 @@
 """Views and copies that bring an array into the one layout that a kernel is compiled for. May import: numpy, and this folder."""
+import math
+
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
@@ -87,5 +89,5 @@ def with_slack(x, multiple):
 
 
 def readable(make, *shape):
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     return make(size + NR + AR, np.float32)[:size].reshape(shape)

@@ -12,7 +12,7 @@ from numba import carray, types
 from minigrad.kernels import reference
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import instruction, launch, take
+from minigrad.kernels.cpu.threads import address, instruction, launch, take
 from minigrad.kernels.cpu.tile import at
 
 
@@ -203,7 +203,7 @@ def over(kernel, params, grads, states, *settings):
                          f"{[[a.shape for a in arrays] for arrays in lists]}")
     if not params:
         return
-    table = np.array([[a.__array_interface__["data"][0] for a in arrays] for arrays in lists], np.int64)
+    table = np.array([[address(a) for a in arrays] for arrays in lists], np.int64)
     sizes = np.array([p.size for p in params], np.int64)
     blocks = -(-sizes // BLOCK)
     launch(kernel, int(blocks.sum()), table, sizes, np.cumsum(blocks) - blocks, int(blocks.sum()), *settings)

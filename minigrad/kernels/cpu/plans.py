@@ -5,14 +5,28 @@ read the same taps: one for a forward convolution, one for each remainder by the
 May import: numpy, and the constants of `tile` and `winograd`.
 """
 import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minigrad.kernels.cpu import winograd
 from minigrad.kernels.cpu.tile import MR, NR
 
+BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
+TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache
+SMALL_IMAGE = 64                    # pixels: up to here the batch is walked innermost, so that taps in the padding drop out
 WINOGRAD_TILES = 2                  # Winograd tiles to a block at most, times MR: their transforms fit the L2 cache
 WINOGRAD_BLOCKS = 16
+
+
+class Plan(NamedTuple):
+    """What the kernels of `direct` walk. One is as good as another only if it is the same, so that plans are keys of caches."""
+
+    phases: Any                     # (P, 6): rows, columns, first row, first column, first tap, end of taps
+    taps: Any                       # (T, 3): dy, dx, place of the weights in bytes
+    steps: Any                      # (4,): of the input and of the output, vertical and horizontal
+
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
 
 @functools.lru_cache(1024)
@@ -24,14 +38,14 @@ def taps_of(kernel, padding, dilation, ins):
 
 @functools.lru_cache(1024)
 def forward_phases(n, out, kernel, stride, padding, dilation, ins):
-    """(phases, taps, steps) of a forward convolution: one phase."""
+    """The plan of a forward convolution: one phase."""
     grid = [(*out, 0, 0, 0, kernel[0] * kernel[1])]
-    return frozen(grid), taps_of(kernel, padding, dilation, ins), frozen([*stride, 1, 1])
+    return Plan(frozen(grid), taps_of(kernel, padding, dilation, ins), frozen([*stride, 1, 1]))
 
 
 @functools.lru_cache(1024)
 def transposed_phases(n, size, kernel, stride, padding, dilation, ins):
-    """(phases, taps, steps) of a transposed convolution: a phase for each remainder of the row and the column by the stride."""
+    """The plan of a transposed convolution: a phase for each remainder of the row and the column by the stride."""
     def axis(a):
         for r in range(min(stride[a], size[a])):
             offsets = [(u, r + padding[a] - u * dilation[a]) for u in range(kernel[a])]
@@ -43,7 +57,28 @@ def transposed_phases(n, size, kernel, stride, padding, dilation, ins):
             own = [(dy, dx, (u * kernel[1] + v) * ins * NR * 4) for u, dy in ups for v, dx in lefts]
             grid.append((rows, cols, ry, rx, len(taps), len(taps) + len(own)))
             taps += own
-    return frozen(grid), frozen(taps).reshape(-1, 3), frozen([1, 1, *stride])
+    return Plan(frozen(grid), frozen(taps).reshape(-1, 3), frozen([1, 1, *stride]))
+
+
+@functools.lru_cache(1024)
+def with_panels_of(width, plan):
+    """The plan for weights that lie in panels of `width` floats instead of NR."""
+    return Plan(plan.phases, plan.taps * np.array([1, 1, width]) // np.array([1, 1, NR]), plan.steps)
+
+
+@functools.lru_cache(1024)
+def blocked(plan, shape, rows_per_tile):
+    """Number the blocks of a plan's phases: (phases, taps, steps, tiles per block, batch innermost, blocks).
+
+    The batch goes innermost where many taps fall outside: in a small image, or where the outputs reach far beyond the inputs."""
+    (phases, taps, steps), (n, h, w, _) = plan, shape
+    tiles = -(-n * phases[:, 0] * phases[:, 1] // rows_per_tile)
+    per_block = int(max(1, min(TILES, tiles.sum() // BLOCKS)))
+    blocks = -(-tiles // per_block)
+    phases = np.column_stack([phases, np.cumsum(blocks) - blocks])
+    pixels = int((phases[:, 0] * phases[:, 1]).max())
+    small = pixels <= SMALL_IMAGE or 3 * pixels * int(steps[0] * steps[1]) > 4 * h * w
+    return phases, taps, steps, per_block, small, int(blocks.sum())
 
 
 def frozen(rows):
