@@ -323,8 +323,37 @@ def sandwiches(pairs):
 
 def _emit_sandwich(b, left, right, source, source_at, out, out_at, channels):
     e = Emit(b)
+    rows, columns = left.shape[1], right.shape[1]
+    with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+        offset = b.mul(c.index, I64(4 * VL))
+        source_here, out_here = b.add(source_at, offset), b.add(out_at, offset)
+        half = []                                                                           # (L X)^T
+        for v in range(columns):
+            half.append(_combinations(e, left, [e.load(b.add(e.word(source, I64(u * columns + v)), source_here))
+                                                for u in range(rows)]))
+        for i, row in enumerate(zip(*half, strict=True)):
+            for j, y in enumerate(_combinations(e, right, row)):
+                e.store(y, b.add(e.word(out, I64(i * len(right) + j)), out_here))
 
-    def combined(row, xs):
+
+def _combinations(e, matrix, xs):
+    """matrix @ xs. The points p and -p make two columns or two rows equal but for signs; then a sum and a difference serve both:
+    a x + b y and a x - b y need b y once."""
+    b, matrix, xs = e.b, np.array(matrix), list(xs)
+
+    def similar(vectors):
+        """Pairs (k, l) of vectors that agree in some places and differ in sign in others."""
+        left = [k for k, v in enumerate(vectors) if np.count_nonzero(v) > 1]
+        while left:
+            k = left.pop(0)
+            for l in left:
+                same, opposite = (np.count_nonzero((vectors[k] == sign * vectors[l]) & (vectors[k] != 0)) for sign in (1, -1))
+                if np.array_equal(abs(vectors[k]), abs(vectors[l])) and same and opposite:
+                    left.remove(l)
+                    yield k, l
+                    break
+
+    def combined(row):
         total = None
         for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
             if total is None:
@@ -335,15 +364,13 @@ def _emit_sandwich(b, left, right, source, source_at, out, out_at, channels):
                 total = b.call(e.muladd, [x, e.constant(factor), total])
         return e.zero if total is None else total
 
-    rows, columns = left.shape[1], right.shape[1]
-    with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
-        offset = b.mul(c.index, I64(4 * VL))
-        source_here, out_here = b.add(source_at, offset), b.add(out_at, offset)
-        half = [[None] * columns for _ in left]                                             # L X
-        for v in range(columns):
-            xs = [e.load(b.add(e.word(source, I64(u * columns + v)), source_here)) for u in range(rows)]
-            for i, row in enumerate(left):
-                half[i][v] = combined(row, xs)
-        for i in range(len(left)):
-            for j, row in enumerate(right):
-                e.store(combined(row, half[i]), b.add(e.word(out, I64(i * len(right) + j)), out_here))
+    for k, l in list(similar(matrix.T)):                        # x_k and x_l become their sum and their difference
+        same = matrix[:, k] == matrix[:, l]
+        xs[k], xs[l] = b.fadd(xs[k], xs[l]), b.fsub(xs[k], xs[l])
+        matrix[:, k], matrix[:, l] = np.where(same, matrix[:, k], 0), np.where(same, 0, matrix[:, k])
+    results = [None] * len(matrix)
+    for k, l in similar(matrix):
+        same = matrix[k] == matrix[l]
+        even, odd = combined(np.where(same, matrix[k], 0)), combined(np.where(same, 0, matrix[k]))
+        results[k], results[l] = b.fadd(even, odd), b.fsub(even, odd)
+    return [combined(row) if y is None else y for row, y in zip(matrix, results, strict=True)]

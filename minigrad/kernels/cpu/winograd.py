@@ -5,7 +5,7 @@ outputs are the coefficients of a product of two polynomials, transposed, and a 
 values at m + r - 1 points, where a product of polynomials is just a product of numbers (Toom-Cook). In matrices, with the
 points 0, 1, -1, 2, -2 and infinity,
 
-    y = A^T [ (G w) * (B^T x) ]          A, G: values of polynomials at the points; B^T: the inverse, transposed
+    y = A^T [ (G w) * (B^T x) ]          A, G: values of polynomials at the points; B^T: the inverse, transposed, scaled
 
 and in two dimensions Y = A^T [ (G w G^T) * (B^T X B) ] A. For 3x3 kernels and 4x4 outputs 36 products do the work of 144.
 Over channels the products become 36 products of matrices, the register tile's work. (Winograd 1980; Lavin and Gray 2016)
@@ -26,6 +26,7 @@ Over channels the products become 36 products of matrices, the register tile's w
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
 May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
 """
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -43,15 +44,21 @@ SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along 
 ZERO, ONE, SIDE = np.int64(0), np.int64(1), np.int64(M)          # typed, for literal arguments would compile `window` a second time
 
 
-def matrices(m, r, points=POINTS):
-    """A^T (m, a), G (a, r), B^T (a, a) of F(m, r), a = m + r - 1, from a - 1 points and infinity."""
+def matrices(m, r, points=POINTS, monic=False):
+    """A^T (m, a), G (a, r), B^T (a, a) of F(m, r), a = m + r - 1, from a - 1 points and infinity.
+
+    Row p of B^T holds the coefficients of Lagrange's polynomial, the product of (x - q)/(p - q) over the other points q. monic:
+    without its denominator, which goes to A; G depends on no other point either way.
+    """
     points = [Fraction(p) for p in points[:m + r - 2]]
 
     def values(degree):
         """Powers 0 .. degree-1 of each point; infinity sees the leading coefficient only."""
         return np.array([[float(p**j) for j in range(degree)] for p in points] + [[0.0] * (degree - 1) + [1.0]])
 
-    return values(m).T, values(r), np.linalg.inv(values(m + r - 1)).T
+    scale = np.array([float(math.prod(p - q for q in points if q != p)) for p in points] + [1.0]) if monic else np.ones(m + r - 1)
+    bt = np.linalg.inv(values(m + r - 1)).T * scale[:, None]
+    return values(m).T / scale, values(r), np.round(bt, 12)     # zeros are zeros, for `lanes.sandwiches` leaves them out
 
 
 # The transforms of every kind of tile: r taps, some outputs down and across. `kind_of` is its place in KINDS; in WHOLE it is
@@ -61,8 +68,12 @@ WHOLE = [(r, SIDES[r][0], SIDES[r][0]) for r in SIDES]
 
 
 def transforms(kinds, matrix):
-    return sandwiches([tuple(matrix(*matrices(m, r, POINTS if r < 5 else POINTS5)) for m in (down, across))
-                       for r, down, across in kinds])
+    """Monic for 3 and 5 taps, whose points come in pairs: then rows of B^T share their sums. With 2 taps A is the longer sum, and
+    has factors 1 only if it is not scaled."""
+    def of(m, r):
+        return matrix(*matrices(m, r, POINTS if r < 5 else POINTS5, r > 2))
+
+    return sandwiches([(of(down, r), of(across, r)) for r, down, across in kinds])
 
 
 inputs_of = transforms(KINDS, lambda at, g, bt: bt)
