@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import convolution, plans, winograd, winograd_panels
+from minigrad.kernels.cpu import convolution, plans, transforms, winograd_panels
 from tests.kernels.strategies import out_size, values
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 1000))
 def test_the_matrices_give_the_correlation_for_any_tile_and_kernel(m, r, seed):
     points = (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, 4)
-    at, g, bt = winograd.matrices(m, r, points)
+    at, g, bt = transforms.matrices(m, r, points)
     x, w = values(seed, m + r - 1), values(seed + 1, r)
     direct = [sum(x[i + j] * w[j] for j in range(r)) for i in range(m)]
     np.testing.assert_allclose(at @ ((g @ w) * (bt @ x)), direct, rtol=1e-7, atol=1e-7)
@@ -32,15 +32,15 @@ def test_tiles_of_two_sides_cover_a_length_and_hang_out_as_little_as_can_be(leng
     assert sum(count for _, count in tiles) <= -(-length // min(sides)) and len(tiles) <= len(sides)
 
 
-@pytest.mark.parametrize("r", winograd.SIDES)
+@pytest.mark.parametrize("r", transforms.SIDES)
 def test_a_smaller_tile_shares_its_points_with_the_largest(r):
     """So one set of transformed weights serves all: `frequency` says which of them."""
-    points = winograd.POINTS if r < 5 else winograd.POINTS5
-    sides = winograd.SIDES[r]
-    whole = winograd.matrices(sides[0], r, points)[1]
+    points = transforms.POINTS if r < 5 else transforms.POINTS5
+    sides = transforms.SIDES[r]
+    whole = transforms.matrices(sides[0], r, points)[1]
     for down, across in itertools.product(sides, sides):
-        rows, columns = (winograd.matrices(m, r, points)[1] for m in (down, across))
-        pairs = [divmod(winograd.frequency(f, r, down, across), len(whole)) for f in range(len(rows) * len(columns))]
+        rows, columns = (transforms.matrices(m, r, points)[1] for m in (down, across))
+        pairs = [divmod(transforms.frequency(f, r, down, across), len(whole)) for f in range(len(rows) * len(columns))]
         np.testing.assert_array_equal([whole[i] for i, _ in pairs], np.repeat(rows, len(columns), 0))
         np.testing.assert_array_equal([whole[j] for _, j in pairs], np.tile(columns, (len(rows), 1)))
 

@@ -34,6 +34,7 @@ from minigrad.kernels.cpu.plans import (
 )
 from minigrad.kernels.cpu.threads import empty, launch
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL
+from minigrad.kernels.cpu.transforms import M, points_of
 from minigrad.kernels.cpu.transposed import LONG, transposed_product
 
 PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
@@ -202,7 +203,7 @@ def uses_winograd(kernel, stride, dilation, groups, ins, outs, n, size):
 def winograd_pays(ins, outs, n, size):
     """Not where channels are so few that the transforms cost what the products save; nor where the image is so small that its
     tiles hang out of it; nor where there are too few tiles to pay for transforming the weights."""
-    tiles = n * -(-size[0] // winograd.M) * -(-size[1] // winograd.M)
+    tiles = n * -(-size[0] // M) * -(-size[1] // M)
     hangs = any(s < 3 for s in size)
     return ins >= 16 and outs >= 16 and not hangs and tiles >= (128 if ins * outs < FEW_TILES_PAY else 32)
 
@@ -311,8 +312,8 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places, ending=
     """Winograd: transform the weights, then run over blocks of tiles. places (problems, taps, input channels)."""
     n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
     r = math.isqrt(taps)
-    area, panels = winograd.points_of(r) ** 2, -(-outs // NR)
-    if r < 5 and by_panels(area, ins, outs, n * -(-problems[0][0] // winograd.M) * -(-problems[0][1] // winograd.M)):
+    area, panels = points_of(r) ** 2, -(-outs // NR)
+    if r < 5 and by_panels(area, ins, outs, n * -(-problems[0][0] // M) * -(-problems[0][1] // M)):
         winograd_panels.convolve(x, w, y, frozen(problems), images, step, out_step, out_stride, places, zeros(x.shape[3]))
         finished(y, *ending)
         return
@@ -329,8 +330,8 @@ def tile_sums(x, g, w, images, step, places):
     n, oh, ow, outs = g.shape
     count, taps, channels = places.shape
     r = math.isqrt(taps)
-    area = winograd.points_of(r) ** 2
-    if r < 5 and by_panels(area, count * channels, outs, n * -(-oh // winograd.M) * -(-ow // winograd.M)):
+    area = points_of(r) ** 2
+    if r < 5 and by_panels(area, count * channels, outs, n * -(-oh // M) * -(-ow // M)):
         winograd_panels.weight_gradient(x, g, w, images, step, places, zeros(max(channels, outs)))
         return
     height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-min(winograd.SLICE, outs) // NR) * NR

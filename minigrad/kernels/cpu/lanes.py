@@ -1,5 +1,5 @@
-"""What the kernels do lane by lane, beside the register tiles: copies, channelwise products, gate equations, Winograd's transforms,
-and the table of addresses through which tiles reach their rows.
+"""What the kernels do lane by lane, beside the register tiles: copies, channelwise products, gate equations, and the table of
+addresses through which tiles reach their rows.
 
 Instructions emitted as in `tile`, where it is told why: addresses are plain integers, and each function has a twin in NumPy
 beside it. Channels are multiples of VL unless it says otherwise. May import: numpy, numba, llvmlite, `threads`, `tile`.
@@ -286,91 +286,3 @@ def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
         return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(LANES))]), I64)
 
     return types.int64(*[types.intp] * 8), codegen
-
-
-def _sandwiches_twin(pairs):
-    def twin(kind, source, source_at, out, out_at, channels):
-        left, right = pairs[kind]
-        rows, columns = left.shape[1], right.shape[1]
-        x = np.stack([at(source_at + a, channels) for a in addresses(source, rows * columns)]).reshape(rows, columns, channels)
-        result = np.einsum("iu,jv,uvc->ijc", left, right, x, dtype=np.float32).reshape(-1, channels)
-        for row, address in zip(result, addresses(out, len(result)), strict=True):
-            at(out_at + address, channels)[:] = row
-    return twin
-
-
-def sandwiches(pairs):
-    """Make transform(kind, source, source_at, out, out_at, channels): Y = L X R^T in every channel for constant L, R = pairs[kind].
-
-    These are Winograd's transforms. source, out: addresses of tables of row addresses, one for each element of X and of Y, row by
-    row, relative to source_at and out_at; channels: a multiple of VL. Everything is unrolled, zeros left out: a 6x6 transform is
-    some 250 additions and multiply-adds for VL channels, with no loop.
-    """
-    pairs = [tuple(np.asarray(matrix, np.float32) for matrix in pair) for pair in pairs]
-
-    @instruction(_sandwiches_twin(pairs))
-    def transform(typing_context, kind, source, source_at, out, out_at, channels):
-        def codegen(context, b, signature, args):
-            for kind, (left, right) in enumerate(pairs):
-                with b.if_then(b.icmp_signed("==", args[0], I64(kind))):
-                    _emit_sandwich(b, left, right, *args[1:])
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 6), codegen
-
-    return transform
-
-
-def _emit_sandwich(b, left, right, source, source_at, out, out_at, channels):
-    e = Emit(b)
-    rows, columns = left.shape[1], right.shape[1]
-    with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
-        offset = b.mul(c.index, I64(4 * VL))
-        source_here, out_here = b.add(source_at, offset), b.add(out_at, offset)
-        half = []                                                                           # (L X)^T
-        for v in range(columns):
-            half.append(_combinations(e, left, [e.load(b.add(e.word(source, I64(u * columns + v)), source_here))
-                                                for u in range(rows)]))
-        for i, row in enumerate(zip(*half, strict=True)):
-            for j, y in enumerate(_combinations(e, right, row)):
-                e.store(y, b.add(e.word(out, I64(i * len(right) + j)), out_here))
-
-
-def _combinations(e, matrix, xs):
-    """matrix @ xs. The points p and -p make two columns or two rows equal but for signs; then a sum and a difference serve both:
-    a x + b y and a x - b y need b y once."""
-    b, matrix, xs = e.b, np.array(matrix), list(xs)
-
-    def similar(vectors):
-        """Pairs (k, l) of vectors that agree in some places and differ in sign in others."""
-        left = [k for k, v in enumerate(vectors) if np.count_nonzero(v) > 1]
-        while left:
-            k = left.pop(0)
-            for l in left:
-                same, opposite = (np.count_nonzero((vectors[k] == sign * vectors[l]) & (vectors[k] != 0)) for sign in (1, -1))
-                if np.array_equal(abs(vectors[k]), abs(vectors[l])) and same and opposite:
-                    left.remove(l)
-                    yield k, l
-                    break
-
-    def combined(row):
-        total = None
-        for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
-            if total is None:
-                total = x if factor == 1 else b.fmul(x, e.constant(factor))
-            elif abs(factor) == 1:
-                total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
-            else:
-                total = b.call(e.muladd, [x, e.constant(factor), total])
-        return e.zero if total is None else total
-
-    for k, l in list(similar(matrix.T)):                        # x_k and x_l become their sum and their difference
-        same = matrix[:, k] == matrix[:, l]
-        xs[k], xs[l] = b.fadd(xs[k], xs[l]), b.fsub(xs[k], xs[l])
-        matrix[:, k], matrix[:, l] = np.where(same, matrix[:, k], 0), np.where(same, 0, matrix[:, k])
-    results = [None] * len(matrix)
-    for k, l in similar(matrix):
-        same = matrix[k] == matrix[l]
-        even, odd = combined(np.where(same, matrix[k], 0)), combined(np.where(same, 0, matrix[k]))
-        results[k], results[l] = b.fadd(even, odd), b.fsub(even, odd)
-    return [combined(row) if y is None else y for row, y in zip(matrix, results, strict=True)]

@@ -24,63 +24,28 @@ Over channels the products become 36 products of matrices, the register tile's w
 * Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
   each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
-May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
+May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`, `transforms`.
 """
-import math
-from fractions import Fraction
-
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.endings import finish
-from minigrad.kernels.cpu.lanes import prefetch, sandwiches
+from minigrad.kernels.cpu.lanes import prefetch
 from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, VL, outer_tile, product_tiles
+from minigrad.kernels.cpu.transforms import (
+    M,
+    frequency,
+    gathered,
+    inputs_of,
+    kind_of,
+    outputs_of,
+    points_of,
+    spread,
+    weights_of,
+)
 
-POINTS = (0, 1, -1, 2, -2)
-POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding
-M = 4
-SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps
-ZERO, ONE, SIDE = np.int64(0), np.int64(1), np.int64(M)          # typed, for literal arguments would compile `window` a second time
-
-
-def matrices(m, r, points=POINTS, monic=False):
-    """A^T (m, a), G (a, r), B^T (a, a) of F(m, r), a = m + r - 1, from a - 1 points and infinity.
-
-    Row p of B^T holds the coefficients of Lagrange's polynomial, the product of (x - q)/(p - q) over the other points q. monic:
-    without its denominator, which goes to A; G depends on no other point either way.
-    """
-    points = [Fraction(p) for p in points[:m + r - 2]]
-
-    def values(degree):
-        """Powers 0 .. degree-1 of each point; infinity sees the leading coefficient only."""
-        return np.array([[float(p**j) for j in range(degree)] for p in points] + [[0.0] * (degree - 1) + [1.0]])
-
-    scale = np.array([float(math.prod(p - q for q in points if q != p)) for p in points] + [1.0]) if monic else np.ones(m + r - 1)
-    bt = np.linalg.inv(values(m + r - 1)).T * scale[:, None]
-    return values(m).T / scale, values(r), np.round(bt, 12)     # zeros are zeros, for `lanes.sandwiches` leaves them out
-
-
-# The transforms of every kind of tile: r taps, some outputs down and across. `kind_of` is its place in KINDS; in WHOLE it is
-# min(r - 2, 2).
-KINDS = [(r, down, across) for r in SIDES for down in SIDES[r] for across in SIDES[r]]
-WHOLE = [(r, SIDES[r][0], SIDES[r][0]) for r in SIDES]
-
-
-def transforms(kinds, matrix):
-    """Monic for 3 and 5 taps, whose points come in pairs: then rows of B^T share their sums. With 2 taps A is the longer sum, and
-    has factors 1 only if it is not scaled."""
-    def of(m, r):
-        return matrix(*matrices(m, r, POINTS if r < 5 else POINTS5, r > 2))
-
-    return sandwiches([(of(down, r), of(across, r)) for r, down, across in kinds])
-
-
-inputs_of = transforms(KINDS, lambda at, g, bt: bt)
-outputs_of = transforms(KINDS, lambda at, g, bt: at)
-spread = transforms(KINDS, lambda at, g, bt: at.T)
-weights_of = transforms(WHOLE, lambda at, g, bt: g)
-gathered = transforms(WHOLE, lambda at, g, bt: g.T)
+ZERO, ONE = np.int64(0), np.int64(1)                            # typed, for literal arguments would compile `window` a second time
 outer2, outer1 = outer_tile(AR, NR // VL), outer_tile(AR, 1)
 tile2, tile1 = product_tiles(NR // VL), product_tiles(1)
 
@@ -92,26 +57,6 @@ FEW = 8                             # input channels whose filters are gathered,
 FAR = 1 << 21                       # floats of an image that will not be found in a cache: its pixels are called for ahead of time
 SLICE = 64                          # input channels, and output channels, whose weight gradient a block sums: it fits the L2 cache
 STEP = 32                           # tiles that it transforms at once
-
-
-@kernel
-def points_of(r):
-    """The points, infinity among them, of the largest tile."""
-    return r + M - 1 if r < 5 else r + M - 2
-
-
-@kernel
-def kind_of(r, down, across):
-    most = points_of(r) - r + 1
-    return min(r - 2, 2) * 4 + (most - down) * 2 + (most - across)
-
-
-@kernel
-def frequency(f, r, down, across):
-    """The number, among the products of the largest tile, of product f of a tile with sides `down` and `across`: its points are
-    the first ones, and infinity, the last one."""
-    points, i, j = points_of(r), f // (r + across - 1), f % (r + across - 1)
-    return (points - 1 if i == r + down - 2 else i) * points + (points - 1 if j == r + across - 2 else j)
 
 
 @kernel
@@ -141,7 +86,7 @@ def chunk_weights(w, places, q, start, here, channels, out_stride, first, width,
             for p in range(count_in):
                 for t in range(taps):
                     source[t] = taken.ctypes.data + (((c - begin) * count_in + p) * taps + t) * NR * 4
-                weights_of(min(r - 2, 2), source.ctypes.data, 0, target.ctypes.data, into + (p * pitch + c) * NR * 4, NR)
+                weights_of(r, 0, source.ctypes.data, 0, target.ctypes.data, into + (p * pitch + c) * NR * 4, NR)
 
 
 @kernel
@@ -234,7 +179,7 @@ def start_of(group, groups, tiles):
 
 @kernel
 def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block, bias, slope, blocks):
-    """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum over u, v, p of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], .].
+    """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], .] over u, v, p.
 
     x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 11), inputs (P, 2), step: a problem's
     outputs form one grid of equal tiles; its input channels are those of P shifted, subsampled images, one after the other.
@@ -246,10 +191,10 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
     panels = packed.shape[2] // (ins * NR)
     plane, w_plane = (limit * max(ins, depth) + PLANE) * 4, packed.shape[2] * 4
     x0, y0, w0, z0, m0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
-    v0 = m0 + plane                                             # products of frequency f replace inputs of f - 1, used up by then
+    v0 = m0 + plane                                         # products of frequency f replace inputs of f - 1, used up by then
     dump = v0 + most * plane
-    # Tables of addresses: of an input window and of an output tile inside the images, relative to their first pixel; of one that
-    # reaches beyond; of the planes.
+    # Tables of addresses: of an input window and of an output tile inside the images, relative to their first pixel; of one
+    # that reaches beyond; of the planes.
     near, far = np.empty(most, np.int64), np.empty(M * M, np.int64)
     edge, planes = np.empty(most, np.int64), np.empty(most, np.int64)
     for f in range(most):
@@ -276,7 +221,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
             for p in range(count_in):
                 top, left = step * i + problem[IN_Y] + inputs[p, 0], step * j + problem[IN_X] + inputs[p, 1]
                 table, start = window(x, x0, z0, b, top, left, step, r + down - 1, a, ZERO, near, edge)
-                inputs_of(kind, table, start, planes.ctypes.data, v0 + (t * ins + p * channels) * 4, channels)
+                inputs_of(r, kind, table, start, planes.ctypes.data, v0 + (t * ins + p * channels) * 4, channels)
         for s in range(end - begin):
             start, stop = start_of(begin + s, groups, tiles) - first, start_of(begin + s + 1, groups, tiles) - first
             rows[s, 0], heights[s] = 0, max(LOW, stop - start)
@@ -297,7 +242,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
             b, i, j = place_of(first + t, problem)
             start = y0 + ((b * oh + problem[OUT_Y] + out_step * i) * ow + problem[OUT_X] + out_step * j) * depth * 4
             if i + down <= problem[ROWS] and j + across <= problem[COLS]:
-                outputs_of(kind, planes.ctypes.data, m0 + t * depth * 4, far.ctypes.data, start, depth)
+                outputs_of(r, kind, planes.ctypes.data, m0 + t * depth * 4, far.ctypes.data, start, depth)
                 if bias.size:
                     finish(far.ctypes.data, start, down * across, depth, bias.ctypes.data, slope)
             else:
@@ -305,7 +250,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                     for v in range(across):
                         within = i + u < problem[ROWS] and j + v < problem[COLS]
                         edge[u * across + v] = start + far[u * across + v] if within else dump
-                outputs_of(kind, planes.ctypes.data, m0 + t * depth * 4, edge.ctypes.data, 0, depth)
+                outputs_of(r, kind, planes.ctypes.data, m0 + t * depth * 4, edge.ctypes.data, 0, depth)
                 if bias.size:
                     finish(edge.ctypes.data, 0, down * across, depth, bias.ctypes.data, slope)
 
@@ -359,10 +304,12 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
                 if x.size > FAR:
                     fetch(x, x0, first + t + 1, problem, top + (r - 1) * step, side + (r - 1) * step, step, start * 4, rows * 4)
                     fetch(g, g0, first + t + 1, problem, problem[OUT_Y], problem[OUT_X], ONE, o0 * 4, outs * 4)
-                table, begin = window(x, x0, z0, b, step * i + top, step * j + side, step, r + down - 1, a, start * 4, near, edge)
-                inputs_of(kind, table, begin, v_planes.ctypes.data, v0 + t * height * 4, rows)
-                table, begin = window(g, g0, z0, b, i + problem[OUT_Y], j + problem[OUT_X], ONE, down, across, o0 * 4, far, edge)
-                spread(kind, table, begin, e_planes.ctypes.data, e0 + t * width * 4, outs)
+                row, column = step * i + top, step * j + side
+                table, begin = window(x, x0, z0, b, row, column, step, r + down - 1, a, start * 4, near, edge)
+                inputs_of(r, kind, table, begin, v_planes.ctypes.data, v0 + t * height * 4, rows)
+                row, column = i + problem[OUT_Y], j + problem[OUT_X]
+                table, begin = window(g, g0, z0, b, row, column, ONE, down, across, o0 * 4, far, edge)
+                spread(r, kind, table, begin, e_planes.ctypes.data, e0 + t * width * 4, outs)
             for f in range(area):
                 k = frequency(f, r, down, across)
                 base = t0 + ((part * pieces + piece) * most + k) * height * width * 4
@@ -411,7 +358,7 @@ def collect(counter, total, places, r, w):
                 for t in range(taps):
                     picked[size], target[t] = places[p, t, c], kernels.ctypes.data + size * width * 4
                     size += 1
-                gathered(min(r - 2, 2), source.ctypes.data, 0, target.ctypes.data, 0, outs)
+                gathered(r, 0, source.ctypes.data, 0, target.ctypes.data, 0, outs)
         for o in range(outs):
             filter = w[slice_ * SLICE + o]
             for k in range(size):

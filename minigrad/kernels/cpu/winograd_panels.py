@@ -13,13 +13,14 @@ while S lies in the cache; no partial sums. Measured (Zen 4, two threads, 64 ima
 by direct summation become 12, and 28 ms for the gradient 13.
 
 The transforms are those of `winograd.py`, where the algorithm is told. Every sum runs in a fixed order.
-May import: numpy, `compiling`, `threads`, `tile`, `winograd`.
+May import: numpy, `compiling`, `threads`, `tile`, `transforms`, `winograd`.
 """
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.threads import empty, launch, take
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL, panel_tile
+from minigrad.kernels.cpu.transforms import M, gathered, transforms
 from minigrad.kernels.cpu.winograd import (
     COLS,
     FEW,
@@ -30,15 +31,10 @@ from minigrad.kernels.cpu.winograd import (
     OUT_Y,
     PLANE,
     ROWS,
-    SIDE,
-    WHOLE,
-    M,
     chunk_weights,
-    gathered,
     grid,
     outer1,
     outer2,
-    transforms,
     window,
 )
 
@@ -47,8 +43,10 @@ SPAN = 1 << 21                      # floats of transformed inputs: they stay in
 CHUNK = 128                         # input channels whose transformed weights do
 SLICE = 64                          # input channels to a block of the weight gradient
 tall, low = panel_tile(MR), panel_tile(AR)
-inputs_of, outputs_of, spread = (transforms(WHOLE, matrix) for matrix in (
-    lambda at, g, bt: bt, lambda at, g, bt: at, lambda at, g, bt: at.T))  # fmt: skip
+inputs_of = transforms(lambda at, g, bt: bt, mixed=False)
+outputs_of = transforms(lambda at, g, bt: at, mixed=False)
+spread = transforms(lambda at, g, bt: at.T, mixed=False)
+SIDE = np.int64(M)                  # typed, as in `winograd`
 
 
 @kernel
@@ -77,7 +75,7 @@ def transform_inputs(counter, x, problem, images, step, r, zeros, wide, begin, t
                 first = start * count_in * area * total + t * depth + p * here
                 for f in range(area):
                     target[f] = v0 + (first + f * total * depth) * 4
-                inputs_of(r - 2, table, origin, target.ctypes.data, 0, here)
+                inputs_of(r, 0, table, origin, target.ctypes.data, 0, here)
 
 
 @kernel
@@ -123,7 +121,7 @@ def multiply(counter, scratch, v, w, places, q, out_stride, channels, y, problem
                     xx = problem[OUT_X] + out_step * (j + k)
                     inside = i + u < problem[ROWS] and j + k < problem[COLS]
                     target[u * M + k] = y0 + (((b * oh + yy) * ow + xx) * depth + panel * NR) * 4 if inside else dump
-            outputs_of(r - 2, source.ctypes.data, 0, target.ctypes.data, 0, width)
+            outputs_of(r, 0, source.ctypes.data, 0, target.ctypes.data, 0, width)
 
 
 @kernel
@@ -144,7 +142,7 @@ def transform_gradients(counter, g, r, zeros, total, e):
             for f in range(area):
                 target[f] = e0 + ((panel * area + f) * total + t) * NR * 4
             width = min(NR, depth - panel * NR)
-            spread(r - 2, table, start, target.ctypes.data, 0, width)
+            spread(r, 0, table, start, target.ctypes.data, 0, width)
 
 
 @kernel
@@ -188,7 +186,7 @@ def gradient(counter, scratch, v, e, places, channels, r, wide, total, w):
             for p in range(count_in):
                 for f in range(area):
                     source[f] = s0 + (f * plane + (p * here + c) * NR) * 4
-                gathered(r - 2, source.ctypes.data, 0, target.ctypes.data, 0, NR)
+                gathered(r, 0, source.ctypes.data, 0, target.ctypes.data, 0, NR)
                 for o in range(width):
                     for t in range(taps):
                         w[panel * NR + o, places[p, t, start + c]] = kernels[t, o]

@@ -1,0 +1,167 @@
+"""Winograd's transforms: points, matrices, and the instructions that apply them to VL channels at once.
+
+    Y = A^T [ (G w G^T) * (B^T X B) ] A         (see `winograd`)
+
+All are sandwiches of a tile between a small constant matrix and another one's transpose. May import: numpy, llvmlite, numba,
+`compiling`, `threads`, `tile`.
+"""
+import math
+from fractions import Fraction
+
+import numpy as np
+from numba import types
+from numba.core import cgutils
+
+from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.threads import instruction
+from minigrad.kernels.cpu.tile import I64, VL, Emit, addresses, at
+
+POINTS = (0, 1, -1, 2, -2)
+POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding
+M = 4
+SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps
+
+
+def matrices(m, r, points=POINTS, monic=False):
+    """A^T (m, a), G (a, r), B^T (a, a) of F(m, r), a = m + r - 1, from a - 1 points and infinity.
+
+    Row p of B^T holds the coefficients of Lagrange's polynomial, the product of (x - q)/(p - q) over the other points q. monic:
+    without its denominator, which goes to A; G depends on no other point either way.
+    """
+    points = [Fraction(p) for p in points[:m + r - 2]]
+
+    def values(degree):
+        """Powers 0 .. degree-1 of each point; infinity sees the leading coefficient only."""
+        return np.array([[float(p**j) for j in range(degree)] for p in points] + [[0.0] * (degree - 1) + [1.0]])
+
+    scale = np.array([float(math.prod(p - q for q in points if q != p)) for p in points] + [1.0]) if monic else np.ones(m + r - 1)
+    bt = np.linalg.inv(values(m + r - 1)).T * scale[:, None]
+    return values(m).T / scale, values(r), np.round(bt, 12)     # zeros are zeros, for `sandwiches` leaves them out
+
+
+@kernel
+def points_of(r):
+    """The points, infinity among them, of the largest tile."""
+    return r + M - 1 if r < 5 else r + M - 2
+
+
+@kernel
+def kind_of(r, down, across):
+    """The number of a tile with sides `down` and `across` among those of r taps."""
+    most = points_of(r) - r + 1
+    return (most - down) * 2 + (most - across)
+
+
+@kernel
+def frequency(f, r, down, across):
+    """The number, among the products of the largest tile, of product f of a tile with sides `down` and `across`: its points are
+    the first ones, and infinity, the last one."""
+    points, i, j = points_of(r), f // (r + across - 1), f % (r + across - 1)
+    return (points - 1 if i == r + down - 2 else i) * points + (points - 1 if j == r + across - 2 else j)
+
+
+def _twin(pairs):
+    def twin(r, kind, source, source_at, out, out_at, channels):
+        left, right = pairs[r][kind]
+        rows, columns = left.shape[1], right.shape[1]
+        x = np.stack([at(source_at + a, channels) for a in addresses(source, rows * columns)]).reshape(rows, columns, channels)
+        result = np.einsum("iu,jv,uvc->ijc", left, right, x, dtype=np.float32).reshape(-1, channels)
+        for row, address in zip(result, addresses(out, len(result)), strict=True):
+            at(out_at + address, channels)[:] = row
+    return twin
+
+
+def sandwiches(pairs):
+    """Make transform(r, kind, source, source_at, out, out_at, channels): Y = L X R^T in every channel, L, R = pairs[r][kind].
+
+    source, out: addresses of tables of row addresses, one for each element of X and of Y, row by row, relative to source_at and
+    out_at; channels: a multiple of VL. Everything is unrolled, zeros left out: a 6x6 transform is some 150 additions and
+    multiply-adds for VL channels, with no loop.
+    """
+    @instruction(_twin(pairs))
+    def transform(typing_context, r, kind, source, source_at, out, out_at, channels):
+        def codegen(context, b, signature, args):
+            for r, kinds in pairs.items():
+                with b.if_then(b.icmp_signed("==", args[0], I64(r))):
+                    for kind, (left, right) in enumerate(kinds):
+                        with b.if_then(b.icmp_signed("==", args[1], I64(kind))):
+                            _emit_sandwich(b, left, right, *args[2:])
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), codegen
+
+    return transform
+
+
+def _emit_sandwich(b, left, right, source, source_at, out, out_at, channels):
+    e = Emit(b)
+    rows, columns = left.shape[1], right.shape[1]
+    with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
+        offset = b.mul(c.index, I64(4 * VL))
+        source_here, out_here = b.add(source_at, offset), b.add(out_at, offset)
+        half = []                                                                           # (L X)^T
+        for v in range(columns):
+            half.append(_combinations(e, left, [e.load(b.add(e.word(source, I64(u * columns + v)), source_here))
+                                                for u in range(rows)]))
+        for i, row in enumerate(zip(*half, strict=True)):
+            for j, y in enumerate(_combinations(e, right, row)):
+                e.store(y, b.add(e.word(out, I64(i * len(right) + j)), out_here))
+
+
+def _combinations(e, matrix, xs):
+    """matrix @ xs. The points p and -p make two columns or two rows equal but for signs; then a sum and a difference serve both:
+    a x + b y and a x - b y need b y once."""
+    b, matrix, xs = e.b, np.array(matrix), list(xs)
+
+    def similar(vectors):
+        """Pairs (k, l) of vectors that agree in some places and differ in sign in others."""
+        left = [k for k, v in enumerate(vectors) if np.count_nonzero(v) > 1]
+        while left:
+            k = left.pop(0)
+            for l in left:
+                same, opposite = (np.count_nonzero((vectors[k] == sign * vectors[l]) & (vectors[k] != 0)) for sign in (1, -1))
+                if np.array_equal(abs(vectors[k]), abs(vectors[l])) and same and opposite:
+                    left.remove(l)
+                    yield k, l
+                    break
+
+    def combined(row):
+        total = None
+        for factor, x in sorted(((f, x) for f, x in zip(row, xs, strict=True) if f), key=lambda t: -t[0] == 1):
+            if total is None:
+                total = x if factor == 1 else b.fmul(x, e.constant(factor))
+            elif abs(factor) == 1:
+                total = b.fadd(total, x) if factor > 0 else b.fsub(total, x)
+            else:
+                total = b.call(e.muladd, [x, e.constant(factor), total])
+        return e.zero if total is None else total
+
+    for k, l in list(similar(matrix.T)):                        # x_k and x_l become their sum and their difference
+        same = matrix[:, k] == matrix[:, l]
+        xs[k], xs[l] = b.fadd(xs[k], xs[l]), b.fsub(xs[k], xs[l])
+        matrix[:, k], matrix[:, l] = np.where(same, matrix[:, k], 0), np.where(same, 0, matrix[:, k])
+    results = [None] * len(matrix)
+    for k, l in similar(matrix):
+        same = matrix[k] == matrix[l]
+        even, odd = combined(np.where(same, matrix[k], 0)), combined(np.where(same, 0, matrix[k]))
+        results[k], results[l] = b.fadd(even, odd), b.fsub(even, odd)
+    return [combined(row) if y is None else y for row, y in zip(matrix, results, strict=True)]
+
+
+def transforms(matrix, mixed=True):
+    """transform(r, kind, ...) by a function of the three matrices. Kind 0 is the largest tile of r taps; the others are mixed.
+
+    Monic for 3 and 5 taps, whose points come in pairs: then rows of B^T share their sums. With 2 taps A is the longer sum, and has
+    factors 1 only if it is not scaled."""
+    def of(m, r):
+        return np.float32(matrix(*matrices(m, r, POINTS if r < 5 else POINTS5, r > 2)))
+
+    return sandwiches({r: [(of(down, r), of(across, r)) for down in sides for across in sides][:None if mixed else 1]
+                       for r, sides in SIDES.items()})
+
+
+inputs_of = transforms(lambda at, g, bt: bt)
+outputs_of = transforms(lambda at, g, bt: at)
+spread = transforms(lambda at, g, bt: at.T)
+weights_of = transforms(lambda at, g, bt: g, mixed=False)
+gathered = transforms(lambda at, g, bt: g.T, mixed=False)
