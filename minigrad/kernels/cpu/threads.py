@@ -78,6 +78,7 @@ WAKE, WITHDRAWN = 3, 4
 RUNNING, AWAITED, FINISHED = 0, 1, 2                            # words[DONE]; AWAITED by a caller that sleeps until then
 NO_MORE = 1 << 40                   # a counter beyond any block, and no overflow where a kernel multiplies it
 WATCH = 200e-6                      # seconds that a thread watches before it sleeps
+POLITE = 64                         # looks after which it lets others run, if any wait: the caller and a worker may share a core
 
 
 def _place(context, b, signature, args):
@@ -123,6 +124,17 @@ def relax(typing_context):
     return types.void(), codegen
 
 
+@instruction(None)
+def give_way(typing_context):
+    """Let another thread run that waits for this core: it may be the one that is waited for."""
+    def codegen(context, b, signature, args):
+        if os.name == "posix":
+            b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 @kernel
 def watch(words, counter, finished, looks):
     """A worker between two jobs: says that the last one is `finished`, and watches for the next.
@@ -133,10 +145,12 @@ def watch(words, counter, finished, looks):
     if finished and exchange(words, DONE, FINISHED) == AWAITED:
         return WAKE
     while True:
-        for _ in range(looks):
+        for k in range(looks):
             if look(words, JOB) == POSTED and look(counter, 0) != 0 and replace(words, JOB, POSTED, WATCHING) == POSTED:
                 return POSTED
             relax()
+            if k % POLITE == POLITE - 1:
+                give_way()
         if replace(words, JOB, WATCHING, ASLEEP) == WATCHING:
             return ASLEEP
 
@@ -147,10 +161,12 @@ def wait(words, looks):
     the worker had not even begun: the job is taken back."""
     if replace(words, JOB, POSTED, WATCHING) == POSTED:
         return WITHDRAWN
-    for _ in range(looks):
+    for k in range(looks):
         if look(words, DONE) == FINISHED:
             return FINISHED
         relax()
+        if k % POLITE == POLITE - 1:
+            give_way()
     return FINISHED if replace(words, DONE, RUNNING, AWAITED) == FINISHED else AWAITED
 
 
