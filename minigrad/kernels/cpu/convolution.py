@@ -247,10 +247,12 @@ _zeros = np.zeros(0, np.float32)
 
 def zeros(count):
     global _zeros
-    if _zeros.size < count:
-        _zeros = empty(count)
-        _zeros[...] = 0
-    return _zeros
+    kept = _zeros
+    if kept.size < count:
+        kept = empty(count)
+        kept[...] = 0
+        _zeros = kept                                           # only now, for another thread may ask at any time
+    return kept
 
 
 # -------------------------------------------------------------------------------------------------------------- launches
