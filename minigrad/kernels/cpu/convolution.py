@@ -139,7 +139,7 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
                           zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
         sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
     else:
-        sums(with_slack(x, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw), stride, groups, c,
+        sums(with_slack(x, c, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw), stride, groups, c,
              o // groups)
     return w.reshape(o, c, kh, kw)
 
@@ -248,10 +248,12 @@ _zeros = np.zeros(0, np.float32)
 
 def zeros(count):
     global _zeros
-    if _zeros.size < count:
-        _zeros = empty(count)
-        _zeros[...] = 0
-    return _zeros
+    kept = _zeros
+    if kept.size < count:
+        kept = empty(count)
+        kept[...] = 0
+        _zeros = kept                                           # only now, for another thread may ask at any time
+    return kept
 
 
 # -------------------------------------------------------------------------------------------------------------- launches
@@ -295,7 +297,7 @@ def product(a, b):
 
 def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
     """The weight gradient: partial sums over blocks of pixels and slices of taps, then their sum in order."""
-    g = with_slack(g, VL)
+    g = with_slack(g, b_width, VL)
     pixels, count = g.shape[0] * g.shape[1] * g.shape[2], len(taps)
     a_up, b_up = -(-a_width // AR) * AR, -(-b_width // NR) * NR
     per_block = 128

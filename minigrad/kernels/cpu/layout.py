@@ -79,9 +79,10 @@ def padded(x, padding):
     return y
 
 
-def with_slack(x, multiple):
-    """x itself if its channels fill whole tiles; else a copy whose memory goes on for a tile beyond the last element."""
-    if x.shape[3] % multiple == 0:
+def with_slack(x, width, multiple):
+    """x itself if a group's channels, `width` of them, fill whole tiles; else a copy whose memory goes on for a tile beyond the last
+    element."""
+    if width % multiple == 0:
         return x
     y = readable(np.empty, *x.shape)
     y[...] = x
