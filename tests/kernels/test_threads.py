@@ -1,4 +1,5 @@
 """The pool: each block is done once, by whatever thread; errors reach the caller; nobody is left waiting."""
+import signal
 import threading
 import time
 
@@ -86,6 +87,37 @@ def test_a_kernel_that_fails_before_its_first_block_leaves_nobody_waiting():
     with pytest.raises(TypeError, match="no such arguments"):
         launch(Broken(), 8)
     assert np.array_equal(halves(np.ones(3 * BLOCK, np.float32)), np.ones(3 * BLOCK))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a signal")
+def test_the_pool_goes_on_after_a_keyboard_interrupt(threads):
+    """The caller is interrupted while it waits for a worker; the next launch does each of its blocks once, and waits for them."""
+    caller, begun = threading.get_ident(), threading.Event()
+    halves(np.ones(3 * BLOCK, np.float32))                      # compiled: Numba itself is not to be interrupted
+
+    def slow(block):
+        if threading.get_ident() == caller:
+            begun.wait(10)
+        else:
+            begun.set()
+            time.sleep(0.3)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.15)
+            launch(InPython(threads, slow), threads)
+            time.sleep(1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    for _ in range(2):
+        done = []
+        launch(InPython(16, lambda b: (time.sleep(0.02), done.append(b))), 16)  # noqa: B023
+        assert sorted(done) == list(range(16))
 
 
 def test_two_threads_of_the_program_may_compute_at_once():

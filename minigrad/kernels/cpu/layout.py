@@ -80,8 +80,7 @@ def padded(x, padding):
 
 
 def with_slack(x, width, multiple):
-    """x itself if a group's channels, `width` of them, fill whole tiles; else a copy whose memory goes on for a tile beyond the last
-    element."""
+    """x itself if a group's `width` channels fill whole tiles; else a copy whose memory goes on for a tile beyond its end."""
     if width % multiple == 0:
         return x
     y = readable(np.empty, *x.shape)

@@ -249,10 +249,18 @@ _local, _lock, _workers = threading.local(), threading.Lock(), []
 _counter = empty(8, dtype=np.int64)[:1]                         # of the pool's launches, on a cache line of its own
 
 
+def _leave_threads():
+    """The next launch starts threads of its own; those of a job that nobody waited for go on with the old counter."""
+    global _workers, _counter
+    _counter[0] |= NO_MORE
+    _workers, _counter = [], empty(8, dtype=np.int64)[:1]
+
+
 def _forget_threads():
     """After fork(): the child has none of its parent's threads."""
-    global _lock, _workers, _counter
-    _lock, _workers, _counter = threading.Lock(), [], empty(8, dtype=np.int64)[:1]
+    global _lock
+    _lock = threading.Lock()
+    _leave_threads()
 
 
 if hasattr(os, "register_at_fork"):
@@ -293,6 +301,7 @@ def launch(kernel, blocks, *args, scratch=0):
     if helpers <= 0 or not kernel.overloads or not _lock.acquire(blocking=False):
         _run(kernel, np.zeros(1, np.int64), scratch, args)
         return
+    joined = False
     try:
         while len(_workers) < helpers:
             _workers.append(_Worker())
@@ -305,9 +314,12 @@ def launch(kernel, blocks, *args, scratch=0):
         finally:
             _counter[0] |= NO_MORE                              # a kernel that failed before its first block frees the workers
             errors = [error for worker in team if (error := worker.join()) is not None]
+            joined = True
         if errors:
             raise errors[0]
     finally:
+        if not joined:                                          # Ctrl-C while the caller waited: workers may still be at work
+            _leave_threads()
         _lock.release()
 
 
