@@ -48,6 +48,10 @@ for n, c, h, w, o, k, s, p, d, groups in {cases}:
     cpu.conv2d(x, weights, *rest, bias=bias, slope=0.5)
     cpu.conv2d_dx(g, weights, *rest, (h, w))
     cpu.conv2d_dw(x, g, *rest, (k, k))
+for kernel, stride, dilation, size in {transposed}:
+    g, weights = ones(2, 9, 9, 32).transpose(0, 3, 1, 2), ones(32, 2, *kernel)
+    threads._local.scratch = None
+    cpu.conv2d_dx(g, weights, stride, (0, 0), dilation, 1, size)
 print("inside")
 """
 ENDS = [                            # n, c, h, w, o, k, s, p, d, groups: groups that fill no tile; a last block of hardly any pixels
@@ -57,12 +61,22 @@ ENDS = [                            # n, c, h, w, o, k, s, p, d, groups: groups 
     (1, 3, 259, 3, 20, 3, 1, 0, 1, 1),
     (33, 2, 3, 3, 1, 3, 1, 0, 1, 1),
 ]
+OUTPUT_PADDING = [((8, 1), (1, 1), (1, 60), (16, 68)), ((8, 1), (1, 50), (1, 1), (16, 450))]
+
+
+def run(environment=(), **values):
+    done = subprocess.run([sys.executable, "-c", FENCED.format(**values)], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "MINIGRAD_NUM_THREADS": "2", **dict(environment)})
+    assert done.stdout == "inside\n", done.stderr[-2000:]
 
 
 @pytest.mark.parametrize("at_the_end", [1, 0], ids=["behind", "before"])
 def test_no_convolution_reads_or_writes_beyond_its_arrays(at_the_end):
     networks = [(n, c, size, size, *rest) for n, c, size, *rest in NETWORKS.values() if math.prod((n, c, size, size)) < 1 << 18]
-    code = FENCED.format(at_the_end=at_the_end, cases=ENDS + networks)
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "MINIGRAD_NUM_THREADS": "2"}, capture_output=True,
-                          text=True, timeout=300)
-    assert done.stdout == "inside\n", done.stderr[-2000:]
+    run(at_the_end=at_the_end, cases=ENDS + networks, transposed=OUTPUT_PADDING)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="names of x86 processors")
+def test_no_fold_reads_beyond_its_planes_where_loads_have_no_mask():
+    avx2 = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse2"}
+    run(avx2, at_the_end=1, cases=[], transposed=OUTPUT_PADDING)

@@ -11,7 +11,7 @@ in its registers for that. All outputs of one remainder (ry, rx) by the stride r
 
 A block is a band of output rows of some images; its planes stay in the L2 cache. The pixels beyond the band that it reads too
 are multiplied once more. No bit depends on the cut: every product and every output is one sum in one order.
-May import: numpy, numba, llvmlite, `compiling`, `threads`, `tile`.
+May import: numpy, numba, llvmlite, `compiling`, `lanes`, `threads`, `tile`.
 """
 import functools
 
@@ -249,7 +249,7 @@ def transposed_convolution(g, w, x, stride, padding, dilation):
     """x (N,H,W,C) of few channels from g (N,OH,OW,O), at least TALL pixels, and w (O,C,kh,kw)."""
     n, oh, ow, outs = g.shape
     _, c, kh, kw = w.shape
-    size, reach = x.shape[1:3], padding[1] + dilation[1] * (kw - 1)
+    size, reach = x.shape[1:3], padding[1] + dilation[1] * kw              # with output_padding: less than a stride or dilation
     columns, width = kh * kw * c, -(-kh * kw * c // VL) * VL
     weights = empty(outs, width)
     weights[:, :columns] = w.reshape(outs, c, kh * kw).transpose(0, 2, 1).reshape(outs, columns)
