@@ -146,7 +146,7 @@ def tiled(problems, n, sides, step, out_step):
 @functools.lru_cache(1024)
 def tile_blocks(problems, n, r, step, out_step):
     """Those problems with the number of each one's first block; groups of tiles in a block; the blocks."""
-    problems = tiled(problems, n, SIDES[r], step, out_step)
+    problems = tiled(problems, n, SIDES[r] if r < 5 else SIDES[r][:1], step, out_step)
     groups = -(-problems[:, winograd.TILES] // MR)
     per_block = int(max(1, min(WINOGRAD_TILES, groups.sum() // WINOGRAD_BLOCKS)))
     blocks = -(-groups // per_block)

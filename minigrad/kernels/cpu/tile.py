@@ -246,12 +246,12 @@ def panel_tile(rows):
     return tile
 
 
-def product_tiles(vectors):
-    """Make tile(..., width, rows): `product_tile` for LOW <= rows <= MR, for who has not enough rows to fill all tiles."""
+def product_tiles(vectors, step=1):
+    """Make tile(..., width, rows): `product_tile` for rows = MR, MR - step, ... down to LOW, for who cannot fill all tiles."""
     @instruction(_tile_twin(vectors))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, rows):
         def codegen(context, b, signature, args):
-            for height in range(MR, LOW - 1, -1):                                           # the tallest first: most are
+            for height in range(MR, LOW - 1, -step):                                        # the tallest first: most are
                 with b.if_then(b.icmp_signed("==", args[-1], I64(height))):
                     _emit_tile(b, vectors, height, *args[:-1])
             return context.get_dummy_value()

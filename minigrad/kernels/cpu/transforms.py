@@ -5,6 +5,7 @@
 All are sandwiches of a tile between a small constant matrix and another one's transpose. May import: numpy, llvmlite, numba,
 `compiling`, `threads`, `tile`.
 """
+import itertools
 import math
 from fractions import Fraction
 
@@ -83,7 +84,7 @@ def sandwiches(pairs):
         def codegen(context, b, signature, args):
             for r, kinds in pairs.items():
                 with b.if_then(b.icmp_signed("==", args[0], I64(r))):
-                    for kind, (left, right) in enumerate(kinds):
+                    for kind, (left, right) in kinds.items():
                         with b.if_then(b.icmp_signed("==", args[1], I64(kind))):
                             _emit_sandwich(b, left, right, *args[2:])
             return context.get_dummy_value()
@@ -149,15 +150,17 @@ def _combinations(e, matrix, xs):
 
 
 def transforms(matrix, mixed=True):
-    """transform(r, kind, ...) by a function of the three matrices. Kind 0 is the largest tile of r taps; the others are mixed.
+    """transform(r, kind, ...) by a function of the three matrices. Kind 0 is the largest tile of r taps; for 5 taps, whose
+    transforms take longest to compile, tiles are square.
 
     Monic for 3 and 5 taps, whose points come in pairs: then rows of B^T share their sums. With 2 taps A is the longer sum, and has
     factors 1 only if it is not scaled."""
     def of(m, r):
         return np.float32(matrix(*matrices(m, r, POINTS if r < 5 else POINTS5, r > 2)))
 
-    return sandwiches({r: [(of(down, r), of(across, r)) for down in sides for across in sides][:None if mixed else 1]
-                       for r, sides in SIDES.items()})
+    pairs = {r: {k: (of(down, r), of(across, r)) for k, (down, across) in enumerate(itertools.product(sides, sides))
+                 if k == 0 or mixed and (down == across or r < 5)} for r, sides in SIDES.items()}
+    return sandwiches(pairs)
 
 
 inputs_of = transforms(lambda at, g, bt: bt)

@@ -20,7 +20,7 @@ Over channels the products become 36 products of matrices, the register tile's w
 * Tiles have 4 outputs along a side, or 3 where that covers an image better: 7x7 outputs are tiles of 4 and 3 with (5 + 4)^2 = 81
   products, where two by two tiles of 4 would need 100, a quarter of them for outputs outside. F(3, r) needs the points of
   F(4, r) but for the last finite one, so the same transformed weights serve both.
-* 5x5 kernels take tiles of 3 and 2 outputs; their weight gradient, where the error would be larger, of 2 only.
+* 5x5 kernels take tiles of 3 outputs; their weight gradient, where the error would be larger, of 2.
 * Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
   each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
@@ -47,7 +47,8 @@ from minigrad.kernels.cpu.transforms import (
 
 ZERO, ONE = np.int64(0), np.int64(1)                            # typed, for literal arguments would compile `window` a second time
 outer2, outer1 = outer_tile(AR, NR // VL), outer_tile(AR, 1)
-tile2, tile1 = product_tiles(NR // VL), product_tiles(1)
+STEPS = 3                           # rows between one height of tiles and the next: each takes time to compile
+tile2, tile1 = product_tiles(NR // VL, STEPS), product_tiles(1, STEPS)
 
 # Columns of the table of problems.
 ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, TILES, FIRST_BLOCK = range(11)
@@ -224,7 +225,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                 inputs_of(r, kind, table, start, planes.ctypes.data, v0 + (t * ins + p * channels) * 4, channels)
         for s in range(end - begin):
             start, stop = start_of(begin + s, groups, tiles) - first, start_of(begin + s + 1, groups, tiles) - first
-            rows[s, 0], heights[s] = 0, max(LOW, stop - start)
+            rows[s, 0], heights[s] = 0, MR - (MR - max(LOW, stop - start)) // STEPS * STEPS
             for m in range(heights[s]):
                 rows[s, 1 + m] = v0 + min(start + m, stop - 1) * ins * 4
                 out[s, m] = m0 + (start + m) * depth * 4
