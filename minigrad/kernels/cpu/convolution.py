@@ -1,7 +1,8 @@
 """The three convolution maps in float32: which algorithm for which shape, and the arrays that it wants.
 
 Everything here turns the arguments of `conv2d`, `conv2d_dx` and `conv2d_dw` (see `reference`) into phases and taps for
-`direct.py`, or into windows for `winograd.py`; those see contiguous N,H,W,C arrays and packed weights only.
+`direct.py` and `depthwise.py`, or into problems for `winograd.py`, or leaves it to `windows.py` or `folds.py`. All of them see
+contiguous N,H,W,C arrays only.
 May import: numpy, and the kernels of this folder.
 """
 import math

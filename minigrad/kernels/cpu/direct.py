@@ -118,8 +118,9 @@ def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner
 
 @kernel
 def phase_of(phases, block):
-    p = 0
-    while p + 1 < phases.shape[0] and phases[p + 1, FIRST_BLOCK] <= block:
+    """The phase, or Winograd's problem, of a block; the last column numbers the first block of each."""
+    p, first_block = 0, phases.shape[1] - 1
+    while p + 1 < phases.shape[0] and phases[p + 1, first_block] <= block:
         p += 1
     return p
 

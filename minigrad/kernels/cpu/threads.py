@@ -17,7 +17,7 @@ nothing to do watches for the next launch for a fifth of a millisecond before it
 46 for a kernel that follows another. A caller who has done all blocks before a sleeper woke takes the job back and goes on.
 Whoever watches does not hold the GIL, and nobody is told anything by a thread that holds it, for a thread that waits for the
 GIL sleeps too: a worker sets out when the caller's kernel takes its first block.
-May import: numpy, numba, `compiling`.
+May import: numpy, numba, llvmlite, `compiling`.
 """
 import ctypes
 import functools

@@ -24,15 +24,16 @@ Over channels the products become 36 products of matrices, the register tile's w
 * Work is cut into blocks of tiles whose transforms stay in the L2 cache between the three steps. A transform writes one vector to
   each of 36 planes; planes a multiple of 4096 bytes apart would all fall into one set of the L1 cache, and the transform take three
   times as long (measured: 200 against 65 ns), so each plane is a cache line longer than it need be.
-May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`, `transforms`.
+May import: numpy, `compiling`, `direct`, `endings`, `lanes`, `threads`, `tile`, `transforms`.
 """
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.direct import outer1, outer2, phase_of
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import prefetch
 from minigrad.kernels.cpu.threads import take
-from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, VL, outer_tile, product_tiles
+from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, NV, VL, product_tiles
 from minigrad.kernels.cpu.transforms import (
     M,
     frequency,
@@ -46,13 +47,12 @@ from minigrad.kernels.cpu.transforms import (
 )
 
 ZERO, ONE = np.int64(0), np.int64(1)                            # typed, for literal arguments would compile `window` a second time
-outer2, outer1 = outer_tile(AR, NR // VL), outer_tile(AR, 1)
 STEPS = 3                           # rows between one height of tiles and the next: each takes time to compile
-tile2, tile1 = product_tiles(NR // VL, STEPS), product_tiles(1, STEPS)
+tile2, tile1 = product_tiles(NV, STEPS), product_tiles(1, STEPS)
 
 # Columns of the table of problems.
 ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, TILES, FIRST_BLOCK = range(11)
-PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see below
+PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see above
 CHUNK = 32                          # input channels whose weights a block transforms
 FEW = 8                             # input channels whose filters are gathered, or scattered, at once: they stay in the L1 cache
 FAR = 1 << 21                       # floats of an image that will not be found in a cache: its pixels are called for ahead of time
@@ -162,14 +162,6 @@ def fetch(x, x0, t, problem, top, left, step, offset, size):
 
 
 @kernel
-def problem_of(problems, block):
-    q = 0
-    while q + 1 < problems.shape[0] and problems[q + 1, FIRST_BLOCK] <= block:
-        q += 1
-    return q
-
-
-@kernel
 def start_of(group, groups, tiles):
     """The first tile of a group: MR to a group, but for the last two, which share what is left, for a register tile of few rows
     costs the time of LOW."""
@@ -207,7 +199,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
         block = take(counter)
         if block >= blocks:
             break
-        q = problem_of(problems, block)
+        q = phase_of(problems, block)
         problem = problems[q]
         down, across, tiles = problem[DOWN], problem[ACROSS], problem[TILES]
         kind, a, area = kind_of(r, down, across), r + across - 1, (r + down - 1) * (r + across - 1)
@@ -262,7 +254,7 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
 
     x (N,H,W,C), g (N,OH,OW,O); problems, inputs and step as in `convolve`, FIRST_BLOCK counting steps of STEP tiles. A piece is
     one of the shifted images, up to SLICE of its channels and up to SLICE of the outputs.
-    total (parts, pieces, a*a, SLICE rounded up to AR, SLICE rounded up to NR).
+    total (parts, pieces, frequencies, channels of a slice rounded up to AR, outputs of one rounded up to NR).
     """
     channels, most, parts, pieces = x.shape[3], points_of(r) ** 2, total.shape[0], total.shape[1]
     depth, height, width = g.shape[3], total.shape[3], total.shape[4]
@@ -291,7 +283,7 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
                 for o in range(width):
                     mine[f, c, o] = 0
         for chunk in range(part * steps // parts, (part + 1) * steps // parts):
-            q = problem_of(problems, chunk)
+            q = phase_of(problems, chunk)
             problem = problems[q]
             down, across = problem[DOWN], problem[ACROSS]
             kind, a, area = kind_of(r, down, across), r + across - 1, (r + down - 1) * (r + across - 1)

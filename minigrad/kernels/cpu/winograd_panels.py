@@ -13,11 +13,12 @@ while S lies in the cache; no partial sums. Measured (Zen 4, two threads, 64 ima
 by direct summation become 12, and 28 ms for the gradient 13.
 
 The transforms are those of `winograd.py`, where the algorithm is told. Every sum runs in a fixed order.
-May import: numpy, `compiling`, `threads`, `tile`, `transforms`, `winograd`.
+May import: numpy, `compiling`, `direct`, `threads`, `tile`, `transforms`, `winograd`.
 """
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.threads import empty, launch, take
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL, panel_tile
 from minigrad.kernels.cpu.transforms import M, gathered, transforms
@@ -33,8 +34,6 @@ from minigrad.kernels.cpu.winograd import (
     ROWS,
     chunk_weights,
     grid,
-    outer1,
-    outer2,
     window,
 )
 
