@@ -17,6 +17,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import primitive
+from minigrad.functional.activation import leaky_relu
 from minigrad.functional.common import integer, pair, real, require_float
 from minigrad.functional.fused import _bias_leaky, leaky_back
 from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, unsqueeze
@@ -120,7 +121,7 @@ def conv2d_leaky_relu(input, weight, bias=None, stride=1, padding=0, dilation=1,
     if bias is None:
         bias = weight.wrap(np.zeros_like(weight.array, shape=weight.shape[:1]))
     elif bias.dtype != weight.dtype:
-        raise TypeError(f"conv2d_leaky_relu: bias is {bias.dtype} but weight {weight.dtype}; convert one with .to(dtype)")
+        return leaky_relu(_finish(_conv2d(x, weight, **geometry), bias, unbatched), slope)
     y = _conv2d_leaky(x, weight, bias, slope=slope, **geometry)
     return squeeze(y, 0) if unbatched else y
 

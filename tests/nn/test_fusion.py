@@ -63,6 +63,18 @@ def test_fused_equals_one_after_the_other(name, activation, dtype):
             np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.abs(b).max()))
 
 
+@pytest.mark.parametrize("layers", [
+    lambda: [nn.Conv2d(3, 4, 3)], lambda: normed(nn.Conv2d(3, 4, 3), 4), lambda: [nn.ConvTranspose2d(3, 4, 3)]
+], ids=["conv", "conv, batch norm", "transposed"])
+def test_a_bias_of_another_type_promotes_as_in_a_sum(layers):
+    layers = [*layers(), nn.ReLU()]
+    layers[0].bias = nn.Parameter(layers[0].bias.detach().double())
+    net, x = nn.Sequential(*layers).eval(), mg.tensor(values(0, (2, 3, 5, 6), np.float32))
+    y, plain = net(x), functools.reduce(lambda h, layer: layer(h), layers, x)
+    assert y.dtype == plain.dtype == mg.float64
+    np.testing.assert_allclose(y.array, plain.array, rtol=1e-5, atol=1e-5)
+
+
 def test_what_fuses_and_what_does_not():
     x = mg.tensor(values(0, (4, 3, 5, 6), np.float32))
     net = nn.Sequential(nn.Conv2d(3, 3, 3), nn.ReLU(), nn.BatchNorm2d(3), nn.LeakyReLU(0.1))
