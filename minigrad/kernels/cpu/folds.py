@@ -11,7 +11,7 @@ in its registers for that. All outputs of one remainder (ry, rx) by the stride r
 
 A block is a band of output rows of some images; its planes stay in the L2 cache. The pixels beyond the band that it reads too
 are multiplied once more. No bit depends on the cut: every product and every output is one sum in one order.
-May import: numpy, numba, llvmlite, `compiling`, `lanes`, `threads`, `tile`.
+May import: numpy, numba, llvmlite, `compiling`, `lanes`, `plans`, `threads`, `tile`.
 """
 import functools
 
@@ -22,12 +22,12 @@ from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.lanes import prefetch
+from minigrad.kernels.cpu.plans import BLOCKS
 from minigrad.kernels.cpu.threads import empty, instruction, launch, take
 from minigrad.kernels.cpu.tile import F32, I32, I64, VL, Emit, addresses, at
 
 TALL = max(VL, 8)                   # pixels of the tile: a multiple of VL, and at least eight independent sums
 PLANES = 1 << 16                    # floats of a block's planes, about: a quarter of an L2 cache
-BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
 USUAL = 1, 2, 3, 4, 6, 8, 12               # strands of a row: channels times stride
 OFFSET, DY, DX = range(3)           # columns of the table of taps
 

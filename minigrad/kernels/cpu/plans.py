@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad.kernels.cpu import winograd
 from minigrad.kernels.cpu.tile import MR, NR
-from minigrad.kernels.cpu.transforms import SIDES
+from minigrad.kernels.cpu.transforms import FORWARD, GRADIENT
 
 BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
 TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache
@@ -146,7 +146,7 @@ def tiled(problems, n, sides, step, out_step):
 @functools.lru_cache(1024)
 def tile_blocks(problems, n, r, step, out_step):
     """Those problems with the number of each one's first block; groups of tiles in a block; the blocks."""
-    problems = tiled(problems, n, SIDES[r] if r < 5 else SIDES[r][:1], step, out_step)
+    problems = tiled(problems, n, FORWARD[r], step, out_step)
     groups = -(-problems[:, winograd.TILES] // MR)
     per_block = int(max(1, min(WINOGRAD_TILES, groups.sum() // WINOGRAD_BLOCKS)))
     blocks = -(-groups // per_block)
@@ -156,8 +156,7 @@ def tile_blocks(problems, n, r, step, out_step):
 @functools.lru_cache(1024)
 def tile_steps(n, out, r, step):
     """The problem of a weight gradient, cut into grids of equal tiles, with the number of each one's first step; the steps."""
-    sides = SIDES[r] if r < 5 else SIDES[r][-1:]
-    problems = tiled(((*out, 0, 0, 0, 0),), n, sides, step, 1)
+    problems = tiled(((*out, 0, 0, 0, 0),), n, GRADIENT[r], step, 1)
     steps = -(-problems[:, winograd.TILES] // winograd.STEP)
     return np.column_stack([problems, np.cumsum(steps) - steps]), int(steps.sum())
 

@@ -19,8 +19,9 @@ from minigrad.kernels.cpu.tile import I64, VL, Emit, addresses, at
 
 POINTS = (0, 1, -1, 2, -2)
 POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding
-M = 4
-SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps
+M = 4                                                           # outputs along the side of a tile, at most
+SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps:
+FORWARD, GRADIENT = {**SIDES, 5: (3,)}, {**SIDES, 5: (2,)}      # a convolution's; a weight gradient's
 
 
 def matrices(m, r, points=POINTS, monic=False):
