@@ -27,7 +27,7 @@ def test_tiles_of_two_sides_cover_a_length_and_hang_out_as_little_as_can_be(leng
     assert [start for start, _, _ in runs] == list(np.cumsum([0] + [n for _, n, _ in runs])[:-1])
     assert sum(n for _, n, _ in runs) == length
     tiles = [(side, -(-n // side)) for _, n, side in runs]
-    over = {(4, 3): {1: 2, 2: 1, 5: 1}, (3, 2): {1: 1}, (3,): {n: -n % 3 for n in range(1, 201)}, (2,): {n: 1 for n in range(1, 201, 2)}}[sides]
+    over = {(4, 3): {1: 2, 2: 1, 5: 1}, (3, 2): {1: 1}, (3,): {length: -length % 3}, (2,): {length: length % 2}}[sides]
     assert sum(side * count for side, count in tiles) - length == over.get(length, 0)
     assert sum(count for _, count in tiles) <= -(-length // min(sides)) and len(tiles) <= len(sides)
 
