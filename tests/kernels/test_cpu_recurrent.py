@@ -114,7 +114,8 @@ def test_tanh_and_sigmoid_against_float64():
     np.testing.assert_allclose(recurrent.tanh(x), y, rtol=1e-6)  # the same text on arrays
 
 
-@pytest.mark.parametrize("terms, rows, columns", [(2500, 70, 65), (700, 128, 100), (513, 33, 600), (1000, 512, 300)])
+@pytest.mark.parametrize("terms, rows, columns", [(2500, 70, 65), (700, 128, 100), (513, 33, 600), (1000, 512, 300),
+                                                  (700, 20, 900), (640, 100, 300)])
 def test_a_long_transposed_product_equals_numpy(terms, rows, columns):
     a, b = draw(terms, rows), draw(terms, columns)
     y = cpu.matmul(a.T, b)

@@ -127,8 +127,8 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     x, g = nhwc(x), nhwc(g)
     if one_filter_each(groups, channels, o):
         return depthwise.filter_gradients(x, g, (kh, kw), stride, padding, dilation)
-    if pointwise(size, stride, padding, groups) and o >= c and n * shape[0] * shape[1] >= LONG:
-        return transposed_product(g.reshape(-1, o), x.reshape(-1, c)).reshape(o, c, 1, 1)       # measured: not where o < c
+    if pointwise(size, stride, padding, groups) and outer_pays(o, c) and n * shape[0] * shape[1] >= LONG:
+        return transposed_product(g.reshape(-1, o), x.reshape(-1, c)).reshape(o, c, 1, 1)
     w = np.empty((o, c * kh * kw), np.float32)
     if uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
         images, places = even_and_odd(c, kh, stride[0], padding)
@@ -171,6 +171,12 @@ def whole_image(size, kernel, padding, dilation, groups):
 def pointwise(kernel, stride, padding, groups):
     """A 1x1 convolution is a product of matrices, pixels by channels."""
     return tuple(kernel) == stride == (1, 1) and padding == (0, 0) and groups == 1
+
+
+def outer_pays(o, c):
+    """Whether a 1x1 weight gradient copies its rows into panels (`transposed_product`). Measured: 1.1 to 1.5 times as fast as the
+    sums where the image is read in place, but 0.65 to 0.95 where it has fewer than 256 channels and more than the output."""
+    return o >= c or c >= 256 and o >= NR
 
 
 def one_filter_each(groups, channels, outs):

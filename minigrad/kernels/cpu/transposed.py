@@ -24,15 +24,19 @@ def transposed_product(a, b):
     """a^T b for contiguous a (K, M) and b (K, N)."""
     outs, columns = a.shape[1], b.shape[1]
     y = empty(outs, columns)
+    turned = NR <= outs < columns
+    if turned:                                                  # y^T = b^T a: the narrower matrix is packed again for every block
+        a, b, outs, columns = b, a, columns, outs
     rows, slices = AR * max(1, min(PANELS, outs // (4 * AR))), -(-columns // WIDTH)
     scratch = SPACE * (rows + WIDTH) + rows * WIDTH
-    launch(transposed, -(-outs // rows) * slices, a, b, y, rows, slices, scratch=scratch)
+    launch(transposed, -(-outs // rows) * slices, a, b, y, turned, rows, slices, scratch=scratch)
     return y
 
 
 @kernel
-def transposed(counter, scratch, a, b, y, rows, slices):
-    """y[m, n] = sum over k of a[k, m] * b[k, n]; a block is `rows` rows, a multiple of AR, of a slice of WIDTH columns."""
+def transposed(counter, scratch, a, b, y, turned, rows, slices):
+    """y[m, n], or y[n, m] if turned, = sum over k of a[k, m] * b[k, n]; a block is `rows` rows m, a multiple of AR, of a slice of
+    WIDTH columns n."""
     terms, outs, columns = a.shape[0], a.shape[1], b.shape[1]
     blocks = (outs + rows - 1) // rows * slices
     left = scratch[:SPACE * rows].reshape(rows // AR, SPACE, AR)
@@ -74,6 +78,11 @@ def transposed(counter, scratch, a, b, y, rows, slices):
                         outer2(lefts.ctypes.data, x, rights.ctypes.data, z, count, place, WIDTH)
                     else:
                         outer1(lefts.ctypes.data, x, rights.ctypes.data, z, count, place, WIDTH)
-        for m in range(height):
+        if turned:
             for n in range(width):
-                y[first + m, start + n] = total[m, n]
+                for m in range(height):
+                    y[start + n, first + m] = total[m, n]
+        else:
+            for m in range(height):
+                for n in range(width):
+                    y[first + m, start + n] = total[m, n]
