@@ -37,25 +37,33 @@ def layers_of(net):
 # ---- written once for both libraries ---------------------------------------------------------------------------------
 
 
+class Residual(torch.nn.Module):
+    """PyTorch's twin of nn.Residual."""
+
+    def __init__(self, main, skip):
+        super().__init__()
+        self.main, self.skip = main, skip
+
+    def forward(self, x):
+        y = self.main(x)
+        y += x if self.skip is None else self.skip(x)                                       # in place, its fastest way
+        return torch.relu_(y)
+
+
 def residual(lib, widths, blocks, classes=10):
     """A residual classifier of 3x3 convolutions (He et al. 2016, section 4.2): `blocks` of two layers at each width."""
-    nn, relu = lib.nn, lib.F.relu
+    nn = lib.nn
 
-    class Block(nn.Module):
-        def __init__(self, before, after, stride):
-            super().__init__()
-            self.main = nn.Sequential(
-                nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
-                nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after))  # fmt: skip
-            skip = [nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)]
-            self.skip = nn.Sequential(*(skip if stride > 1 or before != after else []))
+    def block(before, after, stride):
+        main = nn.Sequential(
+            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True),
+            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after))  # fmt: skip
+        skip = [nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)]
+        return (nn.Residual if lib is OURS else Residual)(main, nn.Sequential(*skip) if stride > 1 or before != after else None)
 
-        def forward(self, x):
-            return relu(self.main(x) + self.skip(x))
-
-    layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    layers = [nn.Conv2d(3, widths[0], 3, 1, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
     for before, after in zip((widths[0], *widths), widths, strict=False):
-        layers += [Block(before, after, 1 if after == before else 2), *(Block(after, after, 1) for _ in range(blocks - 1))]
+        layers += [block(before, after, 1 if after == before else 2), *(block(after, after, 1) for _ in range(blocks - 1))]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], classes))
 
 

@@ -10,7 +10,6 @@ All take images (N, channels, size, size) in [-1, 1] and give logits (N, classes
 
 from __future__ import annotations
 
-from minigrad import functional as F
 from minigrad import nn
 from nets.lenet import LeNet
 
@@ -26,18 +25,12 @@ def mlp(channels=1, classes=10, size=28, hidden=200, rng=None):
                          nn.Linear(hidden, hidden, rng=rng), nn.ReLU(), nn.Linear(hidden, classes, rng=rng))  # fmt: skip
 
 
-class Block(nn.Module):
+def block(channels, rng=None):
     """relu(x + norm(conv(relu(norm(conv(x)))))): the shape stays (N, C, H, W)."""
-
-    def __init__(self, channels, rng=None):
-        super().__init__()
-        self.inner = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(channels), nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(channels),
-        )  # fmt: skip
-
-    def forward(self, x):
-        return F.relu(x + self.inner(x))
+    return nn.Residual(nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(channels), nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(channels),
+    ))  # fmt: skip
 
 
 class Residual(nn.Module):
@@ -47,9 +40,9 @@ class Residual(nn.Module):
         super().__init__()
         self.stages = nn.Sequential(
             nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False, rng=rng), nn.BatchNorm2d(width), nn.ReLU(),
-            Block(width, rng),
+            block(width, rng),
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False, rng=rng), nn.BatchNorm2d(2 * width), nn.ReLU(),
-            Block(2 * width, rng),
+            block(2 * width, rng),
         )  # fmt: skip
         self.head = nn.Linear(2 * width, classes, rng=rng)
 

@@ -296,6 +296,13 @@ def norm_leaky_call(draw, rng):
     return Call((x, w, b), {"negative_slope": draw(st.sampled_from([0.0, 0.2, 1.0]))})
 
 
+def add_leaky_call(draw, rng):
+    """Two images whose sum keeps away from the kink."""
+    x, total = uniform(rng, (2, 2, 3)), uniform(rng, (2, 2, 3))
+    total = np.where(np.abs(total) < 0.05, 0.5, total)
+    return Call((x, total - x), {"negative_slope": draw(st.sampled_from([0.0, 0.2, 1.0]))})
+
+
 def leaky(x, slope):
     return np.where(x > 0, x, slope * x)
 
@@ -318,6 +325,12 @@ FUSED = [
         order=3,
         covers=(fused.batch_norm_leaky_relu,),
         rtol32=1e-3,
+    ),
+    Case(
+        "add_leaky_relu",
+        fused.add_leaky_relu,
+        sampler(add_leaky_call),
+        lambda x, other, negative_slope: leaky(x + other, negative_slope),
     ),
 ]
 

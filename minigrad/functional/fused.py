@@ -1,4 +1,4 @@
-"""Two or three operations in one pass over memory, where memory is the limit. Each equals the composed one at every order
+"""Two to four operations in one pass over memory, where memory is the limit. Each equals the composed one at every order
 (tests/functional/test_fused.py), and nobody needs to call them: `nn.Sequential` does where such layers are neighbours.
 
 A fused rule has two branches. While nothing records it calls one kernel for the whole backward pass. Under `create_graph`
@@ -68,15 +68,21 @@ def leaky_back(g, y, slope, biased):
 # ---- batch norm and (leaky) ReLU -------------------------------------------------------------------------------------
 
 
-def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum=0.1, eps=1e-5, negative_slope=0.0):
-    """leaky_relu(batch_norm(input, ..., training=True)) without keeping the normalised values.
+def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum=0.1, eps=1e-5, negative_slope=0.0, other=None):
+    """leaky_relu(batch_norm(input, ..., training=True) [+ other]) without keeping the normalised values.
 
-    Arguments as in batch_norm; weight and bias are needed. Statistics are the batch's; the running ones move.
+    Arguments as in batch_norm; weight and bias are needed. Statistics are the batch's; the running ones move. other: a Tensor
+    like input, the other way round a residual block; then negative_slope must be at least 0, for the output's sign decides.
     """
     require_float("batch_norm_leaky_relu", input=input, weight=weight, bias=bias)
     axes, count = _check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
     slope = real("batch_norm_leaky_relu: negative_slope", negative_slope)
-    y, _, mean, var = _norm_leaky(input, weight, bias, axes=axes, eps=real("batch_norm: eps", eps), slope=slope)
+    options = {"axes": axes, "eps": real("batch_norm: eps", eps), "slope": slope}
+    if other is None:
+        y, _, mean, var = _norm_leaky(input, weight, bias, **options)
+    else:
+        _check_sum("batch_norm_leaky_relu", input, other, slope)
+        y, _, mean, var = _norm_add_leaky(input, weight, bias, other, **options)
     _update_running(running_mean, running_var, mean.array, var.array, momentum, count)
     return y
 
@@ -96,10 +102,65 @@ def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
             g.array, x.array, weight.array, bias.array, istd, mean, axes, slope
         )
         return g.wrap(dx) if needs[0] else None, g.wrap(dweight), g.wrap(dbias)
+    h = g
+    if slope != 1:
+        h = _leaky_dx(g, _scale_shift(_normalise(x, axes=axes, eps=eps)[0], weight, bias).array, slope=slope)
+    return _norm_back(h, x, weight, needs, axes, eps)
+
+
+def _norm_back(h, x, weight, needs, axes, eps):
+    """(dx, dweight, dbias) of normalise(x)*weight + bias from its cotangent, in operations that have derivatives."""
     xhat, istd, _, _ = _normalise(x, axes=axes, eps=eps)
-    h = g if slope == 1 else _leaky_dx(g, _scale_shift(xhat, weight, bias).array, slope=slope)
     return (
         _normalise_dx(h * _along_channels(weight, h.ndim), xhat, istd, axes=axes) if needs[0] else None,
         reshape(sum_over(h * xhat, _others(h.ndim)), weight.shape) if needs[1] else None,
-        reshape(sum_over(h, _others(h.ndim)), bias.shape) if needs[2] else None,
+        reshape(sum_over(h, _others(h.ndim)), weight.shape) if needs[2] else None,
     )
+
+
+@primitive(saves=((0, 1), (0, 1), (0, 1), ()), saves_out=(0, 1, 2))
+def _norm_add_leaky(x, weight, bias, other, axes, eps, slope):
+    """(y, istd, mean, var); only y is used in the graph."""
+    return kernels.norm_leaky_relu(x, weight, bias, axes, eps, slope, other)
+
+
+@_norm_add_leaky.vjp
+def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
+    y, istd, mean = node.outputs[:3]
+    if not any(needs[:3]):
+        return None, None, None, _leaky_dx(g, y, slope=slope)
+    x, weight = node.inputs[:2]
+    if not is_grad_enabled():
+        found = kernels.norm_leaky_relu_dx(g.array, x.array, weight.array, None, istd, mean, axes, slope, y)
+        return tuple(g.wrap(d) if needed else None for d, needed in zip(found, needs, strict=True))
+    h = _leaky_dx(g, y, slope=slope)
+    return *_norm_back(h, x, weight, needs, axes, eps), h
+
+
+# ---- a sum and (leaky) ReLU ------------------------------------------------------------------------------------------
+
+
+def add_leaky_relu(input, other, negative_slope=0.0):
+    """leaky_relu(input + other) of two Tensors of one shape: where the two ways through a residual block meet."""
+    require_float("add_leaky_relu", input=input, other=other)
+    slope = real("add_leaky_relu: negative_slope", negative_slope)
+    _check_sum("add_leaky_relu", input, other, slope)
+    return _add_leaky(input, other, slope=slope)
+
+
+def _check_sum(name, input, other, slope):
+    if slope < 0:
+        raise ValueError(f"{name}: negative_slope must be at least 0, got {slope}; add and activate separately")
+    if other.shape != input.shape:
+        raise ValueError(f"{name}: other {other.shape} must have the shape of input, {input.shape}")
+
+
+@primitive(saves_out=(0,))
+def _add_leaky(x, other, slope):
+    return kernels.add_leaky_relu(x, other, slope)
+
+
+@_add_leaky.vjp
+def _(node, needs, g, slope):
+    h = _leaky_dx(g, node.outputs[0], slope=slope)
+    return h if needs[0] else None, h if needs[1] else None

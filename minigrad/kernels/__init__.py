@@ -10,8 +10,9 @@
 Beside the plain kernels there are fused ones for passes that memory bounds:
 
     bias_leaky_relu(x, bias, slope) -> y                          bias_leaky_relu_dx(g, y, slope) -> dx, dbias
-    norm_leaky_relu(x, weight, bias, axes, eps, slope) -> y, istd, mean, var
-    norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope) -> dx, dweight, dbias
+    norm_leaky_relu(x, weight, bias, axes, eps, slope[, other]) -> y, istd, mean, var
+    norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope[, y]) -> dx, dweight, dbias[, dother]
+    add_leaky_relu(x, other, slope) -> y
 
 slope 1 leaves the activation out. May import: the implementations. No other file of the library asks which backend it is on.
 """
@@ -83,6 +84,7 @@ normalise = _kernel(reference.normalise, cpu.normalise)
 normalise_dx = _kernel(reference.normalise_dx, cpu.normalise_dx)
 leaky_relu = _kernel(reference.leaky_relu, cpu.leaky_relu)
 leaky_relu_dx = _kernel(reference.leaky_relu_dx, cpu.leaky_relu_dx)
+add_leaky_relu = _kernel(reference.add_leaky_relu, cpu.add_leaky_relu)
 bias_leaky_relu = _kernel(reference.bias_leaky_relu, cpu.bias_leaky_relu)
 bias_leaky_relu_dx = _kernel(reference.bias_leaky_relu_dx, cpu.bias_leaky_relu_dx)
 norm_leaky_relu = _kernel(reference.norm_leaky_relu, cpu.norm_leaky_relu)

@@ -285,24 +285,36 @@ def bias_leaky_relu_dx(g, y, slope):
     return dx, dx.sum((0, *range(2, g.ndim)))
 
 
-def norm_leaky_relu(x, weight, bias, axes, eps, slope):
-    """leaky_relu(xhat * weight[c] + bias[c]): batch norm (axes all but 1) or instance norm (axes 2..) with its activation.
+def add_leaky_relu(x, other, slope):
+    """leaky_relu(x + other), of equal shapes, in one pass."""
+    return leaky_relu(x + other, slope)
 
-    x (N,C,...); weight, bias (C,) or None; slope 1 is no activation. Returns (y, istd, mean, var); xhat is not kept.
+
+def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
+    """leaky_relu(xhat * weight[c] + bias[c] + other): batch norm (axes all but 1) or instance norm (axes 2..) with what follows.
+
+    x (N,C,...); weight, bias (C,) or None; other like x or None; slope 1 is no activation. Returns (y, istd, mean, var); xhat is
+    not kept.
     """
     xhat, istd, mean, var = normalise(x, axes, eps)
     y = xhat if weight is None else xhat * _along_channels(weight, x)
     if bias is not None:
         y = y + _along_channels(bias, x)
+    if other is not None:
+        y = y + other
     return (y if slope == 1 else leaky_relu(y, slope)), istd, mean, var
 
 
-def norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope):
+def norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope, y=None):
     """The adjoint of `norm_leaky_relu` in (x, weight, bias), first order, from its inputs and statistics.
 
     Returns (dx, dweight (C,), dbias (C,)): with h = g where xhat*weight + bias > 0 else slope*g,
     dbias = sum h, dweight = sum h*xhat, dx = istd*weight*(h - mean(h) - xhat*mean(h*xhat)).
+    Where something was added before the activation its output y decides (slope >= 0), and h, the adjoint in `other`, comes last.
     """
+    if y is not None:
+        h = leaky_relu_dx(g, y, slope)
+        return *norm_leaky_relu_dx(h, x, weight, bias, istd, mean, axes, 1), h
     xhat = (x - mean) * istd
     if slope != 1:
         y = xhat if weight is None else xhat * _along_channels(weight, x)

@@ -19,7 +19,7 @@ from minigrad.nn.activation import (
     Softplus,
     Tanh,
 )
-from minigrad.nn.container import Identity, ModuleDict, ModuleList, Sequential
+from minigrad.nn.container import Identity, ModuleDict, ModuleList, Residual, Sequential
 from minigrad.nn.convolution import Conv2d, ConvTranspose2d
 from minigrad.nn.linear import Embedding, Linear
 from minigrad.nn.loss import (

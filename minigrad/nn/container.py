@@ -1,6 +1,6 @@
-"""Modules that hold modules: Sequential, ModuleList, ModuleDict, and Identity, which holds nothing.
+"""Modules that hold modules: Sequential, Residual, ModuleList, ModuleDict, and Identity, which holds nothing.
 
-A child's name in the state is its index or key. Sequential lets neighbours share a pass over memory
+A child's name in the state is its index or key. Sequential and Residual let neighbours share a pass over memory
 (`minigrad.nn.fusion`).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from minigrad.functional.common import integer
+from minigrad.functional.common import integer, real
 from minigrad.nn import fusion
 from minigrad.nn.module import Module
 
@@ -128,6 +128,31 @@ class Sequential(_Indexed):
 
     def __repr__(self):
         return Module.__repr__(self)
+
+
+class Residual(Module):
+    """leaky_relu(main(x) + skip(x)): a residual block (He et al. 2016, equation 2). PyTorch has no such module.
+
+    main: a Module; skip: a Module for the way round it, or None for x itself; both results have one shape, or ValueError.
+    negative_slope: of the activation after the sum, 0 (the default) for ReLU, 1 for none; at least 0, or ValueError.
+    In the state the two are `main` and `skip`. The sum and the activation are one pass over memory, and in training a batch
+    norm at the end of `main` is part of it.
+    """
+
+    def __init__(self, main: Module, skip: Module | None = None, negative_slope: float = 0.0):
+        super().__init__()
+        self.main, self.skip = main, skip
+        self.negative_slope = real("Residual: negative_slope", negative_slope)
+        if self.negative_slope < 0:
+            raise ValueError(f"Residual: negative_slope must be at least 0, got {negative_slope}")
+
+    def forward(self, input):
+        other = input if self.skip is None else self.skip(input)
+        plain = type(self.main) is Sequential and not self.main._hooks
+        return fusion.summed(self.main._list() if plain else [self.main], input, other, self.negative_slope)
+
+    def extra_repr(self):
+        return f"negative_slope={self.negative_slope}"
 
 
 class ModuleList(_Indexed):

@@ -3,6 +3,7 @@
     convolution, (leaky) ReLU                           conv2d_leaky_relu; transposed and with bias: the product, then
                                                         F.fused.bias_leaky_relu
     batch norm in training with affine, (leaky) ReLU    F.fused.batch_norm_leaky_relu
+    batch norm in training with affine, sum, ReLU       F.fused.batch_norm_leaky_relu(..., other=), at the end of nn.Residual
     convolution, batch norm in evaluation [, (leaky) ReLU]
         norm(W x + b) = (s W) x + (s b + t), where the norm is y -> s y + t: the same with scaled weights
 
@@ -39,6 +40,16 @@ def slope_of(module) -> float | None:
     return None
 
 
+def summed(modules: list, input, other, slope: float):
+    """leaky_relu(modules(input) + other), modules one after the other; a batch norm at their end shares the last pass."""
+    i = 0
+    while i < len(modules):
+        if i + 1 == len(modules) and normalises(modules[i]) and input.shape == other.shape:
+            return normalised(modules[i], input, slope, other)
+        input, i = run(modules, i, input)
+    return F.add_leaky_relu(input, other, slope)
+
+
 def activated(module, input, slope: float):
     """leaky_relu(module(input)) in one pass over memory, or None where the two do not fuse."""
     if module._hooks:
@@ -49,12 +60,19 @@ def activated(module, input, slope: float):
         if module.bias is None or input.ndim != 4:
             return None
         return F.bias_leaky_relu(module.product(input), module.bias, slope)
-    if type(module) in (BatchNorm1d, BatchNorm2d):
-        if module.weight is None or module.bias is None or not module.uses_batch:
-            return None
-        mean, var, momentum = module.statistics(input)
-        return F.batch_norm_leaky_relu(input, mean, var, module.weight, module.bias, momentum, module.eps, slope)
-    return None
+    return normalised(module, input, slope) if normalises(module) else None
+
+
+def normalises(module) -> bool:
+    """Whether the module is a batch norm that may fuse: in training, with scale and shift."""
+    if type(module) not in (BatchNorm1d, BatchNorm2d) or module._hooks:
+        return False
+    return module.weight is not None and module.bias is not None and module.uses_batch
+
+
+def normalised(norm, input, slope: float, other=None):
+    mean, var, momentum = norm.statistics(input)
+    return F.batch_norm_leaky_relu(input, mean, var, norm.weight, norm.bias, momentum, norm.eps, slope, other)
 
 
 def folds(convolution, norm, input) -> bool:

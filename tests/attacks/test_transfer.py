@@ -310,7 +310,7 @@ def test_each_network_gives_logits_and_a_gradient(name):
 def test_a_residual_block_adds_to_its_input():
     net = build("residual", rng=Stream(0, "init")).eval()
     block = net.stages[3]
-    block.inner[4].weight.assign_(np.zeros(16, np.float32))
+    block.main[4].weight.assign_(np.zeros(16, np.float32))
     x = mg.tensor(Stream(0, "x").normal((2, 16, 5, 5)))
     np.testing.assert_array_equal(block(x).array, np.maximum(x.array, 0))
     with pytest.raises(ValueError, match="softmax, mlp"):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from minigrad.functional.activation import leaky_relu
 from minigrad.functional.convolution import conv2d, conv2d_leaky_relu
-from minigrad.functional.fused import batch_norm_leaky_relu, bias_leaky_relu
+from minigrad.functional.fused import add_leaky_relu, batch_norm_leaky_relu, bias_leaky_relu
 from minigrad.functional.normalization import batch_norm
 
 shapes = st.sampled_from([(2, 3), (4, 5), (2, 3, 4, 5), (3, 1, 2, 2), (2, 33, 3, 3), (5, 4, 1, 1)])
@@ -87,6 +87,44 @@ def test_batch_norm_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed
     same(running, others, dtype)
 
 
+@given(shape=shapes, slope=slopes, dtype=dtypes, seed=st.integers(0, 99))
+def test_batch_norm_a_sum_and_leaky_relu_equal_the_composed_ones(shape, slope, dtype, seed):
+    rng = np.random.default_rng(seed)
+    inputs = [images(shape, dtype, rng), *[mg.tensor(rng.normal(size=shape[1]), dtype=dtype, requires_grad=True) for _ in range(2)],
+              images(shape, dtype, rng)]  # fmt: skip
+    running = [np.zeros(shape[1], dtype), np.ones(shape[1], dtype)]
+    others = [a.copy() for a in running]
+    assume(np.abs((batch_norm(inputs[0], None, None, *inputs[1:3], True, 0.1, 0.1) + inputs[3]).array).min() > 1e-4)
+    fused = orders(lambda x, w, b, o: batch_norm_leaky_relu(x, *running, w, b, 0.1, 0.1, slope, o), inputs,
+                   np.random.default_rng(seed))  # fmt: skip
+    plain = orders(lambda x, w, b, o: leaky_relu(batch_norm(x, *others, w, b, True, 0.1, 0.1) + o, slope), inputs,
+                   np.random.default_rng(seed))  # fmt: skip
+    same(fused, plain, dtype)
+    same(running, others, dtype)
+
+
+@given(shape=shapes, slope=slopes, dtype=dtypes, seed=st.integers(0, 99))
+def test_add_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed):
+    rng = np.random.default_rng(seed)
+    inputs = [images(shape, dtype, rng), images(shape, dtype, rng)]
+    assume(np.abs((inputs[0] + inputs[1]).array).min() > 1e-4)
+    fused = orders(lambda x, o: add_leaky_relu(x, o, slope), inputs, np.random.default_rng(seed))
+    plain = orders(lambda x, o: leaky_relu(x + o, slope), inputs, np.random.default_rng(seed))
+    same(fused, plain, dtype)
+
+
+@pytest.mark.parametrize("needed", range(1, 16))
+def test_each_subset_of_gradients_of_the_fused_sum(needed):
+    rng = np.random.default_rng(0)
+    inputs = [mg.tensor(rng.normal(size=shape), dtype=mg.float64, requires_grad=bool(needed >> i & 1))
+              for i, shape in enumerate([(3, 2, 4, 4), (2,), (2,), (3, 2, 4, 4)])]  # fmt: skip
+    wanted = [x for x in inputs if x.requires_grad]
+    fused = batch_norm_leaky_relu(inputs[0], None, None, *inputs[1:3], negative_slope=0.2, other=inputs[3])
+    plain = leaky_relu(batch_norm(inputs[0], None, None, *inputs[1:3], training=True) + inputs[3], 0.2)
+    for a, b in zip(mg.grad(fused.sum(), wanted), mg.grad(plain.sum(), wanted), strict=True):
+        np.testing.assert_allclose(a.array, b.array, atol=1e-12)
+
+
 def test_relu_at_the_kink_keeps_its_published_subgradient():
     x, b = mg.tensor([[0.0, 1.0]], requires_grad=True), mg.tensor([0.0, -1.0])
     for slope in (0.0, 0.2):
@@ -98,10 +136,18 @@ def test_nan_propagates():
     x = mg.tensor([[np.nan, 1.0], [1.0, 2.0]])
     assert np.isnan(bias_leaky_relu(x, mg.zeros(2)).array[0, 0])
     assert np.isnan(batch_norm_leaky_relu(x, None, None, mg.ones(2), mg.zeros(2)).array[:, 0]).all()
+    assert np.isnan(add_leaky_relu(mg.zeros(2, 2), x).array[0, 0])
+    assert np.isnan(batch_norm_leaky_relu(mg.ones(2, 2), None, None, mg.ones(2), mg.zeros(2), other=x).array[0, 0])
 
 
 def test_errors_name_the_function():
     with pytest.raises(ValueError, match="bias_leaky_relu: negative_slope"):
         bias_leaky_relu(mg.zeros(2, 3), mg.zeros(3), -0.1)
+    with pytest.raises(ValueError, match="add_leaky_relu: negative_slope must be at least 0"):
+        add_leaky_relu(mg.zeros(2, 3), mg.zeros(2, 3), -0.1)
+    with pytest.raises(ValueError, match=r"add_leaky_relu: other \(3,\) must have the shape of input, \(2, 3\)"):
+        add_leaky_relu(mg.zeros(2, 3), mg.zeros(3))
+    with pytest.raises(ValueError, match=r"batch_norm_leaky_relu: other \(2, 1\) must have"):
+        batch_norm_leaky_relu(mg.zeros(2, 3), None, None, mg.ones(3), mg.zeros(3), other=mg.zeros(2, 1))
     with pytest.raises(ValueError, match="batch_norm_leaky_relu: training needs more than one value"):
         batch_norm_leaky_relu(mg.zeros(1, 3), None, None, mg.ones(3), mg.zeros(3))

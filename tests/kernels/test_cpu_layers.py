@@ -54,6 +54,12 @@ def test_normalisation_with_scale_shift_and_activation(case, affine, slope, layo
     _, istd, mean, _ = exact
     dx = reference.norm_leaky_relu_dx(g.astype(np.float64), *wide, istd, mean, axes, slope)
     close(cpu.norm_leaky_relu_dx(g, x, w, b, istd.astype(np.float32), mean.astype(np.float32), axes, slope), dx, 3e-5)
+    other = values(4, shape, np.float32, "nchw")                # added before the activation
+    exact = reference.norm_leaky_relu(*wide, axes, 1e-3, slope, other.astype(np.float64))
+    y = cpu.norm_leaky_relu(x, w, b, axes, 1e-3, slope, other)
+    close(y, exact)
+    dx = reference.norm_leaky_relu_dx(g.astype(np.float64), *wide, istd, mean, axes, slope, y[0].astype(np.float64))
+    close(cpu.norm_leaky_relu_dx(g, x, w, b, istd.astype(np.float32), mean.astype(np.float32), axes, slope, y[0]), dx, 3e-5)
 
 
 @settings(max_examples=60)
@@ -83,6 +89,7 @@ def test_leaky_relu_equals_the_reference_to_the_bit(shape, slope, layout):
     y = cpu.leaky_relu(x, slope)
     np.testing.assert_array_equal(y, reference.leaky_relu(x, slope))
     np.testing.assert_array_equal(cpu.leaky_relu_dx(g, x, slope), reference.leaky_relu_dx(g, x, slope))
+    np.testing.assert_array_equal(cpu.add_leaky_relu(x, g, slope), reference.add_leaky_relu(x, g, slope))
     assert y.shape == x.shape and y.dtype == np.float32
 
 
@@ -92,6 +99,7 @@ def test_nan_and_infinity_in_the_activation():
     for slope in (0.0, 0.5):
         np.testing.assert_array_equal(cpu.leaky_relu(x, slope), reference.leaky_relu(x, slope))
         np.testing.assert_array_equal(cpu.leaky_relu_dx(g, x, slope), reference.leaky_relu_dx(g, x, slope))
+        np.testing.assert_array_equal(cpu.add_leaky_relu(x, g, slope), reference.add_leaky_relu(x, g, slope))
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.2, 0.0])

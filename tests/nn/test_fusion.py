@@ -111,6 +111,58 @@ def test_batch_norm_in_evaluation_goes_into_the_convolution_before_it():
     assert calls["leaky_relu"] == 1
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("slope", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("name", ["plain", "widened", "without a norm", "one layer", "one norm"])
+def test_residual_equals_its_sum(name, slope, dtype):
+    def parts():
+        conv = functools.partial(nn.Conv2d, bias=False, padding=1, kernel_size=3)
+        main, skip = {
+            "plain": lambda: ([conv(3, 3), nn.BatchNorm2d(3), nn.ReLU(), conv(3, 3), nn.BatchNorm2d(3)], None),
+            "widened": lambda: ([conv(3, 5, stride=2), nn.BatchNorm2d(5)], [nn.Conv2d(3, 5, 1, 2), nn.BatchNorm2d(5)]),
+            "without a norm": lambda: ([conv(3, 3), nn.LeakyReLU()], None),
+            "one layer": lambda: (conv(3, 3), None),
+            "one norm": lambda: ([nn.BatchNorm2d(3)], [nn.Identity()]),
+        }[name]()
+        sides = [nn.Sequential(*side) if isinstance(side, list) else side for side in (main, skip)]
+        net = nn.Residual(*sides, negative_slope=slope).to(dtype)
+        for i, p in enumerate(net.parameters()):
+            p.assign_(values(i, p.shape, dtype))
+        return net
+
+    tolerance = 300 * np.finfo(dtype).eps
+    for training in (True, False):
+        results = []
+        for fused in (True, False):
+            net, x = parts().train(training), mg.tensor(values(1, (4, 3, 6, 6), dtype), requires_grad=True)
+            y = net(x) if fused else nn.LeakyReLU(slope)(net.main(x) + (x if net.skip is None else net.skip(x)))
+            y.backward(mg.tensor(values(2, y.shape, dtype)))
+            results.append([y.array, x.grad.array, *(p.grad.array for p in net.parameters()), *(b.array for b in net.buffers())])
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.abs(b).max()))
+
+
+def test_residual_is_one_pass_after_the_convolution_and_hooks_see_their_layers():
+    net = nn.Residual(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)))
+    x, seen = mg.tensor(values(0, (4, 3, 5, 6), np.float32)), []
+    with kernels.counting() as calls:
+        net(x)
+    assert calls == {"conv2d": 1, "norm_leaky_relu": 1}
+    assert list(net.state_dict())[0] == "main.0.weight" and "negative_slope=0.0" in repr(net)
+    for module in (net.main, net.main[1]):
+        with module.register_forward_hook(lambda m, args, out: seen.append(out)), kernels.counting() as calls:
+            net(x)
+        assert calls["add_leaky_relu"] == 1
+    assert len(seen) == 2 and all((y.array < 0).any() for y in seen)
+    with kernels.counting() as calls:
+        net.eval()(x)
+    assert calls == {"conv2d": 1, "add_leaky_relu": 1}
+    with pytest.raises(ValueError, match="Residual: negative_slope must be at least 0, got -1"):
+        nn.Residual(nn.Identity(), negative_slope=-1)
+    with pytest.raises(ValueError, match=r"other \(4, 3, 5, 6\) must have the shape of input, \(4, 2, 5, 6\)"):
+        nn.Residual(nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)))(x)
+
+
 def test_second_derivatives_go_through_fused_layers():
     net = nn.Sequential(nn.Conv2d(2, 3, 3, rng=Stream(0, "a")), nn.LeakyReLU(0.2), nn.BatchNorm2d(3), nn.ReLU(),
                         *normed(nn.Conv2d(3, 3, 1, rng=Stream(0, "c")), 3), nn.LeakyReLU(0.5), nn.Flatten(),

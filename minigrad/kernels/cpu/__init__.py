@@ -1,6 +1,6 @@
 """The kernels of `reference` for float32 arrays of NumPy, compiled by Numba. `minigrad.kernels` is the way in."""
 from minigrad.kernels.cpu.convolution import conv2d, conv2d_dw, conv2d_dx, get_conv_precision, set_conv_precision
-from minigrad.kernels.cpu.elementwise import leaky_relu, leaky_relu_dx
+from minigrad.kernels.cpu.elementwise import add_leaky_relu, leaky_relu, leaky_relu_dx
 from minigrad.kernels.cpu.normalise import (
     bias_leaky_relu,
     bias_leaky_relu_dx,
@@ -18,6 +18,7 @@ from minigrad.kernels.cpu.threads import get_num_threads, set_num_threads
 __all__ = [
     "adagrad_step",
     "adam_step",
+    "add_leaky_relu",
     "add_rows",
     "avg_pool2d",
     "avg_pool2d_dx",

@@ -2,7 +2,7 @@
 
 x is (G, R, C): G groups of R rows of C channels, channels contiguous. What holds for a whole column stands in a table (5, G, C) of
 float32, so that the passes over x do no more than they must:
-    y = leaky_relu((x - MEAN)*SCALE + SHIFT),      dx = SCALE*(h - CONSTANT - LINEAR*(x - MEAN))
+    y = leaky_relu((x - MEAN)*SCALE + SHIFT [+ other]),      dx = SCALE*(h - CONSTANT - LINEAR*(x - MEAN))
 k neighbouring rows of few channels are walked as one row of k*C channels (see `normalise.together`). Then the table says
 everything k times, and the sums over each of the k parts are joined at the end.
 
@@ -142,8 +142,8 @@ def settle(counter, sums, products, istd, normalised, extra, rows, k, table, dwe
 
 
 @kernel
-def affine(counter, x, table, slope, rows_per_block, y):
-    """y = leaky_relu((x - mean)*scale + shift): x, y (G, R, C)."""
+def affine(counter, x, other, table, slope, rows_per_block, y):
+    """y = leaky_relu((x - mean)*scale + shift + other): x, y (G, R, C), other too, or empty for zeros."""
     groups, rows, channels = x.shape
     blocks = (rows + rows_per_block - 1) // rows_per_block
     slope32 = np.float32(slope)
@@ -155,7 +155,13 @@ def affine(counter, x, table, slope, rows_per_block, y):
         m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
         for r in range(b * rows_per_block, min((b + 1) * rows_per_block, rows)):
             source, target = x[q, r], y[q, r]
-            if slope == 1:
+            if other.size:
+                addend = other[q, r]
+                for c in range(channels):
+                    z = (source[c] - m[c]) * a[c] + s[c] + addend[c]
+                    low = slope32 * z if slope != 0 else np.float32(0)
+                    target[c] = low if z <= 0 else z
+            elif slope == 1:
                 for c in range(channels):
                     target[c] = (source[c] - m[c]) * a[c] + s[c]
             else:
@@ -166,9 +172,9 @@ def affine(counter, x, table, slope, rows_per_block, y):
 
 
 @kernel
-def gradient_sums(counter, g, x, table, slope, rows_per_block, rows_cached, sums, products):
+def gradient_sums(counter, g, x, y, table, slope, rows_per_block, rows_cached, sums, products, kept):
     """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
-    else slope*g."""
+    else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C)."""
     groups, rows, channels = x.shape
     blocks = sums.shape[1]
     slope32 = np.float32(slope)
@@ -188,7 +194,15 @@ def gradient_sums(counter, g, x, table, slope, rows_per_block, rows_cached, sums
                 first_sum[c], second_sum[c] = 0, 0
             for r in range(start, min(start + rows_cached, last)):
                 source, slopes = x[q, r], g[q, r]
-                if slope == 1:
+                if y.size:
+                    signs, target = y[q, r], kept[q, r]
+                    for c in range(channels):
+                        low = slope32 * slopes[c] if slope != 0 else np.float32(0)
+                        h = slopes[c] if signs[c] > 0 else low
+                        target[c] = h
+                        first_sum[c] += h
+                        second_sum[c] += h * (source[c] - m[c])
+                elif slope == 1:
                     for c in range(channels):
                         first_sum[c] += slopes[c]
                         second_sum[c] += slopes[c] * (source[c] - m[c])

@@ -1,4 +1,7 @@
-"""Leaky ReLU and its derivative, in one pass over memory in whatever order it lies. May import: numpy, and this folder."""
+"""Leaky ReLU, of a sum too, and its derivative, in one pass over memory in whatever order it lies.
+
+May import: numpy, and this folder.
+"""
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
@@ -35,6 +38,22 @@ def rectify(counter, x, y):
             out[i] = np.float32(0) if values[i] <= 0 else values[i]
 
 
+@kernel
+def activate_sum(counter, x, other, slope, y):
+    """y = leaky_relu(x + other)."""
+    slope32, zero = np.float32(slope), np.float32(0)
+    while True:
+        block = take(counter)
+        if block * BLOCK >= x.size:
+            break
+        start, stop = block * BLOCK, (block + 1) * BLOCK
+        left, right, out = x[start:stop], other[start:stop], y[start:stop]
+        for i in range(left.size):
+            z = left[i] + right[i]
+            low = slope32 * z if slope32 != 0 else zero
+            out[i] = low if z <= 0 else z
+
+
 def leaky_relu(x, slope):
     order = dense(x)
     y, memory = empty_like(x, order)
@@ -43,6 +62,13 @@ def leaky_relu(x, slope):
         launch(rectify, -(-x.size // BLOCK), source, memory)
     else:
         launch(activate, -(-x.size // BLOCK), source, source, float(slope), memory)
+    return y
+
+
+def add_leaky_relu(x, other, slope):
+    order = dense(x)
+    y, memory = empty_like(x, order)
+    launch(activate_sum, -(-x.size // BLOCK), flat(x, order), flat(other, order), float(slope), memory)
     return y
 
 

@@ -18,7 +18,7 @@ from minigrad.kernels.cpu.threads import empty, launch, take
 CACHED = 1 << 14                    # floats of x that are summed twice, from the cache
 JOINED = 64                         # blocks to a group at most, so that joining them costs nothing
 WIDE = 256                          # a row shorter than this many channels is joined with its neighbours: see `together`
-NO_VECTOR, NO_MATRIX = np.empty(0, np.float32), np.empty((0, 0), np.float32)
+NO_VECTOR, NO_MATRIX, NO_COLUMNS = (np.empty((0,) * ndim, np.float32) for ndim in (1, 2, 3))
 
 
 @kernel
@@ -107,9 +107,9 @@ def normalise_dx(g, g_istd, xhat, istd, axes):
     return back(dx, xhat, order)
 
 
-def norm_leaky_relu(x, weight, bias, axes, eps, slope):
+def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
     if form_of(x, axes) != "columns" or slope < 0:
-        return reference.norm_leaky_relu(x, weight, bias, axes, eps, slope)
+        return reference.norm_leaky_relu(x, weight, bias, axes, eps, slope, other)
     (groups, rows, width), k = wide_shape(x, axes)
     source, (y, memory) = wide(x, (groups, rows, width)), output(x, (groups, rows, width))
     cached, per_block, blocks = blocking(rows, width)
@@ -117,19 +117,19 @@ def norm_leaky_relu(x, weight, bias, axes, eps, slope):
     table, (istd, mean, var) = empty(ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
     launch(moments, groups * blocks, source, per_block, cached, means, squares)
     launch(summarise, 1, means, squares, per_block, rows, k, float(eps), vector(weight), vector(bias), table, istd, mean, var)
-    apply_affine(source, table, slope, memory)
+    apply_affine(source, table, slope, memory, NO_COLUMNS if other is None else wide(other, (groups, rows, width)))
     keep = [1 if a in axes else s for a, s in enumerate(x.shape)]
     return y, istd.reshape(keep), mean.reshape(keep), var.reshape(keep)
 
 
-def norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope):
+def norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope, y=None):
     if form_of(x, axes) != "columns" or slope < 0:
-        return reference.norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope)
-    return columns_back(g, x, mean, istd, weight, bias, axes, slope, None)
+        return reference.norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope, y)
+    return columns_back(g, x, mean, istd, weight, bias, axes, slope, None, y)
 
 
-def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra):
-    """(dx, dweight, dbias), see `settle`; mean is None where x is normalised already."""
+def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra, y=None):
+    """(dx, dweight, dbias[, dother]), see `settle`; mean is None where x is normalised already."""
     (groups, rows, width), k = wide_shape(x, axes)
     source, slopes, (dx, memory) = (f(a, (groups, rows, width)) for f, a in ((wide, x), (wide, g), (output, x)))
     cached, per_block, blocks = blocking(rows, width)
@@ -137,11 +137,12 @@ def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra):
     table, dweight, dbias = empty(ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
     istd = matrix(istd, groups)
     launch(describe, 1, matrix(mean, groups), istd, vector(weight), vector(bias), k, table)
-    launch(gradient_sums, groups * blocks, slopes, source, table, float(slope), per_block, cached, sums, products)
+    signs, (dother, kept) = (NO_COLUMNS, (None, NO_COLUMNS)) if y is None else (wide(y, slopes.shape), output(x, slopes.shape))
+    launch(gradient_sums, groups * blocks, slopes, source, signs, table, float(slope), per_block, cached, sums, products, kept)
     launch(settle, 1, sums, products, istd, mean is None, matrix(extra, groups), rows * k, k, table, dweight, dbias)
-    per_block = max(1, BLOCK // width)
+    per_block, slopes, slope = max(1, BLOCK // width), *((slopes, slope) if y is None else (kept, 1))
     launch(gradient, groups * -(-rows // per_block), slopes, source, table, float(slope), per_block, memory)
-    return dx, dweight, dbias
+    return (dx, dweight, dbias) if y is None else (dx, dweight, dbias, dother)
 
 
 def bias_leaky_relu(x, bias, slope):
@@ -167,10 +168,10 @@ def bias_leaky_relu_dx(g, y, slope):
     return dx, sums.reshape(blocks * k, y.shape[1]).sum(0).astype(np.float32)
 
 
-def apply_affine(x, table, slope, y):
+def apply_affine(x, table, slope, y, other=NO_COLUMNS):
     groups, rows, width = x.shape
     per_block = max(1, BLOCK // width)
-    launch(affine, groups * -(-rows // per_block), x, table, float(slope), per_block, y)
+    launch(affine, groups * -(-rows // per_block), x, other, table, float(slope), per_block, y)
 
 
 # ------------------------------------------------------------------------------------------------------ layout of arrays
