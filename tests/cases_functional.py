@@ -298,9 +298,15 @@ def norm_leaky_call(draw, rng):
 
 def add_leaky_call(draw, rng):
     """Two images whose sum keeps away from the kink."""
-    x, total = uniform(rng, (2, 2, 3)), uniform(rng, (2, 2, 3))
-    total = np.where(np.abs(total) < 0.05, 0.5, total)
-    return Call((x, total - x), {"negative_slope": draw(st.sampled_from([0.0, 0.2, 1.0]))})
+    x = uniform(rng, (2, 2, 3))
+    return Call((x, uniform(rng, x.shape, avoid=(0,)) - x), {"negative_slope": draw(st.sampled_from([0.0, 0.2, 1.0]))})
+
+
+def norm_add_leaky_call(draw, rng):
+    """So does the sum of the normalised x, scaled and shifted, and the other."""
+    x, w, b = norm_call(draw, rng, dims=(0, 2)).arrays
+    y = ref.affine(ref.normalised(x, others(x)), w, b)
+    return Call((x, w, b, uniform(rng, x.shape, avoid=(0,)) - y), {"negative_slope": draw(st.sampled_from([0.0, 0.2, 1.0]))})
 
 
 def leaky(x, slope):
@@ -324,6 +330,16 @@ FUSED = [
         lambda x, w, b, negative_slope: leaky(ref.affine(ref.normalised(x, others(x)), w, b), negative_slope),
         order=3,
         covers=(fused.batch_norm_leaky_relu,),
+        rtol32=1e-3,
+    ),
+    Case(
+        "batch_norm_leaky_relu of a sum",
+        lambda x, w, b, o, negative_slope: fused.batch_norm_leaky_relu(
+            x, None, None, w, b, negative_slope=negative_slope, other=o
+        ),
+        sampler(norm_add_leaky_call),
+        lambda x, w, b, o, negative_slope: leaky(ref.affine(ref.normalised(x, others(x)), w, b) + o, negative_slope),
+        order=3,
         rtol32=1e-3,
     ),
     Case(
