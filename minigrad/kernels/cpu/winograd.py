@@ -55,7 +55,7 @@ ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, TILES, FIRST_BLOCK 
 PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see above
 CHUNK = 32                          # input channels whose weights a block transforms
 FEW = 8                             # input channels whose filters are gathered, or scattered, at once: they stay in the L1 cache
-FAR = 1 << 21                       # floats of an image that will not be found in a cache: its pixels are called for ahead of time
+FAR = 1 << 18                       # floats of an image that the L2 cache does not hold: its pixels are called for ahead of time
 SLICE = 64                          # input channels, and output channels, whose weight gradient a block sums: it fits the L2 cache
 STEP = 32                           # tiles that it transforms at once
 
