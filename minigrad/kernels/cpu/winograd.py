@@ -55,7 +55,8 @@ ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, TILES, FIRST_BLOCK 
 PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see above
 CHUNK = 32                          # input channels whose weights a block transforms
 FEW = 8                             # input channels whose filters are gathered, or scattered, at once: they stay in the L1 cache
-FAR = 1 << 18                       # floats of an image that the L2 cache does not hold: its pixels are called for ahead of time
+FAR = 1 << 18                       # floats of an image that the L2 cache does not hold: a gradient calls for its pixels ahead of time;
+FARTHER = 1 << 21                   # so does a convolution, input and output, if not even the L3 cache still has what went before
 SLICE = 64                          # input channels, and output channels, whose weight gradient a block sums: it fits the L2 cache
 STEP = 32                           # tiles that it transforms at once
 
@@ -150,7 +151,7 @@ def place_of(t, problem):
 @kernel
 def fetch(x, x0, t, problem, top, left, step, offset, size):
     """Begin to bring into the cache what tile t's window reads that the tile before it did not, `size` bytes of each pixel: it
-    comes while the tile before is transformed. top, left: of the first window, r - 1 taps further."""
+    comes while the tile before is transformed. top, left: of the first window, r - 1 taps further. Or what it will write."""
     b, i, j = place_of(t, problem)
     h, w, channels = x.shape[1], x.shape[2], x.shape[3]
     if b < x.shape[0]:
@@ -185,7 +186,7 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
     plane, w_plane = (limit * max(ins, depth) + PLANE) * 4, packed.shape[2] * 4
     x0, y0, w0, z0, m0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data, scratch.ctypes.data
     v0 = m0 + plane                                         # products of frequency f replace inputs of f - 1, used up by then
-    dump = v0 + most * plane
+    dump, far_away = v0 + most * plane, x.size + y.size > FARTHER
     # Tables of addresses: of an input window and of an output tile inside the images, relative to their first pixel; of one
     # that reaches beyond; of the planes.
     near, far = np.empty(most, np.int64), np.empty(M * M, np.int64)
@@ -212,7 +213,10 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
         for t in range(last - first):
             b, i, j = place_of(first + t, problem)
             for p in range(count_in):
-                top, left = step * i + problem[IN_Y] + inputs[p, 0], step * j + problem[IN_X] + inputs[p, 1]
+                row, column = problem[IN_Y] + inputs[p, 0], problem[IN_X] + inputs[p, 1]
+                if far_away:
+                    fetch(x, x0, first + t + 1, problem, row + (r - 1) * step, column + (r - 1) * step, step, ZERO, channels * 4)
+                top, left = row + step * i, column + step * j
                 table, start = window(x, x0, z0, b, top, left, step, r + down - 1, a, ZERO, near, edge)
                 inputs_of(r, kind, table, start, planes.ctypes.data, v0 + (t * ins + p * channels) * 4, channels)
         for s in range(end - begin):
@@ -233,6 +237,8 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
                         tile1(rows[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL, heights[s])
         for t in range(last - first):
             b, i, j = place_of(first + t, problem)
+            if far_away:
+                fetch(y, y0, first + t + 1, problem, problem[OUT_Y], problem[OUT_X], out_step, ZERO, depth * 4)
             start = y0 + ((b * oh + problem[OUT_Y] + out_step * i) * ow + problem[OUT_X] + out_step * j) * depth * 4
             if i + down <= problem[ROWS] and j + across <= problem[COLS]:
                 outputs_of(r, kind, planes.ctypes.data, m0 + t * depth * 4, far.ctypes.data, start, depth)
