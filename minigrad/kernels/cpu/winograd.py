@@ -55,7 +55,7 @@ ROWS, COLS, OUT_Y, OUT_X, IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, TILES, FIRST_BLOCK 
 PLANE = VL                          # floats between one frequency's plane and the next, beyond its size: see above
 CHUNK = 32                          # input channels whose weights a block transforms
 FEW = 8                             # input channels whose filters are gathered, or scattered, at once: they stay in the L1 cache
-FAR = 1 << 18                       # floats of an image that the L2 cache does not hold: a gradient calls for its pixels ahead of time;
+FAR = 1 << 18                       # floats of an image that the L2 cache does not hold: a gradient calls for its pixels ahead;
 FARTHER = 1 << 21                   # so does a convolution, input and output, if not even the L3 cache still has what went before
 SLICE = 64                          # input channels, and output channels, whose weight gradient a block sums: it fits the L2 cache
 STEP = 32                           # tiles that it transforms at once
