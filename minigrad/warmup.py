@@ -98,6 +98,7 @@ JOBS = {
     "convolution, depthwise": lambda: convolution(2, 16, 6, 16, 3, groups=16),
     "convolution, Winograd": lambda: convolution(8, 32, 16, 32, 3),
     "convolution, Winograd by panels": lambda: convolution(32, 256, 4, 256, 3),
+    "convolution over the whole image": lambda: convolution(64, 32, 6, 32, 6, padding=0),
     "normalisation": normalisation,
     "activation": activation,
     "pooling": pooling,

@@ -43,6 +43,9 @@ NETWORKS = {                # (n, c, size, o, k, stride, padding, dilation, grou
     "critic": (5, 64, 4, 1, 4, 1, 0, 1, 1),
     "latent": (9, 64, 4, 20, 4, 1, 0, 1, 1),
     "generator 7": (5, 32, 7, 20, 7, 1, 0, 1, 1),
+    "whole image": (37, 40, 5, 45, 5, 1, 0, 1, 1),
+    "whole image of few pixels": (20, 33, 3, 30, 3, 1, 0, 1, 1),
+    "whole image, few channels": (70, 6, 7, 15, 7, 1, 0, 1, 1),
     "lenet 1": (3, 1, 28, 6, 5, 1, 2, 1, 1),
     "lenet 2": (3, 6, 14, 16, 5, 1, 0, 1, 1),
     "residual": (2, 64, 14, 64, 3, 1, 1, 1, 1),
@@ -104,7 +107,7 @@ def test_the_shapes_of_real_networks_equal_the_reference(name, layout):
 
 
 @pytest.mark.parametrize("name", ["dcgan", "dcgan first", "lenet 1", "winograd", "winograd stride 2", "winograd by panels",
-                                  "winograd by panels, stride 2", "critic", "rgb in", "depthwise vectors",
+                                  "winograd by panels, stride 2", "critic", "whole image", "rgb in", "depthwise vectors",
                                   "depthwise vectors 2", "grouped", "generator last",
                                   "fold in bands", "fold, dilated", "rgb in, one wide block", "thin rows", "small images",
                                   "depthwise, dilated"])
@@ -141,6 +144,14 @@ def test_bias_and_leaky_relu_follow_in_the_same_pass(name, slope):
         np.testing.assert_array_equal(cpu.conv2d(x, w, *case[2:], bias, slope), expected)
     finally:
         kernels.set_num_threads(before)
+
+
+def test_nan_stays_in_its_image_where_the_kernel_is_the_whole_image():
+    x, w, g = sample(shapes(*NETWORKS["whole image"]))
+    x[3, 5, 2, 1], g[4, 7] = np.nan, np.nan
+    rest = (1, 1), (0, 0), (1, 1), 1
+    for y, row in ((cpu.conv2d(x, w, *rest), 3), (cpu.conv2d_dx(g, w, *rest, (5, 5)), 4)):
+        assert np.isnan(y[row]).all() and np.isfinite(np.delete(y, row, 0)).all()
 
 
 def test_bias_and_leaky_relu_of_an_empty_sum():

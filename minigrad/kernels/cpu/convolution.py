@@ -1,8 +1,8 @@
 """The three convolution maps in float32: which algorithm for which shape, and the arrays that it wants.
 
 Everything here turns the arguments of `conv2d`, `conv2d_dx` and `conv2d_dw` (see `reference`) into phases and taps for
-`direct.py` and `depthwise.py`, or into problems for `winograd.py`, or leaves it to `windows.py` or `folds.py`. All of them see
-contiguous N,H,W,C arrays only.
+`direct.py` and `depthwise.py`, or into problems for `winograd.py`, or leaves it to `windows.py`, `folds.py` or `whole.py`. All of
+them see contiguous N,H,W,C arrays only.
 May import: numpy, and the kernels of this folder.
 """
 import math
@@ -37,6 +37,7 @@ from minigrad.kernels.cpu.threads import empty, launch
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL
 from minigrad.kernels.cpu.transforms import M, points_of
 from minigrad.kernels.cpu.transposed import LONG, transposed_product
+from minigrad.kernels.cpu.whole import images_by_filters, images_from_filters
 
 PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
 LARGE_WEIGHTS = 1 << 21             # floats of transformed weights from which they had better not be written down, unless there are
@@ -44,6 +45,7 @@ MANY_TILES = 512                    # more tiles than this that share them
 FEW_TILES_PAY = 1 << 15             # input times output channels from which 32 tiles pay for transforming the weights
 LARGE = 1 << 26                     # multiplications of a matrix product, and
 ROWS = 256                          # rows that share the packed matrix, from which the tile beats BLAS (see `products.py`)
+WHOLE = 1 << 16                     # multiplications of a kernel as large as its image from which `whole.py` beats BLAS
 MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
 
 
@@ -59,7 +61,11 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
     else:
         ending = np.zeros(o, np.float32) if bias is None else np.ascontiguousarray(bias), float(slope)
     if whole_image(size, (kh, kw), padding, dilation, groups) and x.size and w.size:
-        return image(finished(product(nhwc(x).reshape(n, -1), as_rows(w).T), *ending).reshape(n, 1, 1, o))
+        if n > 1 and o > 1 and n * w.size >= WHOLE:
+            y = images_by_filters(nhwc(x).reshape(n, -1, c), np.ascontiguousarray(w).reshape(o, c, -1))
+        else:
+            y = product(nhwc(x).reshape(n, -1), as_rows(w).T)
+        return image(finished(y, *ending).reshape(n, 1, 1, o))
     y = empty(n, *out, o)
     if not (x.size and w.size and y.size):
         y[...] = 0
@@ -84,8 +90,12 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     n, o, *out = g.shape
     _, c, kh, kw = w.shape
     if whole_image(size, (kh, kw), padding, dilation, groups) and tuple(out) == (1, 1) and g.size and w.size:
-        g, w = g.reshape(n, o), as_rows(w)
-        return image(product(g, w).reshape(n, kh, kw, c))
+        g = np.ascontiguousarray(g.reshape(n, o))
+        if kh * kw > 1 and c >= VL and n * w.size >= WHOLE:
+            x = images_from_filters(g, np.ascontiguousarray(w).reshape(o, c, -1))
+        else:
+            x = product(g, as_rows(w))
+        return image(x.reshape(n, kh, kw, c))
     x = empty(n, *size, groups * c)
     if not (g.size and w.size and x.size):
         x[...] = 0

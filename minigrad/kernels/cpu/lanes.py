@@ -1,8 +1,9 @@
-"""What the kernels do lane by lane, beside the register tiles: copies, channelwise products, gate equations, and the table of
-addresses through which tiles reach their rows.
+"""What the kernels do lane by lane, beside the register tiles: copies, turns, channelwise products, gate equations, and the
+table of addresses through which tiles reach their rows.
 
 Instructions emitted as in `tile`, where it is told why: addresses are plain integers, and each function has a twin in NumPy
-beside it. Channels are multiples of VL unless it says otherwise. May import: numpy, numba, llvmlite, `threads`, `tile`.
+beside it. Channels are multiples of VL unless it says otherwise.
+May import: numpy, numba, llvmlite, `compiling`, `threads`, `tile`.
 """
 import contextlib
 
@@ -11,6 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.threads import ALIGNMENT, instruction
 from minigrad.kernels.cpu.tile import I32, I64, NV, VL, Emit, addresses, at
 
@@ -98,6 +100,53 @@ def runs_of_vectors(b, channels, most):
     count = b.udiv(channels, I64(VL))
     whole = b.sub(count, b.urem(count, I64(most)))
     return (most, I64(0), whole), (1, whole, count)
+
+
+def _turn_square_twin(source, step, target, target_step):
+    square = np.stack([at(source + i * step, VL) for i in range(VL)])
+    for j in range(VL):
+        at(target + j * target_step, VL)[:] = square[:, j]
+
+
+@instruction(_turn_square_twin)
+def turn_square(typing_context, source, step, target, target_step):
+    """target[j][i] = source[i][j], i, j < VL: rows `step` and `target_step` bytes apart. In log2(VL) rounds, each of which swaps
+    the off-diagonal blocks of all 2h x 2h squares, h = 1, 2, 4, ..."""
+    def codegen(context, b, signature, args):
+        source, step, target, target_step = args
+        e = Emit(b)
+        rows = [e.load(b.add(source, b.mul(step, I64(i)))) for i in range(VL)]
+        h = 1
+        while h < VL:
+            lanes = range(VL)
+            upper = ir.Constant(ir.VectorType(I32, VL), [I32(VL + j - h if j & h else j) for j in lanes])
+            lower = ir.Constant(ir.VectorType(I32, VL), [I32(VL + j if j & h else j + h) for j in lanes])
+            for i in lanes:
+                if not i & h:
+                    x, y = rows[i], rows[i + h]
+                    rows[i], rows[i + h] = b.shuffle_vector(x, y, upper), b.shuffle_vector(x, y, lower)
+            h *= 2
+        for j in range(VL):
+            e.store(rows[j], b.add(target, b.mul(target_step, I64(j))))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 4), codegen
+
+
+@kernel
+def turn(x, start, step, rows, columns, y, y_start, y_step):
+    """y[y_start + j*y_step + i] = x[start + i*step + j], i < rows, j < columns: x and y flat."""
+    if rows < VL or columns < VL:
+        for i in range(rows):
+            for j in range(columns):
+                y[y_start + j * y_step + i] = x[start + i * step + j]
+        return
+    for i in range(0, rows, VL):
+        top = min(i, rows - VL)                                 # the last square ends with the last row, or column
+        for j in range(0, columns, VL):
+            left = min(j, columns - VL)
+            turn_square(x.ctypes.data + (start + top * step + left) * 4, step * 4,
+                        y.ctypes.data + (y_start + left * y_step + top) * 4, y_step * 4)
 
 
 @contextlib.contextmanager
