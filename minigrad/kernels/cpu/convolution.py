@@ -353,7 +353,7 @@ def tile_sums(x, g, w, images, step, places):
     if r < 5 and by_panels(area, count * channels, outs, n * -(-oh // M) * -(-ow // M)):
         winograd_panels.weight_gradient(x, g, w, images, step, places, zeros(max(channels, outs)))
         return
-    height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-min(winograd.SLICE, outs) // NR) * NR
+    height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-min(winograd.SLICE, outs) // VL) * VL
     out_slices = -(-outs // winograd.SLICE)
     pieces = count * -(-channels // winograd.SLICE) * out_slices
     problems, steps = tile_steps(n, (oh, ow), r, step)

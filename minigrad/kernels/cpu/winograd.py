@@ -260,7 +260,7 @@ def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, st
 
     x (N,H,W,C), g (N,OH,OW,O); problems, inputs and step as in `convolve`, FIRST_BLOCK counting steps of STEP tiles. A piece is
     one of the shifted images, up to SLICE of its channels and up to SLICE of the outputs.
-    total (parts, pieces, frequencies, channels of a slice rounded up to AR, outputs of one rounded up to NR).
+    total (parts, pieces, frequencies, channels of a slice rounded up to AR, outputs of one rounded up to VL).
     """
     channels, most, parts, pieces = x.shape[3], points_of(r) ** 2, total.shape[0], total.shape[1]
     depth, height, width = g.shape[3], total.shape[3], total.shape[4]
