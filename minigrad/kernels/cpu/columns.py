@@ -9,8 +9,7 @@ everything k times, and the sums over each of the k parts are joined at the end.
 Statistics take one pass. A block of rows is small enough to stay in the cache while its mean and then the squares around that
 mean are summed; blocks are joined by Chan's formula, which unlike E[x^2] - E[x]^2 does not cancel:
     delta = mean_b - mean_a,  M2 = M2_a + M2_b + delta^2 n_a n_b / (n_a + n_b)      (Chan, Golub, LeVeque 1979)
-Blocks have a fixed size and are joined in order, in float64: same bits for any number of threads. Whoever ends the last block
-joins them all (`done` counts), for a launch of its own would cost as much as a small layer's pass.
+Blocks have a fixed size and are joined in order, in float64: same bits for any number of threads.
 May import: numpy, `compiling`, `threads`.
 """
 import math
@@ -25,10 +24,9 @@ ROWS = 5
 
 
 @kernel
-def moments(counter, x, rows_per_block, rows_cached, partial, done, k, eps, weight, bias, table, stats):
-    """The mean of each block of rows and the sum of squares around it, partial (2, G, B, C); in the end `summarise`."""
+def moments(counter, x, rows_per_block, rows_cached, means, squares):
+    """means, squares (G, B, C): the mean of each block of rows, and the sum of squares around it."""
     groups, rows, channels = x.shape
-    means, squares = partial[0], partial[1]
     blocks = means.shape[1]
     mean, square = np.empty(channels, np.float32), np.empty(channels, np.float32)
     while True:
@@ -55,8 +53,6 @@ def moments(counter, x, rows_per_block, rows_cached, partial, done, k, eps, weig
                 for c in range(channels):
                     square[c] += (row[c] - mean[c]) * (row[c] - mean[c])
             join(total_mean, total_square, start - first, mean, square, stop - start)
-        if take(done) == groups * blocks - 1:
-            summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table, stats)
 
 
 @kernel
@@ -73,11 +69,10 @@ def join(mean, square, count, other_mean, other_square, other_count):
 
 
 @kernel
-def summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table, stats):
-    """All blocks joined: stats (3, G, C), which are istd, mean and variance, and the table's first rows.
+def summarise(counter, means, squares, rows_per_block, rows, k, eps, weight, bias, table, istd, mean, var):
+    """All blocks of `moments` joined: istd, mean, var (G, C) and the table's first rows, with scale = istd*weight and shift = bias.
 
     means, squares (G, B, k*C), over `rows` rows; weight and bias (C) or empty for ones and zeros."""
-    istd, mean, var = stats[0], stats[1], stats[2]
     groups, channels = mean.shape
     for q in range(groups):
         for b in range(1, means.shape[1]):
@@ -92,34 +87,37 @@ def summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table,
                 square += squares[q, 0, part]
                 apart += (means[q, 0, part] - centre) * (means[q, 0, part] - centre)
             variance = (square + apart * rows) / (rows * k)
-            istd[q, c], mean[q, c], var[q, c] = 1 / math.sqrt(variance + eps), centre, variance
-        describe(q, mean, istd, weight, bias, k, table[MEAN, q], table[SCALE, q], table[SHIFT, q])
+            scale = 1 / math.sqrt(variance + eps)
+            istd[q, c], mean[q, c], var[q, c] = scale, centre, variance
+            if weight.size:
+                scale *= weight[c]
+            for part in range(c, k * channels, channels):
+                table[MEAN, q, part], table[SCALE, q, part] = centre, scale
+                table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
 
 
 @kernel
-def describe(q, mean, istd, weight, bias, k, means, scales, shifts):
-    """The table's first rows for group q, scale = istd*weight and shift = bias, from mean, istd (G, C), weight and bias (C), each
-    empty for zeros or ones."""
-    channels = means.size // k
-    for first in range(0, means.size, channels):
-        for c in range(channels):
-            scale = istd[q, c] if istd.size else np.float32(1)
-            means[first + c] = mean[q, c] if mean.size else np.float32(0)
-            scales[first + c] = scale * weight[c] if weight.size else scale
-            shifts[first + c] = bias[c] if bias.size else np.float32(0)
-
-
-@kernel
-def settle(sums, products, mean, istd, weight, bias, extra, rows, k, table, gradients):
-    """From the sums of all blocks to the table and the gradients of weight and bias (2, C).
-
-    constant = mean(h),  linear = istd^2 mean(h*(x - mean)) + extra;  x without a mean is normalised already, and its istd is 1.
-    sums, products (G, B, k*C); mean, istd, weight, bias as in `describe`; extra (G, C), or empty for zeros; rows: how many the
-    means are over."""
-    groups, channels = istd.shape
-    normalised = mean.size == 0
+def describe(counter, mean, istd, weight, bias, k, table):
+    """The table's first rows from what is known: mean, istd (G, C), weight and bias (C), each empty for zeros or ones."""
+    _, groups, width = table.shape
+    channels = width // k
     for q in range(groups):
-        describe(q, mean, istd, weight, bias, k, table[MEAN, q], table[SCALE, q], table[SHIFT, q])
+        for part in range(width):
+            c = part % channels
+            scale = istd[q, c] if istd.size else np.float32(1)
+            table[MEAN, q, part] = mean[q, c] if mean.size else np.float32(0)
+            table[SCALE, q, part] = scale * weight[c] if weight.size else scale
+            table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
+
+
+@kernel
+def settle(counter, sums, products, istd, normalised, extra, rows, k, table, dweight, dbias):
+    """From `gradient_sums` to the table's last rows and the gradients of weight and bias (C).
+
+    constant = mean(h),  linear = istd^2 mean(h*(x - mean)) + extra;  where x is `normalised` already its istd is 1.
+    sums, products (G, B, k*C); istd (G, C); extra (G, C), or empty for zeros; rows: how many the means are over."""
+    groups, channels = istd.shape
+    for q in range(groups):
         first, second = sums[q, 0], products[q, 0]
         for b in range(1, sums.shape[1]):
             for part in range(k * channels):
@@ -140,7 +138,7 @@ def settle(sums, products, mean, istd, weight, bias, extra, rows, k, table, grad
                 linear += extra[q, c]
             for part in range(c, k * channels, channels):
                 table[CONSTANT, q, part], table[LINEAR, q, part] = total / rows, linear
-        gradients[0, c], gradients[1, c] = slope, offset
+        dweight[c], dbias[c] = slope, offset
 
 
 @kernel
@@ -174,24 +172,19 @@ def affine(counter, x, other, table, slope, rows_per_block, y):
 
 
 @kernel
-def gradient_sums(counter, g, x, y, slope, rows_per_block, rows_cached, mean, istd, weight, bias, extra, k, partial, done, table,
-                  gradients, kept):
-    """partial (2, G, B, C): over a block's rows, the sums of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
-    else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C). In the end `settle`."""
+def gradient_sums(counter, g, x, y, table, slope, rows_per_block, rows_cached, sums, products, kept):
+    """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
+    else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C)."""
     groups, rows, channels = x.shape
-    sums, products = partial[0], partial[1]
-    blocks, described = sums.shape[1], -1
+    blocks = sums.shape[1]
     slope32 = np.float32(slope)
     first_sum, second_sum = np.empty(channels, np.float32), np.empty(channels, np.float32)
-    m, a, s = np.empty(channels, np.float32), np.empty(channels, np.float32), np.empty(channels, np.float32)
     while True:
         block = take(counter)
         if block >= groups * blocks:
             break
         q, b = block // blocks, block % blocks
-        if q != described:
-            describe(q, mean, istd, weight, bias, k, m, a, s)
-            described = q
+        m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
         total, total_product = sums[q, b], products[q, b]
         for c in range(channels):
             total[c], total_product[c] = 0, 0
@@ -223,8 +216,6 @@ def gradient_sums(counter, g, x, y, slope, rows_per_block, rows_cached, mean, is
             for c in range(channels):
                 total[c] += first_sum[c]
                 total_product[c] += second_sum[c]
-        if take(done) == groups * blocks - 1:
-            settle(sums, products, mean, istd, weight, bias, extra, rows * k, k, table, gradients)
 
 
 @kernel

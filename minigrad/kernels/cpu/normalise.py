@@ -5,13 +5,12 @@ channels contiguous; their kernels are in `columns`. Layer norm (over trailing a
 rows is normalised by itself.
 May import: numpy, `reference` for the shapes that have no fast path, and this folder.
 """
-import functools
 import math
 
 import numpy as np
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu.columns import MEAN, ROWS, SCALE, SHIFT, affine, bias_gradient, describe, gradient, gradient_sums, moments
+from minigrad.kernels.cpu.columns import ROWS, affine, bias_gradient, describe, gradient, gradient_sums, moments, settle, summarise
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import BLOCK, channels_first, channels_last
 from minigrad.kernels.cpu.threads import empty, launch, take
@@ -78,7 +77,7 @@ def rows_backward(counter, g, xhat, istd, extra, rows_per_block, dx):
 
 
 def normalise(x, axes, eps):
-    form = form_of(x.shape, axes)
+    form = form_of(x, axes)
     if form == "columns":
         return norm_leaky_relu(x, None, None, axes, eps, 1)
     if form == "rows":
@@ -93,7 +92,7 @@ def normalise(x, axes, eps):
 
 
 def normalise_dx(g, g_istd, xhat, istd, axes):
-    form = form_of(xhat.shape, axes)
+    form = form_of(xhat, axes)
     if g is None or form == "none":
         return reference.normalise_dx(g, g_istd, xhat, istd, axes)
     extra = None if g_istd is None else istd * g_istd / np.float32(math.prod(xhat.shape[a] for a in axes))
@@ -109,49 +108,50 @@ def normalise_dx(g, g_istd, xhat, istd, axes):
 
 
 def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
-    if form_of(x.shape, axes) != "columns" or slope < 0:
+    if form_of(x, axes) != "columns" or slope < 0:
         return reference.norm_leaky_relu(x, weight, bias, axes, eps, slope, other)
-    shape, k, cached, per_block, blocks = walk(x.shape, axes)
-    groups, _, width = shape
-    source, (y, memory) = wide(x, shape), output(x, shape)
-    partial, table, stats = np.empty((2, groups, blocks, width)), empty(ROWS, groups, width), empty(3, groups, width // k)
-    launch(moments, groups * blocks, source, per_block, cached, partial, np.zeros(1, np.int64), k, float(eps), vector(weight),
-           vector(bias), table, stats)
-    apply_affine(source, table, slope, memory, NO_COLUMNS if other is None else wide(other, shape))
-    istd, mean, var = stats.reshape(3, *[1 if a in axes else s for a, s in enumerate(x.shape)])
-    return y, istd, mean, var
+    (groups, rows, width), k = wide_shape(x, axes)
+    source, (y, memory) = wide(x, (groups, rows, width)), output(x, (groups, rows, width))
+    cached, per_block, blocks = blocking(rows, width)
+    means, squares = np.empty((2, groups, blocks, width))
+    table, (istd, mean, var) = empty(ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
+    launch(moments, groups * blocks, source, per_block, cached, means, squares)
+    launch(summarise, 1, means, squares, per_block, rows, k, float(eps), vector(weight), vector(bias), table, istd, mean, var)
+    apply_affine(source, table, slope, memory, NO_COLUMNS if other is None else wide(other, (groups, rows, width)))
+    keep = [1 if a in axes else s for a, s in enumerate(x.shape)]
+    return y, istd.reshape(keep), mean.reshape(keep), var.reshape(keep)
 
 
 def norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope, y=None):
-    if form_of(x.shape, axes) != "columns" or slope < 0:
+    if form_of(x, axes) != "columns" or slope < 0:
         return reference.norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope, y)
     return columns_back(g, x, mean, istd, weight, bias, axes, slope, None, y)
 
 
 def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra, y=None):
     """(dx, dweight, dbias[, dother]), see `settle`; mean is None where x is normalised already."""
-    shape, k, cached, per_block, blocks = walk(x.shape, axes)
-    groups, rows, width = shape
-    source, slopes, (dx, memory) = wide(x, shape), wide(g, shape), output(x, shape)
-    signs, (dother, kept) = (NO_COLUMNS, (None, NO_COLUMNS)) if y is None else (wide(y, shape), output(x, shape))
-    partial, table = np.empty((2, groups, blocks, width)), empty(ROWS, groups, width)
-    gradients = np.empty((2, width // k), np.float32)
-    launch(gradient_sums, groups * blocks, slopes, source, signs, float(slope), per_block, cached, matrix(mean, groups),
-           matrix(istd, groups), vector(weight), vector(bias), matrix(extra, groups), k, partial, np.zeros(1, np.int64), table,
-           gradients, kept)
+    (groups, rows, width), k = wide_shape(x, axes)
+    source, slopes, (dx, memory) = (f(a, (groups, rows, width)) for f, a in ((wide, x), (wide, g), (output, x)))
+    cached, per_block, blocks = blocking(rows, width)
+    sums, products = np.empty((2, groups, blocks, width))
+    table, dweight, dbias = empty(ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
+    istd = matrix(istd, groups)
+    launch(describe, 1, matrix(mean, groups), istd, vector(weight), vector(bias), k, table)
+    signs, (dother, kept) = (NO_COLUMNS, (None, NO_COLUMNS)) if y is None else (wide(y, slopes.shape), output(x, slopes.shape))
+    launch(gradient_sums, groups * blocks, slopes, source, signs, table, float(slope), per_block, cached, sums, products, kept)
+    launch(settle, 1, sums, products, istd, mean is None, matrix(extra, groups), rows * k, k, table, dweight, dbias)
     per_block, slopes, slope = max(1, BLOCK // width), *((slopes, slope) if y is None else (kept, 1))
     launch(gradient, groups * -(-rows // per_block), slopes, source, table, float(slope), per_block, memory)
-    dweight, dbias = gradients
     return (dx, dweight, dbias) if y is None else (dx, dweight, dbias, dother)
 
 
 def bias_leaky_relu(x, bias, slope):
     if slope < 0 or not x.size:
         return reference.bias_leaky_relu(x, bias, slope)
-    shape, k, *_ = walk(x.shape, (0,))
+    shape, k = wide_shape(x, (0,))
     y, memory = output(x, shape)
     table = empty(ROWS, 1, shape[2])
-    describe(0, NO_MATRIX, NO_MATRIX, NO_VECTOR, vector(bias), k, table[MEAN, 0], table[SCALE, 0], table[SHIFT, 0])
+    launch(describe, 1, NO_MATRIX, NO_MATRIX, NO_VECTOR, vector(bias), k, table)
     apply_affine(wide(x, shape), table, slope, memory)
     return y
 
@@ -159,9 +159,10 @@ def bias_leaky_relu(x, bias, slope):
 def bias_leaky_relu_dx(g, y, slope):
     if slope < 0 or not y.size:
         return reference.bias_leaky_relu_dx(g, y, slope)
-    shape, k, cached, per_block, blocks = walk(y.shape, (0,))
+    shape, k = wide_shape(y, (0,))
     slopes = wide(g, shape)
     source, (dx, memory) = (slopes, (g, slopes)) if slope == 1 else (wide(y, shape), output(y, shape))
+    cached, per_block, blocks = blocking(*shape[1:])
     sums = np.empty((blocks, shape[2]))
     launch(bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
     return dx, sums.reshape(blocks * k, y.shape[1]).sum(0).astype(np.float32)
@@ -176,28 +177,22 @@ def apply_affine(x, table, slope, y, other=NO_COLUMNS):
 # ------------------------------------------------------------------------------------------------------ layout of arrays
 
 
-@functools.lru_cache(1024)
-def form_of(shape, axes):
+def form_of(x, axes):
     """columns: reduced over rows of channels, (G, R, C). rows: over the last axes of memory, (M, L). none: no fast path."""
-    if not math.prod(shape):
+    if not x.size:
         return "none"
-    ndim, axes = len(shape), tuple(sorted(a % len(shape) for a in axes))
-    if ndim >= 2 and axes == (0, *range(2, ndim)) or ndim >= 3 and axes == tuple(range(2, ndim)):
+    axes = tuple(sorted(a % x.ndim for a in axes))
+    if x.ndim >= 2 and axes == (0, *range(2, x.ndim)) or x.ndim >= 3 and axes == tuple(range(2, x.ndim)):
         return "columns"
-    return "rows" if axes and axes == tuple(range(ndim - len(axes), ndim)) else "none"
+    return "rows" if axes and axes == tuple(range(x.ndim - len(axes), x.ndim)) else "none"
 
 
-@functools.lru_cache(1024)
-def walk(shape, axes):
-    """How an image is walked in columns: its (G, R/k, k*C), k neighbouring rows as one; k; rows summed from the cache, rows of a
-    block, blocks of a group; the rows of the last three are multiples of each other."""
-    groups, channels = 1 if 0 in axes else shape[0], shape[1]
-    rows = math.prod(shape) // (groups * channels)
+def wide_shape(x, axes):
+    """x in columns, k neighbouring rows walked as one, and k: (G, R/k, k*C), k."""
+    groups, channels = 1 if 0 in axes else len(x), x.shape[1]
+    rows = x.size // (groups * channels)
     k = together(rows, channels)
-    rows, width = rows // k, k * channels
-    cached = max(1, CACHED // width)
-    per_block = cached * max(1, -(-rows // (cached * JOINED)))
-    return (groups, rows, width), k, cached, per_block, -(-rows // per_block)
+    return (groups, rows // k, k * channels), k
 
 
 def together(rows, channels):
@@ -215,6 +210,13 @@ def output(x, shape):
     memory = empty(*shape)
     y = memory.reshape(x.shape[0], *x.shape[2:], x.shape[1])
     return channels_first(y) if x.ndim > 2 else y, memory
+
+
+def blocking(rows, channels):
+    """(rows summed from the cache, rows of a block, blocks of a group); multiples of each other."""
+    cached = max(1, CACHED // channels)
+    per_block = cached * max(1, -(-rows // (cached * JOINED)))
+    return cached, per_block, -(-rows // per_block)
 
 
 def vector(values):
