@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import folds, plans, windows
+from minigrad.kernels.cpu import direct, folds, plans, windows
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
 
 
@@ -124,6 +124,17 @@ def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_ru
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "1x1 of a last block of one pixel"])
+def test_stores_past_the_caches_change_nothing(name, monkeypatch):
+    """Large outputs take them; here all that may."""
+    case = shapes(*NETWORKS.get(name, (1, 16, 29, 64, 1, 1, 0, 1, 1)))
+    arrays = sample(case)
+    expected = three_maps(cpu, *arrays, *case[2:])
+    monkeypatch.setattr(direct, "STREAMED", 0)
+    for a, b in zip(three_maps(cpu, *arrays, *case[2:]), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -293,7 +293,7 @@ def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
     launch(direct.pack, groups * panels, w.reshape(-1), places, w.size // groups, out_stride, outs, panels, packed)
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
     launch(direct.direct, blocks, x, packed, y, phases, taps, steps, groups, outs, zeros(max(ins, x.shape[3])), per_block, small,
-           *ending, blocks)
+           *ending, direct.STREAMED, blocks)
 
 
 def product(a, b):

@@ -97,6 +97,11 @@ class Emit:
     def store(self, value, address, offset=0):
         self.b.store(value, self.pointer(address, offset), align=4)
 
+    def stream(self, value, address, offset=0):
+        """Store a vector, whose place must be aligned to its size, past the caches: see `windows.STREAMED`."""
+        store = self.b.store(value, self.pointer(address, offset), align=4 * self.lanes)
+        store.set_metadata("nontemporal", self.b.module.add_metadata([I32(1)]))
+
     def store_first(self, value, address, offset, count):
         """Store the first `count` lanes only (a masked store: AVX has it, elsewhere LLVM makes branches)."""
         pointer = self.pointer(address, offset)
@@ -145,7 +150,7 @@ class Emit:
 
 
 def _tile_twin(vectors):
-    def twin(table, taps, offset, channels, weights, out, out_offset, width, rows=MR):
+    def twin(table, taps, offset, channels, weights, out, out_offset, width, rows):
         words = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1)
         total = np.zeros((rows, vectors * VL), np.float32)
         for place, *sources in words:
@@ -156,7 +161,7 @@ def _tile_twin(vectors):
     return twin
 
 
-def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, out_offset, width):
+def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, out_offset, width, stream=None):
     e = Emit(b)
     acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(height)]
     with cgutils.for_range(b, taps, intp=I64) as tap:
@@ -171,27 +176,41 @@ def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, 
                 for v in range(vectors):
                     e.accumulate(acc[m][v], x, w[v])
             b.store(b.add(address, I64(4 * NR)), weight)
-    for m in range(height):
-        row = b.add(out_offset, e.word(out, I64(m)))
-        for v in range(vectors):
-            e.store_first(b.load(acc[m][v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
+    rows = [b.add(out_offset, e.word(out, I64(m))) for m in range(height)]
+
+    def keep(store):
+        for row, sums in zip(rows, acc, strict=True):
+            for v in range(vectors):
+                store(b.load(sums[v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
+
+    if stream is None:
+        keep(e.store_first)
+        return
+    with b.if_else(b.icmp_signed("!=", stream, I64(0))) as (past_caches, otherwise):
+        with past_caches:
+            keep(lambda value, row, offset, _: e.stream(value, row, offset))
+        with otherwise:
+            keep(e.store_first)
 
 
 def product_tile(vectors):
-    """Make tile(table, taps, offset, channels, weights, out, out_offset, width):
+    """Make tile(table, taps, offset, channels, weights, out, out_offset, width, stream):
 
     out_row[m][n] = sum over taps t and channels c of row[t, m][c] * weights[t][c, n],  m < MR, n < width <= vectors*VL.
 
     table: the address of int64 (taps, 1 + MR): where a tap's weights (channels, NR) lie, in bytes after `weights`, and the
     addresses of its rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and outputs' addresses.
+    stream: 1 for stores past the caches, of whole vectors at aligned addresses.
     """
-    @instruction(_tile_twin(vectors))
-    def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width):
+    twin = _tile_twin(vectors)
+
+    @instruction(lambda *args: twin(*args[:-1], MR))
+    def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, stream):
         def codegen(context, b, signature, args):
             _emit_tile(b, vectors, MR, *args)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 8), codegen
+        return types.void(*[types.intp] * 9), codegen
 
     return tile
 
