@@ -97,6 +97,11 @@ class Emit:
     def store(self, value, address, offset=0):
         self.b.store(value, self.pointer(address, offset), align=4)
 
+    def stream(self, value, address, offset=0):
+        """Store a vector, whose place must be aligned to its size, past the caches: see `windows.STREAMED`."""
+        store = self.b.store(value, self.pointer(address, offset), align=4 * self.lanes)
+        store.set_metadata("nontemporal", self.b.module.add_metadata([I32(1)]))
+
     def store_first(self, value, address, offset, count):
         """Store the first `count` lanes only (a masked store: AVX has it, elsewhere LLVM makes branches)."""
         pointer = self.pointer(address, offset)

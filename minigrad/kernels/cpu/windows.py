@@ -12,45 +12,52 @@ May import: numpy, numba, llvmlite, and this folder.
 """
 import functools
 import math
+import os
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
-from minigrad.kernels.cpu.endings import NOTHING, finish_rows
+from minigrad.kernels.cpu.endings import NOTHING, ended
 from minigrad.kernels.cpu.lanes import PIECES, copy_rows, prefetch
-from minigrad.kernels.cpu.threads import empty, instruction, launch, take
-from minigrad.kernels.cpu.tile import AR, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
+from minigrad.kernels.cpu.threads import ALIGNMENT, empty, instruction, launch, take
+from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
 
 PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
+STREAMED = int(os.environ.get("STREAMED", 16 << 20))
 PIXELS = 256                        # outputs of a block, about: the rows that they read fit the L1 cache
 
 
 def _window_twin(vectors):
-    def twin(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width):
+    def twin(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
         x = np.array([[at(base + begin + 4 * u * pitch, length) for u in range(kh)] for begin in addresses(begins, MR)])
-        w = np.stack([at(weights + k * weight_step, vectors * VL) for k in range(kh * length)])
-        for m, row in enumerate(x.reshape(MR, -1) @ w):
+        y = x.reshape(MR, -1) @ np.stack([at(weights + k * weight_step, vectors * VL) for k in range(kh * length)])
+        if bias:
+            z = y + at(bias, vectors * VL)
+            y = np.where(z <= 0, z * np.float32(slope) if slope else np.float32(0), z)
+        for m, row in enumerate(y):
             at(out + m * out_step, width)[:] = row[:width]
     return twin
 
 
 def window_tile(vectors):
-    """Make tile(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width):
+    """Make tile(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
 
-    out_row[m][n] = sum over u < kh, q < length of window[m][u*pitch + q] * weights_row[u*length + q][n],  m < MR, n < width.
+    out_row[m][n] = ending(sum over k < terms of window[m][offsets[k]] * weights_row[k][n]),  m < MR, n < width.
 
-    begins: the address of MR numbers of bytes: window m lies at base + begins[m]. base, weights, out: addresses; weight_step,
-    out_step: bytes from row to row; pitch: floats. width <= vectors*VL.
+    begins: the address of MR numbers of bytes: window m lies at base + begins[m]. offsets: of `terms` numbers of bytes. base,
+    weights, out: addresses; weight_step, out_step: bytes from row to row. width <= vectors*VL. bias: the address of vectors*VL
+    floats, or 0 where no ending follows; slope: see `endings`. stream: whether whole vectors go past the caches, see STREAMED.
     """
     @instruction(_window_twin(vectors))
-    def tile(typing_context, begins, base, kh, pitch, length, weights, weight_step, out, out_step, width):
+    def tile(typing_context, begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
         def codegen(context, b, signature, args):
-            begins, base, kh, pitch, length, weights, weight_step, out, out_step, width = args
+            begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream = args
             e = Emit(b)
             rows = [b.add(base, e.word(begins, I64(m))) for m in range(MR)]
             acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
@@ -65,13 +72,27 @@ def window_tile(vectors):
                         for v in range(vectors):
                             e.accumulate(acc[m][v], x, w[v])
                     b.store(b.add(address, weight_step), weight)
-            for m in range(MR):
-                place = b.add(out, b.mul(out_step, I64(m)))
-                for v in range(vectors):
-                    e.store_first(b.load(acc[m][v]), place, 4 * VL * v, b.sub(width, I64(VL * v)))
+            with b.if_then(b.icmp_signed("!=", bias, I64(0))):
+                slope = b.fptrunc(slope, F32)
+                with b.if_else(b.fcmp_ordered("==", slope, ir.Constant(F32, 0.0))) as (flat, leaky):
+                    for case, below in (flat, lambda z: e.zero), (leaky, lambda z: b.fmul(z, e.splat(slope))):
+                        with case:
+                            for v in range(vectors):
+                                for m in range(MR):
+                                    b.store(ended(e, b.load(acc[m][v]), e.load(bias, 4 * VL * v), below), acc[m][v])
+            places = [b.add(out, b.mul(out_step, I64(m))) for m in range(MR)]
+            with b.if_else(b.icmp_signed("!=", stream, I64(0))) as (past_caches, otherwise):
+                with past_caches:
+                    for m in range(MR):
+                        for v in range(vectors):
+                            e.stream(b.load(acc[m][v]), places[m], 4 * VL * v)
+                with otherwise:
+                    for m in range(MR):
+                        for v in range(vectors):
+                            e.store_first(b.load(acc[m][v]), places[m], 4 * VL * v, b.sub(width, I64(VL * v)))
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 10), codegen
+        return types.void(*[types.intp] * 11, types.float64, types.intp), codegen
 
     return tile
 
@@ -101,7 +122,7 @@ def pad_rows(x, first, images, top, rows, padding, pitch, target):
 
 @kernel
 def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, images, height, pitch, bias,
-             slope):
+             slope, streamed):
     """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of
     `images` images; of one image, unless they are all rows.
 
@@ -111,8 +132,10 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
     bands, flat = (oh + height - 1) // height, y.reshape(y.size)
-    y0, w0, b0, r0 = y.ctypes.data, weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
+    y0, w0, b0, r0 = np.int64(y.ctypes.data), weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
+    s0, ending = np.int64(spill.ctypes.data), bias.ctypes.data if bias.size else 0
+    stream = 1 if y.size * 4 >= streamed and outs % VL == 0 and y0 % ALIGNMENT == 0 else 0
     while True:
         block = take(counter)
         if block >= (n + images - 1) // images * bands:
@@ -121,24 +144,24 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
         many, count = min(images, n - b), min(height, oh - i)
         pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
         pixels, place, below = many * count * ow, y0 + (b * oh + i) * ow * outs * 4, outs * 4
+        past = stream if pixels >= MR else 0
         for m in range(0, pixels, MR):
             start = max(0, min(m, pixels - MR))                 # the last tile ends with the last pixel
-            prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)           # where the next tile writes
-            target = place + start * below if pixels >= MR else spill.ctypes.data
+            if not stream:
+                prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)           # where the next tile writes
+            target = place + start * below if pixels >= MR else s0
             for o in range(0, outs, NR):
-                at_weights, at_out, size = w0 + o * 4, target + o * 4, min(NR, outs - o)
+                at_weights, at_out, size, at_bias = w0 + o * 4, target + o * 4, min(NR, outs - o), ending + o * 4 if ending else 0
                 if size > VL:
-                    tile2(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size)
+                    tile2(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size, at_bias,
+                          slope, past)
                 else:
-                    tile1(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size)
+                    tile1(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size, at_bias,
+                          slope, past)
         if pixels < MR:
             for m in range(pixels):
                 for o in range(outs):
                     flat[((b * oh + i) * ow + m) * outs + o] = spill[m, o]
-        if bias.size:
-            for q in range(b, b + many):
-                for u in range(i, i + count):
-                    finish_rows(y[q, u], bias, slope)
 
 
 @kernel
@@ -219,8 +242,12 @@ def convolution(x, w, y, stride, padding, dilation, ending=NOTHING):
     weights = empty(kh, kw, c, -(-outs // NR) * NR)
     weights[..., :outs] = w.transpose(2, 3, 1, 0)
     weights[..., outs:] = 0
-    launch(convolve, -(-n // images) * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, images, height,
-           pitch, *ending, scratch=size)
+    bias, slope = ending
+    ends = empty(weights.shape[3] if bias.size else 0)
+    if bias.size:
+        ends[:outs], ends[outs:] = bias, 0
+    launch(convolve, -(-n // images) * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, images,
+           height, pitch, ends, slope, STREAMED, scratch=size)
 
 
 def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
