@@ -12,7 +12,6 @@ May import: numpy, numba, llvmlite, and this folder.
 """
 import functools
 import math
-import os
 
 import numpy as np
 from llvmlite import ir
@@ -22,14 +21,14 @@ from numba.core import cgutils
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING, ended
-from minigrad.kernels.cpu.lanes import PIECES, copy_rows, prefetch
+from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
 from minigrad.kernels.cpu.threads import ALIGNMENT, empty, instruction, launch, take
 from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
 
 PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
-STREAMED = int(os.environ.get("STREAMED", 16 << 20))
+STREAMED = 1 << 23
 PIXELS = 256                        # outputs of a block, about: the rows that they read fit the L1 cache
 
 
@@ -103,21 +102,19 @@ low2 = outer_tile(LOW, NV)
 
 @kernel
 def pad_rows(x, first, images, top, rows, padding, pitch, target):
-    """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, in zeros; negative padding crops it."""
-    h, w, channels, flat = x.shape[1], x.shape[2], x.shape[3], x.reshape(x.size)
+    """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, in zeros; negative padding crops it.
+
+    The zeros to the left and right of the rows must be there already."""
+    h, w, channels = x.shape[1], x.shape[2], x.shape[3]
     left, cropped = min(pitch, max(0, padding * channels)), max(0, -padding * channels)
-    right = max(left, min(pitch, (padding + w) * channels))
-    for k in range(images * rows):
-        b, y, row = first + k // rows, top + k % rows, target[k * pitch:(k + 1) * pitch]
-        if 0 <= y < h:
-            start = (b * h + y) * w * channels + cropped
-            source, inner = flat[start:start + right - left], row[left:right]
-            for c in range(inner.size):
-                inner[c] = source[c]
-            row[:left] = 0
-            row[right:] = 0
-        else:
-            row[:] = 0
+    length = max(left, min(pitch, (padding + w) * channels)) - left
+    low, high = min(rows, max(0, -top)), min(rows, max(0, h - top))                         # rows that the image has
+    for b in range(images):
+        start, source = b * rows * pitch, ((first + b) * h + top + low) * w * channels + cropped
+        target[start:start + low * pitch] = 0
+        target[start + high * pitch:start + rows * pitch] = 0
+        copy_matrix(x.ctypes.data + source * 4, w * channels * 4, high - low, length,
+                    target.ctypes.data + (start + low * pitch + left) * 4, pitch * 4)
 
 
 @kernel
@@ -136,6 +133,7 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     spill = np.empty((MR, outs), np.float32)
     s0, ending = np.int64(spill.ctypes.data), bias.ctypes.data if bias.size else 0
     stream = 1 if y.size * 4 >= streamed and outs % VL == 0 and y0 % ALIGNMENT == 0 else 0
+    scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         block = take(counter)
         if block >= (n + images - 1) // images * bands:
@@ -186,6 +184,7 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
         a_width, b_width = outs, kh * length
     for m in range(windows.size):
         windows[m] = r0 + (panel + m * across) * 4
+    scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         part = take(counter)
         if part >= parts:
