@@ -19,12 +19,6 @@ from minigrad.kernels.cpu.tile import F32, I64, VL, Emit, addresses, at
 NOTHING = np.zeros(0, np.float32), 1.0
 
 
-def ended(e, y, bias, below):
-    """Vectors in registers: z = y + bias where z > 0, below(z) where z <= 0. NaN stays NaN."""
-    z = e.b.fadd(y, bias)
-    return e.b.select(e.b.fcmp_ordered("<=", z, e.zero), below(z), z)
-
-
 def _finish_twin(table, start, rows, channels, bias, slope):
     for address in addresses(table, rows):
         y = at(start + address, channels)
@@ -35,7 +29,7 @@ def _finish_twin(table, start, rows, channels, bias, slope):
 @instruction(_finish_twin)
 def finish(typing_context, table, start, rows, channels, bias, slope):
     """row[c] = leaky_relu(row[c] + bias[c]), c < channels, for the rows at start + table[0], start + table[1], ... table, start and
-    bias are addresses."""
+    bias are addresses. NaN stays NaN, and slope 0 makes 0 of everything below, as in `reference.leaky_relu`."""
     def codegen(context, b, signature, args):
         table, start, rows, channels, bias, slope = args
         vectors = b.udiv(channels, I64(VL))
@@ -49,8 +43,9 @@ def finish(typing_context, table, start, rows, channels, bias, slope):
                 with cgutils.for_range(b, count, intp=I64) as k:
                     offset = e.times4(b.add(first, b.mul(k.index, I64(lanes))))
                     place = b.add(row, offset)
-                    low = lambda z: b.select(flat, e.zero, b.fmul(z, factor))
-                    e.store(ended(e, e.load(place), e.load(b.add(bias, offset)), low), place)
+                    z = b.fadd(e.load(place), e.load(b.add(bias, offset)))
+                    low = b.select(flat, e.zero, b.fmul(z, factor))
+                    e.store(b.select(b.fcmp_ordered("<=", z, e.zero), low, z), place)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5, types.float64), codegen

@@ -20,7 +20,7 @@ from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
-from minigrad.kernels.cpu.endings import NOTHING, ended
+from minigrad.kernels.cpu.endings import NOTHING
 from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
 from minigrad.kernels.cpu.threads import ALIGNMENT, empty, instruction, launch, take
 from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
@@ -28,8 +28,8 @@ from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, VL, Emit, addres
 PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
-STREAMED = 1 << 23
-PIXELS = 256                        # outputs of a block, about: the rows that they read fit the L1 cache
+PIXELS = 512                        # outputs of a block, about: the rows that they read fit the L1 cache
+STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches: see `convolve`
 
 
 def _window_twin(vectors):
@@ -47,11 +47,11 @@ def _window_twin(vectors):
 def window_tile(vectors):
     """Make tile(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
 
-    out_row[m][n] = ending(sum over k < terms of window[m][offsets[k]] * weights_row[k][n]),  m < MR, n < width.
+    out_row[m][n] = ending(sum over u < kh, q < length of window[m][u*pitch + q] * weights_row[u*length + q][n]), m < MR, n < width.
 
-    begins: the address of MR numbers of bytes: window m lies at base + begins[m]. offsets: of `terms` numbers of bytes. base,
-    weights, out: addresses; weight_step, out_step: bytes from row to row. width <= vectors*VL. bias: the address of vectors*VL
-    floats, or 0 where no ending follows; slope: see `endings`. stream: whether whole vectors go past the caches, see STREAMED.
+    begins: the address of MR numbers of bytes: window m lies at base + begins[m]. base, weights, out: addresses; weight_step,
+    out_step: bytes from row to row; pitch: floats. width <= vectors*VL. bias: the address of vectors*VL floats, or 0 where no
+    ending follows; slope: see `endings`. stream: 1 for stores past the caches, of whole vectors at aligned addresses.
     """
     @instruction(_window_twin(vectors))
     def tile(typing_context, begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
@@ -71,14 +71,15 @@ def window_tile(vectors):
                         for v in range(vectors):
                             e.accumulate(acc[m][v], x, w[v])
                     b.store(b.add(address, weight_step), weight)
-            with b.if_then(b.icmp_signed("!=", bias, I64(0))):
+            with b.if_then(b.icmp_signed("!=", bias, I64(0))):  # as in `endings.finish`
                 slope = b.fptrunc(slope, F32)
-                with b.if_else(b.fcmp_ordered("==", slope, ir.Constant(F32, 0.0))) as (flat, leaky):
-                    for case, below in (flat, lambda z: e.zero), (leaky, lambda z: b.fmul(z, e.splat(slope))):
+                with b.if_else(b.fcmp_ordered("==", slope, ir.Constant(F32, 0.0))) as (relu, leaky):
+                    for case, low in (relu, lambda z: e.zero), (leaky, lambda z: b.fmul(z, e.splat(slope))):
                         with case:
                             for v in range(vectors):
                                 for m in range(MR):
-                                    b.store(ended(e, b.load(acc[m][v]), e.load(bias, 4 * VL * v), below), acc[m][v])
+                                    z = b.fadd(b.load(acc[m][v]), e.load(bias, 4 * VL * v))
+                                    b.store(b.select(b.fcmp_ordered("<=", z, e.zero), low(z), z), acc[m][v])
             places = [b.add(out, b.mul(out_step, I64(m))) for m in range(MR)]
             with b.if_else(b.icmp_signed("!=", stream, I64(0))) as (past_caches, otherwise):
                 with past_caches:
@@ -124,15 +125,21 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     `images` images; of one image, unless they are all rows.
 
     begins (images*height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
-    bias, slope: see `endings`.
+    bias (outs rounded up to NR), slope: see `endings`.
+
+    An output of `streamed` bytes or more has left the caches before the next layer reads it. An ordinary store would first fetch
+    the cache line that it overwrites; a streaming store sends whole lines to memory. Other threads see such stores late, but not
+    after an atomic step of the thread that made them: on x86, the only machine where LLVM reorders them, `take` is a locked
+    instruction, and the last thing that each thread does here.
     """
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
-    bands, flat = (oh + height - 1) // height, y.reshape(y.size)
+    bands, flat, below = (oh + height - 1) // height, y.reshape(y.size), outs * 4
+    # Signed, all of them: where one of two addresses is signed, Numba computes in float64.
     y0, w0, b0, r0 = np.int64(y.ctypes.data), weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
-    s0, ending = np.int64(spill.ctypes.data), bias.ctypes.data if bias.size else 0
-    stream = 1 if y.size * 4 >= streamed and outs % VL == 0 and y0 % ALIGNMENT == 0 else 0
+    s0, e0 = np.int64(spill.ctypes.data), np.int64(bias.ctypes.data)
+    aligned = y.size * 4 >= streamed and outs % VL == 0 and y0 % ALIGNMENT == 0
     scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         block = take(counter)
@@ -141,21 +148,21 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
         b, i = block // bands * images, block % bands * height
         many, count = min(images, n - b), min(height, oh - i)
         pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
-        pixels, place, below = many * count * ow, y0 + (b * oh + i) * ow * outs * 4, outs * 4
-        past = stream if pixels >= MR else 0
+        pixels, place = many * count * ow, y0 + (b * oh + i) * ow * below
+        stream = 1 if aligned and pixels >= MR else 0
         for m in range(0, pixels, MR):
             start = max(0, min(m, pixels - MR))                 # the last tile ends with the last pixel
-            if not stream:
-                prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)           # where the next tile writes
+            if not stream:                                      # where the next tile writes
+                prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)
             target = place + start * below if pixels >= MR else s0
             for o in range(0, outs, NR):
-                at_weights, at_out, size, at_bias = w0 + o * 4, target + o * 4, min(NR, outs - o), ending + o * 4 if ending else 0
+                at_weights, at_out, size, at_bias = w0 + o * 4, target + o * 4, min(NR, outs - o), e0 + o * 4 if bias.size else 0
                 if size > VL:
                     tile2(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size, at_bias,
-                          slope, past)
+                          slope, stream)
                 else:
                     tile1(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size, at_bias,
-                          slope, past)
+                          slope, stream)
         if pixels < MR:
             for m in range(pixels):
                 for o in range(outs):
@@ -242,11 +249,11 @@ def convolution(x, w, y, stride, padding, dilation, ending=NOTHING):
     weights[..., :outs] = w.transpose(2, 3, 1, 0)
     weights[..., outs:] = 0
     bias, slope = ending
-    ends = empty(weights.shape[3] if bias.size else 0)
+    padded = empty(weights.shape[3] if bias.size else 0)
     if bias.size:
-        ends[:outs], ends[outs:] = bias, 0
-    launch(convolve, -(-n // images) * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, images,
-           height, pitch, ends, slope, STREAMED, scratch=size)
+        padded[:outs], padded[outs:] = bias, 0
+    launch(convolve, -(-n // images) * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, images, height,
+           pitch, padded, slope, STREAMED, scratch=size)
 
 
 def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
