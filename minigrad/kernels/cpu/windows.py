@@ -209,7 +209,8 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
                 copy_rows(begins.ctypes.data, row, pixels, length, target, across * 4)
             from0 = g0 + start * 4
             if start + pixels * outs + NR > g.size:         # the tile reads up to NR floats from the last pixel on
-                scratch[spare:spare + pixels * outs] = flat[start:start + pixels * outs]
+                for k in range(pixels * outs):
+                    scratch[spare + k] = flat[start + k]
                 from0 = r0 + spare * 4
             for m in range(pixels):
                 gradients[m] = from0 + m * outs * 4
