@@ -1,4 +1,6 @@
 """The compiled convolutions against the reference: every shape and layout, adjoints, NaN, any number of threads, same bits."""
+import math
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -6,7 +8,9 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import direct, folds, plans, windows
+from minigrad.kernels.cpu import direct, endings, folds, plans, windows
+from minigrad.kernels.cpu.threads import empty
+from minigrad.kernels.cpu.tile import NR, VL
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
 
 
@@ -244,6 +248,39 @@ def test_windows_of_every_cut_give_the_same_bits(case, pixels, outs):
     exact = reference.conv2d(x.transpose(0, 3, 1, 2).astype(np.float64), w.astype(np.float64), *rest, 1).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(sides[0], exact, rtol=0, atol=2e-5 * np.abs(exact).max(initial=1))
     assert sides[0].tobytes() == sides[1].tobytes()
+
+
+@settings(max_examples=60)
+@given(convolutions(), st.integers(1, 60), st.sampled_from([VL, VL + 1, NR, 3 * VL]), st.sampled_from([None, 0.0, 0.2, 1.0, 3.0]),
+       st.integers(0, 1), st.integers(1, 3))
+def test_windows_that_go_past_the_caches_are_the_same_to_the_bit(case, pixels, outs, slope, shift, threads):
+    """Where the output begins on a cache line, or not; with the ending as a pass of its own. Nothing beside it is written."""
+    (n, c, *size), (_, _, *kernel), stride, padding, (dilation, _), _ = case
+    x, w = values(0, (3 * n + 1, *size, c), np.float32), values(1, (outs, c, *kernel), np.float32)
+    bias, rest = values(2, (outs,), np.float32), (stride, padding, (dilation, 1))
+    x[0, 0, 0], bias[0] = np.nan, -np.inf
+    shape = len(x), *out_size((0, 0, *size), w.shape, *rest), outs
+    results, before = [], kernels.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "PIXELS", pixels)
+        for streamed in (1, math.prod(shape) * 4, math.prod(shape) * 4 + 1):
+            patch.setattr(windows, "STREAMED", streamed)
+            memory = empty(math.prod(shape) + 2 * VL)
+            memory[...] = 7
+            y = memory[VL + shift:][:math.prod(shape)].reshape(shape)
+            kernels.set_num_threads(threads)
+            try:
+                if slope is None or streamed > y.nbytes:
+                    windows.convolution(x, w, y, *rest)
+                else:
+                    windows.convolution(x, w, y, *rest, (bias, slope))
+            finally:
+                kernels.set_num_threads(before)
+            if slope is not None and streamed > y.nbytes:
+                endings.finished(y, bias, slope)
+            results.append(memory.tobytes())
+            assert (memory[:VL + shift] == 7).all() and (memory[VL + shift + y.size:] == 7).all()
+    assert results[0] == results[1] == results[2]
 
 
 @pytest.mark.parametrize("name", ["generator last", "fold in bands", "fold, dilated"])

@@ -48,6 +48,31 @@ def copy_rows(typing_context, begins, base, count, length, target, pitch):
     return types.void(*[types.intp] * 6), codegen
 
 
+def _copy_matrix(source, source_step, count, length, target, target_step):
+    for k in range(count):
+        at(target + k * target_step, length)[:] = at(source + k * source_step, length)
+
+
+@instruction(_copy_matrix)
+def copy_matrix(typing_context, source, source_step, count, length, target, target_step):
+    """target_row[k] = source_row[k], k < count: `length` floats, rows a step apart (bytes). The last vector ends with the row."""
+    def codegen(context, b, signature, args):
+        source, source_step, count, length, target, target_step = args
+        short, zero = b.icmp_signed("<", length, I64(VL)), I64(0)
+        vectors = b.select(short, zero, b.udiv(b.add(length, I64(VL - 1)), I64(VL)))
+        for lanes, steps in (VL, vectors), (1, b.select(short, length, zero)):
+            e, last = Emit(b, lanes), b.sub(length, I64(lanes))
+            with cgutils.for_range(b, count, intp=I64) as k:
+                row, place = b.add(source, b.mul(source_step, k.index)), b.add(target, b.mul(target_step, k.index))
+                with cgutils.for_range(b, steps, intp=I64) as q:
+                    start = b.mul(q.index, I64(lanes))
+                    offset = e.times4(b.select(b.icmp_signed("<", start, last), start, last))
+                    e.store(e.load(b.add(row, offset)), b.add(place, offset))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 6), codegen
+
+
 def _strips_twin(lanes):
     def twin(source, source_step, count, strips, target, target_step):
         for k in range(count):

@@ -14,43 +14,49 @@ import functools
 import math
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
-from minigrad.kernels.cpu.endings import NOTHING, finish_rows
-from minigrad.kernels.cpu.lanes import PIECES, copy_rows, prefetch
-from minigrad.kernels.cpu.threads import empty, instruction, launch, take
-from minigrad.kernels.cpu.tile import AR, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
+from minigrad.kernels.cpu.endings import NOTHING
+from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
+from minigrad.kernels.cpu.threads import ALIGNMENT, empty, instruction, launch, take
+from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
 
 PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
-PIXELS = 256                        # outputs of a block, about: the rows that they read fit the L1 cache
+PIXELS = 512                        # outputs of a block, about: the rows that they read fit the L1 cache
+STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches: see `convolve`
 
 
 def _window_twin(vectors):
-    def twin(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width):
+    def twin(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
         x = np.array([[at(base + begin + 4 * u * pitch, length) for u in range(kh)] for begin in addresses(begins, MR)])
-        w = np.stack([at(weights + k * weight_step, vectors * VL) for k in range(kh * length)])
-        for m, row in enumerate(x.reshape(MR, -1) @ w):
+        y = x.reshape(MR, -1) @ np.stack([at(weights + k * weight_step, vectors * VL) for k in range(kh * length)])
+        if bias:
+            z = y + at(bias, vectors * VL)
+            y = np.where(z <= 0, z * np.float32(slope) if slope else np.float32(0), z)
+        for m, row in enumerate(y):
             at(out + m * out_step, width)[:] = row[:width]
     return twin
 
 
 def window_tile(vectors):
-    """Make tile(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width):
+    """Make tile(begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
 
-    out_row[m][n] = sum over u < kh, q < length of window[m][u*pitch + q] * weights_row[u*length + q][n],  m < MR, n < width.
+    out_row[m][n] = ending(sum over u < kh, q < length of window[m][u*pitch + q] * weights_row[u*length + q][n]), m < MR, n < width.
 
     begins: the address of MR numbers of bytes: window m lies at base + begins[m]. base, weights, out: addresses; weight_step,
-    out_step: bytes from row to row; pitch: floats. width <= vectors*VL.
+    out_step: bytes from row to row; pitch: floats. width <= vectors*VL. bias: the address of vectors*VL floats, or 0 where no
+    ending follows; slope: see `endings`. stream: 1 for stores past the caches, of whole vectors at aligned addresses.
     """
     @instruction(_window_twin(vectors))
-    def tile(typing_context, begins, base, kh, pitch, length, weights, weight_step, out, out_step, width):
+    def tile(typing_context, begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
         def codegen(context, b, signature, args):
-            begins, base, kh, pitch, length, weights, weight_step, out, out_step, width = args
+            begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream = args
             e = Emit(b)
             rows = [b.add(base, e.word(begins, I64(m))) for m in range(MR)]
             acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(MR)]
@@ -65,13 +71,28 @@ def window_tile(vectors):
                         for v in range(vectors):
                             e.accumulate(acc[m][v], x, w[v])
                     b.store(b.add(address, weight_step), weight)
-            for m in range(MR):
-                place = b.add(out, b.mul(out_step, I64(m)))
-                for v in range(vectors):
-                    e.store_first(b.load(acc[m][v]), place, 4 * VL * v, b.sub(width, I64(VL * v)))
+            with b.if_then(b.icmp_signed("!=", bias, I64(0))):  # as in `endings.finish`
+                slope = b.fptrunc(slope, F32)
+                with b.if_else(b.fcmp_ordered("==", slope, ir.Constant(F32, 0.0))) as (relu, leaky):
+                    for case, low in (relu, lambda z: e.zero), (leaky, lambda z: b.fmul(z, e.splat(slope))):
+                        with case:
+                            for v in range(vectors):
+                                for m in range(MR):
+                                    z = b.fadd(b.load(acc[m][v]), e.load(bias, 4 * VL * v))
+                                    b.store(b.select(b.fcmp_ordered("<=", z, e.zero), low(z), z), acc[m][v])
+            places = [b.add(out, b.mul(out_step, I64(m))) for m in range(MR)]
+            with b.if_else(b.icmp_signed("!=", stream, I64(0))) as (past_caches, otherwise):
+                with past_caches:
+                    for m in range(MR):
+                        for v in range(vectors):
+                            e.stream(b.load(acc[m][v]), places[m], 4 * VL * v)
+                with otherwise:
+                    for m in range(MR):
+                        for v in range(vectors):
+                            e.store_first(b.load(acc[m][v]), places[m], 4 * VL * v, b.sub(width, I64(VL * v)))
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 10), codegen
+        return types.void(*[types.intp] * 11, types.float64, types.intp), codegen
 
     return tile
 
@@ -82,37 +103,44 @@ low2 = outer_tile(LOW, NV)
 
 @kernel
 def pad_rows(x, first, images, top, rows, padding, pitch, target):
-    """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, in zeros; negative padding crops it."""
-    h, w, channels, flat = x.shape[1], x.shape[2], x.shape[3], x.reshape(x.size)
+    """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, in zeros; negative padding crops it.
+
+    The zeros to the left and right of the rows must be there already."""
+    h, w, channels = x.shape[1], x.shape[2], x.shape[3]
     left, cropped = min(pitch, max(0, padding * channels)), max(0, -padding * channels)
-    right = max(left, min(pitch, (padding + w) * channels))
-    for k in range(images * rows):
-        b, y, row = first + k // rows, top + k % rows, target[k * pitch:(k + 1) * pitch]
-        if 0 <= y < h:
-            start = (b * h + y) * w * channels + cropped
-            source, inner = flat[start:start + right - left], row[left:right]
-            for c in range(inner.size):
-                inner[c] = source[c]
-            row[:left] = 0
-            row[right:] = 0
-        else:
-            row[:] = 0
+    length = max(left, min(pitch, (padding + w) * channels)) - left
+    low, high = min(rows, max(0, -top)), min(rows, max(0, h - top))                         # rows that the image has
+    for b in range(images):
+        start, source = b * rows * pitch, ((first + b) * h + top + low) * w * channels + cropped
+        target[start:start + low * pitch] = 0
+        target[start + high * pitch:start + rows * pitch] = 0
+        copy_matrix(x.ctypes.data + source * 4, w * channels * 4, high - low, length,
+                    target.ctypes.data + (start + low * pitch + left) * 4, pitch * 4)
 
 
 @kernel
 def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, images, height, pitch, bias,
-             slope):
+             slope, streamed):
     """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of
     `images` images; of one image, unless they are all rows.
 
     begins (images*height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
-    bias, slope: see `endings`.
+    bias (outs rounded up to NR), slope: see `endings`.
+
+    An output of `streamed` bytes or more has left the caches before the next layer reads it. An ordinary store would first fetch
+    the cache line that it overwrites; a streaming store sends whole lines to memory. Other threads see such stores late, but not
+    after an atomic step of the thread that made them: on x86, the only machine where LLVM reorders them, `take` is a locked
+    instruction, and the last thing that each thread does here.
     """
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
-    bands, flat = (oh + height - 1) // height, y.reshape(y.size)
-    y0, w0, b0, r0 = y.ctypes.data, weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
+    bands, flat, below = (oh + height - 1) // height, y.reshape(y.size), outs * 4
+    # Signed, all of them: where one of two addresses is signed, Numba computes in float64.
+    y0, w0, b0, r0 = np.int64(y.ctypes.data), weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
+    s0, e0 = np.int64(spill.ctypes.data), np.int64(bias.ctypes.data)
+    aligned = y.size * 4 >= streamed and outs % VL == 0 and y0 % ALIGNMENT == 0
+    scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         block = take(counter)
         if block >= (n + images - 1) // images * bands:
@@ -120,25 +148,25 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
         b, i = block // bands * images, block % bands * height
         many, count = min(images, n - b), min(height, oh - i)
         pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
-        pixels, place, below = many * count * ow, y0 + (b * oh + i) * ow * outs * 4, outs * 4
+        pixels, place = many * count * ow, y0 + (b * oh + i) * ow * below
+        stream = 1 if aligned and pixels >= MR else 0
         for m in range(0, pixels, MR):
             start = max(0, min(m, pixels - MR))                 # the last tile ends with the last pixel
-            prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)           # where the next tile writes
-            target = place + start * below if pixels >= MR else spill.ctypes.data
+            if not stream:                                      # where the next tile writes
+                prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)
+            target = place + start * below if pixels >= MR else s0
             for o in range(0, outs, NR):
-                at_weights, at_out, size = w0 + o * 4, target + o * 4, min(NR, outs - o)
+                at_weights, at_out, size, at_bias = w0 + o * 4, target + o * 4, min(NR, outs - o), e0 + o * 4 if bias.size else 0
                 if size > VL:
-                    tile2(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size)
+                    tile2(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size, at_bias,
+                          slope, stream)
                 else:
-                    tile1(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size)
+                    tile1(b0 + start * 8, r0, kh, dilation * pitch, length, at_weights, width * 4, at_out, below, size, at_bias,
+                          slope, stream)
         if pixels < MR:
             for m in range(pixels):
                 for o in range(outs):
                     flat[((b * oh + i) * ow + m) * outs + o] = spill[m, o]
-        if bias.size:
-            for q in range(b, b + many):
-                for u in range(i, i + count):
-                    finish_rows(y[q, u], bias, slope)
 
 
 @kernel
@@ -163,6 +191,7 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
         a_width, b_width = outs, kh * length
     for m in range(windows.size):
         windows[m] = r0 + (panel + m * across) * 4
+    scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         part = take(counter)
         if part >= parts:
@@ -180,7 +209,8 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
                 copy_rows(begins.ctypes.data, row, pixels, length, target, across * 4)
             from0 = g0 + start * 4
             if start + pixels * outs + NR > g.size:         # the tile reads up to NR floats from the last pixel on
-                scratch[spare:spare + pixels * outs] = flat[start:start + pixels * outs]
+                for k in range(pixels * outs):
+                    scratch[spare + k] = flat[start + k]
                 from0 = r0 + spare * 4
             for m in range(pixels):
                 gradients[m] = from0 + m * outs * 4
@@ -219,8 +249,12 @@ def convolution(x, w, y, stride, padding, dilation, ending=NOTHING):
     weights = empty(kh, kw, c, -(-outs // NR) * NR)
     weights[..., :outs] = w.transpose(2, 3, 1, 0)
     weights[..., outs:] = 0
+    bias, slope = ending
+    padded = empty(weights.shape[3] if bias.size else 0)
+    if bias.size:
+        padded[:outs], padded[outs:] = bias, 0
     launch(convolve, -(-n // images) * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, images, height,
-           pitch, *ending, scratch=size)
+           pitch, padded, slope, STREAMED, scratch=size)
 
 
 def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
