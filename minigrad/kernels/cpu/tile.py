@@ -98,7 +98,7 @@ class Emit:
         self.b.store(value, self.pointer(address, offset), align=4)
 
     def stream(self, value, address, offset=0):
-        """Store a vector, whose place must be aligned to its size, past the caches: see `windows.STREAMED`."""
+        """Store a vector, whose place must be aligned to its size, past the caches: see `direct.direct`."""
         store = self.b.store(value, self.pointer(address, offset), align=4 * self.lanes)
         store.set_metadata("nontemporal", self.b.module.add_metadata([I32(1)]))
 

@@ -29,7 +29,7 @@ PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
 PIXELS = 512                        # outputs of a block, about: the rows that they read fit the L1 cache
-STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches: see `convolve`
+STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches; below, the next layer loses as much
 
 
 def _window_twin(vectors):
@@ -127,10 +127,7 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     begins (images*height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
     bias (outs rounded up to NR), slope: see `endings`.
 
-    An output of `streamed` bytes or more has left the caches before the next layer reads it. An ordinary store would first fetch
-    the cache line that it overwrites; a streaming store sends whole lines to memory. Other threads see such stores late, but not
-    after an atomic step of the thread that made them: on x86, the only machine where LLVM reorders them, `take` is a locked
-    instruction, and the last thing that each thread does here.
+    An output of `streamed` bytes or more is written past the caches: see `direct`.
     """
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
