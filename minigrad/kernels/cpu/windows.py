@@ -29,7 +29,7 @@ PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 4096                        # floats of the panel of windows: half an L1 cache
 PIXELS = 512                        # outputs of a block, about: the rows that they read fit the L1 cache
-STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches; below, the next layer loses as much
+STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches; below, the next layer would lose
 
 
 def _window_twin(vectors):
