@@ -190,8 +190,8 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
     flat, a_width, b_width = g.reshape(g.size), kh * length, outs
     if swapped:
         a_width, b_width = outs, kh * length
-    for m in range(windows.size):
-        windows[m] = r0 + (panel + m * across) * 4
+    for m in range(pixels):
+        windows[m], gradients[m] = (panel + m * across) * 4, m * outs * 4
     scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         part = take(counter)
@@ -206,15 +206,14 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
             pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
             pixels, start = many * count * ow, (b * oh + i) * ow * outs
             for u in range(kh):                             # what exceeds a row is written again with the next one
-                row, target = r0 + u * dilation * pitch * 4, windows[0] + u * length * 4
+                row, target = r0 + u * dilation * pitch * 4, r0 + (panel + u * length) * 4
                 copy_rows(begins.ctypes.data, row, pixels, length, target, across * 4)
             from0 = g0 + start * 4
             if start + pixels * outs + NR > g.size:         # the tile reads up to NR floats from the last pixel on
                 for k in range(pixels * outs):
                     scratch[spare + k] = flat[start + k]
                 from0 = r0 + spare * 4
-            for m in range(pixels):
-                gradients[m] = from0 + m * outs * 4
+            left0, right0 = (from0, r0) if swapped else (r0, from0)
             tiles = (b_width + NR - 1) // NR * (a_up // AR)
             share = (pixels * outs * 4 + tiles - 1) // tiles
             soon = g0 + (start + pixels * outs) * 4         # the next block's rows of g come into the L2 cache meanwhile
@@ -225,11 +224,11 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
                         soon += share
                     place = t0 + ((part * a_up + c) * b_up + o) * 4
                     if b_width - o > VL and a_width - c <= LOW:
-                        low2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                        low2(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
                     elif b_width - o > VL:
-                        outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                        outer2(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
                     else:
-                        outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                        outer1(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
 
 
 @functools.lru_cache(256)
