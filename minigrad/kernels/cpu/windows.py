@@ -27,7 +27,7 @@ from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, VL, Emit, addres
 
 PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
-PANEL = 4096                        # floats of the panel of windows: half an L1 cache
+PANEL = 7168                        # floats of a block's windows and of its rows of g: the L1 cache has 8192
 PIXELS = 512                        # outputs of a block, about: the rows that they read fit the L1 cache
 STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches; below, the next layer would lose
 
@@ -132,7 +132,7 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
     bands, flat, below = (oh + height - 1) // height, y.reshape(y.size), outs * 4
-    # Signed, all of them: where one of two addresses is signed, Numba computes in float64.
+    # Signed, for `target`: a choice between a signed and an unsigned number is a float64 to Numba.
     y0, w0, b0, r0 = np.int64(y.ctypes.data), weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
     s0, e0 = np.int64(spill.ctypes.data), np.int64(bias.ctypes.data)
@@ -168,14 +168,15 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
 
 @kernel
 def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, images, height, pitch, panel,
-             across, spare, swapped, total):
+             across, spare, swapped, total, far):
     """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats.
 
     The whole weight gradient is one sum of outer products. Tap row by tap row, `length` = kw*C floats (3 to 12) would leave rows of
     the outer tile idle, and g would be read kh times. So the windows are copied side by side, `across` floats apart, to a panel in
     the L1 cache; rows of the tile beyond a window hold what nobody collects. panel, spare: where in the scratch the panel lies, and
     a copy of the last rows of g, for the tile reads beyond them.
-    swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes.
+    swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes. far: whether g lies in memory rather
+    than in a cache.
     """
     n, oh, ow, outs = g.shape
     parts, a_up, b_up = total.shape
@@ -186,8 +187,8 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
     flat, a_width, b_width = g.reshape(g.size), kh * length, outs
     if swapped:
         a_width, b_width = outs, kh * length
-    for m in range(windows.size):
-        windows[m] = r0 + (panel + m * across) * 4
+    for m in range(pixels):
+        windows[m], gradients[m] = (panel + m * across) * 4, m * outs * 4
     scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         part = take(counter)
@@ -202,24 +203,29 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
             pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
             pixels, start = many * count * ow, (b * oh + i) * ow * outs
             for u in range(kh):                             # what exceeds a row is written again with the next one
-                row, target = r0 + u * dilation * pitch * 4, windows[0] + u * length * 4
+                row, target = r0 + u * dilation * pitch * 4, r0 + (panel + u * length) * 4
                 copy_rows(begins.ctypes.data, row, pixels, length, target, across * 4)
             from0 = g0 + start * 4
             if start + pixels * outs + NR > g.size:         # the tile reads up to NR floats from the last pixel on
                 for k in range(pixels * outs):
                     scratch[spare + k] = flat[start + k]
                 from0 = r0 + spare * 4
-            for m in range(pixels):
-                gradients[m] = from0 + m * outs * 4
+            left0, right0 = (from0, r0) if swapped else (r0, from0)
+            tiles = (b_width + NR - 1) // NR * (a_up // AR)
+            share = (pixels * outs * 4 + tiles - 1) // tiles
+            soon = g0 + (start + pixels * outs) * 4         # the next block's rows of g come into the L2 cache meanwhile
             for o in range(0, b_width, NR):
                 for c in range(0, a_up, AR):
+                    if far:
+                        prefetch(soon, share)
+                        soon += share
                     place = t0 + ((part * a_up + c) * b_up + o) * 4
                     if b_width - o > VL and a_width - c <= LOW:
-                        low2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                        low2(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
                     elif b_width - o > VL:
-                        outer2(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                        outer2(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
                     else:
-                        outer1(left.ctypes.data, c * 4, right.ctypes.data, o * 4, pixels, place, b_up)
+                        outer1(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
 
 
 @functools.lru_cache(256)
@@ -259,7 +265,7 @@ def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
     (n, oh, ow, outs), c, (kh, kw) = g.shape, x.shape[3], kernel
     terms, excess = kh * kw * c, -(kw * c) % min(p for p in PIECES if p >= min(kw * c, PIECES[-1]))
     across = -(-(terms + excess) // AR) * AR
-    images, height, pitch, size, begins = plan(n, (oh, ow), kernel, stride, dilation, c, PANEL // across, 1)
+    images, height, pitch, size, begins = plan(n, (oh, ow), kernel, stride, dilation, c, max(1, PANEL // (across + outs)), 1)
     # Whichever side leaves less of the tile idle lies along the lanes.
     swap = -(-outs // AR) * -(-terms // VL) < -(-terms // AR) * -(-outs // VL)
     a_width, b_width = (outs, terms) if swap else (terms, outs)
@@ -268,7 +274,7 @@ def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
     panel = -(-(size + excess) // VL) * VL
     spare = panel + -(-(begins.size * across + NR) // VL) * VL
     launch(gradient, parts, x, g, begins, kh, kw * c, dilation[0], stride[0], *padding, images, height, pitch, panel, across,
-           spare, swap, total, scratch=spare + begins.size * outs + NR + AR)
+           spare, swap, total, g.nbytes >= STREAMED, scratch=spare + begins.size * outs + NR + AR)
     total = total.reshape(parts, 1, 1, a_up, b_up)
     if swap:
         turned = empty(terms, outs)
