@@ -102,12 +102,13 @@ def describe(counter, mean, istd, weight, bias, k, table):
     _, groups, width = table.shape
     channels = width // k
     for q in range(groups):
-        for part in range(width):
-            c = part % channels
-            scale = istd[q, c] if istd.size else np.float32(1)
-            table[MEAN, q, part] = mean[q, c] if mean.size else np.float32(0)
-            table[SCALE, q, part] = scale * weight[c] if weight.size else scale
-            table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
+        for c in range(channels):
+            centre, scale = mean[q, c] if mean.size else np.float32(0), istd[q, c] if istd.size else np.float32(1)
+            if weight.size:
+                scale *= weight[c]
+            for part in range(c, width, channels):
+                table[MEAN, q, part], table[SCALE, q, part] = centre, scale
+                table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
 
 
 @kernel
