@@ -11,12 +11,13 @@ from minigrad.kernels.cpu.tile import tile_shape
 CHECK = """
 import numpy as np
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import convolution, tile
+from minigrad.kernels.cpu import convolution, direct, tile, windows
 convolution.winograd_pays = lambda *_: {winograd}
+convolution.WHOLE = direct.STREAMED = windows.STREAMED = 0
 print(tile.VL, tile.MR, tile.NV)
 for n, c, h, o, k, s, p, groups in {cases}:
     rng = np.random.default_rng(0)
-    x, w = rng.standard_normal((n, c, h, h + 1)).astype("f"), rng.standard_normal((o, c // groups, k, k)).astype("f")
+    x, w = rng.standard_normal((n, c, h, h + (k < h))).astype("f"), rng.standard_normal((o, c // groups, k, k)).astype("f")
     rest = (s, s), (p, p), (1, 1), groups
     exact = reference.conv2d(x.astype("d"), w.astype("d"), *rest)
     g = rng.standard_normal(exact.shape).astype("f")
@@ -42,7 +43,8 @@ for a, e in zip(ours, exact, strict=True):
     assert np.abs(a - e).max() < 1e-4, np.abs(a - e).max()
 print("right")
 """
-LAYERS = [(2, 1, 9, 40, 4, 2, 1, 1), (2, 20, 6, 33, 3, 1, 1, 1), (2, 16, 6, 1, 4, 1, 1, 1), (1, 16, 5, 16, 3, 1, 1, 16)]
+LAYERS = [(2, 1, 9, 40, 4, 2, 1, 1), (2, 20, 6, 32, 3, 1, 1, 1), (20, 17, 3, 19, 3, 1, 0, 1),
+          (2, 16, 6, 1, 4, 1, 1, 1), (1, 16, 5, 16, 3, 1, 1, 16)]
 
 
 def run(code, **environment):
@@ -66,7 +68,7 @@ def test_the_tile_fits_the_machine():
     ("4 14 2", dict(MINIGRAD_TILE="4,14,2", NUMBA_CPU_NAME="nehalem", NUMBA_CPU_FEATURES="+sse2")),
 ], ids=["AVX2", "plain", "NEON's shape"])
 def test_other_machines_tiles_are_right(shape, environment):
-    cases = [(2, 16, 7, 16, 3, 1, 1, 1), (2, 16, 8, 16, 4, 2, 1, 1)] if shape == "8 6 2" else LAYERS[:2]
+    cases = [(2, 16, 7, 16, 3, 1, 1, 1), (2, 16, 8, 16, 4, 2, 1, 1)] if shape == "8 6 2" else LAYERS[:3]
     out = run(CHECK.format(winograd=True, cases=cases), **environment)
     assert out.split("\n")[:2] == [shape, "right"]
     assert run(SCAN, **environment) == "right\n"
@@ -74,14 +76,15 @@ def test_other_machines_tiles_are_right(shape, environment):
 
 def test_without_a_compiler():
     """NUMBA_DISABLE_JIT=1: every kernel runs as Python, the tiles as their twins."""
-    cases = [(1, 1, 5, 3, 4, 2, 1, 1), (1, 3, 4, 5, 3, 1, 1, 1), (1, 16, 3, 1, 2, 1, 0, 1), (1, 16, 3, 16, 2, 1, 0, 16)]
+    cases = [(1, 1, 5, 3, 4, 2, 1, 1), (1, 3, 4, 5, 3, 1, 1, 1), (1, 16, 3, 1, 2, 1, 0, 1), (1, 16, 3, 16, 2, 1, 0, 16),
+             (16, 16, 2, 3, 2, 1, 0, 1)]
     assert "right" in run(CHECK.format(winograd=False, cases=cases), NUMBA_DISABLE_JIT="1")
     assert "right" in run(CHECK.format(winograd=True, cases=[(1, 16, 4, 16, 3, 1, 1, 1)]), NUMBA_DISABLE_JIT="1")
     assert run(SCAN, NUMBA_DISABLE_JIT="1") == "right\n"
 
 
 def test_with_bounds_checked(tmp_path):
-    code = CHECK.format(winograd=False, cases=LAYERS[:2])
+    code = CHECK.format(winograd=False, cases=LAYERS[:3])
     assert "right" in run(code + SCAN, NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
 
 
