@@ -126,19 +126,21 @@ def phase_of(phases, block):
 
 
 @kernel
-def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, bias, slope, blocks):
+def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, bias, slope, stream,
+           blocks):
     """y[n, oy + i*steps[2], ox + j*steps[3], :] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, :] @ w[tap].
 
     x (N,H,W,C), y (N,OH,OW,groups*outs), packed (groups*panels, taps, ins, NR), phases (P, FIELDS), taps (T, 3): dy, dx and the
     place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when a tap is several pixels in a row.
-    bias, slope: see `endings`.
+    bias, slope: see `endings`; stream: see `streams`, 0 where an ending follows.
     """
     ins, panels = packed.shape[2], packed.shape[0] // groups
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data
     panel_bytes = packed.shape[1] * ins * NR * 4
     table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3], np.float32)
+    origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3] + VL, np.float32)
+    nowhere = (dump.ctypes.data // (4 * VL) + 1) * 4 * VL       # aligned, as y is
     while True:
         block = take(counter)
         if block >= blocks:
@@ -147,16 +149,16 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
         first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
         tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
         count = min(tiles_per_block, tiles - first)
-        fill(x, x0, z0, y, y0, dump.ctypes.data, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
+        fill(x, x0, z0, y, y0, nowhere, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
         for panel in range(groups * panels):
             q, o = panel // panels, panel % panels * NR
             weights, width = w0 + panel * panel_bytes, min(NR, outs - o)
             offset, place = q * ins * 4, (q * outs + o) * 4
             for t in range(count):
                 if width > VL:
-                    tile2(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width)
+                    tile2(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width, stream)
                 else:
-                    tile1(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width)
+                    tile1(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width, stream)
         if bias.size:
             for t in range(count):
                 finish(out[t].ctypes.data, 0, MR, y.shape[3], bias.ctypes.data, slope)

@@ -99,7 +99,7 @@ def multiply(rows, table, packed, outs, out, soon):
         if size > VL:
             tiles(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
         else:
-            tile1(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size)
+            tile1(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, 0)
 
 
 @kernel
