@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import direct, endings, folds, plans, windows
+from minigrad.kernels.cpu import endings, folds, plans, tile, windows
 from minigrad.kernels.cpu.threads import empty
 from minigrad.kernels.cpu.tile import NR, VL
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
@@ -130,15 +130,18 @@ def test_the_result_is_the_same_to_the_bit_for_any_number_of_threads_and_from_ru
             assert a.tobytes() == b.tobytes()
 
 
-@pytest.mark.parametrize("name", [*NETWORKS, "1x1 of a last block of one pixel"])
-def test_stores_past_the_caches_change_nothing(name, monkeypatch):
-    """Large outputs take them; here all that may."""
-    case = shapes(*NETWORKS.get(name, (1, 16, 29, 64, 1, 1, 0, 1, 1)))
-    arrays = sample(case)
-    expected = three_maps(cpu, *arrays, *case[2:])
-    monkeypatch.setattr(direct, "STREAMED", 0)
-    for a, b in zip(three_maps(cpu, *arrays, *case[2:]), expected, strict=True):
-        np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_that_go_past_the_caches_are_the_same_to_the_bit(name, monkeypatch):
+    case, before = shapes(*NETWORKS[name]), kernels.get_num_threads()
+    arrays, results = sample(case), []
+    try:
+        for streamed, threads in ((tile.STREAMED, 1), (0, 1), (0, 3)):
+            monkeypatch.setattr(tile, "STREAMED", streamed)
+            kernels.set_num_threads(threads)
+            results.append([a.tobytes() for a in three_maps(cpu, *arrays, *case[2:])])
+    finally:
+        kernels.set_num_threads(before)
+    assert results[0] == results[1] == results[2]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -264,7 +267,7 @@ def test_windows_that_go_past_the_caches_are_the_same_to_the_bit(case, pixels, o
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(windows, "PIXELS", pixels)
         for streamed in (1, math.prod(shape) * 4, math.prod(shape) * 4 + 1):
-            patch.setattr(windows, "STREAMED", streamed)
+            patch.setattr(tile, "STREAMED", streamed)
             memory = empty(math.prod(shape) + 2 * VL)
             memory[...] = 7
             y = memory[VL + shift:][:math.prod(shape)].reshape(shape)

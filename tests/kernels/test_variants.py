@@ -11,9 +11,9 @@ from minigrad.kernels.cpu.tile import tile_shape
 CHECK = """
 import numpy as np
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import convolution, direct, tile, windows
+from minigrad.kernels.cpu import convolution, tile
 convolution.winograd_pays = lambda *_: {winograd}
-convolution.WHOLE = direct.STREAMED = windows.STREAMED = 0
+convolution.WHOLE = tile.STREAMED = 0
 print(tile.VL, tile.MR, tile.NV)
 for n, c, h, o, k, s, p, groups in {cases}:
     rng = np.random.default_rng(0)

@@ -34,7 +34,7 @@ from minigrad.kernels.cpu.plans import (
     with_panels_of,
 )
 from minigrad.kernels.cpu.threads import empty, launch
-from minigrad.kernels.cpu.tile import AR, MR, NR, VL
+from minigrad.kernels.cpu.tile import AR, MR, NR, VL, streams
 from minigrad.kernels.cpu.transforms import M, points_of
 from minigrad.kernels.cpu.transposed import LONG, transposed_product
 from minigrad.kernels.cpu.whole import images_by_filters, images_from_filters
@@ -293,7 +293,7 @@ def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
     launch(direct.pack, groups * panels, w.reshape(-1), places, w.size // groups, out_stride, outs, panels, packed)
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
     launch(direct.direct, blocks, x, packed, y, phases, taps, steps, groups, outs, zeros(max(ins, x.shape[3])), per_block, small,
-           *ending, direct.STREAMED, blocks)
+           *ending, 0 if ending[0].size else streams(y, outs, 2), blocks)
 
 
 def product(a, b):

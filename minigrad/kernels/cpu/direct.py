@@ -20,7 +20,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import LANES, reach
-from minigrad.kernels.cpu.threads import ALIGNMENT, take
+from minigrad.kernels.cpu.threads import take
 from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
 
 # Columns of the table of phases.
@@ -28,7 +28,6 @@ ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)
 
 TALL = np.int64(MR)               # typed, for a literal argument would compile `fill` a second time
 NOWHERE = -(1 << 40)                # the row and column of a pixel that a tile does not have
-STREAMED = 1 << 22                  # bytes of an output from which it is written past the caches: see `direct`
 DOT_OUTS = 4                        # up to so many output channels the dot tile serves, if the input's are a multiple of VL
 dot1, dot4 = dot_tile(MR, 1), dot_tile(6, 4)
 DOT4_ROWS = 6
@@ -127,18 +126,13 @@ def phase_of(phases, block):
 
 
 @kernel
-def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, bias, slope, streamed,
+def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, bias, slope, stream,
            blocks):
     """y[n, oy + i*steps[2], ox + j*steps[3], :] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, :] @ w[tap].
 
     x (N,H,W,C), y (N,OH,OW,groups*outs), packed (groups*panels, taps, ins, NR), phases (P, FIELDS), taps (T, 3): dy, dx and the
     place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when a tap is several pixels in a row.
-    bias, slope: see `endings`.
-
-    An output of `streamed` bytes or more has left the caches before the next layer reads it. An ordinary store would first fetch
-    the cache line that it overwrites; a streaming store sends whole lines to memory. Other threads see such stores late, but not
-    after an atomic step of the thread that made them: on x86, the only machine where LLVM reorders them, `take` is a locked
-    instruction, and the last thing that each thread does here.
+    bias, slope: see `endings`; stream: see `streams`, 0 where an ending follows.
     """
     ins, panels = packed.shape[2], packed.shape[0] // groups
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data
@@ -146,8 +140,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
     table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
     origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3] + VL, np.float32)
-    d0 = dump.ctypes.data + -dump.ctypes.data % ALIGNMENT
-    stream = 1 if y.size * 4 >= streamed and outs % VL == 0 and y0 % ALIGNMENT == 0 and bias.size == 0 else 0
+    nowhere = (dump.ctypes.data // (4 * VL) + 1) * 4 * VL       # aligned, as y is
     while True:
         block = take(counter)
         if block >= blocks:
@@ -156,7 +149,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
         first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
         tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
         count = min(tiles_per_block, tiles - first)
-        fill(x, x0, z0, y, y0, d0, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
+        fill(x, x0, z0, y, y0, nowhere, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
         for panel in range(groups * panels):
             q, o = panel // panels, panel % panels * NR
             weights, width = w0 + panel * panel_bytes, min(NR, outs - o)

@@ -35,7 +35,7 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.threads import instruction
+from minigrad.kernels.cpu.threads import ALIGNMENT, instruction
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
@@ -68,6 +68,7 @@ def chosen_shape():
 VL, MR, NV = chosen_shape()
 NR = VL * NV                        # output channels of a tile
 AR = 8 if MR == 14 else 6           # rows of the outer-product tile: 8 divides common channel counts
+STREAMED = 1 << 23                  # bytes of an output from which `streams` pays: measured together with the layer that reads it
 LOW = max(1, MR // 2)               # the least height of `product_tiles`: more than MR rows can be cut into tiles of LOW to MR
 
 
@@ -78,6 +79,13 @@ def at(address, count):
 
 def addresses(address, count):
     return np.frombuffer((ctypes.c_int64 * int(count)).from_address(int(address)), np.int64)
+
+
+def streams(y, outs, sooner=1):
+    """Whether tiles write an output of `outs` channels, or groups of them, past the caches (`Emit.stream`), as 0 or 1.
+
+    sooner: who does not call for the lines that he will write gains from STREAMED/sooner on."""
+    return int(y.nbytes >= STREAMED // sooner and outs % VL == 0 and y.ctypes.data % ALIGNMENT == 0)
 
 
 class Emit:
@@ -98,7 +106,12 @@ class Emit:
         self.b.store(value, self.pointer(address, offset), align=4)
 
     def stream(self, value, address, offset=0):
-        """Store a vector, whose place must be aligned to its size, past the caches: see `direct.direct`."""
+        """Store a vector past the caches. Its place must be aligned to its size.
+
+        An output that is larger than the caches has left them before the next layer reads it, and an ordinary store would first
+        fetch the line that it overwrites. Other threads see such stores late, but not after an atomic step of the thread that made
+        them: on x86, which alone reorders them, `take` is a locked instruction, and the last thing that a thread does in a kernel.
+        """
         store = self.b.store(value, self.pointer(address, offset), align=4 * self.lanes)
         store.set_metadata("nontemporal", self.b.module.add_metadata([I32(1)]))
 
@@ -115,6 +128,17 @@ class Emit:
         limit = self.b.shuffle_vector(self.b.insert_element(undefined, count, I32(0)), undefined,
                                       ir.Constant(ir.VectorType(I32, self.lanes), None))
         self.b.call(store, [value, pointer, I32(4), self.b.icmp_signed("<", lanes, limit)])
+
+    def store_rows(self, acc, rows, width, streamed):
+        """Store the first `width` lanes of each row of vectors; or all, as `stream` does, where the number `streamed` is 1."""
+        b, places = self.b, [(m, v) for m in range(len(rows)) for v in range(len(acc[m]))]
+        with b.if_else(b.icmp_signed("!=", streamed, I64(0))) as (past_caches, otherwise):
+            with past_caches:
+                for m, v in places:
+                    self.stream(b.load(acc[m][v]), rows[m], 4 * VL * v)
+            with otherwise:
+                for m, v in places:
+                    self.store_first(b.load(acc[m][v]), rows[m], 4 * VL * v, b.sub(width, I64(VL * v)))
 
     def pointer(self, address, offset):
         return self.b.inttoptr(self.b.add(address, I64(offset)), self.vector.as_pointer())
@@ -150,7 +174,7 @@ class Emit:
 
 
 def _tile_twin(vectors):
-    def twin(table, taps, offset, channels, weights, out, out_offset, width, rows):
+    def twin(table, taps, offset, channels, weights, out, out_offset, width, rows=MR):
         words = addresses(table, taps * (MR + 1)).reshape(taps, MR + 1)
         total = np.zeros((rows, vectors * VL), np.float32)
         for place, *sources in words:
@@ -161,7 +185,7 @@ def _tile_twin(vectors):
     return twin
 
 
-def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, out_offset, width, stream=None):
+def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, out_offset, width, stream):
     e = Emit(b)
     acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(height)]
     with cgutils.for_range(b, taps, intp=I64) as tap:
@@ -176,21 +200,7 @@ def _emit_tile(b, vectors, height, table, taps, offset, channels, weights, out, 
                 for v in range(vectors):
                     e.accumulate(acc[m][v], x, w[v])
             b.store(b.add(address, I64(4 * NR)), weight)
-    rows = [b.add(out_offset, e.word(out, I64(m))) for m in range(height)]
-
-    def keep(store):
-        for row, sums in zip(rows, acc, strict=True):
-            for v in range(vectors):
-                store(b.load(sums[v]), row, 4 * VL * v, b.sub(width, I64(VL * v)))
-
-    if stream is None:
-        keep(e.store_first)
-        return
-    with b.if_else(b.icmp_signed("!=", stream, I64(0))) as (past_caches, otherwise):
-        with past_caches:
-            keep(lambda value, row, offset, _: e.stream(value, row, offset))
-        with otherwise:
-            keep(e.store_first)
+    e.store_rows(acc, [b.add(out_offset, e.word(out, I64(m))) for m in range(height)], width, stream)
 
 
 def product_tile(vectors):
@@ -200,11 +210,11 @@ def product_tile(vectors):
 
     table: the address of int64 (taps, 1 + MR): where a tap's weights (channels, NR) lie, in bytes after `weights`, and the
     addresses of its rows. out: the address of MR addresses. offset, out_offset: bytes added to the rows' and outputs' addresses.
-    stream: 1 for stores past the caches, of whole vectors at aligned addresses.
+    stream: see `streams`.
     """
     twin = _tile_twin(vectors)
 
-    @instruction(lambda *args: twin(*args[:-1], MR))
+    @instruction(lambda *args: twin(*args[:-1]))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, stream):
         def codegen(context, b, signature, args):
             _emit_tile(b, vectors, MR, *args)
@@ -272,7 +282,7 @@ def product_tiles(vectors, step=1):
         def codegen(context, b, signature, args):
             for height in range(MR, LOW - 1, -step):                                        # the tallest first: most are
                 with b.if_then(b.icmp_signed("==", args[-1], I64(height))):
-                    _emit_tile(b, vectors, height, *args[:-1])
+                    _emit_tile(b, vectors, height, *args[:-1], I64(0))
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 9), codegen

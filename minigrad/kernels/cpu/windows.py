@@ -22,14 +22,13 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING
 from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
-from minigrad.kernels.cpu.threads import ALIGNMENT, empty, instruction, launch, take
-from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, VL, Emit, addresses, at, outer_tile
+from minigrad.kernels.cpu.threads import empty, instruction, launch, take
+from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, outer_tile, streams
 
 PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
 PANEL = 7168                        # floats of a block's windows and of its rows of g: the L1 cache has 8192
 PIXELS = 512                        # outputs of a block, about: the rows that they read fit the L1 cache
-STREAMED = 1 << 23                  # bytes of an output from which it is written past the caches; below, the next layer would lose
 
 
 def _window_twin(vectors):
@@ -51,7 +50,7 @@ def window_tile(vectors):
 
     begins: the address of MR numbers of bytes: window m lies at base + begins[m]. base, weights, out: addresses; weight_step,
     out_step: bytes from row to row; pitch: floats. width <= vectors*VL. bias: the address of vectors*VL floats, or 0 where no
-    ending follows; slope: see `endings`. stream: 1 for stores past the caches, of whole vectors at aligned addresses.
+    ending follows; slope: see `endings`. stream: see `streams`.
     """
     @instruction(_window_twin(vectors))
     def tile(typing_context, begins, base, kh, pitch, length, weights, weight_step, out, out_step, width, bias, slope, stream):
@@ -80,16 +79,7 @@ def window_tile(vectors):
                                 for m in range(MR):
                                     z = b.fadd(b.load(acc[m][v]), e.load(bias, 4 * VL * v))
                                     b.store(b.select(b.fcmp_ordered("<=", z, e.zero), low(z), z), acc[m][v])
-            places = [b.add(out, b.mul(out_step, I64(m))) for m in range(MR)]
-            with b.if_else(b.icmp_signed("!=", stream, I64(0))) as (past_caches, otherwise):
-                with past_caches:
-                    for m in range(MR):
-                        for v in range(vectors):
-                            e.stream(b.load(acc[m][v]), places[m], 4 * VL * v)
-                with otherwise:
-                    for m in range(MR):
-                        for v in range(vectors):
-                            e.store_first(b.load(acc[m][v]), places[m], 4 * VL * v, b.sub(width, I64(VL * v)))
+            e.store_rows(acc, [b.add(out, b.mul(out_step, I64(m))) for m in range(MR)], width, stream)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 11, types.float64, types.intp), codegen
@@ -125,9 +115,7 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     `images` images; of one image, unless they are all rows.
 
     begins (images*height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
-    bias (outs rounded up to NR), slope: see `endings`.
-
-    An output of `streamed` bytes or more is written past the caches: see `direct`.
+    bias (outs rounded up to NR), slope: see `endings`; streamed: see `streams`.
     """
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
@@ -136,7 +124,6 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     y0, w0, b0, r0 = np.int64(y.ctypes.data), weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
     s0, e0 = np.int64(spill.ctypes.data), np.int64(bias.ctypes.data)
-    aligned = y.size * 4 >= streamed and outs % VL == 0 and y0 % ALIGNMENT == 0
     scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
     while True:
         block = take(counter)
@@ -146,7 +133,7 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
         many, count = min(images, n - b), min(height, oh - i)
         pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
         pixels, place = many * count * ow, y0 + (b * oh + i) * ow * below
-        stream = 1 if aligned and pixels >= MR else 0
+        stream = streamed if pixels >= MR else 0
         for m in range(0, pixels, MR):
             start = max(0, min(m, pixels - MR))                 # the last tile ends with the last pixel
             if not stream:                                      # where the next tile writes
@@ -257,7 +244,7 @@ def convolution(x, w, y, stride, padding, dilation, ending=NOTHING):
     if bias.size:
         padded[:outs], padded[outs:] = bias, 0
     launch(convolve, -(-n // images) * -(-oh // height), x, weights, y, begins, dilation[0], stride[0], *padding, images, height,
-           pitch, padded, slope, STREAMED, scratch=size)
+           pitch, padded, slope, streams(y, outs), scratch=size)
 
 
 def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
