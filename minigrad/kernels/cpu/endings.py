@@ -3,8 +3,8 @@
     y = leaky_relu(y + bias[c])
 
 A pass over memory of its own would cost as much as a tenth of the convolution. `finish` serves kernels that have a table of their
-output pixels' addresses, `finish_rows` those that wrote contiguous rows, and `finished` any output, in place. Kernels take
-(bias, slope); an empty bias says that nothing follows. May import: numpy, llvmlite, numba, and this folder.
+output pixels' addresses, and `finished` any output, in place; `windows.py` does the same in registers. Kernels take (bias, slope);
+an empty bias says that nothing follows. May import: numpy, llvmlite, numba, and this folder.
 """
 import numpy as np
 from llvmlite import ir
