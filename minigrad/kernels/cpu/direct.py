@@ -140,7 +140,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
     table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
     origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3] + VL, np.float32)
-    nowhere = (dump.ctypes.data // (4 * VL) + 1) * 4 * VL       # aligned, as y is
+    nowhere = dump[VL - dump.ctypes.data // 4 % VL:].ctypes.data  # aligned, as y is
     while True:
         block = take(counter)
         if block >= blocks:
