@@ -67,6 +67,7 @@ def activation():
     x = image(2, 16, 4)
     cpu.leaky_relu_dx(x, cpu.leaky_relu(x, 0.2), 0.2)
     cpu.leaky_relu(x, 0.0)
+    cpu.add_leaky_relu(x, x, 0.0)
 
 
 def recurrence():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from minigrad import kernels
 from minigrad.autograd import is_grad_enabled, primitive
 from minigrad.functional.activation import _leaky_dx
-from minigrad.functional.common import real, require_float
+from minigrad.functional.common import real, require_float, unbroadcast
 from minigrad.functional.normalization import (
     _along_channels,
     _check_affine,
@@ -72,7 +72,7 @@ def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, moment
     """leaky_relu(batch_norm(input, ..., training=True) [+ other]) without keeping the normalised values.
 
     Arguments as in batch_norm; weight and bias are needed. Statistics are the batch's; the running ones move. other: a Tensor
-    like input, the other way round a residual block; then negative_slope must be at least 0, for the output's sign decides.
+    like input, the other way through a residual block; then negative_slope must be at least 0, for the output's sign decides.
     """
     require_float("batch_norm_leaky_relu", input=input, weight=weight, bias=bias)
     axes, count = _check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
@@ -82,6 +82,9 @@ def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, moment
         y, _, mean, var = _norm_leaky(input, weight, bias, **options)
     else:
         _check_sum("batch_norm_leaky_relu", input, other, slope)
+        if other.dtype != input.dtype:  # the sum promotes
+            y = batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum, eps, 1.0)
+            return add_leaky_relu(y, other, slope)
         y, _, mean, var = _norm_add_leaky(input, weight, bias, other, **options)
     _update_running(running_mean, running_var, mean.array, var.array, momentum, count)
     return y
@@ -163,4 +166,4 @@ def _add_leaky(x, other, slope):
 @_add_leaky.vjp
 def _(node, needs, g, slope):
     h = _leaky_dx(g, node.outputs[0], slope=slope)
-    return h if needs[0] else None, h if needs[1] else None
+    return unbroadcast(h, node, 0) if needs[0] else None, unbroadcast(h, node, 1) if needs[1] else None

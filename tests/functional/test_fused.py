@@ -125,6 +125,24 @@ def test_each_subset_of_gradients_of_the_fused_sum(needed):
         np.testing.assert_allclose(a.array, b.array, atol=1e-12)
 
 
+@pytest.mark.parametrize("function", [
+    lambda x, o: add_leaky_relu(x, o, 0.2), lambda x, o: add_leaky_relu(o, x, 0.2),
+    lambda x, o: batch_norm_leaky_relu(x, None, None, mg.ones(2), mg.zeros(2), negative_slope=0.2, other=o),
+    lambda x, o: batch_norm_leaky_relu(x, None, None, mg.ones(2), mg.zeros(2), negative_slope=0.2, other=-2 * o),
+])  # fmt: skip
+def test_a_fused_sum_of_two_types_promotes_as_a_sum_does(function):
+    x = mg.tensor(np.random.default_rng(0).normal(size=(4, 2, 3, 3)), dtype=mg.float32, requires_grad=True)
+    o = mg.tensor(np.random.default_rng(1).normal(size=x.shape), dtype=mg.float64, requires_grad=True)
+    y = function(x, o)
+    dx, do = mg.grad(y.sum(), [x, o])
+    assert (y.dtype, dx.dtype, do.dtype) == (mg.float64, mg.float32, mg.float64)
+    wide = x.detach().double().requires_grad_()
+    exact = function(wide, o)
+    np.testing.assert_allclose(y.array, exact.array, atol=1e-6)
+    for a, b in zip((dx, do), mg.grad(exact.sum(), [wide, o]), strict=True):
+        np.testing.assert_allclose(a.array, b.array, atol=1e-5)
+
+
 def test_relu_at_the_kink_keeps_its_published_subgradient():
     x, b = mg.tensor([[0.0, 1.0]], requires_grad=True), mg.tensor([0.0, -1.0])
     for slope in (0.0, 0.2):
