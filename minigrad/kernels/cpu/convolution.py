@@ -61,7 +61,7 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
     else:
         ending = np.zeros(o, np.float32) if bias is None else np.ascontiguousarray(bias), float(slope)
     if whole_image(size, (kh, kw), padding, dilation, groups) and x.size and w.size:
-        if n > 1 and o > 1 and n * w.size >= WHOLE:
+        if turns_images(n, o, w.size):
             y = images_by_filters(nhwc(x).reshape(n, -1, c), np.ascontiguousarray(w).reshape(o, c, -1))
         else:
             y = product(nhwc(x).reshape(n, -1), as_rows(w).T)
@@ -91,7 +91,7 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     _, c, kh, kw = w.shape
     if whole_image(size, (kh, kw), padding, dilation, groups) and tuple(out) == (1, 1) and g.size and w.size:
         g = np.ascontiguousarray(g.reshape(n, o))
-        if kh * kw > 1 and c >= VL and n * w.size >= WHOLE:
+        if turns_filters(n, c, kh * kw, w.size):
             x = images_from_filters(g, np.ascontiguousarray(w).reshape(o, c, -1))
         else:
             x = product(g, as_rows(w))
@@ -176,6 +176,17 @@ def get_conv_precision():
 def whole_image(size, kernel, padding, dilation, groups):
     """A kernel as large as the image is a matrix: the first layer of a DCGAN's generator, the last of its critic."""
     return tuple(size) == tuple(kernel) and padding == (0, 0) and dilation == (1, 1) and groups == 1
+
+
+def turns_images(n, o, size):
+    """Whether images are multiplied by whole-image filters in `whole.py`: not for one image or one output, which BLAS does as a
+    matrix times a vector."""
+    return n > 1 and o > 1 and n * size >= WHOLE
+
+
+def turns_filters(n, c, pixels, size):
+    """The same for its adjoint, whose lanes run over the channels; one pixel's weights need no turning."""
+    return pixels > 1 and c >= VL and n * size >= WHOLE
 
 
 def pointwise(kernel, stride, padding, groups):

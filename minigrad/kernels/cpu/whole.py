@@ -18,106 +18,99 @@ from minigrad.kernels.cpu.threads import empty, launch, take
 from minigrad.kernels.cpu.tile import LOW, MR, NR
 from minigrad.kernels.cpu.winograd import STEPS, start_of, tile2
 
-PIECE = 8                           # pixels, or filters, of a block
+PIECE = 8                           # items of a block: pixels of images, or filters
 
 
 @kernel
-def pack_images(counter, x, packed):
-    """packed[i, c*P + p, m] = x[i*NR + m, p, c], zeros beyond the last image: x (N, P, C), packed (panels, C*P, NR)."""
-    n, pixels, channels = x.shape
-    pieces, source, target = (pixels + PIECE - 1) // PIECE, x.reshape(x.size), packed.reshape(packed.size)
+def pack(counter, x, rows, row_step, item_step, packed):
+    """packed[i, j, q, m] = x[q*item_step + (i*NR + m)*row_step + j], zeros where i*NR + m is not one of the rows.
+
+    x flat, packed (panels, columns, items, NR). A block is some items of a panel.
+    """
+    panels, columns, items, _ = packed.shape
+    pieces, target = (items + PIECE - 1) // PIECE, packed.reshape(packed.size)
     while True:
         block = take(counter)
-        if block >= packed.shape[0] * pieces:
+        if block >= panels * pieces:
             break
         panel, piece = block // pieces, block % pieces
-        count = min(NR, n - panel * NR)
-        for p in range(piece * PIECE, min((piece + 1) * PIECE, pixels)):
-            place = (panel * channels * pixels + p) * NR
+        count = min(NR, rows - panel * NR)
+        for q in range(piece * PIECE, min((piece + 1) * PIECE, items)):
+            place = (panel * columns * items + q) * NR
             if count < NR:
-                for c in range(channels):
-                    target[place + c * pixels * NR + count:place + c * pixels * NR + NR] = 0
-            turn(source, (panel * NR * pixels + p) * channels, pixels * channels, count, channels, target, place, pixels * NR)
+                for j in range(columns):
+                    target[place + j * items * NR + count:place + j * items * NR + NR] = 0
+            turn(x, q * item_step + panel * NR * row_step, row_step, count, columns, target, place, items * NR)
+
+
+@kernel
+def tile_of(group, matrix, width, rows, out):
+    """Fill the tables of one of the tiles that share the rows of a matrix (R, K): where its rows lie, and how many bytes after the
+    first output theirs do, `width` floats from row to row. Returns the tile's height; rows too many repeat the last one."""
+    count = matrix.shape[0]
+    groups = (count + MR - 1) // MR
+    start, stop = start_of(group, groups, count), start_of(group + 1, groups, count)
+    rows[0], height = 0, MR - (MR - max(LOW, stop - start)) // STEPS * STEPS
+    for m in range(height):
+        row = min(start + m, stop - 1)
+        rows[1 + m], out[m] = matrix.ctypes.data + row * matrix.shape[1] * 4, row * width * 4
+    return height
 
 
 @kernel
 def filters_by_images(counter, w, packed, y):
     """y[o, i*NR + m] = sum over k of w[o, k] * packed[i, k, m]; a block is a tile of filters and a panel of images."""
-    outs, terms = w.shape
-    groups = (outs + MR - 1) // MR
+    terms, groups = w.shape[1], (w.shape[0] + MR - 1) // MR
     rows, out = np.empty(MR + 1, np.int64), np.empty(MR, np.int64)
     while True:
         block = take(counter)
         if block >= packed.shape[0] * groups:
             break
         panel, group = block // groups, block % groups
-        start, stop = start_of(group, groups, outs), start_of(group + 1, groups, outs)
-        rows[0], height = 0, MR - (MR - max(LOW, stop - start)) // STEPS * STEPS
-        for m in range(height):                                 # rows that a tile does not have repeat its last one
-            row = min(start + m, stop - 1)
-            rows[1 + m] = w.ctypes.data + row * terms * 4
-            out[m] = y.ctypes.data + (row * y.shape[1] + panel * NR) * 4
-        tile2(rows.ctypes.data, 1, 0, terms, packed.ctypes.data + panel * terms * NR * 4, out.ctypes.data, 0, NR, height)
+        height = tile_of(group, w, y.shape[1], rows, out)
+        tile2(rows.ctypes.data, 1, 0, terms, packed.ctypes.data + panel * terms * NR * 4, out.ctypes.data,
+              y.ctypes.data + panel * NR * 4, NR, height)
 
 
 @kernel
-def pack_filters(counter, w, packed):
-    """packed[i, p, o, m] = w[o, i*NR + m, p], zeros beyond the last channel: w (O, C, P), packed (panels, P, O, NR)."""
-    outs, channels, pixels = w.shape
-    pieces, source, target = (outs + PIECE - 1) // PIECE, w.reshape(w.size), packed.reshape(packed.size)
+def pixels_by_filters(counter, g, packed, x):
+    """x[n, p, i*NR + m] = sum over o of g[n, o] * packed[i, p, o, m]; a block is some pixels of a panel of channels."""
+    n, pixels, channels = x.shape
+    outs, pieces, groups = g.shape[1], (pixels + PIECE - 1) // PIECE, (n + MR - 1) // MR
+    rows, out, heights = np.empty((groups, MR + 1), np.int64), np.empty((groups, MR), np.int64), np.empty(groups, np.int64)
+    for s in range(groups):
+        heights[s] = tile_of(s, g, pixels * channels, rows[s], out[s])
     while True:
         block = take(counter)
         if block >= packed.shape[0] * pieces:
             break
         panel, piece = block // pieces, block % pieces
-        count = min(NR, channels - panel * NR)
-        for o in range(piece * PIECE, min((piece + 1) * PIECE, outs)):
-            place = (panel * pixels * outs + o) * NR
-            if count < NR:
-                for p in range(pixels):
-                    target[place + p * outs * NR + count:place + p * outs * NR + NR] = 0
-            turn(source, (o * channels + panel * NR) * pixels, pixels, count, pixels, target, place, outs * NR)
-
-
-@kernel
-def pixels_by_filters(counter, g, packed, x):
-    """x[n, p, i*NR + m] = sum over o of g[n, o] * packed[i, p, o, m]; a block is a pixel."""
-    n, pixels, channels = x.shape
-    outs, groups = g.shape[1], (n + MR - 1) // MR
-    rows, out, heights = np.empty((groups, MR + 1), np.int64), np.empty((groups, MR), np.int64), np.empty(groups, np.int64)
-    for s in range(groups):
-        start, stop = start_of(s, groups, n), start_of(s + 1, groups, n)
-        rows[s, 0], heights[s] = 0, MR - (MR - max(LOW, stop - start)) // STEPS * STEPS
-        for m in range(heights[s]):
-            row = min(start + m, stop - 1)
-            rows[s, 1 + m] = g.ctypes.data + row * outs * 4
-            out[s, m] = x.ctypes.data + row * pixels * channels * 4
-    while True:
-        p = take(counter)
-        if p >= pixels:
-            break
-        for s in range(groups):
-            for panel in range(packed.shape[0]):
-                weights, place = packed.ctypes.data + (panel * pixels + p) * outs * NR * 4, (p * channels + panel * NR) * 4
+        for p in range(piece * PIECE, min((piece + 1) * PIECE, pixels)):
+            weights = packed.ctypes.data + (panel * pixels + p) * outs * NR * 4
+            place = x.ctypes.data + (p * channels + panel * NR) * 4
+            for s in range(groups):
                 tile2(rows[s].ctypes.data, 1, 0, outs, weights, out[s].ctypes.data, place, min(NR, channels - panel * NR),
                       heights[s])
+
+
+def panels_of(x, rows, row_step, item_step, columns, items):
+    packed = empty(-(-rows // NR), columns, items, NR)
+    launch(pack, len(packed) * -(-items // PIECE), x.reshape(-1), rows, row_step, item_step, packed)
+    return packed
 
 
 def images_by_filters(x, w):
     """y (N, O) from x (N, P, C) and w (O, C, P)."""
     n, pixels, channels = x.shape
-    panels = -(-n // NR)
-    packed, y = empty(panels, channels * pixels, NR), empty(len(w), panels * NR)
-    launch(pack_images, panels * -(-pixels // PIECE), x, packed)
-    launch(filters_by_images, panels * -(-len(w) // MR), w.reshape(len(w), -1), packed, y)
+    packed = panels_of(x, n, pixels * channels, channels, channels, pixels).reshape(-1, channels * pixels, NR)
+    y = empty(len(w), len(packed) * NR)
+    launch(filters_by_images, len(packed) * -(-len(w) // MR), w.reshape(len(w), -1), packed, y)
     return swapped(y[None])[0, :n]
 
 
 def images_from_filters(g, w):
     """x (N, P, C) from g (N, O) and w (O, C, P)."""
     outs, channels, pixels = w.shape
-    panels = -(-channels // NR)
-    packed, x = empty(panels, pixels, outs, NR), empty(len(g), pixels, channels)
-    launch(pack_filters, panels * -(-outs // PIECE), w, packed)
-    launch(pixels_by_filters, pixels, g, packed, x)
+    packed, x = panels_of(w, channels, pixels, channels * pixels, pixels, outs), empty(len(g), pixels, channels)
+    launch(pixels_by_filters, len(packed) * -(-pixels // PIECE), g, packed, x)
     return x
