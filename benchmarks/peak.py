@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import launch, take
+from minigrad.kernels.cpu.threads import launch, share, take
 from minigrad.kernels.cpu.tile import MR, VL
 
 CHAINS = 12 if MR < 14 else 24  # independent sums: enough to hide the latency, few enough to stay in registers
@@ -44,6 +44,7 @@ def multiply_adds(typing_context, rounds):
 @kernel
 def burn(counter, blocks, rounds, out):
     """Blocks of multiply-adds, shared by the threads; the sums are written so that nothing is optimised away."""
+    share(counter)
     while True:
         block = take(counter)
         if block >= blocks:

@@ -1,15 +1,23 @@
 """The pool: each block is done once, by whatever thread; errors reach the caller; nobody is left waiting."""
+import ast
+import os
+import pathlib
 import signal
+import subprocess
+import sys
 import threading
 import time
 
 import numpy as np
 import pytest
+from numba.core.errors import TypingError
 
+from minigrad.kernels import cpu
 from minigrad.kernels.cpu import get_num_threads, set_num_threads
+from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.elementwise import activate
 from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import empty, launch
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 
 pytestmark = pytest.mark.skipif(get_num_threads() == 1 and not set_num_threads(2) and get_num_threads() == 1,
                                 reason="without a compiler there is one thread")
@@ -87,6 +95,81 @@ def test_a_kernel_that_fails_before_its_first_block_leaves_nobody_waiting():
     with pytest.raises(TypeError, match="no such arguments"):
         launch(Broken(), 8)
     assert np.array_equal(halves(np.ones(3 * BLOCK, np.float32)), np.ones(3 * BLOCK))
+
+
+@kernel
+def seats(counter, scratches, stop, pause, seat_of, blocks):
+    """Each block writes down which thread did it; block `stop` fails."""
+    mine = share(counter)
+    while True:
+        block = take(counter)
+        if block >= blocks:
+            break
+        if block == stop:
+            raise ValueError("stop")
+        for k in range(pause):
+            scratches[mine, k % scratches.shape[1]] += 1
+        seat_of[block] = mine
+
+
+def who(blocks, stop=-1, pause=100_000):
+    seat_of = np.full(blocks, -1)
+    launch(seats, blocks, stop, pause, seat_of, blocks, scratch=16)
+    return seat_of
+
+
+def test_every_thread_has_a_seat_of_its_own(threads):
+    who(1)                                                      # compiled
+    for _ in range(20):
+        assert set(who(64)) <= set(range(threads))
+    assert any(len(set(who(64))) > 1 for _ in range(50)), "nobody helped"
+
+
+def test_a_compiled_kernel_that_fails_says_so_whoever_did_and_the_pool_goes_on():
+    who(1)
+    told = []
+    for stop in range(12):
+        with pytest.raises((ValueError, RuntimeError), match="stop|seats: failed on a helping thread") as caught:
+            who(12, stop)
+        told.append(caught.type)
+        assert -1 not in who(12)
+    assert set(told) <= {ValueError, RuntimeError}
+
+
+def test_arguments_that_fit_no_kernel_leave_nobody_waiting():
+    who(1)
+    for _ in range(3):
+        with pytest.raises(TypingError):
+            launch(seats, 12, object(), 1, np.zeros(12, np.int64), 12, scratch=16)
+        assert -1 not in who(12)
+
+
+def test_every_kernel_that_takes_blocks_shares_its_call():
+    for path in pathlib.Path(cpu.__file__).parent.glob("*.py"):
+        for function in ast.parse(path.read_text()).body:
+            calls = [c.func.id for c in ast.walk(function) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)]
+            if isinstance(function, ast.FunctionDef) and "take" in calls:
+                assert calls.count("share") == 1, f"{path.name}: {function.name}"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_a_pool_of_its_own():
+    program = """
+import os, numpy as np
+from minigrad import kernels
+kernels.set_num_threads(3)
+x = np.ones((8, 16, 8, 8), np.float32)
+for _ in range(2):
+    kernels.leaky_relu(-x, 0.5)
+child = os.fork()
+ok = all((kernels.leaky_relu(-x, 0.5) == -0.5).all() for _ in range(50))
+if child == 0:
+    os._exit(0 if ok else 1)
+assert ok and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("both")
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "both\n", done.stderr
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a signal")

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import take
+from minigrad.kernels.cpu.threads import share, take
 
 MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
 ROWS = 5
@@ -26,6 +26,7 @@ ROWS = 5
 @kernel
 def moments(counter, x, rows_per_block, rows_cached, means, squares):
     """means, squares (G, B, C): the mean of each block of rows, and the sum of squares around it."""
+    share(counter)
     groups, rows, channels = x.shape
     blocks = means.shape[1]
     mean, square = np.empty(channels, np.float32), np.empty(channels, np.float32)
@@ -45,9 +46,9 @@ def moments(counter, x, rows_per_block, rows_cached, means, squares):
                 row = x[q, r]
                 for c in range(channels):
                     mean[c] += row[c]
-            share = np.float32(1 / (stop - start))
+            fraction = np.float32(1 / (stop - start))
             for c in range(channels):
-                mean[c] *= share
+                mean[c] *= fraction
             for r in range(start, stop):
                 row = x[q, r]
                 for c in range(channels):
@@ -145,6 +146,7 @@ def settle(counter, sums, products, istd, normalised, extra, rows, k, table, dwe
 @kernel
 def affine(counter, x, other, table, slope, rows_per_block, y):
     """y = leaky_relu((x - mean)*scale + shift + other): x, y (G, R, C), other too, or empty for zeros."""
+    share(counter)
     groups, rows, channels = x.shape
     blocks = (rows + rows_per_block - 1) // rows_per_block
     slope32 = np.float32(slope)
@@ -176,6 +178,7 @@ def affine(counter, x, other, table, slope, rows_per_block, y):
 def gradient_sums(counter, g, x, y, table, slope, rows_per_block, rows_cached, sums, products, kept):
     """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
     else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C)."""
+    share(counter)
     groups, rows, channels = x.shape
     blocks = sums.shape[1]
     slope32 = np.float32(slope)
@@ -222,6 +225,7 @@ def gradient_sums(counter, g, x, y, table, slope, rows_per_block, rows_cached, s
 @kernel
 def gradient(counter, g, x, table, slope, rows_per_block, dx):
     """dx = scale*(h - constant - linear*(x - mean)) with h as in `gradient_sums`."""
+    share(counter)
     groups, rows, channels = x.shape
     blocks = (rows + rows_per_block - 1) // rows_per_block
     slope32 = np.float32(slope)
@@ -248,6 +252,7 @@ def gradient(counter, g, x, table, slope, rows_per_block, dx):
 @kernel
 def bias_gradient(counter, g, y, slope, rows_per_block, rows_cached, dx, sums):
     """dx = g where y > 0, else slope*g; sums (B, C): dx over each block's rows. All (R, C)."""
+    share(counter)
     rows, channels = g.shape
     slope32 = np.float32(slope)
     part = np.empty(channels, np.float32)

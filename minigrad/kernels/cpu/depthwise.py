@@ -10,7 +10,7 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import COLS, FIRST_BLOCK, FIRST_TAP, LAST_TAP, OUT_X, OUT_Y, ROWS, phase_of
 from minigrad.kernels.cpu.lanes import channel_sums, channelwise
 from minigrad.kernels.cpu.plans import taps_of
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import NR
 
 BLOCKS, PARTS = 64, 16              # blocks of a convolution, about; partial sums of a gradient, at most
@@ -24,6 +24,7 @@ def convolve(counter, x, weights, y, phases, taps, steps, rows_per_block, blocks
     taps (T, 3): dy, dx and the place of the tap's weights in bytes. A block is some rows of a phase's outputs. Along a row the taps
     that lie inside the image change at a few places only, and between them x is read at a fixed step.
     """
+    share(counter)
     n, h, w, channels = x.shape
     x0, y0, w0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data
     pixel, oh, ow = channels * 4, y.shape[1], y.shape[2]
@@ -63,6 +64,7 @@ def gradient(counter, x, g, taps, step_h, step_w, total):
     A part is a run of g's rows (n, i). Along a row both images are read at a fixed step, and the j whose tap lies inside the image
     are a range, so no table of addresses is needed: it would cost as much as the few multiply-adds of a pixel.
     """
+    share(counter)
     n, h, w, channels = x.shape
     oh, ow, parts, rows = g.shape[1], g.shape[2], total.shape[0], g.shape[0] * g.shape[1]
     while True:

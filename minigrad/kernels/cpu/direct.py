@@ -20,7 +20,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import LANES, reach
-from minigrad.kernels.cpu.threads import take
+from minigrad.kernels.cpu.threads import share, take
 from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
 
 # Columns of the table of phases.
@@ -41,6 +41,7 @@ def pack(counter, w, places, group_stride, out_stride, outs, panels, packed):
 
     The weight for output channel o, tap t and input channel c of group q is w[q*group_stride + o*out_stride + places[t, c]].
     """
+    share(counter)
     taps, ins = places.shape
     while True:
         block = take(counter)
@@ -134,6 +135,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
     place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when a tap is several pixels in a row.
     bias, slope: see `endings`; stream: see `streams`, 0 where an ending follows.
     """
+    share(counter)
     ins, panels = packed.shape[2], packed.shape[0] // groups
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data
     panel_bytes = packed.shape[1] * ins * NR * 4
@@ -167,6 +169,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
 @kernel
 def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
     """`direct` for at most four output channels: weights (taps, 1 or 4, ins), ins a multiple of VL. steps as in `direct`."""
+    share(counter)
     outs, channels, depth = weights.shape[1], weights.shape[2], y.shape[3]  # more than x's for merged rows
     rows_per_tile = MR if outs == 1 else DOT4_ROWS
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
@@ -239,6 +242,7 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
     last element. total (parts, groups, T, a_width rounded up to AR, b_width rounded up to NR). A block is a part of the pixels and
     a slice of the taps; parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
     """
+    share(counter)
     n, h, w, channels = a.shape
     oh, ow, depth = b.shape[1], b.shape[2], b.shape[3]
     a0, b0, t0 = a.ctypes.data, b.ctypes.data, total.ctypes.data
@@ -279,6 +283,7 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
 @kernel
 def collect(counter, total, places, outs, w):
     """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o]. w (groups*outs, C/groups*kh*kw)."""
+    share(counter)
     parts, groups, taps, width = total.shape[0], total.shape[1], places.shape[0], places.shape[1]
     row = np.empty(VL, np.float32)
     chunks = (outs + VL - 1) // VL

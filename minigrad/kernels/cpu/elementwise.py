@@ -6,12 +6,13 @@ import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import BLOCK, dense, empty_like, flat
-from minigrad.kernels.cpu.threads import launch, take
+from minigrad.kernels.cpu.threads import launch, share, take
 
 
 @kernel
 def activate(counter, g, x, slope, y):
     """y = g where x > 0, else slope*g (0 for slope 0, whatever g is). With g = x that is leaky ReLU."""
+    share(counter)
     slope32, zero = np.float32(slope), np.float32(0)
     while True:
         block = take(counter)
@@ -29,6 +30,7 @@ def activate(counter, g, x, slope, y):
 @kernel
 def rectify(counter, x, y):
     """y = max(x, 0); NaN stays NaN."""
+    share(counter)
     while True:
         block = take(counter)
         if block * BLOCK >= x.size:
@@ -41,6 +43,7 @@ def rectify(counter, x, y):
 @kernel
 def activate_sum(counter, x, other, slope, y):
     """y = leaky_relu(x + other)."""
+    share(counter)
     slope32, zero = np.float32(slope), np.float32(0)
     while True:
         block = take(counter)

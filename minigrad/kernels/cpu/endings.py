@@ -13,7 +13,7 @@ from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import instruction, launch, take
+from minigrad.kernels.cpu.threads import instruction, launch, share, take
 from minigrad.kernels.cpu.tile import F32, I64, VL, Emit, addresses, at
 
 NOTHING = np.zeros(0, np.float32), 1.0
@@ -65,6 +65,7 @@ def finish_rows(y, bias, slope):
 
 @kernel
 def finish_blocks(counter, y, bias, slope, rows_per_block):
+    share(counter)
     while True:
         start = take(counter) * rows_per_block
         if start >= y.shape[0]:

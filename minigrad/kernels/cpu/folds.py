@@ -23,7 +23,7 @@ from numba.core import cgutils
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.lanes import prefetch
 from minigrad.kernels.cpu.plans import BLOCKS
-from minigrad.kernels.cpu.threads import empty, instruction, launch, take
+from minigrad.kernels.cpu.threads import empty, instruction, launch, share, take
 from minigrad.kernels.cpu.tile import F32, I32, I64, VL, Emit, addresses, at
 
 TALL = max(VL, 8)                   # pixels of the tile: a multiple of VL, and at least eight independent sums
@@ -166,7 +166,7 @@ def _woven(b, sources, part):
 
 
 @kernel
-def transposed(counter, scratch, g, weights, x, axes, taps, step_h, step_w, dilation_h, padding_h, kh, images, height, pitch,
+def transposed(counter, scratches, g, weights, x, axes, taps, step_h, step_w, dilation_h, padding_h, kh, images, height, pitch,
                strand, margin):
     """x from g (N,OH,OW,O) and weights (O, columns rounded up to VL). A block is `height` rows of `images` images of x.
 
@@ -174,6 +174,7 @@ def transposed(counter, scratch, g, weights, x, axes, taps, step_h, step_w, dila
     pitch, strand: floats from plane to plane and from strand to strand in the scratch; margin: floats around all planes, which
     taps beyond the image read, and leave out.
     """
+    scratch = scratches[share(counter)]
     n, oh, ow, outs = g.shape
     h, w, depth = x.shape[1], x.shape[2], x.shape[3]
     width = weights.shape[1]

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, NR
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
@@ -47,6 +47,7 @@ def empty_like(x, order):
 @kernel
 def swap(counter, source, target):
     """target[a, c, b] = source[a, b, c], in squares that stay in the L1 cache."""
+    share(counter)
     side = 32
     while True:
         a = take(counter)

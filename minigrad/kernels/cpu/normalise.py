@@ -13,7 +13,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu.columns import ROWS, affine, bias_gradient, describe, gradient, gradient_sums, moments, settle, summarise
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import BLOCK, channels_first, channels_last
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 
 CACHED = 1 << 14                    # floats of x that are summed twice, from the cache
 JOINED = 64                         # blocks to a group at most, so that joining them costs nothing
@@ -24,6 +24,7 @@ NO_VECTOR, NO_MATRIX, NO_COLUMNS = (np.empty((0,) * ndim, np.float32) for ndim i
 @kernel
 def rows_forward(counter, x, eps, rows_per_block, y, mean, istd, var):
     """Each row of x (M, L) by itself."""
+    share(counter)
     rows, length = x.shape
     while True:
         block = take(counter)
@@ -53,6 +54,7 @@ def rows_forward(counter, x, eps, rows_per_block, y, mean, istd, var):
 @kernel
 def rows_backward(counter, g, xhat, istd, extra, rows_per_block, dx):
     """dx = istd*(g - mean(g) - xhat*(mean(g*xhat) + extra)), each row by itself."""
+    share(counter)
     rows, length = g.shape
     while True:
         block = take(counter)

@@ -12,7 +12,7 @@ from numba import carray, types
 from minigrad.kernels import reference
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import address, instruction, launch, take
+from minigrad.kernels.cpu.threads import address, instruction, launch, share, take
 from minigrad.kernels.cpu.tile import at
 
 
@@ -45,6 +45,7 @@ def find(first_blocks, block):
 @kernel
 def sgd(counter, table, sizes, first_blocks, blocks, sign, decay, momentum, fresh, nesterov, rate):
     """table rows: param, grad, buffer. fresh: 1 - dampening, or NaN at the first step, where the buffer becomes the gradient."""
+    share(counter)
     sign, decay, momentum32 = np.float32(sign), np.float32(decay), np.float32(momentum)
     fresh32, rate = np.float32(fresh), np.float32(rate)
     while True:
@@ -70,6 +71,7 @@ def sgd(counter, table, sizes, first_blocks, blocks, sign, decay, momentum, fres
 @kernel
 def adam(counter, table, sizes, first_blocks, blocks, sign, decay, shrink, weight1, beta2, weight2, root, eps, rate, amsgrad):
     """table rows: param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq. shrink: AdamW's factor of the parameter."""
+    share(counter)
     sign, decay, shrink, rate = np.float32(sign), np.float32(decay), np.float32(shrink), np.float32(rate)
     near, far = np.float32(weight1), np.float32(1 - weight1)
     beta2, weight2, root, eps = np.float32(beta2), np.float32(weight2), np.float32(root), np.float32(eps)
@@ -105,6 +107,7 @@ def adam(counter, table, sizes, first_blocks, blocks, sign, decay, shrink, weigh
 @kernel
 def rmsprop(counter, table, sizes, first_blocks, blocks, sign, decay, alpha, weight, eps, momentum, rate, centered):
     """table rows: param, grad, square_avg, grad_avg, buffer."""
+    share(counter)
     sign, decay, alpha, weight32 = np.float32(sign), np.float32(decay), np.float32(alpha), np.float32(weight)
     far, eps, momentum32, rate = np.float32(1 - weight), np.float32(eps), np.float32(momentum), np.float32(rate)
     while True:
@@ -137,6 +140,7 @@ def rmsprop(counter, table, sizes, first_blocks, blocks, sign, decay, alpha, wei
 @kernel
 def adagrad(counter, table, sizes, first_blocks, blocks, sign, decay, eps, rate):
     """table rows: param, grad, sum."""
+    share(counter)
     sign, decay, eps, rate = np.float32(sign), np.float32(decay), np.float32(eps), np.float32(rate)
     while True:
         block = take(counter)

@@ -13,7 +13,7 @@ from numba.core import cgutils
 from minigrad.kernels import reference
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import channels_first, channels_last
-from minigrad.kernels.cpu.threads import empty, instruction, launch, take
+from minigrad.kernels.cpu.threads import empty, instruction, launch, share, take
 from minigrad.kernels.cpu.tile import I32, I64, VL, Emit, addresses, at
 
 
@@ -61,6 +61,7 @@ def largest_of_four(typing_context, upper, lower, channels, place, width, y, ind
 @kernel
 def maximum2(counter, x, y, indices):
     """`maximum` for 2x2 windows side by side, inside the image; channels a multiple of VL."""
+    share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]
     x0, y0, i0 = x.ctypes.data, y.ctypes.data, indices.ctypes.data
@@ -76,6 +77,7 @@ def maximum2(counter, x, y, indices):
 
 @kernel
 def maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w, y, indices):
+    share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]
     while True:
@@ -103,6 +105,7 @@ def maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilat
 @kernel
 def scatter(counter, g, indices, x):
     """x (N, HW, C) = 0, then x[n, indices[n,i,c], c] += g[n,i,c]."""
+    share(counter)
     while True:
         b = take(counter)
         if b >= x.shape[0]:
@@ -117,6 +120,7 @@ def scatter(counter, g, indices, x):
 
 @kernel
 def gather(counter, x, indices, y):
+    share(counter)
     while True:
         b = take(counter)
         if b >= y.shape[0]:
@@ -129,6 +133,7 @@ def gather(counter, x, indices, y):
 @kernel
 def mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, y):
     """y = the sum of each window times shares[i, j]."""
+    share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]
     while True:
@@ -152,6 +157,7 @@ def mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, 
 @kernel
 def spread(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, x):
     """The adjoint of `mean`."""
+    share(counter)
     n, h, w, channels = x.shape
     while True:
         b = take(counter)
@@ -163,12 +169,12 @@ def spread(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares
                     x[b, r, s, c] = 0
         for i in range(g.shape[1]):
             for j in range(g.shape[2]):
-                source, share = g[b, i, j], shares[i, j]
+                source, part = g[b, i, j], shares[i, j]
                 for r in range(max(0, i * stride_h - top), min(h, i * stride_h - top + kernel_h)):
                     for s in range(max(0, j * stride_w - left), min(w, j * stride_w - left + kernel_w)):
                         target = x[b, r, s]
                         for c in range(channels):
-                            target[c] += source[c] * share
+                            target[c] += source[c] * part
 
 
 def max_pool2d(x, kernel, stride, padding, dilation, out_size):

@@ -10,7 +10,7 @@ import numpy as np
 from minigrad.kernels.cpu.blas import WORTH_THREADS, small_product
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.convolution import product
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.transposed import LONG, transposed_product
 
 COLUMNS, SMALL = 64, 1 << 15        # a block's columns in `add_rows`; numbers that one thread adds alone
@@ -36,6 +36,7 @@ def add_rows(g, rows, count):
 @kernel
 def adding(counter, g, rows, y, width):
     """A block is `width` columns of y, for which every thread reads all rows: in order, whatever the number of threads."""
+    share(counter)
     while True:
         start = take(counter) * width
         if start >= y.shape[1]:

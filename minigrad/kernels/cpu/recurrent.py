@@ -21,7 +21,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import pack, tile1
 from minigrad.kernels.cpu.lanes import lanewise, prefetch
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import LOW, MR, NR, NV, VL, product_tiles
 
 P = 1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08
@@ -93,8 +93,8 @@ def multiply(rows, table, packed, outs, out, soon):
     for panel in range(packed.shape[0]):
         o = panel * NR
         for k in range(soon.shape[0]):
-            share = -(-soon[k, 1] // (packed.shape[0] * 64)) * 64
-            prefetch(soon[k, 0] + panel * share, min(share, soon[k, 1] - panel * share))
+            part = -(-soon[k, 1] // (packed.shape[0] * 64)) * 64
+            prefetch(soon[k, 0] + panel * part, min(part, soon[k, 1] - panel * part))
         weights, size = packed.ctypes.data + panel * panel_bytes, min(NR, outs - o)
         if size > VL:
             tiles(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
@@ -103,7 +103,8 @@ def multiply(rows, table, packed, outs, out, soon):
 
 
 @kernel
-def lstm(counter, scratch, x, h0, c0, packed, h, c, gates):
+def lstm(counter, scratches, x, h0, c0, packed, h, c, gates):
+    scratch = scratches[share(counter)]
     steps, batch, width, ins = h.shape[0], h.shape[1], h.shape[2], x.shape[2]
     blocks = (batch + MR - 1) // MR
     long, short = 4 * width + SPARE, (ins + width) // 16 * 16 + 16 + SPARE
@@ -140,8 +141,9 @@ def lstm(counter, scratch, x, h0, c0, packed, h, c, gates):
 
 
 @kernel
-def lstm_back(counter, scratch, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0, dc, db):
+def lstm_back(counter, scratches, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0, dc, db):
     """gh or gc empty: zeros."""
+    scratch = scratches[share(counter)]
     steps, batch, width, ins = c.shape[0], c.shape[1], c.shape[2], dx.shape[2]
     blocks = (batch + MR - 1) // MR
     long = (width + ins + 15) // 16 * 16 + SPARE

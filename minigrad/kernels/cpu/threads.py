@@ -1,22 +1,24 @@
-"""The one thread pool: a few Python threads that run kernels without the GIL, taking blocks from a shared counter.
+"""The one thread pool: kernels run without the GIL and take blocks from a shared counter.
 
-    launch(kernel, blocks, *arguments)      every thread runs kernel(counter, *arguments)
+    launch(kernel, blocks, *arguments)      runs kernel(counter, *arguments) on every thread
 
 and in the kernel
 
+    share(counter)
     while True:
         block = take(counter)
         if block >= blocks:
             break
 
-A block writes what no other block writes, and its own sums run in a fixed order. So the result is the same to the bit
-for any number of threads and however the blocks fell to them, and a thread that the machine holds up delays nobody much.
+`share` hands this very call, with its arguments, to the pool's other threads: it writes them down, and the address of a function
+that reads them and calls the kernel again (a fork, as OpenMP would say). A block writes what no other block writes, and its own
+sums run in a fixed order. So the result is the same to the bit for any number of threads and however the blocks fell to them, and
+a thread that the machine holds up delays nobody much.
 
-Waking a thread that sleeps costs about 50 microseconds, and a training step launches a hundred kernels. So a thread that has
-nothing to do watches for the next launch for a fifth of a millisecond before it sleeps: measured, 7 microseconds instead of
-46 for a kernel that follows another. A caller who has done all blocks before a sleeper woke takes the job back and goes on.
-Whoever watches does not hold the GIL, and nobody is told anything by a thread that holds it, for a thread that waits for the
-GIL sleeps too: a worker sets out when the caller's kernel takes its first block.
+From the kernel's first line to the last thread's end no Python runs and nobody holds the GIL: whoever waits for the GIL sleeps, and
+waking a thread costs 50 microseconds, while a training step launches hundreds of kernels. For the same reason a thread that
+has nothing to do watches for the next launch for a fifth of a millisecond before it sleeps, and a caller who has done all blocks
+before a sleeper woke takes the job back and goes on.
 May import: numpy, numba, llvmlite, `compiling`.
 """
 import ctypes
@@ -32,10 +34,12 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 from numba.extending import intrinsic
 
 from minigrad.kernels.cpu.compiling import kernel
 
+WORD = ir.IntType(64)
 ALIGNMENT = 64                      # bytes: a cache line, and the longest vector
 
 
@@ -72,13 +76,17 @@ def empty(*shape, dtype=np.float32):
 
 # ------------------------------------------------------------------------------------------------- words that threads share
 
-JOB, DONE = 0, 8                    # places in a worker's words, a cache line apart
-WATCHING, ASLEEP, POSTED = 0, 1, 2  # words[JOB]: what the worker does; POSTED by the caller, until worker or caller takes it back
-WAKE, WITHDRAWN = 3, 4
+# Places in the counter of a launch: the next block; how many helpers are still to be called; the next thread's seat; where the
+# arguments of the call are written down; where the helpers' words lie.
+COUNT, HELPERS, SEAT, ARGUMENTS_AT, WORDS_AT, COUNTER_WORDS = 0, 8, 9, 10, 11, 16
+ROOM = 1 << 12                      # bytes of arguments of a call, at most
+
+# Places in a helper's words, on cache lines that are written by one side: what it does and what it is to call; whether it is done.
+JOB, ENTRY, ARGUMENTS, DONE, FAILED, GO, READY, ACQUIRE, RELEASE, WORDS = 0, 1, 2, 8, 9, 16, 17, 18, 19, 24
+WATCHING, ASLEEP, POSTED = 0, 1, 2  # words[JOB]; POSTED by the caller, until helper or caller takes it back
 RUNNING, AWAITED, FINISHED = 0, 1, 2                            # words[DONE]; AWAITED by a caller that sleeps until then
-NO_MORE = 1 << 40                   # a counter beyond any block, and no overflow where a kernel multiplies it
 WATCH = 200e-6                      # seconds that a thread watches before it sleeps
-POLITE = 64                         # looks after which it lets others run, if any wait: the caller and a worker may share a core
+POLITE = 64                         # looks after which it lets others run, if any wait: the caller and a helper may share a core
 
 
 def _place(context, b, signature, args):
@@ -135,136 +143,240 @@ def give_way(typing_context):
     return types.void(), codegen
 
 
+@instruction(None)
+def call(typing_context, function, argument):
+    """function(argument) for the address of a C function of one word, which returns one."""
+    def codegen(context, b, signature, args):
+        return b.call(b.inttoptr(args[0], ir.FunctionType(WORD, [WORD]).as_pointer()), [args[1]])
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@instruction(None)
+def acquire(typing_context, function, lock):
+    """PyThread_acquire_lock(lock, 1), which needs no GIL: sleep until somebody releases the lock."""
+    def codegen(context, b, signature, args):
+        int32 = ir.IntType(32)
+        b.call(b.inttoptr(args[0], ir.FunctionType(int32, [WORD, int32]).as_pointer()), [args[1], int32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@instruction(None)
+def release(typing_context, function, lock):
+    """PyThread_release_lock(lock)"""
+    def codegen(context, b, signature, args):
+        b.call(b.inttoptr(args[0], ir.FunctionType(ir.VoidType(), [WORD]).as_pointer()), [args[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@instruction(lambda counter: 0)
+def share(typing_context, counter):
+    """Run this call on the pool's threads too; the number of the thread that asks, from 0. A kernel's first line.
+
+    The thread that launched the kernel finds HELPERS in the counter, takes them out, and posts the job to each; the helpers, who
+    come to the same line with the same arguments, find none."""
+    def codegen(context, b, signature, args):
+        counter, kernel = context.make_array(signature.args[0])(context, b, args[0]).data, b.function
+
+        def word(array, place):
+            return b.gep(array, [WORD(place)])
+
+        seat = b.atomic_rmw("add", word(counter, SEAT), WORD(1), "acq_rel")
+        helpers = b.atomic_rmw("xchg", word(counter, HELPERS), WORD(0), "acq_rel")
+        with b.if_then(b.icmp_signed(">", helpers, WORD(0)), likely=False):
+            written = ir.LiteralStructType([a.type for a in kernel.args])
+            if context.get_abi_sizeof(written) > ROOM:
+                raise NotImplementedError(f"{kernel.name}: too many arguments")
+            at = b.load(word(counter, ARGUMENTS_AT))
+            for i, argument in enumerate(kernel.args):
+                if argument.type == cgutils.voidptr_t:          # whose an array is: the caller's, until all are done
+                    argument = argument.type(None)
+                b.store(argument, b.gep(b.inttoptr(at, written.as_pointer()), [ir.IntType(32)(0), ir.IntType(32)(i)]))
+            entry, first = b.ptrtoint(_again(b.module, kernel, written), WORD), b.load(word(counter, WORDS_AT))
+            with cgutils.for_range(b, helpers, intp=WORD) as h:
+                words = b.inttoptr(b.add(first, b.mul(h.index, WORD(8 * WORDS))), WORD.as_pointer())
+                for place, value in ((ENTRY, entry), (ARGUMENTS, at), (DONE, WORD(RUNNING)), (FAILED, WORD(0))):
+                    b.store(value, word(words, place))
+                before = b.atomic_rmw("xchg", word(words, JOB), WORD(POSTED), "seq_cst")
+                with b.if_then(b.icmp_signed("==", before, WORD(ASLEEP)), likely=False):
+                    wake = b.inttoptr(b.load(word(words, RELEASE)), ir.FunctionType(ir.VoidType(), [WORD]).as_pointer())
+                    b.call(wake, [b.load(word(words, GO))])
+        return seat
+
+    return types.int64(counter), codegen
+
+
+def _again(module, kernel, written):
+    """A function in LLVM that calls `kernel` once more with the arguments written down; it returns 1 for an error, else 0."""
+    function = ir.Function(module, ir.FunctionType(WORD, [WORD]), kernel.name + ".again")
+    function.linkage = "internal"
+    b = ir.IRBuilder(function.append_basic_block())
+    at = b.inttoptr(function.args[0], written.as_pointer())
+    arguments = [b.load(b.gep(at, [ir.IntType(32)(0), ir.IntType(32)(i)])) for i in range(2, len(kernel.args))]
+    results = [b.bitcast(b.alloca(WORD, size=8), a.type) for a in kernel.args[:2]]     # Numba's own: its value, and its exception
+    state = b.call(kernel, [*results, *arguments], attrs=("noinline",))
+    error = b.and_(b.icmp_signed("!=", state, RETCODE_OK), b.icmp_signed("!=", state, RETCODE_NONE))
+    b.ret(b.zext(error, WORD))
+    return function
+
+
 @kernel
-def watch(words, counter, finished, looks):
-    """A worker between two jobs: says that the last one is `finished`, and watches for the next.
-
-    Returns POSTED when a launch has begun and the job is the worker's, ASLEEP when the worker has to sleep until `go`, WAKE when it
-    has to wake the caller.
-    """
-    if finished and exchange(words, DONE, FINISHED) == AWAITED:
-        return WAKE
-    while True:
-        for k in range(looks):
-            if look(words, JOB) == POSTED and look(counter, 0) != 0 and replace(words, JOB, POSTED, WATCHING) == POSTED:
-                return POSTED
-            relax()
-            if k % POLITE == POLITE - 1:
-                give_way()
-        if replace(words, JOB, WATCHING, ASLEEP) == WATCHING:
-            return ASLEEP
-
-
-@kernel
-def wait(words, looks):
-    """The caller, its own blocks done. FINISHED when the worker is, AWAITED when the caller has to sleep until `done`, WITHDRAWN if
-    the worker had not even begun: the job is taken back."""
-    if replace(words, JOB, POSTED, WATCHING) == POSTED:
-        return WITHDRAWN
+def watch(words, place, value, looks):
+    """Whether words[place] became `value` while we looked."""
     for k in range(looks):
-        if look(words, DONE) == FINISHED:
-            return FINISHED
+        if look(words, place) == value:
+            return True
         relax()
         if k % POLITE == POLITE - 1:
             give_way()
-    return FINISHED if replace(words, DONE, RUNNING, AWAITED) == FINISHED else AWAITED
+    return False
 
 
 @kernel
-def post(words):
-    """Tell a worker that there is a job. True if it sleeps and has to be woken."""
-    words[DONE] = RUNNING
-    return exchange(words, JOB, POSTED) == ASLEEP
+def serve(words, finished, looks):
+    """A helper's life: watches, sleeps, does jobs. Returns when the job is one for Python; `finished` says that one is done."""
+    while True:
+        if finished and exchange(words, DONE, FINISHED) == AWAITED:
+            release(words[RELEASE], words[READY])
+        finished = False
+        if watch(words, JOB, POSTED, looks):
+            if replace(words, JOB, POSTED, WATCHING) == POSTED:
+                if words[ENTRY] == 0:
+                    break
+                words[FAILED] = call(words[ENTRY], words[ARGUMENTS])
+                finished = True
+        elif replace(words, JOB, WATCHING, ASLEEP) == WATCHING:
+            acquire(words[ACQUIRE], words[GO])                  # until a job is posted
+
+
+@kernel
+def post(words, helpers):
+    """What `share` does, for a job in Python."""
+    for h in range(helpers):
+        mine = words[h]
+        mine[ENTRY], mine[DONE], mine[FAILED] = 0, RUNNING, 0
+        if exchange(mine, JOB, POSTED) == ASLEEP:
+            release(mine[RELEASE], mine[GO])
+
+
+@kernel
+def wait(words, helpers, looks):
+    """The caller, its own blocks done, waits until the helpers are, and takes the job back from those who had not even begun.
+    Returns how many failed."""
+    failed = 0
+    for h in range(helpers):
+        mine = words[h]
+        if replace(mine, JOB, POSTED, WATCHING) == POSTED:
+            mine[DONE] = FINISHED
+        elif not watch(mine, DONE, FINISHED, looks) and replace(mine, DONE, RUNNING, AWAITED) != FINISHED:
+            acquire(mine[ACQUIRE], mine[READY])
+        failed += mine[FAILED]
+    return failed
 
 
 # ------------------------------------------------------------------------------------------------------------- the pool
 
 
-class _Worker:
-    """A thread that waits for a job, does it, and says so."""
+class _Pool:
+    """The helpers of launches: their words, and what a launch needs of memory. Threads start when they are first needed."""
 
     def __init__(self):
-        self.go, self.done, self.job, self.error = threading.Lock(), threading.Lock(), None, None
-        self.words = empty(16, dtype=np.int64)
-        self.words[...] = 0
-        self.go.acquire()
-        self.done.acquire()
-        threading.Thread(target=self.run, args=(_counter,), daemon=True, name="minigrad-kernel").start()
+        self.words, self.counter = _zeros(64, WORDS), _zeros(COUNTER_WORDS)
+        self.arguments = _zeros(ROOM // 8)
+        self.counter[ARGUMENTS_AT], self.counter[WORDS_AT] = address(self.arguments), address(self.words)
+        self.words[:, DONE] = FINISHED
+        self.helpers, self.looks, self.lock, self.job, self.errors = 0, 0, threading.Lock(), None, []
 
-    def run(self, counter):
+    def grow(self, helpers):
+        api, self.looks = ctypes.pythonapi, _looks()
+        api.PyThread_allocate_lock.restype = ctypes.c_void_p
+        for words in self.words[self.helpers:helpers]:
+            words[ACQUIRE], words[RELEASE] = (ctypes.cast(f, ctypes.c_void_p).value
+                                              for f in (api.PyThread_acquire_lock, api.PyThread_release_lock))
+            for place in (GO, READY):
+                words[place] = api.PyThread_allocate_lock()
+                api.PyThread_acquire_lock(ctypes.c_void_p(int(words[place])), 1)
+            threading.Thread(target=self.help, args=(words,), daemon=True, name="minigrad-kernel").start()
+        self.helpers = helpers
+
+    def help(self, words):
         finished = False
         while True:
-            state = watch(self.words, counter, finished, _looks())
-            finished = False
-            if state == WAKE:
-                self.done.release()
-            elif state == ASLEEP:
-                self.go.acquire()
-            else:
-                try:
-                    _run(*self.job)
-                except BaseException as error:
-                    self.error = error
-                self.job = None                                 # a waiting thread must not keep arrays alive
-                finished = True
+            serve(words, finished, self.looks)
+            try:
+                kernel, args = self.job
+                kernel(*args)
+            except BaseException as error:
+                self.errors.append(error)
+            kernel = args = None                                # a waiting thread must not keep arrays alive
+            finished = True
 
-    def start(self, job):
-        self.job = job
-        if post(self.words):
-            self.go.release()
+    def run(self, kernel, helpers, scratch, args):
+        """kernel(counter[, scratches], *args) on this thread and `helpers` others. The caller holds the lock."""
+        if helpers > self.helpers:
+            self.grow(helpers)
+        counter = self.counter
+        counter[COUNT], counter[SEAT] = 0, 0
+        args = (counter, _scratch(self, helpers + 1, scratch), *args) if scratch else (counter, *args)
+        if hasattr(kernel, "py_func"):                          # compiled: it calls the helpers itself
+            counter[HELPERS] = helpers
+        else:
+            self.job = kernel, args
+            post(self.words, helpers)
+        try:
+            kernel(*args)
+        finally:
+            counter[HELPERS] = 0                                # a kernel that failed before its first line called nobody
+            failed = wait(self.words, helpers, self.looks)      # no call before this one: Ctrl-C would skip it
+            self.job, errors, self.errors = None, self.errors, []
+        if errors:
+            raise errors[0]
+        if failed:
+            raise RuntimeError(f"{kernel.__name__}: failed on a helping thread; with set_num_threads(1) the error itself is raised")
 
-    def join(self):
-        """Wait until the job is done; the error that it raised, if any."""
-        state = wait(self.words, _looks())
-        if state == WITHDRAWN:
-            self.job = None
-        elif state == AWAITED:
-            self.done.acquire()
-        error, self.error = self.error, None
-        return error
+
+def _zeros(*shape):
+    words = empty(*shape, dtype=np.int64)
+    words[...] = 0
+    return words
 
 
 @functools.cache
 def _looks():
     """How many looks take WATCH seconds: a pause between two is 40 cycles on one processor and 140 on another."""
-    words, counter, count = np.zeros(16, np.int64), np.zeros(1, np.int64), 1000
-    times = []
+    words, count, times = np.zeros(1, np.int64), 1000, []
+    watch(words, 0, 1, 1)                                       # compiled
     for _ in range(3):
-        words[JOB], start = WATCHING, time.perf_counter()
-        watch(words, counter, False, count)
+        start = time.perf_counter()
+        watch(words, 0, 1, count)
         times.append(time.perf_counter() - start)
     return int(count * WATCH / max(1e-9, min(times))) + 1
 
 
-def _run(kernel, counter, scratch, args):
-    """A thread's share of a launch. Its scratch memory stays with the thread, for the next kernel."""
-    if not scratch:
-        return kernel(counter, *args)
-    if getattr(_local, "scratch", None) is None or _local.scratch.size < scratch:
-        _local.scratch = empty(scratch)
-    return kernel(counter, _local.scratch, *args)
+def _scratch(owner, threads, size):
+    """(threads or more, size or more) aligned floats that stay with their owner for the next kernel."""
+    kept = getattr(owner, "scratch", None)
+    if kept is None or len(kept) < threads or kept.shape[1] < size:
+        size = max(-(-size // 16) * 16, 0 if kept is None else kept.shape[1])
+        kept = owner.scratch = empty(max(threads, 0 if kept is None else len(kept)), size)
+    return kept
 
 
-_local, _lock, _workers = threading.local(), threading.Lock(), []
-_counter = empty(8, dtype=np.int64)[:1]                         # of the pool's launches, on a cache line of its own
+_local, _pool = threading.local(), _Pool()
 
 
-def _leave_threads():
-    """The next launch starts threads of its own; those of a job that nobody waited for go on with the old counter."""
-    global _workers, _counter
-    _counter[0] |= NO_MORE
-    _workers, _counter = [], empty(8, dtype=np.int64)[:1]
-
-
-def _forget_threads():
+def _new_pool():
     """After fork(): the child has none of its parent's threads."""
-    global _lock
-    _lock = threading.Lock()
-    _leave_threads()
+    global _pool
+    _pool = _Pool()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
+    os.register_at_fork(after_in_child=_new_pool)
 
 
 def _cores():
@@ -292,35 +404,21 @@ def set_num_threads(n):
 def launch(kernel, blocks, *args, scratch=0):
     """Run `kernel` over blocks 0..blocks-1 on the pool's threads; returns when all are done.
 
-    kernel(counter, *args), or kernel(counter, scratch, *args) with an aligned float32 buffer of the thread's own of at
-    least `scratch` floats, contents undefined.
+    kernel(counter, *args), or kernel(counter, scratches, *args) with aligned float32 memory, contents undefined, of at least
+    `scratch` floats for each thread: scratches[share(counter)] is the thread's own.
     """
     args = [_writable(a) if type(a) is np.ndarray and not a.flags.writeable else a for a in args]
-    helpers = min(_threads, blocks) - 1
+    helpers, pool = min(_threads, blocks) - 1, _pool
     # Whoever compiles the kernel, and a second Python thread that calls while the pool is at work, does its blocks alone.
-    if helpers <= 0 or not kernel.overloads or not _lock.acquire(blocking=False):
-        _run(kernel, np.zeros(1, np.int64), scratch, args)
-        return
-    joined = False
-    try:
-        while len(_workers) < helpers:
-            _workers.append(_Worker())
-        team, job = _workers[:helpers], (kernel, _counter, scratch, args)
-        _counter[0] = 0
-        for worker in team:
-            worker.start(job)
+    if helpers > 0 and kernel.overloads and pool.lock.acquire(blocking=False):
         try:
-            _run(*job)
+            pool.run(kernel, helpers, scratch, args)
         finally:
-            _counter[0] |= NO_MORE                              # a kernel that failed before its first block frees the workers
-            errors = [error for worker in team if (error := worker.join()) is not None]
-            joined = True
-        if errors:
-            raise errors[0]
-    finally:
-        if not joined:                                          # Ctrl-C while the caller waited: workers may still be at work
-            _leave_threads()
-        _lock.release()
+            pool.lock.release()
+    elif scratch:
+        kernel(np.zeros(COUNTER_WORDS, np.int64), _scratch(_local, 1, scratch), *args)
+    else:
+        kernel(np.zeros(COUNTER_WORDS, np.int64), *args)
 
 
 def _writable(a):

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.lanes import prefetch, to_strips
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, NR, VL
 
 LONG = 512                          # terms of a sum from which it pays
@@ -34,9 +34,10 @@ def transposed_product(a, b):
 
 
 @kernel
-def transposed(counter, scratch, a, b, y, turned, rows, slices):
+def transposed(counter, scratches, a, b, y, turned, rows, slices):
     """y[m, n], or y[n, m] if turned, = sum over k of a[k, m] * b[k, n]; a block is `rows` rows m, a multiple of AR, of a slice of
     WIDTH columns n."""
+    scratch = scratches[share(counter)]
     terms, outs, columns = a.shape[0], a.shape[1], b.shape[1]
     blocks = (outs + rows - 1) // rows * slices
     left = scratch[:SPACE * rows].reshape(rows // AR, SPACE, AR)
@@ -65,11 +66,11 @@ def transposed(counter, scratch, a, b, y, turned, rows, slices):
                 for n in range(width // NR * NR, width):
                     right[width // NR, k, n % NR] = b[k0 + k, start + n]
             across, down = (width + NR - 1) // NR, (height + AR - 1) // AR
-            share = (CHUNK + across * down - 1) // (across * down)
+            ahead = (CHUNK + across * down - 1) // (across * down)
             for n in range(across):
                 for m in range(down):
-                    soon = k0 + CHUNK + (n * down + m) * share  # the next panels' rows come into the cache meanwhile
-                    for k in range(soon, min(soon + share, terms)):
+                    soon = k0 + CHUNK + (n * down + m) * ahead  # the next panels' rows come into the cache meanwhile
+                    for k in range(soon, min(soon + ahead, terms)):
                         prefetch(a.ctypes.data + (k * outs + first) * 4, height * 4)
                         prefetch(b.ctypes.data + (k * columns + start) * 4, width * 4)
                     place = total.ctypes.data + (m * AR * WIDTH + n * NR) * 4

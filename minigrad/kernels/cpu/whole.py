@@ -14,7 +14,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.lanes import turn
 from minigrad.kernels.cpu.layout import swapped
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import LOW, MR, NR
 from minigrad.kernels.cpu.winograd import STEPS, start_of, tile2
 
@@ -27,6 +27,7 @@ def pack(counter, x, rows, row_step, item_step, packed):
 
     x flat, packed (panels, columns, items, NR). A block is some items of a panel.
     """
+    share(counter)
     panels, columns, items, _ = packed.shape
     pieces, target = (items + PIECE - 1) // PIECE, packed.reshape(packed.size)
     while True:
@@ -60,6 +61,7 @@ def tile_of(group, matrix, width, rows, out):
 @kernel
 def filters_by_images(counter, w, packed, y):
     """y[o, i*NR + m] = sum over k of w[o, k] * packed[i, k, m]; a block is a tile of filters and a panel of images."""
+    share(counter)
     terms, groups = w.shape[1], (w.shape[0] + MR - 1) // MR
     rows, out = np.empty(MR + 1, np.int64), np.empty(MR, np.int64)
     while True:
@@ -75,6 +77,7 @@ def filters_by_images(counter, w, packed, y):
 @kernel
 def pixels_by_filters(counter, g, packed, x):
     """x[n, p, i*NR + m] = sum over o of g[n, o] * packed[i, p, o, m]; a block is some pixels of a panel of channels."""
+    share(counter)
     n, pixels, channels = x.shape
     outs, pieces, groups = g.shape[1], (pixels + PIECE - 1) // PIECE, (n + MR - 1) // MR
     rows, out, heights = np.empty((groups, MR + 1), np.int64), np.empty((groups, MR), np.int64), np.empty(groups, np.int64)

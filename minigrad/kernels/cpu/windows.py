@@ -22,7 +22,7 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING
 from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
-from minigrad.kernels.cpu.threads import empty, instruction, launch, take
+from minigrad.kernels.cpu.threads import empty, instruction, launch, share, take
 from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, outer_tile, streams
 
 PARTS = 16                          # partial sums of a weight gradient, at most
@@ -109,7 +109,7 @@ def pad_rows(x, first, images, top, rows, padding, pitch, target):
 
 
 @kernel
-def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_h, padding_w, images, height, pitch, bias,
+def convolve(counter, scratches, x, weights, y, begins, dilation, step_h, padding_h, padding_w, images, height, pitch, bias,
              slope, streamed):
     """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of
     `images` images; of one image, unless they are all rows.
@@ -117,6 +117,7 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
     begins (images*height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
     bias (outs rounded up to NR), slope: see `endings`; streamed: see `streams`.
     """
+    scratch = scratches[share(counter)]
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
     bands, flat, below = (oh + height - 1) // height, y.reshape(y.size), outs * 4
@@ -154,7 +155,7 @@ def convolve(counter, scratch, x, weights, y, begins, dilation, step_h, padding_
 
 
 @kernel
-def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, images, height, pitch, panel,
+def gradient(counter, scratches, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, images, height, pitch, panel,
              across, spare, swapped, total, far):
     """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats.
 
@@ -165,6 +166,7 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
     swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes. far: whether g lies in memory rather
     than in a cache.
     """
+    scratch = scratches[share(counter)]
     n, oh, ow, outs = g.shape
     parts, a_up, b_up = total.shape
     bands, r0, g0, t0 = (oh + height - 1) // height, scratch.ctypes.data, g.ctypes.data, total.ctypes.data
@@ -199,13 +201,13 @@ def gradient(counter, scratch, x, g, begins, kh, length, dilation, step_h, paddi
                 from0 = r0 + spare * 4
             left0, right0 = (from0, r0) if swapped else (r0, from0)
             tiles = (b_width + NR - 1) // NR * (a_up // AR)
-            share = (pixels * outs * 4 + tiles - 1) // tiles
+            ahead = (pixels * outs * 4 + tiles - 1) // tiles
             soon = g0 + (start + pixels * outs) * 4         # the next block's rows of g come into the L2 cache meanwhile
             for o in range(0, b_width, NR):
                 for c in range(0, a_up, AR):
                     if far:
-                        prefetch(soon, share)
-                        soon += share
+                        prefetch(soon, ahead)
+                        soon += ahead
                     place = t0 + ((part * a_up + c) * b_up + o) * 4
                     if b_width - o > VL and a_width - c <= LOW:
                         low2(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)

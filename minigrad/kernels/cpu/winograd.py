@@ -32,7 +32,7 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import outer1, outer2, phase_of
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import prefetch
-from minigrad.kernels.cpu.threads import take
+from minigrad.kernels.cpu.threads import share, take
 from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, NV, VL, product_tiles
 from minigrad.kernels.cpu.transforms import (
     M,
@@ -97,6 +97,7 @@ def transform_weights(counter, w, places, channels, out_stride, outs, r, packed)
 
     w flat, places as in `chunk_weights`. packed (Q, a*a, panels*K*NR + PLANE). A block is a chunk of channels of one panel.
     """
+    share(counter)
     problems, area, plane, depth = packed.shape[0], packed.shape[1], packed.shape[2], places.shape[2]
     panels, chunks, taps = plane // (depth * NR), (channels + CHUNK - 1) // CHUNK, places.shape[1]
     room = FEW * (depth // channels) * taps
@@ -172,13 +173,14 @@ def start_of(group, groups, tiles):
 
 
 @kernel
-def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block, bias, slope, blocks):
+def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block, bias, slope, blocks):
     """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], .] over u, v, p.
 
     x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 11), inputs (P, 2), step: a problem's
     outputs form one grid of equal tiles; its input channels are those of P shifted, subsampled images, one after the other.
     The tiles of a problem fall into groups (`start_of`), the rows of one register tile. bias, slope: see `endings`.
     """
+    scratch = scratches[share(counter)]
     count_in, channels = inputs.shape[0], x.shape[3]
     n, oh, ow, depth = y.shape
     most, limit, ins = points_of(r) ** 2, groups_per_block * MR, count_in * channels
@@ -255,13 +257,14 @@ def convolve(counter, scratch, x, packed, y, problems, inputs, step, out_step, r
 
 
 @kernel
-def gradient(counter, scratch, x, g, problems, inputs, step, r, zeros, total, steps, blocks):
+def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, steps, blocks):
     """total[part, piece, f, c, o] = sum over the part's tiles of (B^T X B)[f, c] * (A g A^T)[f, o].
 
     x (N,H,W,C), g (N,OH,OW,O); problems, inputs and step as in `convolve`, FIRST_BLOCK counting steps of STEP tiles. A piece is
     one of the shifted images, up to SLICE of its channels and up to SLICE of the outputs.
     total (parts, pieces, frequencies, channels of a slice rounded up to AR, outputs of one rounded up to VL).
     """
+    scratch = scratches[share(counter)]
     channels, most, parts, pieces = x.shape[3], points_of(r) ** 2, total.shape[0], total.shape[1]
     depth, height, width = g.shape[3], total.shape[3], total.shape[4]
     out_slices = (depth + SLICE - 1) // SLICE
@@ -328,6 +331,7 @@ def collect(counter, total, places, r, w):
 
     A block is FEW channels of all images, and a slice of the outputs: the weights of one filter that it writes lie side by side.
     """
+    share(counter)
     parts, pieces, area, width = total.shape[0], total.shape[1], total.shape[2], total.shape[4]
     images, taps, channels = places.shape
     out_slices, chunks = (w.shape[0] + SLICE - 1) // SLICE, (channels + FEW - 1) // FEW

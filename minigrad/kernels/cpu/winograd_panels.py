@@ -19,7 +19,7 @@ import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import outer1, outer2
-from minigrad.kernels.cpu.threads import empty, launch, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL, panel_tile
 from minigrad.kernels.cpu.transforms import M, gathered, transforms
 from minigrad.kernels.cpu.winograd import (
@@ -55,6 +55,7 @@ def transform_inputs(counter, x, problem, images, step, r, zeros, wide, begin, t
     A chunk is up to `wide` channels of each of the shifted images (P, 2); problem (7,), step: as in `winograd.convolve`.
     v flat. A block is one tile.
     """
+    share(counter)
     a, channels, count_in = r + M - 1, x.shape[3], images.shape[0]
     area, x0, z0, v0 = a * a, x.ctypes.data, zeros.ctypes.data, v.ctypes.data
     down, across = (problem[ROWS] + M - 1) // M, (problem[COLS] + M - 1) // M
@@ -78,8 +79,9 @@ def transform_inputs(counter, x, problem, images, step, r, zeros, wide, begin, t
 
 
 @kernel
-def multiply(counter, scratch, v, w, places, q, out_stride, channels, y, problem, out_step, r, wide, begin, total, group_size):
+def multiply(counter, scratches, v, w, places, q, out_stride, channels, y, problem, out_step, r, wide, begin, total, group_size):
     """y from v: a block is a panel of NR filters and a group of tiles. w flat, places as in `transform_weights`, of problem q."""
+    scratch = scratches[share(counter)]
     a, taps, count_in = r + M - 1, places.shape[1], places.shape[2] // channels
     area, oh, ow, depth = a * a, y.shape[1], y.shape[2], y.shape[3]
     panels, groups = (depth + NR - 1) // NR, (total + group_size - 1) // group_size
@@ -126,6 +128,7 @@ def multiply(counter, scratch, v, w, places, q, out_stride, channels, y, problem
 @kernel
 def transform_gradients(counter, g, r, zeros, total, e):
     """e[panel, f, t, o] = (A g A^T)[f] of tile t in the panel's channel o. g (N,OH,OW,O); a block is one tile."""
+    share(counter)
     oh, ow, depth = g.shape[1], g.shape[2], g.shape[3]
     area, g0, z0, e0 = (r + M - 1) ** 2, g.ctypes.data, zeros.ctypes.data, e.ctypes.data
     down, across = (oh + M - 1) // M, (ow + M - 1) // M
@@ -145,11 +148,12 @@ def transform_gradients(counter, g, r, zeros, total, e):
 
 
 @kernel
-def gradient(counter, scratch, v, e, places, channels, r, wide, total, w):
+def gradient(counter, scratches, v, e, places, channels, r, wide, total, w):
     """w[o, places[p, t, c]] = (G^T S G)[t] with S[f, c, o] = sum over tiles of v[f, ., c] e[f, ., o]. w (O, C*kh*kw).
 
     A block is a chunk of channels (with all images) and a panel of filters.
     """
+    scratch = scratches[share(counter)]
     count_in, taps, area, outs = places.shape[0], places.shape[1], (r + M - 1) ** 2, w.shape[0]
     chunks, panels = (channels + wide - 1) // wide, (outs + NR - 1) // NR
     plane = (count_in * wide + AR) * NR + PLANE
