@@ -18,11 +18,15 @@ Imports: minigrad.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import minigrad as mg
 from minigrad import functional as F
+
+softplus = partial(F.softplus, threshold=math.inf)  # exact for every logit; PyTorch's default takes t itself from 20 on
 
 
 class Loss(NamedTuple):
@@ -38,17 +42,17 @@ class Loss(NamedTuple):
 
 def log_loss_discriminator(real_logits, fake_logits):
     """-E log P(real) - E log(1 - P(fake)): the cross-entropy of telling real from fake (equation 1, times -1)."""
-    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    return softplus(-real_logits).mean() + softplus(fake_logits).mean()
 
 
 def minimax_generator(fake_logits, real_logits=None):
     """E log(1 - P(fake)): the game as it stands. Its gradient, -P(fake), vanishes where the discriminator is sure."""
-    return -F.softplus(fake_logits).mean()
+    return -softplus(fake_logits).mean()
 
 
 def non_saturating_generator(fake_logits, real_logits=None):
     """-E log P(fake): the same fixed point, and gradient -(1 - P(fake)) where the discriminator is sure (section 3)."""
-    return F.softplus(-fake_logits).mean()
+    return softplus(-fake_logits).mean()
 
 
 # ---- least squares, Wasserstein, hinge, relativistic -----------------------------------------------------------------
@@ -81,12 +85,12 @@ def hinge_discriminator(real_logits, fake_logits):
 
 def relativistic_discriminator(real_logits, fake_logits):
     """E softplus(-(D(real_i) - D(fake_i))) over pairs (Jolicoeur-Martineau 2018; Huang et al. 2024, R3GAN)."""
-    return F.softplus(fake_logits - real_logits).mean()
+    return softplus(fake_logits - real_logits).mean()
 
 
 def relativistic_generator(fake_logits, real_logits):
     """E softplus(-(D(fake_i) - D(real_i)))"""
-    return F.softplus(real_logits - fake_logits).mean()
+    return softplus(real_logits - fake_logits).mean()
 
 
 minimax = Loss(log_loss_discriminator, minimax_generator)

@@ -12,6 +12,7 @@ from samplers import Call, Case, distinct, sampler, shapes, unary, uniform
 import minigrad as mg
 import minigrad.functional as F
 from minigrad.functional import fused
+from minigrad.functional.conv_norm import conv2d_batch_norm_leaky_relu, conv_transpose2d_batch_norm_leaky_relu
 from minigrad.random import Stream
 
 IMAGE = mg.zeros(1, 3, 8, 8)
@@ -309,6 +310,17 @@ def norm_add_leaky_call(draw, rng):
     return Call((x, w, b, uniform(rng, x.shape, avoid=(0,)) - y), {"negative_slope": draw(st.sampled_from([0.0, 0.2, 1.0]))})
 
 
+def conv_normed(x, w, g, b):
+    y = ref.conv2d(x, w)
+    return ref.affine(ref.normalised(y, others(y)), g, b)
+
+
+def conv_norm_call(draw, rng):
+    x, w, (g, b) = uniform(rng, (2, 2, 3, 4)), uniform(rng, (3, 2, 2, 2)), uniform(rng, (2, 3))
+    y = conv_normed(x, w, g, b)
+    return Call((x, w, g, b, uniform(rng, y.shape, avoid=(0,)) - y), {"negative_slope": draw(st.sampled_from([0.0, 0.2, 1.0]))})
+
+
 def leaky(x, slope):
     return np.where(x > 0, x, slope * x)
 
@@ -341,6 +353,26 @@ FUSED = [
         lambda x, w, b, o, negative_slope: leaky(ref.affine(ref.normalised(x, others(x)), w, b) + o, negative_slope),
         order=3,
         rtol32=1e-3,
+    ),
+    Case(
+        "convolution, batch norm, leaky_relu",
+        lambda x, w, g, b, o, negative_slope: conv2d_batch_norm_leaky_relu(
+            x, w, g, b, lambda shape: (None, None, 0.1), negative_slope=negative_slope, other=o
+        ),
+        sampler(conv_norm_call),
+        lambda x, w, g, b, o, negative_slope: leaky(conv_normed(x, w, g, b) + o, negative_slope),
+        order=3,
+        rtol32=2e-3,
+    ),
+    Case(
+        "transposed convolution, batch norm",
+        lambda x, w, g, b: conv_transpose2d_batch_norm_leaky_relu(
+            x, w, g, b, lambda shape: (None, None, 0.1), negative_slope=1.0
+        ),
+        sampler(lambda draw, rng: Call((uniform(rng, (2, 2, 2, 2)), uniform(rng, (2, 3, 2, 2)), *uniform(rng, (2, 3))), {})),
+        lambda x, w, g, b: ref.affine(ref.normalised(ref.conv_transpose2d(x, w), (0, 2, 3)), g, b),
+        order=3,
+        rtol32=2e-3,
     ),
     Case(
         "add_leaky_relu",

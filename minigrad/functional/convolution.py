@@ -154,6 +154,12 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     H' = (H - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1. output_padding must be smaller than stride
     or dilation: it chooses among the sizes that conv2d would map to H.
     """
+    x, geometry, unbatched = _checked_transposed(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _finish(_conv2d_dx(x, weight, **geometry), bias, unbatched)
+
+
+def _checked_transposed(input, weight, bias, stride, padding, output_padding, groups, dilation):
+    """As `_checked`; the geometry has the output's size, which `conv2d_dx` asks for."""
     x, unbatched = _images("conv_transpose2d", input, weight, bias)
     stride, dilation = pair("conv_transpose2d: stride", stride, 1), pair("conv_transpose2d: dilation", dilation, 1)
     padding, extra = pair("conv_transpose2d: padding", padding), pair("conv_transpose2d: output_padding", output_padding)
@@ -174,8 +180,8 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: input {x.shape[2:]} and weight {weight.shape} with stride {stride}, padding "
                          f"{padding} give the output size {tuple(size)}; it must be at least 1")  # fmt: skip
-    y = _conv2d_dx(x, weight, stride=stride, padding=padding, dilation=dilation, groups=groups, size=tuple(size))
-    return _finish(y, bias, unbatched)
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "size": tuple(size)}
+    return x, geometry, unbatched
 
 
 def _images(name, input, weight, bias):

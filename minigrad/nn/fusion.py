@@ -4,6 +4,7 @@
                                                         F.fused.bias_leaky_relu
     batch norm in training with affine, (leaky) ReLU    F.fused.batch_norm_leaky_relu
     batch norm in training with affine, sum, ReLU       F.fused.batch_norm_leaky_relu(..., other=), at the end of nn.Residual
+    convolution without bias, either of the last two    F.conv_norm: one node of the graph
     convolution, batch norm in evaluation [, (leaky) ReLU]
         norm(W x + b) = (s W) x + (s b + t), where the norm is y -> s y + t: the same with scaled weights
 
@@ -14,6 +15,7 @@ Only layers of exactly these types fuse, and none with hooks, so a hook always s
 from __future__ import annotations
 
 from minigrad.functional import fused as F
+from minigrad.functional.conv_norm import conv2d_batch_norm_leaky_relu, conv_transpose2d_batch_norm_leaky_relu
 from minigrad.functional.normalization import evaluation_map
 from minigrad.nn.activation import LeakyReLU, ReLU
 from minigrad.nn.convolution import Conv2d, ConvTranspose2d
@@ -26,6 +28,9 @@ def run(modules: list, i: int, input):
     if folds(modules[i], following, input):
         slope = slope_of(modules[i + 2]) if i + 2 < len(modules) else None
         return folded(modules[i], following, input, 1.0 if slope is None else slope), i + (2 if slope is None else 3)
+    if is_unit(modules[i], following, input):
+        slope = slope_of(modules[i + 2]) if i + 2 < len(modules) else None
+        return unit(modules[i], following, input, 1.0 if slope is None else slope), i + (2 if slope is None else 3)
     slope = slope_of(following)
     out = None if slope is None else activated(modules[i], input, slope)
     return (modules[i](input), i + 1) if out is None else (out, i + 2)
@@ -44,6 +49,8 @@ def summed(modules: list, input, other, slope: float):
     """leaky_relu(modules(input) + other), modules one after the other; a batch norm at their end shares the last pass."""
     i = 0
     while i < len(modules):
+        if i + 2 == len(modules) and is_unit(*modules[i:], input) and input.dtype == other.dtype:
+            return unit(*modules[i:], input, slope, other)
         if i + 1 == len(modules) and normalises(modules[i]) and input.shape == other.shape:
             return normalised(modules[i], input, slope, other)
         input, i = run(modules, i, input)
@@ -71,8 +78,26 @@ def normalises(module) -> bool:
 
 
 def normalised(norm, input, slope: float, other=None):
-    mean, var, momentum = norm.statistics(input)
+    mean, var, momentum = norm.statistics(input.shape)
     return F.batch_norm_leaky_relu(input, mean, var, norm.weight, norm.bias, momentum, norm.eps, slope, other)
+
+
+def is_unit(convolution, norm, input) -> bool:
+    """Whether the two are a convolution and its batch norm in training, which share a node."""
+    if type(convolution) not in (Conv2d, ConvTranspose2d) or not normalises(norm) or type(norm) is not BatchNorm2d:
+        return False
+    if convolution._hooks or convolution.bias is not None or convolution.padding_mode != "zeros" or input.ndim != 4:
+        return False
+    return input.dtype == convolution.weight.dtype == norm.weight.dtype == norm.bias.dtype
+
+
+def unit(convolution, norm, input, slope: float, other=None):
+    """leaky_relu(norm(convolution(input)) + other)"""
+    c = convolution
+    given = (input, c.weight, norm.weight, norm.bias, norm.statistics, norm.eps, c.stride, c.padding)
+    if c.transposed:
+        return conv_transpose2d_batch_norm_leaky_relu(*given, c.output_padding, c.groups, c.dilation, slope, other)
+    return conv2d_batch_norm_leaky_relu(*given, c.dilation, c.groups, slope, other)
 
 
 def folds(convolution, norm, input) -> bool:

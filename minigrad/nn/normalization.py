@@ -6,6 +6,8 @@ statistics live in buffers, outside every graph, and the running variance is the
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minigrad import functional as F
@@ -63,12 +65,12 @@ class _ChannelNorm(Module):
         self.reset_running_stats()
         _start(self)
 
-    def _check(self, input, channel_axis):
+    def _check(self, shape, channel_axis):
         name = type(self).__name__
-        if input.ndim not in self._ranks:
-            raise ValueError(f"{name}: input must be {self._shape}, got {input.shape}")
-        if input.shape[channel_axis] != self.num_features:
-            raise ValueError(f"{name}: input {input.shape} has {input.shape[channel_axis]} channels, the layer "
+        if len(shape) not in self._ranks:
+            raise ValueError(f"{name}: input must be {self._shape}, got {shape}")
+        if shape[channel_axis] != self.num_features:
+            raise ValueError(f"{name}: input {shape} has {shape[channel_axis]} channels, the layer "
                              f"{self.num_features}")  # fmt: skip
 
     def extra_repr(self):
@@ -82,23 +84,23 @@ class _BatchNorm(_ChannelNorm):
         """Whether the next call normalises with the batch's own statistics."""
         return self.training or self.running_mean is None
 
-    def statistics(self, input):
-        """Check the input, count a batch in training, and say what it moves: (running_mean, running_var, momentum)."""
-        self._check(input, 1)
+    def statistics(self, shape):
+        """Check the input's shape, count a batch in training, and say what it moves: (running_mean, running_var, momentum)."""
+        self._check(shape, 1)
         momentum = 0.0 if self.momentum is None else self.momentum
         if not self.training:
             return self.running_mean, self.running_var, momentum
         if self.track_running_stats:
-            if input.numel() <= self.num_features:
+            if math.prod(shape) <= self.num_features:
                 raise ValueError(f"{type(self).__name__}: training needs more than one value per channel, got input "
-                                 f"{input.shape}; use a larger batch or .eval()")  # fmt: skip
+                                 f"{shape}; use a larger batch or .eval()")  # fmt: skip
             count = self.num_batches_tracked.item() + 1
             self.num_batches_tracked.assign_(count)
             return self.running_mean, self.running_var, 1.0 / count if self.momentum is None else momentum
         return None, None, momentum
 
     def forward(self, input):
-        mean, var, momentum = self.statistics(input)
+        mean, var, momentum = self.statistics(input.shape)
         if self.uses_batch and self.weight is not None and self.bias is not None:
             return batch_norm_leaky_relu(input, mean, var, self.weight, self.bias, momentum, self.eps, 1.0)
         return F.batch_norm(input, mean, var, self.weight, self.bias, self.uses_batch, momentum, self.eps)
@@ -135,7 +137,7 @@ class InstanceNorm2d(_ChannelNorm):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input):
-        self._check(input, -3)
+        self._check(input.shape, -3)
         single = input.ndim == 3
         x = input.unsqueeze(0) if single else input
         momentum = 0.0 if self.momentum is None else self.momentum

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad.functional.activation import leaky_relu
-from minigrad.functional.convolution import conv2d, conv2d_leaky_relu
+from minigrad.functional.conv_norm import conv2d_batch_norm_leaky_relu, conv_transpose2d_batch_norm_leaky_relu
+from minigrad.functional.convolution import conv2d, conv2d_leaky_relu, conv_transpose2d
 from minigrad.functional.fused import add_leaky_relu, batch_norm_leaky_relu, bias_leaky_relu
 from minigrad.functional.normalization import batch_norm
 
@@ -123,6 +124,67 @@ def test_each_subset_of_gradients_of_the_fused_sum(needed):
     plain = leaky_relu(batch_norm(inputs[0], None, None, *inputs[1:3], training=True) + inputs[3], 0.2)
     for a, b in zip(mg.grad(fused.sum(), wanted), mg.grad(plain.sum(), wanted), strict=True):
         np.testing.assert_allclose(a.array, b.array, atol=1e-12)
+
+
+def units(transposed, stride, groups, dtype, rng, summed):
+    """(fused, composed, inputs, running statistics of each)"""
+    shapes = (3, 4, 5, 6), (4, 6 // groups, 3, 2) if transposed else (6, 4 // groups, 3, 2), (6,), (6,)
+    inputs = [mg.tensor(rng.normal(size=shape), dtype=dtype, requires_grad=True) for shape in shapes]
+    running = [[np.zeros(6, dtype), np.ones(6, dtype)] for _ in range(2)]
+    product = conv_transpose2d if transposed else conv2d
+    unit = conv_transpose2d_batch_norm_leaky_relu if transposed else conv2d_batch_norm_leaky_relu
+    geometry = {"stride": stride, "padding": 1, "groups": groups}
+    if summed:
+        shape = product(*inputs[:2], **geometry).shape
+        inputs.append(mg.tensor(rng.normal(size=shape), dtype=dtype, requires_grad=True))
+
+    def fused(x, w, gamma, beta, other=None, slope=1.0):
+        return unit(x, w, gamma, beta, lambda shape: (*running[0], 0.1), 0.1, negative_slope=slope, other=other, **geometry)
+
+    def composed(x, w, gamma, beta, other=None, slope=1.0):
+        y = batch_norm(product(x, w, **geometry), *running[1], gamma, beta, True, 0.1, 0.1)
+        return leaky_relu(y if other is None else y + other, slope)
+
+    return fused, composed, inputs, running
+
+
+@given(slope=slopes, dtype=dtypes, transposed=st.booleans(), stride=st.integers(1, 2), groups=st.sampled_from([1, 2]),
+       summed=st.booleans(), seed=st.integers(0, 99))  # fmt: skip
+def test_convolution_batch_norm_leaky_relu_equal_the_composed_ones(slope, dtype, transposed, stride, groups, summed, seed):
+    rng = np.random.default_rng(seed)
+    fused, composed, inputs, running = units(transposed, stride, groups, dtype, rng, summed)
+    assume(np.abs(composed(*inputs).array).min() > 1e-4)
+    for r in running:
+        r[0][...], r[1][...] = 0, 1
+    found = orders(lambda *a: fused(*a, slope=slope), inputs, np.random.default_rng(seed))
+    same(found, orders(lambda *a: composed(*a, slope=slope), inputs, np.random.default_rng(seed)), dtype)
+    same(*running, dtype)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("needed", range(1, 32))
+def test_each_subset_of_gradients_of_a_convolution_with_its_norm(needed, transposed):
+    fused, composed, inputs, _ = units(transposed, 2, 1, np.float64, np.random.default_rng(0), needed > 15)
+    for i, x in enumerate(inputs):
+        x.requires_grad_(bool(needed >> i & 1))
+    wanted = [x for x in inputs if x.requires_grad]
+    cotangent = mg.tensor(np.random.default_rng(1).normal(size=composed(*inputs).shape))
+    for create_graph in (False, True):
+        found, plain = (mg.grad(f(*inputs, slope=0.2), wanted, cotangent, create_graph=create_graph) for f in (fused, composed))
+        for a, b in zip(found, plain, strict=True):
+            np.testing.assert_allclose(a.array, b.array, atol=1e-11)
+
+
+def test_errors_of_a_convolution_with_its_norm():
+    x, w, one, moving = mg.ones(2, 3, 5, 5), mg.ones(4, 3, 3, 3), mg.ones(4), lambda shape: (None, None, 0.1)
+    with pytest.raises(ValueError, match="conv_norm: negative_slope must be at least 0, got -0.1"):
+        conv2d_batch_norm_leaky_relu(x, w, one, one, moving, negative_slope=-0.1)
+    with pytest.raises(ValueError, match=r"conv_norm: gamma \(3,\) must be \(4,\)"):
+        conv2d_batch_norm_leaky_relu(x, w, mg.ones(3), one, moving)
+    with pytest.raises(ValueError, match=r"conv_norm: other \(2, 4, 1, 1\) must have the shape of the output, \(2, 4, 3, 3\)"):
+        conv2d_batch_norm_leaky_relu(x, w, one, one, moving, other=mg.ones(2, 4, 1, 1))
+    with pytest.raises(ValueError, match=r"transposed_norm: training needs more than one value per channel, got \(1, 3, 1, 1\)"):
+        conv_transpose2d_batch_norm_leaky_relu(mg.ones(1, 4, 1, 1), mg.ones(4, 3, 1, 1), mg.ones(3), mg.ones(3), moving)
 
 
 @pytest.mark.parametrize("function", [

@@ -100,6 +100,19 @@ def test_what_fuses_and_what_does_not():
     assert calls["leaky_relu"] == 2 and calls["norm_leaky_relu"] == 0
 
 
+@pytest.mark.parametrize("layer, name", [(nn.Conv2d, "conv_norm"), (nn.ConvTranspose2d, "transposed_norm")])
+def test_a_convolution_and_its_norm_are_one_node(layer, name):
+    x = mg.tensor(values(0, (4, 3, 5, 6), np.float32))
+    net = nn.Sequential(layer(3, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU())
+    assert net(x).node.op.name == name and net[:2](x).node.op.name == name
+    assert nn.Residual(net[:2])(x).node.op.name == name
+    with net[0].register_forward_hook(lambda m, args, out: None):
+        assert net(x).node.op.name == "norm_leaky"
+    assert net[1].num_batches_tracked.item() == 4
+    biased = nn.Sequential(layer(3, 3, 3), nn.BatchNorm2d(3))
+    assert biased(x).node.op.name == "norm_leaky"
+
+
 def test_batch_norm_in_evaluation_goes_into_the_convolution_before_it():
     x = mg.tensor(values(0, (4, 3, 5, 6), np.float32))
     net = nn.Sequential(*normed(nn.Conv2d(3, 4, 3), 4), nn.ReLU()).eval()

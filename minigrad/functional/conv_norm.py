@@ -1,0 +1,123 @@
+"""Convolution, batch norm in training and (leaky) ReLU as one node of the graph: what most image networks are made of.
+
+    y = conv2d(x, w), or its transpose;    z = leaky_relu((y - mean) * istd * gamma + beta [+ other])
+
+The kernels are those of the parts, one after the other. What one node in place of two saves is the work between the kernels: up to
+a fifth of a small network's training step is Python, and these layers are most of it. The rule is batch norm's, then the
+convolution's, and under `create_graph` it is written in operations that have derivatives, as in `fused`. Nobody needs to call these:
+`nn.Sequential` and `nn.Residual` do where such layers are neighbours (tests/functional/test_fused.py: equal to the composed ones).
+"""
+
+from __future__ import annotations
+
+import math
+
+from minigrad import kernels
+from minigrad.autograd import is_grad_enabled, primitive
+from minigrad.functional.activation import _leaky_dx
+from minigrad.functional.common import real
+from minigrad.functional.convolution import _checked, _checked_transposed, _conv2d_dw, _conv2d_dx, _conv2d_to
+from minigrad.functional.fused import _norm_back
+from minigrad.functional.normalization import _check_affine, _update_running
+
+AXES = (0, 2, 3)
+# Arguments x, w, gamma, beta[, other]: what the gradient of each reads; outputs z, y, istd, mean, var: what any of them reads.
+READ = {"saves": ((1, 2, 3), (0, 2, 3), (2, 3), (2, 3)), "saves_out": (0, 1, 2, 3)}
+
+
+def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, stride=1, padding=0, dilation=1, groups=1,
+                                 negative_slope=0.0, other=None):  # fmt: skip
+    """leaky_relu(batch_norm(conv2d(input, weight, ...), ..., gamma, beta, training=True) [+ other], negative_slope).
+
+    Shapes as in conv2d, input (N, C, H, W), all of one dtype; gamma, beta (O,); other like the output; negative_slope at least 0.
+    moving(shape of the output) -> (running_mean, running_var, momentum): what the batch's statistics are to move, as in batch_norm.
+    Raises ValueError where shapes do not fit and where a channel has but one value.
+    """
+    x, geometry, _ = _checked(input, weight, None, stride, padding, dilation, groups)
+    size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, p, d, k, t in zip(
+        x.shape[2:], geometry["padding"], geometry["dilation"], weight.shape[2:], geometry["stride"], strict=True)]  # fmt: skip
+    shape = (x.shape[0], weight.shape[0], *size)
+    return _apply(_conv_norm, x, weight, gamma, beta, moving, shape, eps, negative_slope, other, geometry)
+
+
+def conv_transpose2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, stride=1, padding=0, output_padding=0,
+                                           groups=1, dilation=1, negative_slope=0.0, other=None):  # fmt: skip
+    """The same with conv_transpose2d(input, weight, ...), whose arguments these are."""
+    x, geometry, _ = _checked_transposed(input, weight, None, stride, padding, output_padding, groups, dilation)
+    shape = (x.shape[0], weight.shape[1] * geometry["groups"], *geometry["size"])
+    return _apply(_transposed_norm, x, weight, gamma, beta, moving, shape, eps, negative_slope, other, geometry)
+
+
+def _apply(unit, x, weight, gamma, beta, moving, shape, eps, negative_slope, other, geometry):
+    slope = real(f"{unit.name}: negative_slope", negative_slope)
+    if slope < 0:
+        raise ValueError(f"{unit.name}: negative_slope must be at least 0, got {slope}; apply the layers one by one")
+    if other is not None and other.shape != shape:
+        raise ValueError(f"{unit.name}: other {other.shape} must have the shape of the output, {shape}")
+    mean, var, momentum = moving(shape)
+    _check_affine(unit.name, shape[1:2], gamma=gamma, beta=beta)
+    count = math.prod(shape) // shape[1]
+    if count <= 1:
+        raise ValueError(f"{unit.name}: training needs more than one value per channel, got {shape}; use a larger batch or .eval()")
+    inputs = (x, weight, gamma, beta) if other is None else (x, weight, gamma, beta, other)
+    z, _, _, batch_mean, batch_var = unit(*inputs, eps=real("batch_norm: eps", eps), slope=slope, **geometry)
+    _update_running(mean, var, batch_mean.array, batch_var.array, momentum, count)
+    return z
+
+
+def _normalised(y, gamma, beta, other, eps, slope):
+    z, istd, mean, var = kernels.norm_leaky_relu(y, gamma, beta, AXES, eps, slope, *other)
+    return z, y, istd, mean, var
+
+
+def _to_product(node, needs, g, g_y, eps, slope):
+    """The cotangents of y, gamma, beta[, other]."""
+    gamma, beta = node.inputs[2:4]
+    z, y, istd, mean = node.outputs[:4]
+    summed = len(needs) == 5
+    if g is None:
+        return [g_y] + [None] * (len(needs) - 2)
+    if not any(needs[:4]):
+        return [None, None, None, _leaky_dx(g, z, slope=slope)]
+    if g_y is None and not is_grad_enabled():
+        found = kernels.norm_leaky_relu_dx(
+            g.array, y, gamma.array, None if summed else beta.array, istd, mean, AXES, slope, *([z] if summed else [])
+        )
+        return [g.wrap(d) for d in found]
+    h = _leaky_dx(g, z, slope=slope) if summed or slope != 1 else g
+    dy, dgamma, dbeta = _norm_back(h, node.output(1), gamma, (True, *needs[2:4]), AXES, eps)
+    return [dy if g_y is None else dy + g_y, dgamma, dbeta] + [h] * summed
+
+
+@primitive(**READ)
+def _conv_norm(x, w, gamma, beta, *other, eps, slope, **geometry):
+    """(z, y, istd, mean, var); only z is used by others, and y by the rule itself."""
+    return _normalised(kernels.conv2d(x, w, **geometry), gamma, beta, other, eps, slope)
+
+
+@_conv_norm.vjp
+def _(node, needs, g, g_y, g_istd, g_mean, g_var, eps, slope, **geometry):
+    x, w = node.inputs[:2]
+    dy, *rest = _to_product(node, needs, g, g_y, eps, slope)
+    return (
+        _conv2d_dx(dy, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        _conv2d_dw(x, dy, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        *rest,
+    )
+
+
+@primitive(**READ)
+def _transposed_norm(x, w, gamma, beta, *other, eps, slope, **geometry):
+    """(z, y, istd, mean, var), y being the transposed convolution."""
+    return _normalised(kernels.conv2d_dx(x, w, **geometry), gamma, beta, other, eps, slope)
+
+
+@_transposed_norm.vjp
+def _(node, needs, g, g_y, g_istd, g_mean, g_var, eps, slope, size, **geometry):
+    x, w = node.inputs[:2]
+    dy, *rest = _to_product(node, needs, g, g_y, eps, slope)
+    return (
+        _conv2d_to(node.specs[0][0][2:], dy, w, geometry) if needs[0] else None,
+        _conv2d_dw(dy, x, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        *rest,
+    )
