@@ -4,7 +4,7 @@
 
 The kernels are those of the parts, one after the other. What one node in place of two saves is the work between the kernels: up to
 a fifth of a small network's training step is Python, and these layers are most of it. The rule is batch norm's, then the
-convolution's, and under `create_graph` it is written in operations that have derivatives, as in `fused`. Nobody needs to call these:
+convolution's, and under `create_graph` it is written in operations that have derivatives, as in `fused`. Nobody needs to call them:
 `nn.Sequential` and `nn.Residual` do where such layers are neighbours (tests/functional/test_fused.py: equal to the composed ones).
 """
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import endings, folds, plans, tile, windows
-from minigrad.kernels.cpu.threads import empty
+from minigrad.kernels.cpu import endings, folds, layout, plans, tile, windows
+from minigrad.kernels.cpu.threads import SLACK, empty
 from minigrad.kernels.cpu.tile import NR, VL
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
 
@@ -329,3 +329,16 @@ def test_a_second_convolution_of_a_shape_plans_nothing(channels, outs, groups):
         cpu.conv2d_dx(y, w, (1, 1), (2, 2), (1, 1), groups, (9, 9))
         return [f.cache_info().misses for f in (plans.blocked, plans.with_panels_of, plans.forward_phases, plans.transposed_phases)]
     assert both() == both()
+
+
+def test_arrays_of_ours_are_not_copied_for_the_slack_that_tiles_need():
+    x = empty(2, 5, 5, 3)
+    assert layout.with_slack(x, 3, 8) is x
+    view = x.reshape(50, 3)
+    assert layout.with_slack(view, 3, 8) is view
+    assert 4 * (tile.AR + tile.NR) <= SLACK
+    for other in (np.ones((2, 3), np.float32), np.ones((9, 3), np.float32)[7:], np.ones((64, 6), np.float32)[:, :3]):
+        copy = layout.with_slack(other, 3, 8)
+        assert not np.shares_memory(copy, other) and layout.has_slack(copy) and np.array_equal(copy, other)
+    start = np.ones((90, 3), np.float32)[:4]
+    assert layout.with_slack(start, 3, 8) is start

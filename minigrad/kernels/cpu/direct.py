@@ -29,8 +29,8 @@ ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)
 TALL = np.int64(MR)               # typed, for a literal argument would compile `fill` a second time
 NOWHERE = -(1 << 40)                # the row and column of a pixel that a tile does not have
 DOT_OUTS = 4                        # up to so many output channels the dot tile serves, if the input's are a multiple of VL
-dot1, dot4 = dot_tile(MR, 1), dot_tile(6, 4)
-DOT4_ROWS = 6
+DOT4_ROWS = 6 if MR == 14 else 3    # with 4 outputs: as many sums as the registers hold, 32 or 16
+dot1, dot4 = dot_tile(MR, 1), dot_tile(DOT4_ROWS, 4)
 outer2, outer1 = outer_tile(AR, NV), outer_tile(AR, 1)
 tile2, tile1 = product_tile(NV), product_tile(1)
 

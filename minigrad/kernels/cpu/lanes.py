@@ -273,25 +273,28 @@ def channelwise(typing_context, table, taps, step, count, channels, out, out_ste
         e = Emit(b)
         runs, last = b.udiv(b.add(count, I64(RUN - 1)), I64(RUN)), b.sub(count, I64(RUN))
         short = b.icmp_signed("<", last, I64(0))
-        for vectors, start, stop in runs_of_vectors(b, channels, NV):
-            for pixels, groups in ((RUN, b.select(short, I64(0), runs)), (1, b.select(short, count, I64(0)))):
-                with for_vectors(b, start, stop, vectors) as offset, cgutils.for_range(b, groups, intp=I64) as group:
-                    first = b.mul(group.index, I64(pixels))
-                    if pixels > 1:                              # the last run ends with the last pixel
-                        first = b.select(b.icmp_signed("<", first, last), first, last)
-                    places = [b.mul(step, b.add(first, I64(m))) for m in range(pixels)]
-                    acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(pixels)]
-                    with cgutils.for_range(b, taps, intp=I64) as tap:
-                        entry = b.shl(tap.index, I64(1))
-                        row, weight = (b.add(e.word(table, b.add(entry, I64(k))), offset) for k in range(2))
-                        ws = [e.load(weight, 4 * VL * v) for v in range(vectors)]
+        pieces = list(runs_of_vectors(b, channels, NV))
+        for pixels, groups in ((RUN, b.select(short, I64(0), runs)), (1, b.select(short, count, I64(0)))):
+            with cgutils.for_range(b, groups, intp=I64) as group:
+                first = b.mul(group.index, I64(pixels))
+                if pixels > 1:                                  # the last run ends with the last pixel
+                    first = b.select(b.icmp_signed("<", first, last), first, last)
+                places = [b.mul(step, b.add(first, I64(m))) for m in range(pixels)]
+                # All channels of the run before the next run: in the order of memory.
+                for vectors, start, stop in pieces:
+                    with for_vectors(b, start, stop, vectors) as offset:
+                        acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(pixels)]
+                        with cgutils.for_range(b, taps, intp=I64) as tap:
+                            entry = b.shl(tap.index, I64(1))
+                            row, weight = (b.add(e.word(table, b.add(entry, I64(k))), offset) for k in range(2))
+                            ws = [e.load(weight, 4 * VL * v) for v in range(vectors)]
+                            for m in range(pixels):
+                                for v in range(vectors):
+                                    e.accumulate(acc[m][v], e.load(b.add(row, places[m]), 4 * VL * v), ws[v])
                         for m in range(pixels):
+                            target = b.add(b.add(out, offset), b.mul(out_step, b.add(first, I64(m))))
                             for v in range(vectors):
-                                e.accumulate(acc[m][v], e.load(b.add(row, places[m]), 4 * VL * v), ws[v])
-                    for m in range(pixels):
-                        target = b.add(b.add(out, offset), b.mul(out_step, b.add(first, I64(m))))
-                        for v in range(vectors):
-                            e.store(b.load(acc[m][v]), target, 4 * VL * v)
+                                e.store(b.load(acc[m][v]), target, 4 * VL * v)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 7), codegen

@@ -4,7 +4,7 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import empty, launch, share, take
+from minigrad.kernels.cpu.threads import address, empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, NR
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
@@ -81,12 +81,20 @@ def padded(x, padding):
 
 
 def with_slack(x, width, multiple):
-    """x itself if a group's `width` channels fill whole tiles; else a copy whose memory goes on for a tile beyond its end."""
-    if width % multiple == 0:
+    """x itself if a group's `width` channels fill whole tiles or its memory goes on for a tile beyond its end; else such a copy."""
+    if width % multiple == 0 or has_slack(x):
         return x
     y = readable(np.empty, *x.shape)
     y[...] = x
     return y
+
+
+def has_slack(x):
+    """Whether x lies in a larger array that ends a tile beyond it or more, as what `empty` makes does."""
+    memory = x.base
+    if type(memory) is not np.ndarray or memory.base is not None or not (memory.flags.c_contiguous and x.flags.c_contiguous):
+        return False
+    return address(x) + x.nbytes + 4 * (NR + AR) <= address(memory) + memory.nbytes
 
 
 def readable(make, *shape):

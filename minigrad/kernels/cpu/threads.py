@@ -41,6 +41,7 @@ from minigrad.kernels.cpu.compiling import kernel
 
 WORD = ir.IntType(64)
 ALIGNMENT = 64                      # bytes: a cache line, and the longest vector
+SLACK = 256                         # bytes that a tile may read beyond an array of `empty`, without using them
 
 
 def instruction(plain):
@@ -69,8 +70,8 @@ def address(x):
 
 
 def empty(*shape, dtype=np.float32):
-    """np.empty whose first element lies on a cache line, so that no vector straddles two."""
-    memory = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + ALIGNMENT, np.uint8)
+    """np.empty whose first element lies on a cache line, so that no vector straddles two, with SLACK bytes beyond its last."""
+    memory = np.empty(math.prod(shape) * np.dtype(dtype).itemsize + ALIGNMENT + SLACK, np.uint8)
     return np.ndarray(shape, dtype, memory, -address(memory) % ALIGNMENT)
 
 

@@ -27,7 +27,8 @@ def transposed_product(a, b):
     turned = NR <= outs < columns
     if turned:                                                  # y^T = b^T a: the narrower matrix is packed again for every block
         a, b, outs, columns = b, a, columns, outs
-    rows, slices = AR * max(1, min(PANELS, outs // (4 * AR))), -(-columns // WIDTH)
+    heights = max(4, -(-outs // (PANELS * AR)))                 # equal blocks, and enough of them for the threads
+    rows, slices = AR * -(-outs // (heights * AR)), -(-columns // WIDTH)
     scratch = SPACE * (rows + WIDTH) + rows * WIDTH
     launch(transposed, -(-outs // rows) * slices, a, b, y, turned, rows, slices, scratch=scratch)
     return y
