@@ -1,33 +1,40 @@
 """Compile every kernel ahead of the first run: `python -m minigrad.warmup`. Compiled code is cached on disk, so once is enough.
 
-`compiling()` is for programs: within the block, the first kernel that has to be compiled prints one line to standard error.
+`compiling()` is for programs: within the block, the first kernel that has to be compiled prints one line to standard error, and
+a second process begins to compile, on another core, what a training step asks for last. Numba compiles on one core only, but
+its cache on disk serves both: whoever comes to a kernel second finds it there.
 May import: numpy, tqdm, `kernels`.
 """
 import argparse
 import contextlib
+import os
+import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 from tqdm import tqdm
 
 from minigrad.kernels import cpu
-from minigrad.kernels.cpu.compiling import on_compile
+from minigrad.kernels.cpu.compiling import is_cached, on_compile
+from minigrad.kernels.cpu.threads import cores
 
 
 @contextlib.contextmanager
 def compiling(stream=None):
     """Within the block, say once that kernels are being compiled; on a terminal the line counts them."""
-    stream, names = stream or sys.stderr, []
+    stream, names, helpers = stream or sys.stderr, [], contextlib.ExitStack()
 
     def announce(name):
         names.append(name)
         if len(names) == 1:
             print("compiling kernels for this processor: the first time only, about half a minute", file=stream, flush=True)
+            helpers.enter_context(helper(LAST))
         if stream.isatty():
             print(f"\r  {'#' * len(names)} {len(names)} {name:<24}", end="", file=stream, flush=True)
 
-    with on_compile(announce):
+    with helpers, on_compile(announce):
         try:
             yield names
         finally:
@@ -35,23 +42,62 @@ def compiling(stream=None):
                 print(file=stream)
 
 
+@contextlib.contextmanager
+def helper(jobs):
+    """Within the block, a process that compiles `jobs` for the cache. It ends with the block, or with us, whose pipe it reads."""
+    jobs = list(jobs)
+    if not jobs or cores() < 2 or not is_cached(cpu.threads.serve) or not sys.executable or os.environ.get(CHILD):
+        yield
+        return
+    command = [sys.executable, "-m", "minigrad.warmup", *(word for job in jobs for word in ("--job", job))]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**os.environ, CHILD: "1"})
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+
+
+CHILD = "MINIGRAD_WARMUP_CHILD"     # set for a helper, which starts none and ends when its standard input does
+
+
+def end_with_parent():
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 def image(n, c, size):
     return np.ones((n, size, size, c), np.float32).transpose(0, 3, 1, 2)
 
 
-def convolution(n, c, size, o, k, stride=1, padding=1, groups=1):
+def convolution(n, c, size, o, k, stride=1, padding=1, groups=1, maps=("forward", "dx", "dw")):
     """All three maps for one shape."""
     w, rest = np.ones((o, c // groups, k, k), np.float32), ((stride,) * 2, (padding,) * 2, (1, 1), groups)
-    y = cpu.conv2d(image(n, c, size), w, *rest)
-    cpu.conv2d_dx(y, w, *rest, (size, size))
-    cpu.conv2d_dw(image(n, c, size), y, *rest, (k, k))
+    y = image(n, o, (size + 2 * padding - k) // stride + 1)
+    if "forward" in maps:
+        cpu.conv2d(image(n, c, size), w, *rest)
+    if "dx" in maps:
+        cpu.conv2d_dx(y, w, *rest, (size, size))
+    if "dw" in maps:
+        cpu.conv2d_dw(image(n, c, size), y, *rest, (k, k))
 
 
 def normalisation():
     x, axes = image(4, 16, 4), (0, 2, 3)
     y, istd, mean, _ = cpu.norm_leaky_relu(x, None, None, axes, 1e-5, 0.2)
-    cpu.norm_leaky_relu_dx(x, x, None, None, istd, mean, axes, 0.2)
-    cpu.bias_leaky_relu_dx(x, cpu.bias_leaky_relu(x, np.ones(16, np.float32), 0.2), 0.2)
+    cpu.bias_leaky_relu(x, np.ones(16, np.float32), 0.2)
+
+
+def normalisation_back():
+    x, axes, ones = image(4, 16, 4), (0, 2, 3), np.ones((1, 16, 1, 1), np.float32)
+    cpu.norm_leaky_relu_dx(x, x, None, None, ones, ones, axes, 0.2)
+    cpu.bias_leaky_relu_dx(x, x, 0.2)
+
+
+def normalisation_by_rows():
+    x = image(4, 16, 4)
     xhat, istd, _, _ = cpu.normalise(x, (1, 2, 3), 1e-5)
     cpu.normalise_dx(x, None, xhat, istd, (1, 2, 3))
 
@@ -79,14 +125,18 @@ def recurrence():
     cpu.add_rows(rows, np.zeros(len(rows), np.int64), 2)
 
 
-def optimisers():
-    def ones():
-        return [np.ones(16, np.float32)]
+def ones():
+    return [np.ones(16, np.float32)]
 
-    cpu.sgd_step(ones(), ones(), ones(), lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=False, maximize=False,
-                 first=False)
+
+def adam():
     cpu.adam_step(ones(), ones(), ones(), ones(), None, step=1, lr=0.1, beta1=0.9, beta2=0.99, eps=1e-8, weight_decay=0,
                   decoupled=False, maximize=False)
+
+
+def other_optimisers():
+    cpu.sgd_step(ones(), ones(), ones(), lr=0.1, momentum=0.9, dampening=0, weight_decay=0, nesterov=False, maximize=False,
+                 first=False)
     cpu.rmsprop_step(ones(), ones(), ones(), None, None, lr=0.1, alpha=0.9, eps=1e-8, weight_decay=0, momentum=0,
                      centered=False, maximize=False)
     cpu.adagrad_step(ones(), ones(), ones(), step=1, lr=0.1, lr_decay=0, eps=1e-8, weight_decay=0, maximize=False)
@@ -97,32 +147,43 @@ JOBS = {
     "convolution of one channel": lambda: convolution(2, 1, 6, 16, 3),
     "convolution to one channel": lambda: convolution(2, 16, 6, 1, 3),
     "convolution, depthwise": lambda: convolution(2, 16, 6, 16, 3, groups=16),
-    "convolution, Winograd": lambda: convolution(8, 32, 16, 32, 3),
+    "convolution, Winograd": lambda: convolution(8, 32, 16, 32, 3, maps=("forward", "dx")),
+    "convolution, Winograd, weight gradient": lambda: convolution(8, 32, 16, 32, 3, maps=("dw",)),
     "convolution, Winograd by panels": lambda: convolution(32, 256, 4, 256, 3),
     "convolution over the whole image": lambda: convolution(64, 32, 6, 32, 6, padding=0),
     "normalisation": normalisation,
+    "normalisation, backward": normalisation_back,
+    "normalisation by rows": normalisation_by_rows,
     "activation": activation,
     "pooling": pooling,
     "recurrent networks": recurrence,
-    "optimisers": optimisers,
+    "Adam": adam,
+    "other optimisers": other_optimisers,
 }
+LAST = ("convolution of one channel", "convolution, Winograd, weight gradient", "normalisation, backward", "Adam", "activation")
 
 
-def warmup(progress=True):
+def warmup(progress=True, jobs=tuple(JOBS)):
     """Run every kernel once on small arrays. Returns the names of those that had to be compiled."""
     names = []
-    with on_compile(names.append), tqdm(JOBS.items(), disable=not progress, file=sys.stderr) as bar:
-        for name, job in bar:
-            bar.set_description(name)
-            job()
+    with on_compile(names.append), tqdm(jobs, disable=not progress, file=sys.stderr) as bar:
+        for job in bar:
+            bar.set_description(job)
+            JOBS[job]()
     return names
 
 
 def main(argv=None):
-    argparse.ArgumentParser(prog="python -m minigrad.warmup", description=__doc__.split("\n")[0]).parse_args(argv)
+    parser = argparse.ArgumentParser(prog="python -m minigrad.warmup", description=__doc__.split("\n")[0])
+    parser.add_argument("--job", action="append", choices=JOBS, metavar="NAME",
+                        help=f"only this (again for more): {'; '.join(JOBS)}")
+    jobs = parser.parse_args(argv).job or list(JOBS)
+    if os.environ.get(CHILD):
+        threading.Thread(target=end_with_parent, daemon=True).start()
     start = time.perf_counter()
-    names = warmup()
-    print(f"{len(names)} kernels compiled in {time.perf_counter() - start:.1f} s" if names else "all kernels were compiled already")
+    with helper(reversed(jobs)):
+        names = warmup(jobs=jobs)
+    print(f"all kernels compiled in {time.perf_counter() - start:.1f} s" if names else "all kernels were compiled already")
 
 
 if __name__ == "__main__":

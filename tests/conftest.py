@@ -14,7 +14,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-from minigrad import autograd  # noqa: E402
+from minigrad import autograd, warmup  # noqa: E402
 
 slow = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.differing_executors]
 settings.register_profile(
@@ -28,6 +28,13 @@ settings.register_profile(
 )
 settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=100, suppress_health_check=slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "minigrad"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_meanwhile():
+    """Kernels that the cache lacks are compiled on another core while the first tests run."""
+    with warmup.helper([] if "PYTEST_XDIST_WORKER" in os.environ else warmup.JOBS):
+        yield
 
 
 @pytest.fixture(autouse=True)

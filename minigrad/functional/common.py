@@ -92,6 +92,8 @@ def require_float(name: str, **arguments) -> None:
 
 def integer(name: str, value, minimum: int | None = None) -> int:
     """value as a Python int, for sizes, strides and axes; a float or a bool is a TypeError."""
+    if type(value) is int and (minimum is None or value >= minimum):  # the common case: this runs several times for each layer
+        return value
     if isinstance(value, bool):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     try:
@@ -114,6 +116,8 @@ def pair(name: str, value, minimum: int = 0) -> tuple[int, int]:
 
 
 def real(name: str, value) -> float:
+    if type(value) is float:
+        return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)

@@ -114,3 +114,17 @@ def test_a_fork_gets_threads_of_its_own():
             "if pid: print('status', os.waitpid(pid, 0)[1])\n"
             "else: os._exit(0)")
     assert "status 0" in run(code)
+
+
+def test_a_helper_compiles_for_the_cache_and_ends_with_its_block(tmp_path):
+    """The second process leaves its kernels in the cache; the line about compiling comes once."""
+    code = ("import io, time, pathlib, minigrad.warmup as w; w.cores = lambda: 2\n"
+            "folder = pathlib.Path(__import__('os').environ['NUMBA_CACHE_DIR'])\n"
+            "with w.helper(['Adam']):\n"
+            "    end = time.time() + 100\n"
+            "    while not list(folder.glob('*/optimisers.adam*.nbc')) and time.time() < end: time.sleep(0.1)\n"
+            "    time.sleep(0.5)\n"
+            "line = io.StringIO()\n"
+            "with w.compiling(line) as names: w.adam()\n"
+            "print(names, line.getvalue().count('compiling kernels'))")
+    assert run(code, NUMBA_CACHE_DIR=str(tmp_path)).strip() == "[] 0"

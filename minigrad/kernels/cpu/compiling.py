@@ -19,6 +19,7 @@ import pathlib
 
 import numba
 from numba.core import event
+from numba.extending import intrinsic
 
 SAFE = {"reassoc", "contract", "arcp", "nsz"}
 
@@ -37,6 +38,16 @@ def kernel(function):
     if hasattr(index, "_source_stamp"):
         index._source_stamp = (index._source_stamp, SALT)
     return compiled
+
+
+def instruction(plain):
+    """Decorate an LLVM code generator as a Numba intrinsic; with NUMBA_DISABLE_JIT=1 the Python function `plain` stands in."""
+    return (lambda definition: plain) if numba.config.DISABLE_JIT else intrinsic
+
+
+def is_cached(compiled):
+    """Whether a kernel's code is kept on disk."""
+    return hasattr(getattr(compiled, "_cache", None), "_cache_file")
 
 
 class _Listener(event.Listener):

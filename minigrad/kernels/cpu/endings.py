@@ -11,9 +11,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import instruction, kernel
 from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import instruction, launch, share, take
+from minigrad.kernels.cpu.threads import launch, share, take
 from minigrad.kernels.cpu.tile import F32, I64, VL, Emit, addresses, at
 
 NOTHING = np.zeros(0, np.float32), 1.0

@@ -12,8 +12,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import ALIGNMENT, instruction
+from minigrad.kernels.cpu.compiling import instruction, kernel
+from minigrad.kernels.cpu.threads import ALIGNMENT
 from minigrad.kernels.cpu.tile import I32, I64, NV, VL, Emit, addresses, at
 
 PIECES = 4, 8, 16                   # floats that `copy_rows` copies at once

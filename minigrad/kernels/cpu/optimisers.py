@@ -10,9 +10,9 @@ from llvmlite import ir
 from numba import carray, types
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import instruction, kernel
 from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import address, instruction, launch, share, take
+from minigrad.kernels.cpu.threads import address, launch, share, take
 from minigrad.kernels.cpu.tile import at
 
 

@@ -11,9 +11,9 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import instruction, kernel
 from minigrad.kernels.cpu.layout import channels_first, channels_last
-from minigrad.kernels.cpu.threads import empty, instruction, launch, share, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import I32, I64, VL, Emit, addresses, at
 
 

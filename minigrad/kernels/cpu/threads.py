@@ -19,7 +19,7 @@ From the kernel's first line to the last thread's end no Python runs and nobody 
 waking a thread costs 50 microseconds, while a training step launches hundreds of kernels. For the same reason a thread that
 has nothing to do watches for the next launch for a fifth of a millisecond before it sleeps, and a caller who has done all blocks
 before a sleeper woke takes the job back and goes on.
-May import: numpy, numba, llvmlite, `compiling`.
+May import: numpy, numba, llvmlite, `atomic`, `compiling`.
 """
 import ctypes
 import functools
@@ -35,33 +35,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.callconv import RETCODE_NONE, RETCODE_OK
-from numba.extending import intrinsic
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.atomic import WORD, acquire, call, exchange, give_way, look, relax, release, replace
+from minigrad.kernels.cpu.compiling import instruction, kernel
 
-WORD = ir.IntType(64)
 ALIGNMENT = 64                      # bytes: a cache line, and the longest vector
 SLACK = 256                         # bytes that a tile may read beyond an array of `empty`, without using them
-
-
-def instruction(plain):
-    """Decorate an LLVM code generator as a Numba intrinsic; with NUMBA_DISABLE_JIT=1 the Python function `plain` stands in."""
-    return (lambda definition: plain) if numba.config.DISABLE_JIT else intrinsic
-
-
-def _take(counter):
-    counter[0] += 1
-    return counter[0] - 1
-
-
-@instruction(_take)
-def take(typing_context, counter):
-    """counter[0]++ as one indivisible step; the value before it."""
-    def codegen(context, b, signature, args):
-        array = context.make_array(signature.args[0])(context, b, args[0])
-        return b.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "acq_rel")
-
-    return types.int64(counter), codegen
 
 
 def address(x):
@@ -90,88 +69,19 @@ WATCH = 200e-6                      # seconds that a thread watches before it sl
 POLITE = 64                         # looks after which it lets others run, if any wait: the caller and a helper may share a core
 
 
-def _place(context, b, signature, args):
-    return b.gep(context.make_array(signature.args[0])(context, b, args[0]).data, [args[1]])
+def _take(counter):
+    counter[0] += 1
+    return counter[0] - 1
 
 
-@instruction(lambda words, place: words[place])
-def look(typing_context, words, place):
-    """words[place], as other threads see it."""
+@instruction(_take)
+def take(typing_context, counter):
+    """counter[0]++ as one indivisible step; the value before it."""
     def codegen(context, b, signature, args):
-        return b.load_atomic(_place(context, b, signature, args), "acquire", 8)
+        array = context.make_array(signature.args[0])(context, b, args[0])
+        return b.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "acq_rel")
 
-    return types.int64(words, types.int64), codegen
-
-
-@instruction(None)
-def exchange(typing_context, words, place, value):
-    """words[place] = value in one indivisible step; the value before it."""
-    def codegen(context, b, signature, args):
-        return b.atomic_rmw("xchg", _place(context, b, signature, args), args[2], "seq_cst")
-
-    return types.int64(words, types.int64, types.int64), codegen
-
-
-@instruction(None)
-def replace(typing_context, words, place, expected, value):
-    """words[place] = value if it is `expected`, in one indivisible step; the value before it."""
-    def codegen(context, b, signature, args):
-        pair = b.cmpxchg(_place(context, b, signature, args), args[2], args[3], "seq_cst", "seq_cst")
-        return b.extract_value(pair, 0)
-
-    return types.int64(words, types.int64, types.int64, types.int64), codegen
-
-
-@instruction(None)
-def relax(typing_context):
-    """Tell the processor that this is a waiting loop."""
-    def codegen(context, b, signature, args):
-        if b.module.triple.startswith(("x86_64", "i686")):
-            b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.VoidType(), []), "llvm.x86.sse2.pause"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@instruction(None)
-def give_way(typing_context):
-    """Let another thread run that waits for this core: it may be the one that is waited for."""
-    def codegen(context, b, signature, args):
-        if os.name == "posix":
-            b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@instruction(None)
-def call(typing_context, function, argument):
-    """function(argument) for the address of a C function of one word, which returns one."""
-    def codegen(context, b, signature, args):
-        return b.call(b.inttoptr(args[0], ir.FunctionType(WORD, [WORD]).as_pointer()), [args[1]])
-
-    return types.int64(types.int64, types.int64), codegen
-
-
-@instruction(None)
-def acquire(typing_context, function, lock):
-    """PyThread_acquire_lock(lock, 1), which needs no GIL: sleep until somebody releases the lock."""
-    def codegen(context, b, signature, args):
-        int32 = ir.IntType(32)
-        b.call(b.inttoptr(args[0], ir.FunctionType(int32, [WORD, int32]).as_pointer()), [args[1], int32(1)])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-@instruction(None)
-def release(typing_context, function, lock):
-    """PyThread_release_lock(lock)"""
-    def codegen(context, b, signature, args):
-        b.call(b.inttoptr(args[0], ir.FunctionType(ir.VoidType(), [WORD]).as_pointer()), [args[1]])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
+    return types.int64(counter), codegen
 
 
 @instruction(lambda counter: 0)
@@ -380,13 +290,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_new_pool)
 
 
-def _cores():
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores():
+    """The processor cores at our disposal."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _asked():
     asked = os.environ.get("MINIGRAD_NUM_THREADS") or os.environ.get("NUMBA_NUM_THREADS")
-    return max(1, min(int(asked) if asked else cores, 64))
+    return max(1, min(int(asked) if asked else cores(), 64))
 
 
-_threads = 1 if numba.config.DISABLE_JIT else _cores()
+_threads = 1 if numba.config.DISABLE_JIT else _asked()
 
 
 def get_num_threads():

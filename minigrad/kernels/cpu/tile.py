@@ -25,7 +25,7 @@ Numba's own loops cannot hold such a block in registers (small arrays are alloca
 instructions: ordinary Python loops that unroll while the code is built. What they cost is that addresses are plain integers
 here, unchecked: a wrong one reads another array. Hence each tile has a twin in NumPy beside it, which NUMBA_DISABLE_JIT=1 runs.
 Rows are reached through a table of addresses. A padded pixel points at a block of zeros. No im2col buffer, no padding copy.
-May import: numpy, numba, llvmlite, `threads`.
+May import: numpy, numba, llvmlite, `compiling`, `threads`.
 """
 import ctypes
 import os
@@ -35,7 +35,8 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.threads import ALIGNMENT, instruction
+from minigrad.kernels.cpu.compiling import instruction
+from minigrad.kernels.cpu.threads import ALIGNMENT
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 

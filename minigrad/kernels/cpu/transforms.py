@@ -13,8 +13,7 @@ import numpy as np
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import instruction
+from minigrad.kernels.cpu.compiling import instruction, kernel
 from minigrad.kernels.cpu.tile import I64, VL, Emit, addresses, at
 
 POINTS = (0, 1, -1, 2, -2)

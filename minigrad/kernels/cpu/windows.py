@@ -18,11 +18,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import instruction, kernel
 from minigrad.kernels.cpu.direct import collect, outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING
 from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
-from minigrad.kernels.cpu.threads import empty, instruction, launch, share, take
+from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, outer_tile, streams
 
 PARTS = 16                          # partial sums of a weight gradient, at most
