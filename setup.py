@@ -14,7 +14,7 @@ setup(
     install_requires=["numpy>=2.0,<2.6", "numba>=0.61", "matplotlib>=3.8", "pillow>=10.1", "tqdm>=4.60"],
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.6"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6"],
         "interop": ["safetensors>=0.4"],
         "bench": ["torch==2.13.0", "foolbox==3.3.4"],
         "distributed": ["mpi4py>=4"],

@@ -3,6 +3,7 @@
 The profile `minigrad` draws the same examples on every machine; `HYPOTHESIS_PROFILE=thorough pytest` draws more, new ones.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -29,12 +30,17 @@ settings.register_profile(
 settings.register_profile("thorough", deadline=None, print_blob=True, max_examples=100, suppress_health_check=slow)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "minigrad"))
 
+compiling = contextlib.ExitStack()
 
-@pytest.fixture(scope="session", autouse=True)
-def compiled_meanwhile():
-    """Kernels that the cache lacks are compiled on another core while the first tests run."""
-    with warmup.helper([] if "PYTEST_XDIST_WORKER" in os.environ else warmup.JOBS):
-        yield
+
+def pytest_sessionstart(session):
+    """Kernels that the cache lacks are compiled meanwhile; once, not in every worker."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and not session.config.option.collectonly:
+        compiling.enter_context(warmup.helper(warmup.JOBS))
+
+
+def pytest_sessionfinish(session):
+    compiling.close()
 
 
 @pytest.fixture(autouse=True)

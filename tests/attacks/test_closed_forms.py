@@ -40,12 +40,11 @@ def test_deepfool_and_fab_reach_the_boundary(norm):
 
 
 def test_carlini_l2_comes_within_one_percent():
-    for seed in range(3):
-        victim, x, y, weight, bias = classes(seed, n=4)
-        found = carlini_l2(victim.within((-8, 8)), np.clip(x, -4, 4), Untargeted(y), steps=1000, search_steps=12, lr=0.002)
-        distance = exact(np.clip(x, -4, 4), y, weight, bias, "l2")
-        assert found.success.all()
-        assert (found.distance >= distance * (1 - 1e-4)).all() and np.median(found.distance / distance) < 1.01
+    victim, x, y, weight, bias = classes(0, n=12)
+    found = carlini_l2(victim.within((-8, 8)), np.clip(x, -4, 4), Untargeted(y), steps=1000, search_steps=12, lr=0.002)
+    distance = exact(np.clip(x, -4, 4), y, weight, bias, "l2")
+    assert found.success.all()
+    assert (found.distance >= distance * (1 - 1e-4)).all() and np.median(found.distance / distance) < 1.01
 
 
 def test_hop_skip_jump_comes_near_from_labels_alone():
