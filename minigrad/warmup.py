@@ -45,13 +45,17 @@ def compiling(stream=None):
 @contextlib.contextmanager
 def helper(jobs):
     """Within the block, a process that compiles `jobs` for the cache. It ends with the block, or with us, whose pipe it reads."""
-    jobs = list(jobs)
-    if not jobs or cores() < 2 or not is_cached(cpu.threads.serve) or not sys.executable or os.environ.get(CHILD):
+    jobs, here = list(jobs), sys.executable and not getattr(sys, "frozen", False)
+    if not jobs or not here or cores() < 2 or not is_cached(cpu.threads.serve) or os.environ.get(CHILD):
         yield
         return
     command = [sys.executable, "-m", "minigrad.warmup", *(word for job in jobs for word in ("--job", job))]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env={**os.environ, CHILD: "1"})
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env={**os.environ, CHILD: "1"})
+    except OSError:                                             # no more processes allowed: then without
+        yield
+        return
     try:
         yield
     finally:
@@ -64,7 +68,7 @@ CHILD = "MINIGRAD_WARMUP_CHILD"     # set for a helper, which starts none and en
 
 
 def end_with_parent():
-    sys.stdin.buffer.read()
+    os.read(0, 1)
     os._exit(1)
 
 
@@ -181,7 +185,7 @@ def main(argv=None):
     if os.environ.get(CHILD):
         threading.Thread(target=end_with_parent, daemon=True).start()
     start = time.perf_counter()
-    with helper(reversed(jobs)):
+    with helper(reversed(jobs) if len(jobs) > 1 else ()):
         names = warmup(jobs=jobs)
     print(f"all kernels compiled in {time.perf_counter() - start:.1f} s" if names else "all kernels were compiled already")
 

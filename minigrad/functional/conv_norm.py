@@ -18,7 +18,7 @@ from minigrad.functional.activation import _leaky_dx
 from minigrad.functional.common import real
 from minigrad.functional.convolution import _checked, _checked_transposed, _conv2d_dw, _conv2d_dx, _conv2d_to
 from minigrad.functional.fused import _norm_back
-from minigrad.functional.normalization import _check_affine, _update_running
+from minigrad.functional.normalization import _check_affine, _normalise, _scale_shift, _update_running
 
 AXES = (0, 2, 3)
 # Arguments x, w, gamma, beta[, other]: what the gradient of each reads; outputs z, y, istd, mean, var: what any of them reads.
@@ -37,7 +37,8 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
     size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, p, d, k, t in zip(
         x.shape[2:], geometry["padding"], geometry["dilation"], weight.shape[2:], geometry["stride"], strict=True)]  # fmt: skip
     shape = (x.shape[0], weight.shape[0], *size)
-    return _apply(_conv_norm, x, weight, gamma, beta, moving, shape, eps, negative_slope, other, geometry)
+    inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
+    return _apply("conv2d_batch_norm_leaky_relu", _conv_norm, inputs, moving, shape, eps, negative_slope, geometry)
 
 
 def conv_transpose2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, stride=1, padding=0, output_padding=0,
@@ -45,22 +46,27 @@ def conv_transpose2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, e
     """The same with conv_transpose2d(input, weight, ...), whose arguments these are."""
     x, geometry, _ = _checked_transposed(input, weight, None, stride, padding, output_padding, groups, dilation)
     shape = (x.shape[0], weight.shape[1] * geometry["groups"], *geometry["size"])
-    return _apply(_transposed_norm, x, weight, gamma, beta, moving, shape, eps, negative_slope, other, geometry)
+    inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
+    return _apply("conv_transpose2d_batch_norm_leaky_relu", _transposed_norm, inputs, moving, shape, eps, negative_slope, geometry)
 
 
-def _apply(unit, x, weight, gamma, beta, moving, shape, eps, negative_slope, other, geometry):
-    slope = real(f"{unit.name}: negative_slope", negative_slope)
+def _apply(name, unit, inputs, moving, shape, eps, negative_slope, geometry):
+    x, _, gamma, beta, *other = inputs
+    slope = real(f"{name}: negative_slope", negative_slope)
     if slope < 0:
-        raise ValueError(f"{unit.name}: negative_slope must be at least 0, got {slope}; apply the layers one by one")
-    if other is not None and other.shape != shape:
-        raise ValueError(f"{unit.name}: other {other.shape} must have the shape of the output, {shape}")
+        raise ValueError(f"{name}: negative_slope must be at least 0, got {slope}; apply the layers one by one")
+    if any(t.dtype != x.dtype for t in inputs):
+        raise TypeError(f"{name}: all must be of one dtype, got {', '.join(str(t.dtype) for t in inputs)}; convert with .to(dtype)")
+    if other and other[0].shape != shape:
+        raise ValueError(f"{name}: other {other[0].shape} must have the shape of the output, {shape}")
     mean, var, momentum = moving(shape)
-    _check_affine(unit.name, shape[1:2], gamma=gamma, beta=beta)
+    _check_affine(name, shape[1:2], gamma=gamma, beta=beta)
     count = math.prod(shape) // shape[1]
     if count <= 1:
-        raise ValueError(f"{unit.name}: training needs more than one value per channel, got {shape}; use a larger batch or .eval()")
-    inputs = (x, weight, gamma, beta) if other is None else (x, weight, gamma, beta, other)
+        raise ValueError(f"{name}: training needs more than one value per channel, got {shape}; use a larger batch or .eval()")
     z, _, _, batch_mean, batch_var = unit(*inputs, eps=real("batch_norm: eps", eps), slope=slope, **geometry)
+    if not other and z.node is not None:
+        z.node.outputs[0] = None                                # only a sum's rule reads it: others need not keep it alive
     _update_running(mean, var, batch_mean.array, batch_var.array, momentum, count)
     return z
 
@@ -73,7 +79,7 @@ def _normalised(y, gamma, beta, other, eps, slope):
 def _to_product(node, needs, g, g_y, eps, slope):
     """The cotangents of y, gamma, beta[, other]."""
     gamma, beta = node.inputs[2:4]
-    z, y, istd, mean = node.outputs[:4]
+    z, y, istd, mean = node.outputs[:4]  # z where there is a sum
     summed = len(needs) == 5
     if g is None:
         return [g_y] + [None] * (len(needs) - 2)
@@ -84,7 +90,11 @@ def _to_product(node, needs, g, g_y, eps, slope):
             g.array, y, gamma.array, None if summed else beta.array, istd, mean, AXES, slope, *([z] if summed else [])
         )
         return [g.wrap(d) for d in found]
-    h = _leaky_dx(g, z, slope=slope) if summed or slope != 1 else g
+    h = g
+    if summed:
+        h = _leaky_dx(g, z, slope=slope)
+    elif slope != 1:
+        h = _leaky_dx(g, _scale_shift(_normalise(node.output(1), axes=AXES, eps=eps)[0], gamma, beta).array, slope=slope)
     dy, dgamma, dbeta = _norm_back(h, node.output(1), gamma, (True, *needs[2:4]), AXES, eps)
     return [dy if g_y is None else dy + g_y, dgamma, dbeta] + [h] * summed
 

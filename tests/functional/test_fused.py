@@ -175,15 +175,22 @@ def test_each_subset_of_gradients_of_a_convolution_with_its_norm(needed, transpo
             np.testing.assert_allclose(a.array, b.array, atol=1e-11)
 
 
+def test_only_a_sum_keeps_the_output_alive():
+    fused, _, inputs, _ = units(False, 1, 1, np.float32, np.random.default_rng(0), True)
+    assert fused(*inputs[:4]).node.outputs[0] is None and fused(*inputs).node.outputs[0] is not None
+
+
 def test_errors_of_a_convolution_with_its_norm():
     x, w, one, moving = mg.ones(2, 3, 5, 5), mg.ones(4, 3, 3, 3), mg.ones(4), lambda shape: (None, None, 0.1)
-    with pytest.raises(ValueError, match="conv_norm: negative_slope must be at least 0, got -0.1"):
+    with pytest.raises(ValueError, match="conv2d_batch_norm_leaky_relu: negative_slope must be at least 0, got -0.1"):
         conv2d_batch_norm_leaky_relu(x, w, one, one, moving, negative_slope=-0.1)
-    with pytest.raises(ValueError, match=r"conv_norm: gamma \(3,\) must be \(4,\)"):
+    with pytest.raises(ValueError, match=r"conv2d_batch_norm_leaky_relu: gamma \(3,\) must be \(4,\)"):
         conv2d_batch_norm_leaky_relu(x, w, mg.ones(3), one, moving)
-    with pytest.raises(ValueError, match=r"conv_norm: other \(2, 4, 1, 1\) must have the shape of the output, \(2, 4, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"other \(2, 4, 1, 1\) must have the shape of the output, \(2, 4, 3, 3\)"):
         conv2d_batch_norm_leaky_relu(x, w, one, one, moving, other=mg.ones(2, 4, 1, 1))
-    with pytest.raises(ValueError, match=r"transposed_norm: training needs more than one value per channel, got \(1, 3, 1, 1\)"):
+    with pytest.raises(TypeError, match="all must be of one dtype, got float32, float32, float64, float32"):
+        conv2d_batch_norm_leaky_relu(x, w, one.double(), one, moving)
+    with pytest.raises(ValueError, match=r"training needs more than one value per channel, got \(1, 3, 1, 1\)"):
         conv_transpose2d_batch_norm_leaky_relu(mg.ones(1, 4, 1, 1), mg.ones(4, 3, 1, 1), mg.ones(3), mg.ones(3), moving)
 
 

@@ -1,7 +1,7 @@
 """What threads do with words that they share, in one indivisible step each, and how they sleep: the instructions of `threads`.
 
-Locks are Python's own, those behind threading.Lock, which need no GIL: PyThread_acquire_lock and PyThread_release_lock are called
-by their addresses. May import: numba, llvmlite, `compiling`.
+Locks are those of CPython's C interface, which need no GIL: PyThread_acquire_lock and PyThread_release_lock are called by their
+addresses. May import: numba, llvmlite, `compiling`.
 """
 import os
 

@@ -24,7 +24,6 @@ class _Blocks:
     overloads = ("any",)
 
     def __call__(self, counter, tickets, blocks, width, a, b, y):
-        counter[0] = 1                                          # this launch has begun
         while (block := next(tickets)) < blocks:
             part = slice(block * width, (block + 1) * width)
             if len(a) > b.shape[1]:

@@ -24,7 +24,8 @@ from numba.extending import intrinsic
 SAFE = {"reassoc", "contract", "arcp", "nsz"}
 
 _sources = sorted(pathlib.Path(__file__).parent.glob("*.py"))
-SALT = hashlib.sha256(b"".join(p.read_bytes() for p in _sources) + bytes([bool(numba.config.BOUNDSCHECK)])).hexdigest()
+SALT = hashlib.sha256(b"".join(p.read_bytes() for p in _sources)
+                      + f"{numba.__version__} {bool(numba.config.BOUNDSCHECK)}".encode()).hexdigest()
 
 
 def kernel(function):
@@ -37,6 +38,8 @@ def kernel(function):
     index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
         index._source_stamp = (index._source_stamp, SALT)
+        # Numba writes an index before the code that it names: who is killed in between must leave no old code of that name.
+        index._data_name_pattern = index._data_name_pattern.replace("{number:d}", SALT[:12] + ".{number:d}")
     return compiled
 
 

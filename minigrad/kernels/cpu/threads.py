@@ -99,13 +99,14 @@ def share(typing_context, counter):
         seat = b.atomic_rmw("add", word(counter, SEAT), WORD(1), "acq_rel")
         helpers = b.atomic_rmw("xchg", word(counter, HELPERS), WORD(0), "acq_rel")
         with b.if_then(b.icmp_signed(">", helpers, WORD(0)), likely=False):
-            written = ir.LiteralStructType([a.type for a in kernel.args])
+            arguments = kernel.args[2:]                         # the first two are Numba's own: its value, and its exception
+            written = ir.LiteralStructType([a.type for a in arguments])
             if context.get_abi_sizeof(written) > ROOM:
                 raise NotImplementedError(f"{kernel.name}: too many arguments")
             at = b.load(word(counter, ARGUMENTS_AT))
-            for i, argument in enumerate(kernel.args):
-                if argument.type == cgutils.voidptr_t:          # whose an array is: the caller's, until all are done
-                    argument = argument.type(None)
+            for i, argument in enumerate(arguments):
+                if argument.type == cgutils.voidptr_t and argument.name.endswith((".0", ".1")):
+                    argument = argument.type(None)              # whose an array is: the caller's, until all are done
                 b.store(argument, b.gep(b.inttoptr(at, written.as_pointer()), [ir.IntType(32)(0), ir.IntType(32)(i)]))
             entry, first = b.ptrtoint(_again(b.module, kernel, written), WORD), b.load(word(counter, WORDS_AT))
             with cgutils.for_range(b, helpers, intp=WORD) as h:
@@ -127,8 +128,8 @@ def _again(module, kernel, written):
     function.linkage = "internal"
     b = ir.IRBuilder(function.append_basic_block())
     at = b.inttoptr(function.args[0], written.as_pointer())
-    arguments = [b.load(b.gep(at, [ir.IntType(32)(0), ir.IntType(32)(i)])) for i in range(2, len(kernel.args))]
-    results = [b.bitcast(b.alloca(WORD, size=8), a.type) for a in kernel.args[:2]]     # Numba's own: its value, and its exception
+    arguments = [b.load(b.gep(at, [ir.IntType(32)(0), ir.IntType(32)(i)])) for i in range(len(kernel.args) - 2)]
+    results = [b.bitcast(b.alloca(WORD, size=8), a.type) for a in kernel.args[:2]]
     state = b.call(kernel, [*results, *arguments], attrs=("noinline",))
     error = b.and_(b.icmp_signed("!=", state, RETCODE_OK), b.icmp_signed("!=", state, RETCODE_NONE))
     b.ret(b.zext(error, WORD))
@@ -203,16 +204,25 @@ class _Pool:
         self.helpers, self.looks, self.lock, self.job, self.errors = 0, 0, threading.Lock(), None, []
 
     def grow(self, helpers):
-        api, self.looks = ctypes.pythonapi, _looks()
+        api = ctypes.pythonapi
         api.PyThread_allocate_lock.restype = ctypes.c_void_p
-        for words in self.words[self.helpers:helpers]:
+        if not self.helpers:                                    # all is compiled before anybody waits: no Ctrl-C in between
+            self.looks = _looks()
+            first = self.words[0]
+            first[JOB] = POSTED
+            serve(first, False, 1)
+            post(self.words, 0)
+            wait(self.words, 0, 1)
+        while self.helpers < helpers:
+            words = self.words[self.helpers]
             words[ACQUIRE], words[RELEASE] = (ctypes.cast(f, ctypes.c_void_p).value
                                               for f in (api.PyThread_acquire_lock, api.PyThread_release_lock))
             for place in (GO, READY):
                 words[place] = api.PyThread_allocate_lock()
                 api.PyThread_acquire_lock(ctypes.c_void_p(int(words[place])), 1)
-            threading.Thread(target=self.help, args=(words,), daemon=True, name="minigrad-kernel").start()
-        self.helpers = helpers
+            thread = threading.Thread(target=self.help, args=(words,), daemon=True, name="minigrad-kernel")
+            self.helpers += 1                                   # whatever happens now, these words are this thread's
+            thread.start()
 
     def help(self, words):
         finished = False
@@ -233,19 +243,20 @@ class _Pool:
         counter = self.counter
         counter[COUNT], counter[SEAT] = 0, 0
         args = (counter, _scratch(self, helpers + 1, scratch), *args) if scratch else (counter, *args)
-        if hasattr(kernel, "py_func"):                          # compiled: it calls the helpers itself
-            counter[HELPERS] = helpers
-        else:
-            self.job = kernel, args
-            post(self.words, helpers)
+        self.errors = []
         try:
+            if hasattr(kernel, "py_func"):                      # compiled: it calls the helpers itself
+                counter[HELPERS] = helpers
+            else:
+                self.job = kernel, args
+                post(self.words, helpers)
             kernel(*args)
         finally:
             counter[HELPERS] = 0                                # a kernel that failed before its first line called nobody
             failed = wait(self.words, helpers, self.looks)      # no call before this one: Ctrl-C would skip it
-            self.job, errors, self.errors = None, self.errors, []
-        if errors:
-            raise errors[0]
+            self.job = None
+        if self.errors:
+            raise self.errors[0]
         if failed:
             raise RuntimeError(f"{kernel.__name__}: failed on a helping thread; with set_num_threads(1) the error itself is raised")
 
@@ -324,7 +335,8 @@ def launch(kernel, blocks, *args, scratch=0):
     """
     args = [_writable(a) if type(a) is np.ndarray and not a.flags.writeable else a for a in args]
     helpers, pool = min(_threads, blocks) - 1, _pool
-    # Whoever compiles the kernel, and a second Python thread that calls while the pool is at work, does its blocks alone.
+    # Whoever compiles the kernel, and a second Python thread that calls while the pool is at work, does its blocks alone. (So would
+    # everybody from then on, if Ctrl-C came just between the lock and `try`.)
     if helpers > 0 and kernel.overloads and pool.lock.acquire(blocking=False):
         try:
             pool.run(kernel, helpers, scratch, args)
