@@ -31,7 +31,7 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
 
     Shapes as in conv2d, input (N, C, H, W), all of one dtype; gamma, beta (O,); other like the output; negative_slope at least 0.
     moving(shape of the output) -> (running_mean, running_var, momentum): what the batch's statistics are to move, as in batch_norm.
-    Raises ValueError where shapes do not fit and where a channel has but one value.
+    Raises ValueError where shapes do not fit and where a channel has but one value, TypeError for several dtypes.
     """
     x, geometry, _ = _checked(input, weight, None, stride, padding, dilation, groups)
     size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, p, d, k, t in zip(

@@ -25,12 +25,10 @@ from minigrad.nn.normalization import BatchNorm1d, BatchNorm2d
 def run(modules: list, i: int, input):
     """(output, next i): modules[i] and as many of its neighbours as fuse, applied to input."""
     following = modules[i + 1] if i + 1 < len(modules) else None
-    if folds(modules[i], following, input):
+    pair = folded if folds(modules[i], following, input) else unit if is_unit(modules[i], following, input) else None
+    if pair is not None:
         slope = slope_of(modules[i + 2]) if i + 2 < len(modules) else None
-        return folded(modules[i], following, input, 1.0 if slope is None else slope), i + (2 if slope is None else 3)
-    if is_unit(modules[i], following, input):
-        slope = slope_of(modules[i + 2]) if i + 2 < len(modules) else None
-        return unit(modules[i], following, input, 1.0 if slope is None else slope), i + (2 if slope is None else 3)
+        return pair(modules[i], following, input, 1.0 if slope is None else slope), i + (2 if slope is None else 3)
     slope = slope_of(following)
     out = None if slope is None else activated(modules[i], input, slope)
     return (modules[i](input), i + 1) if out is None else (out, i + 2)

@@ -1,10 +1,7 @@
 """The pool: each block is done once, by whatever thread; errors reach the caller; nobody is left waiting."""
 import ast
-import os
 import pathlib
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -151,26 +148,6 @@ def test_every_kernel_that_takes_blocks_shares_its_call_in_the_first_line():
             if isinstance(function, ast.FunctionDef) and "take" in calls:
                 first = function.body[1 if ast.get_docstring(function) else 0]
                 assert calls.count("share") == 1 and "share(counter)" in ast.unparse(first), f"{path.name}: {function.name}"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_has_a_pool_of_its_own():
-    program = """
-import os, numpy as np
-from minigrad import kernels
-kernels.set_num_threads(3)
-x = np.ones((8, 16, 8, 8), np.float32)
-for _ in range(2):
-    kernels.leaky_relu(-x, 0.5)
-child = os.fork()
-ok = all((kernels.leaky_relu(-x, 0.5) == -0.5).all() for _ in range(50))
-if child == 0:
-    os._exit(0 if ok else 1)
-assert ok and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print("both")
-"""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=120)
-    assert done.stdout == "both\n", done.stderr
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a signal")
