@@ -10,15 +10,17 @@ import math
 from fractions import Fraction
 
 import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import instruction, kernel
-from minigrad.kernels.cpu.tile import I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.tile import I32, I64, VL, Emit, addresses, at
 
 POINTS = (0, 1, -1, 2, -2)
 POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding
 M = 4                                                           # outputs along the side of a tile, at most
+SPARE = 8                                                       # columns of a tile's window at most
 SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps:
 FORWARD, GRADIENT = {**SIDES, 5: (3,)}, {**SIDES, 5: (2,)}      # a convolution's; a weight gradient's
 
@@ -59,6 +61,46 @@ def frequency(f, r, down, across):
     the first ones, and infinity, the last one."""
     points, i, j = points_of(r), f // (r + across - 1), f % (r + across - 1)
     return (points - 1 if i == r + down - 2 else i) * points + (points - 1 if j == r + across - 2 else j)
+
+
+def _clipped_twin(near, edge, down, across, origin, outside, top, left, step, height, width):
+    near, edge = (addresses(table, down * across).reshape(down, across) for table in (near, edge))
+    rows, columns = top + step * np.arange(down), left + step * np.arange(across)
+    inside = ((rows >= 0) & (rows < height))[:, None] & (columns >= 0) & (columns < width)
+    edge[:] = np.where(inside, origin + near, outside)
+
+
+@instruction(_clipped_twin)
+def clipped(typing_context, near, edge, down, across, origin, outside, top, left, step, height, width):
+    """edge[u, v] = origin + near[u, v] where pixel (top + u*step, left + v*step) of a height x width image exists, else `outside`.
+
+    near, edge: addresses of tables (down, across) of int64, each with room for SPARE entries more: a row is one vector, and the
+    next overwrites what was too much of it. Loops and branches take 50 ns for a table, and a tile of 16 channels takes 500; this
+    takes 8 (Zen 3).
+    """
+    def codegen(context, b, signature, args):
+        near, edge, down, across, origin, outside, top, left, step, height, width = args
+        words, halves = ir.VectorType(I64, SPARE), ir.VectorType(I32, SPARE)
+
+        def splat(value, vector):
+            first = b.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
+            return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.Constant(halves, None))
+
+        def short(value):
+            return splat(b.trunc(value, I32), halves)
+
+        columns = b.add(short(left), b.mul(ir.Constant(halves, [I32(v) for v in range(SPARE)]), short(step)))
+        exists = b.icmp_unsigned("<", columns, short(width))                                # a negative one is a large number
+        origin, outside = splat(origin, words), splat(outside, words)
+        with cgutils.for_range(b, down, intp=I64) as u:
+            offset = b.mul(b.mul(u.index, across), I64(8))
+            source, target = (b.inttoptr(b.add(table, offset), words.as_pointer()) for table in (near, edge))
+            row = b.icmp_unsigned("<", b.add(top, b.mul(u.index, step)), height)
+            places = b.add(origin, b.load(source, align=8))
+            b.store(b.select(row, b.select(exists, places, outside), outside), target, align=8)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 11), codegen
 
 
 def _twin(pairs):

@@ -35,7 +35,9 @@ from minigrad.kernels.cpu.lanes import prefetch
 from minigrad.kernels.cpu.threads import share, take
 from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, NV, VL, product_tiles
 from minigrad.kernels.cpu.transforms import (
+    SPARE,
     M,
+    clipped,
     frequency,
     gathered,
     inputs_of,
@@ -126,18 +128,14 @@ def grid(x, step, down, across, source):
 def window(x, x0, z0, b, top, left, step, down, across, offset, near, edge):
     """Where the down x across pixels of an input window lie, `step` apart: (the address of a table, what to add to its entries).
 
-    Inside the image that is `near`, which `grid` made; else `edge`, made here, with z0 for pixels outside.
+    Inside the image that is `near`, which `grid` made; else `edge`, made here, with z0 for pixels outside. Both have room for SPARE
+    entries more.
     """
     h, w, channels = x.shape[1], x.shape[2], x.shape[3]
     if top >= 0 and left >= 0 and top + (down - 1) * step < h and left + (across - 1) * step < w:
         return near.ctypes.data, x0 + ((b * h + top) * w + left) * channels * 4 + offset
-    for u in range(down):
-        i = top + u * step
-        row = x0 + ((b * h + i) * w + left) * channels * 4 + offset
-        for v in range(across):
-            j = left + v * step
-            within = i >= 0 and i < h and j >= 0 and j < w
-            edge[u * across + v] = row + v * (step * channels * 4) if within else z0
+    origin = x0 + ((b * h + top) * w + left) * channels * 4 + offset
+    clipped(near.ctypes.data, edge.ctypes.data, down, across, origin, z0, top, left, step, h, w)
     return edge.ctypes.data, 0
 
 
@@ -150,10 +148,21 @@ def place_of(t, problem):
 
 
 @kernel
-def fetch(x, x0, t, problem, top, left, step, offset, size):
-    """Begin to bring into the cache what tile t's window reads that the tile before it did not, `size` bytes of each pixel: it
-    comes while the tile before is transformed. top, left: of the first window, r - 1 taps further. Or what it will write."""
-    b, i, j = place_of(t, problem)
+def following(b, i, j, problem):
+    """`place_of` the tile after the one at (b, i, j), without its divisions."""
+    j += problem[ACROSS]
+    if j >= problem[COLS]:
+        i, j = i + problem[DOWN], 0
+        if i >= problem[ROWS]:
+            b, i = b + 1, 0
+    return b, i, j
+
+
+@kernel
+def fetch(x, x0, b, i, j, problem, top, left, step, offset, size):
+    """Begin to bring into the cache what the window of the tile at (b, i, j) reads that the tile before it did not, `size` bytes of
+    each pixel: it comes while the tile before is transformed. top, left: of the first window, r - 1 taps further. Or what it will
+    write."""
     h, w, channels = x.shape[1], x.shape[2], x.shape[3]
     if b < x.shape[0]:
         for u in range(problem[DOWN]):
@@ -191,8 +200,8 @@ def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step,
     dump, far_away = v0 + most * plane, x.size + y.size > FARTHER
     # Tables of addresses: of an input window and of an output tile inside the images, relative to their first pixel; of one
     # that reaches beyond; of the planes.
-    near, far = np.empty(most, np.int64), np.empty(M * M, np.int64)
-    edge, planes = np.empty(most, np.int64), np.empty(most, np.int64)
+    near, far = np.empty(most + SPARE, np.int64), np.empty(M * M, np.int64)
+    edge, planes = np.empty(most + SPARE, np.int64), np.empty(most, np.int64)
     for f in range(most):
         planes[f] = f * plane
     # The tables of the products are those of frequency 0; the others lie whole planes further.
@@ -212,15 +221,18 @@ def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step,
         first, last = start_of(begin, groups, tiles), start_of(end, groups, tiles)
         grid(x, step, r + down - 1, a, near)
         grid(y, out_step, down, across, far)
+        b, i, j = place_of(first, problem)
         for t in range(last - first):
-            b, i, j = place_of(first + t, problem)
+            next_b, next_i, next_j = following(b, i, j, problem)
             for p in range(count_in):
                 row, column = problem[IN_Y] + inputs[p, 0], problem[IN_X] + inputs[p, 1]
                 if far_away:
-                    fetch(x, x0, first + t + 1, problem, row + (r - 1) * step, column + (r - 1) * step, step, ZERO, channels * 4)
+                    fetch(x, x0, next_b, next_i, next_j, problem, row + (r - 1) * step, column + (r - 1) * step, step, ZERO,
+                          channels * 4)
                 top, left = row + step * i, column + step * j
                 table, start = window(x, x0, z0, b, top, left, step, r + down - 1, a, ZERO, near, edge)
                 inputs_of(r, kind, table, start, planes.ctypes.data, v0 + (t * ins + p * channels) * 4, channels)
+            b, i, j = next_b, next_i, next_j
         for s in range(end - begin):
             start, stop = start_of(begin + s, groups, tiles) - first, start_of(begin + s + 1, groups, tiles) - first
             rows[s, 0], heights[s] = 0, MR - (MR - max(LOW, stop - start)) // STEPS * STEPS
@@ -237,10 +249,11 @@ def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step,
                         tile2(rows[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, NR, heights[s])
                     else:
                         tile1(rows[s].ctypes.data, 1, f * plane, ins, weights, out[s].ctypes.data, place, VL, heights[s])
+        b, i, j = place_of(first, problem)
         for t in range(last - first):
-            b, i, j = place_of(first + t, problem)
+            next_b, next_i, next_j = following(b, i, j, problem)
             if far_away:
-                fetch(y, y0, first + t + 1, problem, problem[OUT_Y], problem[OUT_X], out_step, ZERO, depth * 4)
+                fetch(y, y0, next_b, next_i, next_j, problem, problem[OUT_Y], problem[OUT_X], out_step, ZERO, depth * 4)
             start = y0 + ((b * oh + problem[OUT_Y] + out_step * i) * ow + problem[OUT_X] + out_step * j) * depth * 4
             if i + down <= problem[ROWS] and j + across <= problem[COLS]:
                 outputs_of(r, kind, planes.ctypes.data, m0 + t * depth * 4, far.ctypes.data, start, depth)
@@ -254,6 +267,7 @@ def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step,
                 outputs_of(r, kind, planes.ctypes.data, m0 + t * depth * 4, edge.ctypes.data, 0, depth)
                 if bias.size:
                     finish(edge.ctypes.data, 0, down * across, depth, bias.ctypes.data, slope)
+            b, i, j = next_b, next_i, next_j
 
 
 @kernel
@@ -272,7 +286,7 @@ def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, 
     x0, g0, z0, t0, v0 = x.ctypes.data, g.ctypes.data, zeros.ctypes.data, total.ctypes.data, scratch.ctypes.data
     v_plane, e_plane = (STEP * height + PLANE) * 4, (STEP * width + PLANE) * 4
     e0 = v0 + most * v_plane
-    near, far, edge = np.empty(most, np.int64), np.empty(M * M, np.int64), np.empty(most, np.int64)
+    near, far, edge = np.empty(most + SPARE, np.int64), np.empty(M * M + SPARE, np.int64), np.empty(most + SPARE, np.int64)
     v_planes, e_planes = np.empty(most, np.int64), np.empty(most, np.int64)
     for f in range(most):
         v_planes[f], e_planes[f] = f * v_plane, f * e_plane
@@ -301,17 +315,20 @@ def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, 
             count = min(STEP, problem[TILES] - first)
             grid(x, step, r + down - 1, a, near)
             grid(g, ONE, down, across, far)
+            b, i, j = place_of(first, problem)
             for t in range(count):
-                b, i, j = place_of(first + t, problem)
+                next_b, next_i, next_j = following(b, i, j, problem)
                 if x.size > FAR:
-                    fetch(x, x0, first + t + 1, problem, top + (r - 1) * step, side + (r - 1) * step, step, start * 4, rows * 4)
-                    fetch(g, g0, first + t + 1, problem, problem[OUT_Y], problem[OUT_X], ONE, o0 * 4, outs * 4)
+                    fetch(x, x0, next_b, next_i, next_j, problem, top + (r - 1) * step, side + (r - 1) * step, step, start * 4,
+                          rows * 4)
+                    fetch(g, g0, next_b, next_i, next_j, problem, problem[OUT_Y], problem[OUT_X], ONE, o0 * 4, outs * 4)
                 row, column = step * i + top, step * j + side
                 table, begin = window(x, x0, z0, b, row, column, step, r + down - 1, a, start * 4, near, edge)
                 inputs_of(r, kind, table, begin, v_planes.ctypes.data, v0 + t * height * 4, rows)
                 row, column = i + problem[OUT_Y], j + problem[OUT_X]
                 table, begin = window(g, g0, z0, b, row, column, ONE, down, across, o0 * 4, far, edge)
                 spread(r, kind, table, begin, e_planes.ctypes.data, e0 + t * width * 4, outs)
+                b, i, j = next_b, next_i, next_j
             for f in range(area):
                 k = frequency(f, r, down, across)
                 base = t0 + ((part * pieces + piece) * most + k) * height * width * 4

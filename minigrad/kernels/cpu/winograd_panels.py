@@ -21,7 +21,7 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.threads import empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, MR, NR, VL, panel_tile
-from minigrad.kernels.cpu.transforms import M, gathered, transforms
+from minigrad.kernels.cpu.transforms import SPARE, M, gathered, transforms
 from minigrad.kernels.cpu.winograd import (
     COLS,
     FEW,
@@ -59,7 +59,7 @@ def transform_inputs(counter, x, problem, images, step, r, zeros, wide, begin, t
     a, channels, count_in = r + M - 1, x.shape[3], images.shape[0]
     area, x0, z0, v0 = a * a, x.ctypes.data, zeros.ctypes.data, v.ctypes.data
     down, across = (problem[ROWS] + M - 1) // M, (problem[COLS] + M - 1) // M
-    near, edge, target = np.empty(area, np.int64), np.empty(area, np.int64), np.empty(area, np.int64)
+    near, edge, target = np.empty(area + SPARE, np.int64), np.empty(area + SPARE, np.int64), np.empty(area, np.int64)
     grid(x, step, a, a, near)
     while True:
         t = take(counter)
@@ -132,7 +132,7 @@ def transform_gradients(counter, g, r, zeros, total, e):
     oh, ow, depth = g.shape[1], g.shape[2], g.shape[3]
     area, g0, z0, e0 = (r + M - 1) ** 2, g.ctypes.data, zeros.ctypes.data, e.ctypes.data
     down, across = (oh + M - 1) // M, (ow + M - 1) // M
-    near, edge, target = np.empty(area, np.int64), np.empty(area, np.int64), np.empty(area, np.int64)
+    near, edge, target = np.empty(area + SPARE, np.int64), np.empty(area + SPARE, np.int64), np.empty(area, np.int64)
     grid(g, ONE, SIDE, SIDE, near)
     while True:
         t = take(counter)
