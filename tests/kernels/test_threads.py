@@ -14,7 +14,7 @@ from minigrad.kernels.cpu import get_num_threads, set_num_threads
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.elementwise import activate
 from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import empty, launch, share, take
+from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
 
 pytestmark = pytest.mark.skipif(get_num_threads() == 1 and not set_num_threads(2) and get_num_threads() == 1,
                                 reason="without a compiler there is one thread")
@@ -131,6 +131,53 @@ def test_a_compiled_kernel_that_fails_says_so_whoever_did_and_the_pool_goes_on()
         told.add(caught.type)
         assert -1 not in who(12)
     assert told == {ValueError, RuntimeError}, "in a minute only one side failed"
+
+
+@kernel
+def in_phases(counter, stop, pause, x, total, y):
+    """x[i] = i; total = their sum; y[i] = total - x[i]. Block `stop` fails, after it has worked for a while."""
+    share(counter)
+    n = x.size
+    while True:
+        block = take(counter)
+        if block > 2 * n:
+            break
+        after(counter, 0 if block < n else n if block == n else n + 1)
+        for _ in range(pause if block < n else 0):
+            total[1] += 1
+        if block == stop:
+            raise ValueError("stop")
+        if block < n:
+            x[block] = block
+        elif block == n:
+            for i in range(n):
+                total[0] += x[i]
+        else:
+            y[block - n - 1] = total[0] - x[block - n - 1]
+        if block <= n:
+            complete(counter)
+
+
+def phases(n, stop=-1, pause=0):
+    x, total, y = np.full(n, -1), np.zeros(2, np.int64), np.full(n, -1)
+    launch(in_phases, n, stop, pause, x, total, y)
+    assert total[0] == n * (n - 1) // 2
+    assert np.array_equal(y, total[0] - np.arange(n))
+
+
+def test_a_block_comes_after_those_that_it_waits_for():
+    phases(1)                                                   # compiled
+    for n, pause in [(1, 0), (2, 0), (3, 30_000), (40, 0), (40, 3000)] * 40:
+        phases(n, pause=pause)
+
+
+def test_nobody_waits_for_a_block_that_failed():
+    phases(1)
+    for n in (2, 12):
+        for stop in [0, n // 2, n - 1, n, n + 1, 2 * n] * 10:
+            with pytest.raises((ValueError, RuntimeError), match="stop|in_phases: failed on a helping thread"):
+                phases(n, stop, pause=3000)
+            phases(n)
 
 
 def test_arguments_that_fit_no_kernel_leave_nobody_waiting():

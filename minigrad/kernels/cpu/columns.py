@@ -17,43 +17,118 @@ import math
 import numpy as np
 
 from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import share, take
+from minigrad.kernels.cpu.threads import after, complete, share, take
 
 MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
 ROWS = 5
 
 
 @kernel
-def moments(counter, x, rows_per_block, rows_cached, means, squares):
-    """means, squares (G, B, C): the mean of each block of rows, and the sum of squares around it."""
+def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_summed, rows_mapped, means, squares, table, istd,
+              mean, var, y):
+    """y = leaky_relu((x - mean)*istd*weight + bias + other), and istd, mean, var (G, C).
+
+    x, y (G, R, k*C), other too, or empty for zeros; weight and bias (C) or empty for ones and zeros. rows_summed: of a block of the
+    statistics, rows_cached at once; rows_mapped: of a block of the map. means, squares (G, B, k*C), table: room."""
     share(counter)
-    groups, rows, channels = x.shape
-    blocks = means.shape[1]
-    mean, square = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    groups, rows, width = x.shape
+    part_mean, part_square = np.empty(width, np.float32), np.empty(width, np.float32)
+    sums, maps = groups * means.shape[1], groups * ((rows + rows_mapped - 1) // rows_mapped)
     while True:
         block = take(counter)
-        if block >= groups * blocks:
+        if block < sums:
+            moments(block, x, rows_cached, rows_summed, part_mean, part_square, means, squares)
+            complete(counter)
+        elif block == sums:
+            after(counter, sums)
+            summarise(means, squares, rows_summed, rows, k, eps, weight, bias, table, istd, mean, var)
+            complete(counter)
+        elif block <= sums + maps:
+            after(counter, sums + 1)
+            affine(block - sums - 1, x, other, table, slope, rows_mapped, y)
+        else:
             break
-        q, b = block // blocks, block % blocks
-        first, last = b * rows_per_block, min((b + 1) * rows_per_block, rows)
-        total_mean, total_square = means[q, b], squares[q, b]
-        for start in range(first, last, rows_cached):
-            stop = min(start + rows_cached, last)
+
+
+@kernel
+def shift(counter, x, bias, slope, k, rows_mapped, table, y):
+    """y = leaky_relu(x + bias), as in `normalise`."""
+    share(counter)
+    groups, rows, _ = x.shape
+    maps, nothing, none = groups * ((rows + rows_mapped - 1) // rows_mapped), np.empty(0, np.float32), np.empty((0, 0), np.float32)
+    while True:
+        block = take(counter)
+        if block == 0:
+            describe(none, none, nothing, bias, k, table)
+            complete(counter)
+        elif block <= maps:
+            after(counter, 1)
+            affine(block - 1, x, x[:0], table, slope, rows_mapped, y)
+        else:
+            break
+
+
+@kernel
+def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised, slope, k, rows_cached, rows_summed, rows_mapped,
+                  sums, products, table, dweight, dbias, kept, dx):
+    """The derivative of `normalise`: dx, dweight, dbias from g. Where there was an `other`, y is the output, and kept its gradient.
+
+    y and kept are empty else; mean and istd (G, C), mean empty for zeros; weight and bias (C) or empty; extra: see `settle`."""
+    share(counter)
+    groups, rows, width = x.shape
+    first_sum, second_sum = np.empty(width, np.float32), np.empty(width, np.float32)
+    summed, maps = groups * sums.shape[1], groups * ((rows + rows_mapped - 1) // rows_mapped)
+    while True:
+        block = take(counter)
+        if block == 0:
+            describe(mean, istd, weight, bias, k, table)
+            complete(counter)
+        elif block <= summed:
+            after(counter, 1)
+            gradient_sums(block - 1, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept)
+            complete(counter)
+        elif block == summed + 1:
+            after(counter, summed + 1)
+            settle(sums, products, istd, normalised, extra, rows * k, k, table, dweight, dbias)
+            complete(counter)
+        elif block <= summed + 1 + maps:
+            after(counter, summed + 2)
+            if y.size:                                          # the gradient behind the activation is there already
+                gradient(block - summed - 2, kept, x, table, 1.0, rows_mapped, dx)
+            else:
+                gradient(block - summed - 2, g, x, table, slope, rows_mapped, dx)
+        else:
+            break
+
+
+# ------------------------------------------------------------------------------------------------------------------ their blocks
+
+
+@kernel
+def moments(block, x, rows_cached, rows_summed, mean, square, means, squares):
+    """means, squares (G, B, C) of one block of rows: the mean, and the sum of squares around it. mean, square (C): room."""
+    groups, rows, channels = x.shape
+    blocks = means.shape[1]
+    q, b = block // blocks, block % blocks
+    first, last = b * rows_summed, min((b + 1) * rows_summed, rows)
+    total_mean, total_square = means[q, b], squares[q, b]
+    for start in range(first, last, rows_cached):
+        stop = min(start + rows_cached, last)
+        for c in range(channels):
+            mean[c] = 0
+            square[c] = 0
+        for r in range(start, stop):
+            row = x[q, r]
             for c in range(channels):
-                mean[c] = 0
-                square[c] = 0
-            for r in range(start, stop):
-                row = x[q, r]
-                for c in range(channels):
-                    mean[c] += row[c]
-            fraction = np.float32(1 / (stop - start))
+                mean[c] += row[c]
+        fraction = np.float32(1 / (stop - start))
+        for c in range(channels):
+            mean[c] *= fraction
+        for r in range(start, stop):
+            row = x[q, r]
             for c in range(channels):
-                mean[c] *= fraction
-            for r in range(start, stop):
-                row = x[q, r]
-                for c in range(channels):
-                    square[c] += (row[c] - mean[c]) * (row[c] - mean[c])
-            join(total_mean, total_square, start - first, mean, square, stop - start)
+                square[c] += (row[c] - mean[c]) * (row[c] - mean[c])
+        join(total_mean, total_square, start - first, mean, square, stop - start)
 
 
 @kernel
@@ -70,7 +145,7 @@ def join(mean, square, count, other_mean, other_square, other_count):
 
 
 @kernel
-def summarise(counter, means, squares, rows_per_block, rows, k, eps, weight, bias, table, istd, mean, var):
+def summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table, istd, mean, var):
     """All blocks of `moments` joined: istd, mean, var (G, C) and the table's first rows, with scale = istd*weight and shift = bias.
 
     means, squares (G, B, k*C), over `rows` rows; weight and bias (C) or empty for ones and zeros."""
@@ -98,7 +173,7 @@ def summarise(counter, means, squares, rows_per_block, rows, k, eps, weight, bia
 
 
 @kernel
-def describe(counter, mean, istd, weight, bias, k, table):
+def describe(mean, istd, weight, bias, k, table):
     """The table's first rows from what is known: mean, istd (G, C), weight and bias (C), each empty for zeros or ones."""
     _, groups, width = table.shape
     channels = width // k
@@ -113,7 +188,7 @@ def describe(counter, mean, istd, weight, bias, k, table):
 
 
 @kernel
-def settle(counter, sums, products, istd, normalised, extra, rows, k, table, dweight, dbias):
+def settle(sums, products, istd, normalised, extra, rows, k, table, dweight, dbias):
     """From `gradient_sums` to the table's last rows and the gradients of weight and bias (C).
 
     constant = mean(h),  linear = istd^2 mean(h*(x - mean)) + extra;  where x is `normalised` already its istd is 1.
@@ -144,109 +219,93 @@ def settle(counter, sums, products, istd, normalised, extra, rows, k, table, dwe
 
 
 @kernel
-def affine(counter, x, other, table, slope, rows_per_block, y):
-    """y = leaky_relu((x - mean)*scale + shift + other): x, y (G, R, C), other too, or empty for zeros."""
-    share(counter)
+def affine(block, x, other, table, slope, rows_mapped, y):
+    """y = leaky_relu((x - mean)*scale + shift + other) of a block of rows: x, y (G, R, C), other too, or empty for zeros."""
     groups, rows, channels = x.shape
-    blocks = (rows + rows_per_block - 1) // rows_per_block
+    blocks = (rows + rows_mapped - 1) // rows_mapped
     slope32 = np.float32(slope)
-    while True:
-        block = take(counter)
-        if block >= groups * blocks:
-            break
-        q, b = block // blocks, block % blocks
-        m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
-        for r in range(b * rows_per_block, min((b + 1) * rows_per_block, rows)):
-            source, target = x[q, r], y[q, r]
-            if other.size:
-                addend = other[q, r]
-                for c in range(channels):
-                    z = (source[c] - m[c]) * a[c] + s[c] + addend[c]
-                    low = slope32 * z if slope != 0 else np.float32(0)
-                    target[c] = low if z <= 0 else z
-            elif slope == 1:
-                for c in range(channels):
-                    target[c] = (source[c] - m[c]) * a[c] + s[c]
-            else:
-                for c in range(channels):
-                    z = (source[c] - m[c]) * a[c] + s[c]
-                    low = slope32 * z if slope != 0 else np.float32(0)
-                    target[c] = low if z <= 0 else z
+    q, b = block // blocks, block % blocks
+    m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
+    for r in range(b * rows_mapped, min((b + 1) * rows_mapped, rows)):
+        source, target = x[q, r], y[q, r]
+        if other.size:
+            addend = other[q, r]
+            for c in range(channels):
+                z = (source[c] - m[c]) * a[c] + s[c] + addend[c]
+                low = slope32 * z if slope != 0 else np.float32(0)
+                target[c] = low if z <= 0 else z
+        elif slope == 1:
+            for c in range(channels):
+                target[c] = (source[c] - m[c]) * a[c] + s[c]
+        else:
+            for c in range(channels):
+                z = (source[c] - m[c]) * a[c] + s[c]
+                low = slope32 * z if slope != 0 else np.float32(0)
+                target[c] = low if z <= 0 else z
 
 
 @kernel
-def gradient_sums(counter, g, x, y, table, slope, rows_per_block, rows_cached, sums, products, kept):
+def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept):
     """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
-    else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C)."""
-    share(counter)
+    else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C). first_sum, second_sum (C): room."""
     groups, rows, channels = x.shape
     blocks = sums.shape[1]
     slope32 = np.float32(slope)
-    first_sum, second_sum = np.empty(channels, np.float32), np.empty(channels, np.float32)
-    while True:
-        block = take(counter)
-        if block >= groups * blocks:
-            break
-        q, b = block // blocks, block % blocks
-        m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
-        total, total_product = sums[q, b], products[q, b]
+    q, b = block // blocks, block % blocks
+    m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
+    total, total_product = sums[q, b], products[q, b]
+    for c in range(channels):
+        total[c], total_product[c] = 0, 0
+    last = min((b + 1) * rows_summed, rows)
+    for start in range(b * rows_summed, last, rows_cached):
         for c in range(channels):
-            total[c], total_product[c] = 0, 0
-        last = min((b + 1) * rows_per_block, rows)
-        for start in range(b * rows_per_block, last, rows_cached):
-            for c in range(channels):
-                first_sum[c], second_sum[c] = 0, 0
-            for r in range(start, min(start + rows_cached, last)):
-                source, slopes = x[q, r], g[q, r]
-                if y.size:
-                    signs, target = y[q, r], kept[q, r]
-                    for c in range(channels):
-                        low = slope32 * slopes[c] if slope != 0 else np.float32(0)
-                        h = slopes[c] if signs[c] > 0 else low
-                        target[c] = h
-                        first_sum[c] += h
-                        second_sum[c] += h * (source[c] - m[c])
-                elif slope == 1:
-                    for c in range(channels):
-                        first_sum[c] += slopes[c]
-                        second_sum[c] += slopes[c] * (source[c] - m[c])
-                else:
-                    for c in range(channels):
-                        z = source[c] - m[c]
-                        low = slope32 * slopes[c] if slope != 0 else np.float32(0)
-                        h = slopes[c] if z * a[c] + s[c] > 0 else low
-                        first_sum[c] += h
-                        second_sum[c] += h * z
-            for c in range(channels):
-                total[c] += first_sum[c]
-                total_product[c] += second_sum[c]
-
-
-@kernel
-def gradient(counter, g, x, table, slope, rows_per_block, dx):
-    """dx = scale*(h - constant - linear*(x - mean)) with h as in `gradient_sums`."""
-    share(counter)
-    groups, rows, channels = x.shape
-    blocks = (rows + rows_per_block - 1) // rows_per_block
-    slope32 = np.float32(slope)
-    while True:
-        block = take(counter)
-        if block >= groups * blocks:
-            break
-        q, b = block // blocks, block % blocks
-        m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
-        k, l = table[CONSTANT, q], table[LINEAR, q]
-        for r in range(b * rows_per_block, min((b + 1) * rows_per_block, rows)):
-            source, slopes, target = x[q, r], g[q, r], dx[q, r]
-            if slope == 1:
+            first_sum[c], second_sum[c] = 0, 0
+        for r in range(start, min(start + rows_cached, last)):
+            source, slopes = x[q, r], g[q, r]
+            if y.size:
+                signs, target = y[q, r], kept[q, r]
                 for c in range(channels):
-                    target[c] = a[c] * (slopes[c] - k[c] - l[c] * (source[c] - m[c]))
+                    low = slope32 * slopes[c] if slope != 0 else np.float32(0)
+                    h = slopes[c] if signs[c] > 0 else low
+                    target[c] = h
+                    first_sum[c] += h
+                    second_sum[c] += h * (source[c] - m[c])
+            elif slope == 1:
+                for c in range(channels):
+                    first_sum[c] += slopes[c]
+                    second_sum[c] += slopes[c] * (source[c] - m[c])
             else:
                 for c in range(channels):
                     z = source[c] - m[c]
                     low = slope32 * slopes[c] if slope != 0 else np.float32(0)
                     h = slopes[c] if z * a[c] + s[c] > 0 else low
-                    target[c] = a[c] * (h - k[c] - l[c] * z)
+                    first_sum[c] += h
+                    second_sum[c] += h * z
+        for c in range(channels):
+            total[c] += first_sum[c]
+            total_product[c] += second_sum[c]
+
+
+@kernel
+def gradient(block, g, x, table, slope, rows_mapped, dx):
+    """dx = scale*(h - constant - linear*(x - mean)) of a block of rows, with h as in `gradient_sums`."""
+    groups, rows, channels = x.shape
+    blocks = (rows + rows_mapped - 1) // rows_mapped
+    slope32 = np.float32(slope)
+    q, b = block // blocks, block % blocks
+    m, a, s = table[MEAN, q], table[SCALE, q], table[SHIFT, q]
+    k, l = table[CONSTANT, q], table[LINEAR, q]
+    for r in range(b * rows_mapped, min((b + 1) * rows_mapped, rows)):
+        source, slopes, target = x[q, r], g[q, r], dx[q, r]
+        if slope == 1:
+            for c in range(channels):
+                target[c] = a[c] * (slopes[c] - k[c] - l[c] * (source[c] - m[c]))
+        else:
+            for c in range(channels):
+                z = source[c] - m[c]
+                low = slope32 * slopes[c] if slope != 0 else np.float32(0)
+                h = slopes[c] if z * a[c] + s[c] > 0 else low
+                target[c] = a[c] * (h - k[c] - l[c] * z)
 
 
 @kernel

@@ -301,10 +301,9 @@ def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
         return
     panels = -(-outs // NR)
     packed = empty(groups * panels, taps, ins, NR)
-    launch(direct.pack, groups * panels, w.reshape(-1), places, w.size // groups, out_stride, outs, panels, packed)
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
-    launch(direct.direct, blocks, x, packed, y, phases, taps, steps, groups, outs, zeros(max(ins, x.shape[3])), per_block, small,
-           *ending, 0 if ending[0].size else streams(y, outs, 2), blocks)
+    launch(direct.direct, blocks, x, w.reshape(-1), places, out_stride, packed, y, phases, taps, steps, groups, outs,
+           zeros(max(ins, x.shape[3])), per_block, small, *ending, 0 if ending[0].size else streams(y, outs, 2), blocks)
 
 
 def product(a, b):
@@ -334,8 +333,7 @@ def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
     slices = min(count, -(-BLOCKS // parts))
     total = empty(parts, groups, count, a_up, b_up)
     launch(direct.weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,
-           parts * slices)
-    launch(direct.collect, groups * -(-b_width // VL), total, places, b_width, w)
+           places, w)
 
 
 def tiles(x, w, y, problems, images, step, out_step, out_stride, places, ending=NOTHING):
@@ -348,11 +346,10 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places, ending=
         finished(y, *ending)
         return
     packed, channels = empty(count, area, panels * ins * NR + winograd.PLANE), x.shape[3]
-    launch(winograd.transform_weights, count * panels * -(-channels // winograd.CHUNK), w.reshape(-1), places, channels,
-           out_stride, outs, r, packed)
     problems, per_block, blocks = tile_blocks(problems, n, r, step, out_step)
-    launch(winograd.convolve, blocks, x, packed, y, problems, images, step, out_step, r, zeros(channels), per_block,
-           *ending, blocks, scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
+    launch(winograd.convolve, blocks, x, w.reshape(-1), places, out_stride, packed, y, problems, images, step, out_step, r,
+           zeros(channels), per_block, *ending, blocks,
+           scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
 
 
 def tile_sums(x, g, w, images, step, places):
@@ -370,6 +367,5 @@ def tile_sums(x, g, w, images, step, places):
     problems, steps = tile_steps(n, (oh, ow), r, step)
     parts = min(steps, max(-(-4 // pieces), min(BLOCKS, steps // 8)))
     total = empty(parts, pieces, area, height, width)
-    launch(winograd.gradient, parts * pieces, x, g, problems, images, step, r, zeros(max(channels, outs)), total, steps,
-           parts * pieces, scratch=area * (winograd.STEP * (height + width) + 2 * winograd.PLANE) + NR)
-    launch(winograd.collect, -(-channels // winograd.FEW) * out_slices, total, places, r, w)
+    launch(winograd.gradient, parts * pieces, x, g, problems, images, step, r, zeros(max(channels, outs)), total, steps, places, w,
+           scratch=area * (winograd.STEP * (height + width) + 2 * winograd.PLANE) + NR)

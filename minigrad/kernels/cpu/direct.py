@@ -20,7 +20,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import LANES, reach
-from minigrad.kernels.cpu.threads import share, take
+from minigrad.kernels.cpu.threads import after, complete, share, take
 from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
 
 # Columns of the table of phases.
@@ -36,27 +36,22 @@ tile2, tile1 = product_tile(NV), product_tile(1)
 
 
 @kernel
-def pack(counter, w, places, group_stride, out_stride, outs, panels, packed):
-    """Weights in the order in which the tile reads them: packed (groups*panels, taps, ins, NR), zeros beyond `outs`.
+def pack(block, w, places, group_stride, out_stride, outs, panels, packed):
+    """Weights in the order in which the tile reads them: packed (groups*panels, taps, ins, NR), zeros beyond `outs`; one panel.
 
     The weight for output channel o, tap t and input channel c of group q is w[q*group_stride + o*out_stride + places[t, c]].
     """
-    share(counter)
     taps, ins = places.shape
-    while True:
-        block = take(counter)
-        if block >= packed.shape[0]:
-            break
-        first = block % panels * NR
-        width = min(NR, outs - first)
-        start = block // panels * group_stride + first * out_stride
-        for c in range(ins):
-            for t in range(taps):
-                at = start + places[t, c]
-                for o in range(width):
-                    packed[block, t, c, o] = w[at + o * out_stride]
-                for o in range(width, NR):
-                    packed[block, t, c, o] = 0
+    first = block % panels * NR
+    width = min(NR, outs - first)
+    start = block // panels * group_stride + first * out_stride
+    for c in range(ins):
+        for t in range(taps):
+            at = start + places[t, c]
+            for o in range(width):
+                packed[block, t, c, o] = w[at + o * out_stride]
+            for o in range(width, NR):
+                packed[block, t, c, o] = 0
 
 
 @kernel
@@ -127,13 +122,13 @@ def phase_of(phases, block):
 
 
 @kernel
-def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner, bias, slope, stream,
-           blocks):
+def direct(counter, x, w, places, out_stride, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner,
+           bias, slope, stream, blocks):
     """y[n, oy + i*steps[2], ox + j*steps[3], :] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, :] @ w[tap].
 
-    x (N,H,W,C), y (N,OH,OW,groups*outs), packed (groups*panels, taps, ins, NR), phases (P, FIELDS), taps (T, 3): dy, dx and the
-    place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when a tap is several pixels in a row.
-    bias, slope: see `endings`; stream: see `streams`, 0 where an ending follows.
+    x (N,H,W,C), y (N,OH,OW,groups*outs), w flat, packed (groups*panels, taps, ins, NR): room for `pack`, whose blocks come first;
+    phases (P, FIELDS), taps (T, 3): dy, dx and the place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when
+    a tap is several pixels in a row. bias, slope: see `endings`; stream: see `streams`, 0 where an ending follows.
     """
     share(counter)
     ins, panels = packed.shape[2], packed.shape[0] // groups
@@ -145,6 +140,11 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
     nowhere = dump[VL - dump.ctypes.data // 4 % VL:].ctypes.data  # aligned, as y is
     while True:
         block = take(counter)
+        if block < packed.shape[0]:
+            pack(block, w, places, w.size // groups, out_stride, outs, panels, packed)
+            complete(counter)
+            continue
+        block -= packed.shape[0]
         if block >= blocks:
             break
         p = phase_of(phases, block)
@@ -152,6 +152,7 @@ def direct(counter, x, packed, y, phases, taps, steps, groups, outs, zeros, tile
         tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
         count = min(tiles_per_block, tiles - first)
         fill(x, x0, z0, y, y0, nowhere, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
+        after(counter, packed.shape[0])
         for panel in range(groups * panels):
             q, o = panel // panels, panel % panels * NR
             weights, width = w0 + panel * panel_bytes, min(NR, outs - o)
@@ -235,8 +236,10 @@ def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
 
 
 @kernel
-def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_width, total, parts, slices, pixels_per_block, blocks):
-    """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o].
+def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_width, total, parts, slices, pixels_per_block, places,
+                    dw):
+    """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o]; then w
+    from it: see `collect`.
 
     a (N,H,W,.), b (N,OH,OW,.): group q's channels begin at q*a_width and q*b_width; both arrays may be read a tile beyond their
     last element. total (parts, groups, T, a_width rounded up to AR, b_width rounded up to NR). A block is a part of the pixels and
@@ -251,11 +254,16 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
     steps = (pixels + pixels_per_block - 1) // pixels_per_block
     left, right = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
     origin = np.empty((3, pixels_per_block), np.int64)
-    l0, r0 = left.ctypes.data, right.ctypes.data
+    l0, r0, row = left.ctypes.data, right.ctypes.data, np.empty(VL, np.float32)
+    blocks, collected = parts * slices, groups * ((b_width + VL - 1) // VL)
     while True:
         block = take(counter)
         if block >= blocks:
-            break
+            if block >= blocks + collected:
+                break
+            after(counter, blocks)
+            collect(block - blocks, total, places, b_width, row, dw)
+            continue
         part, piece = block // slices, block % slices
         first_tap, last_tap = piece * count // slices, (piece + 1) * count // slices
         for q in range(groups):
@@ -278,27 +286,23 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
                                 outer2(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
                             else:
                                 outer1(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
+        complete(counter)
 
 
 @kernel
-def collect(counter, total, places, outs, w):
-    """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o]. w (groups*outs, C/groups*kh*kw)."""
-    share(counter)
-    parts, groups, taps, width = total.shape[0], total.shape[1], places.shape[0], places.shape[1]
-    row = np.empty(VL, np.float32)
+def collect(block, total, places, outs, row, w):
+    """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
+    w (groups*outs, C/groups*kh*kw), row (VL): room."""
+    parts, taps, width = total.shape[0], places.shape[0], places.shape[1]
     chunks = (outs + VL - 1) // VL
-    while True:
-        block = take(counter)
-        if block >= groups * chunks:
-            break
-        q, first = block // chunks, block % chunks * VL
-        size = min(VL, outs - first)
-        for t in range(taps):
-            for c in range(width):
+    q, first = block // chunks, block % chunks * VL
+    size = min(VL, outs - first)
+    for t in range(taps):
+        for c in range(width):
+            for o in range(size):
+                row[o] = total[0, q, t, c, first + o]
+            for part in range(1, parts):
                 for o in range(size):
-                    row[o] = total[0, q, t, c, first + o]
-                for part in range(1, parts):
-                    for o in range(size):
-                        row[o] += total[part, q, t, c, first + o]
-                for o in range(size):
-                    w[q * outs + first + o, places[t, c]] = row[o]
+                    row[o] += total[part, q, t, c, first + o]
+            for o in range(size):
+                w[q * outs + first + o, places[t, c]] = row[o]

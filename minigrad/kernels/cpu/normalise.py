@@ -10,7 +10,8 @@ import math
 import numpy as np
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu.columns import ROWS, affine, bias_gradient, describe, gradient, gradient_sums, moments, settle, summarise
+from minigrad.kernels.cpu import columns
+from minigrad.kernels.cpu.columns import ROWS
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.layout import BLOCK, channels_first, channels_last
 from minigrad.kernels.cpu.threads import empty, launch, share, take
@@ -117,9 +118,9 @@ def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
     cached, per_block, blocks = blocking(rows, width)
     means, squares = np.empty((2, groups, blocks, width))
     table, (istd, mean, var) = empty(ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
-    launch(moments, groups * blocks, source, per_block, cached, means, squares)
-    launch(summarise, 1, means, squares, per_block, rows, k, float(eps), vector(weight), vector(bias), table, istd, mean, var)
-    apply_affine(source, table, slope, memory, NO_COLUMNS if other is None else wide(other, (groups, rows, width)))
+    others, mapped, maps = NO_COLUMNS if other is None else wide(other, (groups, rows, width)), *mapping(rows, width)
+    launch(columns.normalise, groups * max(blocks, maps), source, others, vector(weight), vector(bias), float(eps), float(slope), k,
+           cached, per_block, mapped, means, squares, table, istd, mean, var, memory)
     keep = [1 if a in axes else s for a, s in enumerate(x.shape)]
     return y, istd.reshape(keep), mean.reshape(keep), var.reshape(keep)
 
@@ -137,13 +138,11 @@ def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra, y=None):
     cached, per_block, blocks = blocking(rows, width)
     sums, products = np.empty((2, groups, blocks, width))
     table, dweight, dbias = empty(ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
-    istd = matrix(istd, groups)
-    launch(describe, 1, matrix(mean, groups), istd, vector(weight), vector(bias), k, table)
     signs, (dother, kept) = (NO_COLUMNS, (None, NO_COLUMNS)) if y is None else (wide(y, slopes.shape), output(x, slopes.shape))
-    launch(gradient_sums, groups * blocks, slopes, source, signs, table, float(slope), per_block, cached, sums, products, kept)
-    launch(settle, 1, sums, products, istd, mean is None, matrix(extra, groups), rows * k, k, table, dweight, dbias)
-    per_block, slopes, slope = max(1, BLOCK // width), *((slopes, slope) if y is None else (kept, 1))
-    launch(gradient, groups * -(-rows // per_block), slopes, source, table, float(slope), per_block, memory)
+    mapped, maps = mapping(rows, width)
+    launch(columns.differentiate, groups * max(blocks, maps), slopes, source, signs, matrix(mean, groups), matrix(istd, groups),
+           vector(weight), vector(bias), matrix(extra, groups), mean is None, float(slope), k, cached, per_block, mapped, sums,
+           products, table, dweight, dbias, kept, memory)
     return (dx, dweight, dbias) if y is None else (dx, dweight, dbias, dother)
 
 
@@ -152,9 +151,8 @@ def bias_leaky_relu(x, bias, slope):
         return reference.bias_leaky_relu(x, bias, slope)
     shape, k = wide_shape(x, (0,))
     y, memory = output(x, shape)
-    table = empty(ROWS, 1, shape[2])
-    launch(describe, 1, NO_MATRIX, NO_MATRIX, NO_VECTOR, vector(bias), k, table)
-    apply_affine(wide(x, shape), table, slope, memory)
+    mapped, maps = mapping(*shape[1:])
+    launch(columns.shift, maps, wide(x, shape), vector(bias), float(slope), k, mapped, empty(ROWS, *shape[::2]), memory)
     return y
 
 
@@ -166,14 +164,8 @@ def bias_leaky_relu_dx(g, y, slope):
     source, (dx, memory) = (slopes, (g, slopes)) if slope == 1 else (wide(y, shape), output(y, shape))
     cached, per_block, blocks = blocking(*shape[1:])
     sums = np.empty((blocks, shape[2]))
-    launch(bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
+    launch(columns.bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
     return dx, sums.reshape(blocks * k, y.shape[1]).sum(0).astype(np.float32)
-
-
-def apply_affine(x, table, slope, y, other=NO_COLUMNS):
-    groups, rows, width = x.shape
-    per_block = max(1, BLOCK // width)
-    launch(affine, groups * -(-rows // per_block), x, other, table, float(slope), per_block, y)
 
 
 # ------------------------------------------------------------------------------------------------------ layout of arrays
@@ -219,6 +211,12 @@ def blocking(rows, channels):
     cached = max(1, CACHED // channels)
     per_block = cached * max(1, -(-rows // (cached * JOINED)))
     return cached, per_block, -(-rows // per_block)
+
+
+def mapping(rows, channels):
+    """(rows of a block of a map, blocks of a group)"""
+    per_block = max(1, BLOCK // channels)
+    return per_block, -(-rows // per_block)
 
 
 def vector(values):

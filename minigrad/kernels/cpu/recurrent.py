@@ -21,7 +21,7 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import pack, tile1
 from minigrad.kernels.cpu.lanes import lanewise, prefetch
-from minigrad.kernels.cpu.threads import empty, launch, share, take
+from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
 from minigrad.kernels.cpu.tile import LOW, MR, NR, NV, VL, product_tiles
 
 P = 1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08
@@ -103,21 +103,28 @@ def multiply(rows, table, packed, outs, out, soon):
 
 
 @kernel
-def lstm(counter, scratches, x, h0, c0, packed, h, c, gates):
+def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, c, gates):
+    """The matrix M[k, o] = weights[o*out_stride + places[0, k]], packed by the first blocks to `packed` (panels, 1, ins, NR)."""
     scratch = scratches[share(counter)]
     steps, batch, width, ins = h.shape[0], h.shape[1], h.shape[2], x.shape[2]
     blocks = (batch + MR - 1) // MR
     long, short = 4 * width + SPARE, (ins + width) // 16 * 16 + 16 + SPARE
     sums, rows = scratch[:MR * long].reshape(MR, long), scratch[MR * long:MR * (long + short)].reshape(MR, short)
-    table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(12, np.int64)
+    table, out, vectors = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(12, np.int64)
     soon = np.zeros((4, 2), np.int64)
     for m in range(MR):
         table[1 + m], out[m] = rows.ctypes.data + m * 4 * short, sums.ctypes.data + m * 4 * long
     rows[...] = 1
     while True:
         block = take(counter)
+        if block < packed.shape[0]:
+            pack(block, weights, places, 0, out_stride, 4 * width, packed.shape[0], packed)
+            complete(counter)
+            continue
+        block -= packed.shape[0]
         if block >= blocks:
             break
+        after(counter, packed.shape[0])
         first, last = block * batch // blocks, (block + 1) * batch // blocks
         count = last - first
         for m in range(count):
@@ -133,49 +140,55 @@ def lstm(counter, scratches, x, h0, c0, packed, h, c, gates):
             for m in range(count):
                 b = first + m
                 for gate in range(4):
-                    places[gate] = out[m] + gate * width * 4
-                    places[5 + gate] = gates[t, b].ctypes.data + gate * width * 4
-                places[4] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
-                places[9], places[10], places[11] = c[t, b].ctypes.data, h[t, b].ctypes.data, table[1 + m] + ins * 4
-                lstm_cells(places.ctypes.data, width)
+                    vectors[gate] = out[m] + gate * width * 4
+                    vectors[5 + gate] = gates[t, b].ctypes.data + gate * width * 4
+                vectors[4] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
+                vectors[9], vectors[10], vectors[11] = c[t, b].ctypes.data, h[t, b].ctypes.data, table[1 + m] + ins * 4
+                lstm_cells(vectors.ctypes.data, width)
 
 
 @kernel
-def lstm_back(counter, scratches, gh, gc, zeros, c0, c, gates, packed, dp, dx, dh0, dc, db):
-    """gh or gc empty: zeros."""
+def lstm_back(counter, scratches, weights, places, out_stride, packed, gh, gc, zeros, c0, c, gates, dp, dx, dh0, dc, db):
+    """gh or gc empty: zeros. weights, places, out_stride, packed: as in `lstm`."""
     scratch = scratches[share(counter)]
     steps, batch, width, ins = c.shape[0], c.shape[1], c.shape[2], dx.shape[2]
     blocks = (batch + MR - 1) // MR
     long = (width + ins + 15) // 16 * 16 + SPARE
     back = scratch[:MR * long].reshape(MR, long)
-    table, out, places = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(23, np.int64)
+    table, out, vectors = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(23, np.int64)
     soon = np.zeros((5, 2), np.int64)
     for m in range(MR):
         out[m] = back.ctypes.data + m * 4 * long
     while True:
         block = take(counter)
+        if block < packed.shape[0]:
+            pack(block, weights, places, 0, out_stride, width + ins, packed.shape[0], packed)
+            complete(counter)
+            continue
+        block -= packed.shape[0]
         if block >= blocks:
             break
+        after(counter, packed.shape[0])
         first, last = block * batch // blocks, (block + 1) * batch // blocks
         count = last - first
         back[...] = 0
         dc[first:last] = 0
         for gate in range(4):
-            places[10 + gate] = places[19 + gate] = db[block].ctypes.data + gate * width * 4
+            vectors[10 + gate] = vectors[19 + gate] = db[block].ctypes.data + gate * width * 4
         for t in range(steps - 1, -1, -1):
             for m in range(MR):
                 table[1 + m] = dp[t, first + min(m, count - 1)].ctypes.data
             for m in range(count):
                 b = first + m
-                places[0], places[2] = out[m], dc[b].ctypes.data
-                places[1] = gh[t, b].ctypes.data if gh.size else zeros.ctypes.data
-                places[3] = gc[t, b].ctypes.data if gc.size else zeros.ctypes.data
+                vectors[0], vectors[2] = out[m], dc[b].ctypes.data
+                vectors[1] = gh[t, b].ctypes.data if gh.size else zeros.ctypes.data
+                vectors[3] = gc[t, b].ctypes.data if gc.size else zeros.ctypes.data
                 for gate in range(4):
-                    places[4 + gate] = gates[t, b].ctypes.data + gate * width * 4
-                    places[14 + gate] = dp[t, b].ctypes.data + gate * width * 4
-                places[8] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
-                places[9], places[18] = c[t, b].ctypes.data, dc[b].ctypes.data
-                lstm_cells_dx(places.ctypes.data, width)
+                    vectors[4 + gate] = gates[t, b].ctypes.data + gate * width * 4
+                    vectors[14 + gate] = dp[t, b].ctypes.data + gate * width * 4
+                vectors[8] = c[t - 1, b].ctypes.data if t else c0[b].ctypes.data
+                vectors[9], vectors[18] = c[t, b].ctypes.data, dc[b].ctypes.data
+                lstm_cells_dx(vectors.ctypes.data, width)
             announce(gates[max(t - 1, 0), first:last], soon[0])
             announce(dp[max(t - 1, 0), first:last], soon[1])
             announce(c[max(t - 2, 0), first:last], soon[2])
@@ -190,12 +203,10 @@ def lstm_back(counter, scratches, gh, gc, zeros, c0, c, gates, packed, dp, dx, d
             copy(back[m, :width], dh0[first + m])
 
 
-def packed(w, outs, out_stride, in_stride):
-    """The matrix M[c, o] = w.flat[o*out_stride + c*in_stride] in the tile's order, (panels, 1, ins, NR)."""
+def matrix(w, outs, out_stride, in_stride):
+    """M[k, o] = w.flat[o*out_stride + k*in_stride] as the kernels' first four arguments, and the number of its panels."""
     ins, panels = w.size // outs, -(-outs // NR)
-    memory = empty(panels, 1, ins, NR)
-    launch(pack, panels, w.reshape(-1), np.arange(ins)[None, :] * in_stride, w.size, out_stride, outs, panels, memory)
-    return memory
+    return (w.reshape(-1), np.arange(ins)[None, :] * in_stride, out_stride, empty(panels, 1, ins, NR)), panels
 
 
 def lstm_scan(x, h0, c0, w_ih, w_hh, b):
@@ -204,7 +215,8 @@ def lstm_scan(x, h0, c0, w_ih, w_hh, b):
     if h.size:
         x, h0, c0 = (np.ascontiguousarray(a) for a in (x, h0, c0))
         weights = np.concatenate([w_ih, w_hh, b[:, None]], axis=1)
-        launch(lstm, -(-batch // MR), x, h0, c0, packed(weights, 4 * width, ins + width + 1, 1), h, c, gates,
+        product, panels = matrix(weights, 4 * width, ins + width + 1, 1)
+        launch(lstm, max(panels, -(-batch // MR)), *product, x, h0, c0, h, c, gates,
                scratch=MR * (5 * width + ins + 16 + 2 * SPARE))
     return h, c, gates
 
@@ -218,6 +230,7 @@ def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
     db = np.zeros((-(-batch // MR), 4 * width), np.float32)     # of each block
     if c.size:
         weights = np.ascontiguousarray(w_hh) if w_ih is None else np.concatenate([w_hh, w_ih], axis=1)
-        launch(lstm_back, len(db), gh, gc, np.zeros(width, np.float32), c0, c, gates,
-               packed(weights, width + ins, 1, width + ins), dp, dx, dh0, dc0, db, scratch=MR * (width + ins + 16 + SPARE))
+        product, panels = matrix(weights, width + ins, 1, width + ins)
+        launch(lstm_back, max(panels, len(db)), *product, gh, gc, np.zeros(width, np.float32), c0, c, gates, dp, dx, dh0, dc0, db,
+               scratch=MR * (width + ins + 16 + SPARE))
     return dp, None if w_ih is None else dx, dh0, dc0, db.sum(0)

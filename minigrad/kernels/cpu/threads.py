@@ -15,6 +15,11 @@ that reads them and calls the kernel again (a fork, as OpenMP would say). A bloc
 sums run in a fixed order. So the result is the same to the bit for any number of threads and however the blocks fell to them, and
 a thread that the machine holds up delays nobody much.
 
+Where some blocks need what others made, each of the former says `complete(counter)` at its end, and the latter have higher
+numbers and begin with `after(counter, n)`, which waits until n blocks are complete. Blocks are taken in the order of their numbers,
+so whatever a block waits for is in the hands of a thread that is at work on it. A launch costs as much as 25 microseconds of Python
+whose code and data the kernel before has driven out of the caches: one kernel in three phases is cheaper than three kernels.
+
 From the kernel's first line to the last thread's end no Python runs and nobody holds the GIL: whoever waits for the GIL sleeps, and
 waking a thread costs 50 microseconds, while a training step launches hundreds of kernels. For the same reason a thread that
 has nothing to do watches for the next launch for a fifth of a millisecond before it sleeps, and a caller who has done all blocks
@@ -57,8 +62,8 @@ def empty(*shape, dtype=np.float32):
 # ------------------------------------------------------------------------------------------------- words that threads share
 
 # Places in the counter of a launch: the next block; how many helpers are still to be called; the next thread's seat; where the
-# arguments of the call are written down; where the helpers' words lie.
-COUNT, HELPERS, SEAT, ARGUMENTS_AT, WORDS_AT, COUNTER_WORDS = 0, 8, 9, 10, 11, 16
+# arguments of the call are written down; where the helpers' words lie. Then how many blocks are complete, and whether one failed.
+COUNT, HELPERS, SEAT, ARGUMENTS_AT, WORDS_AT, COMPLETE, BROKEN, COUNTER_WORDS = 0, 8, 9, 10, 11, 12, 13, 16
 ROOM = 1 << 12                      # bytes of arguments of a call, at most
 
 # Places in a helper's words, on cache lines that are written by one side: what it does and what it is to call; whether it is done.
@@ -82,6 +87,32 @@ def take(typing_context, counter):
         return b.atomic_rmw("add", array.data, ir.Constant(ir.IntType(64), 1), "acq_rel")
 
     return types.int64(counter), codegen
+
+
+def _complete(counter):
+    counter[COMPLETE] += 1
+
+
+@instruction(_complete)
+def complete(typing_context, counter):
+    """Count one more block as complete. What it wrote, whoever comes `after` sees."""
+    def codegen(context, b, signature, args):
+        array = context.make_array(signature.args[0])(context, b, args[0])
+        b.atomic_rmw("add", b.gep(array.data, [WORD(COMPLETE)]), WORD(1), "acq_rel")
+        return context.get_dummy_value()
+
+    return types.void(counter), codegen
+
+
+@kernel
+def after(counter, blocks):
+    """Wait until so many blocks are complete; or until a thread has failed, for then they may never be."""
+    looks = 0
+    while look(counter, COMPLETE) < blocks and look(counter, BROKEN) == 0:
+        relax()
+        looks += 1
+        if looks % POLITE == 0:
+            give_way()
 
 
 @instruction(lambda counter: 0)
@@ -123,7 +154,8 @@ def share(typing_context, counter):
 
 
 def _again(module, kernel, written):
-    """A function in LLVM that calls `kernel` once more with the arguments written down; it returns 1 for an error, else 0."""
+    """A function in LLVM that calls `kernel` once more with the arguments written down. For an error it returns 1, else 0, and
+    says so in the counter, the first argument, for whom waits `after` this thread's blocks."""
     function = ir.Function(module, ir.FunctionType(WORD, [WORD]), kernel.name + ".again")
     function.linkage = "internal"
     b = ir.IRBuilder(function.append_basic_block())
@@ -132,6 +164,9 @@ def _again(module, kernel, written):
     results = [b.bitcast(b.alloca(WORD, size=8), a.type) for a in kernel.args[:2]]
     state = b.call(kernel, [*results, *arguments], attrs=("noinline",))
     error = b.and_(b.icmp_signed("!=", state, RETCODE_OK), b.icmp_signed("!=", state, RETCODE_NONE))
+    counter = next(a for a in arguments if a.type == WORD.as_pointer())                     # the only member that points to words
+    with b.if_then(error, likely=False):
+        b.store(WORD(1), b.gep(counter, [WORD(BROKEN)]))
     b.ret(b.zext(error, WORD))
     return function
 
@@ -241,7 +276,7 @@ class _Pool:
         if helpers > self.helpers:
             self.grow(helpers)
         counter = self.counter
-        counter[COUNT], counter[SEAT] = 0, 0
+        counter[COUNT] = counter[SEAT] = counter[COMPLETE] = counter[BROKEN] = 0
         args = (counter, _scratch(self, helpers + 1, scratch), *args) if scratch else (counter, *args)
         self.errors = []
         try:
@@ -251,6 +286,9 @@ class _Pool:
                 self.job = kernel, args
                 post(self.words, helpers)
             kernel(*args)
+        except BaseException:
+            counter[BROKEN] = 1                                 # nobody must wait for blocks of ours
+            raise
         finally:
             counter[HELPERS] = 0                                # a kernel that failed before its first line called nobody
             failed = wait(self.words, helpers, self.looks)      # no call before this one: Ctrl-C would skip it

@@ -19,10 +19,10 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import instruction, kernel
-from minigrad.kernels.cpu.direct import collect, outer1, outer2
+from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING
 from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
-from minigrad.kernels.cpu.threads import empty, launch, share, take
+from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, outer_tile, streams
 
 PARTS = 16                          # partial sums of a weight gradient, at most
@@ -156,8 +156,9 @@ def convolve(counter, scratches, x, weights, y, begins, dilation, step_h, paddin
 
 @kernel
 def gradient(counter, scratches, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, images, height, pitch, panel,
-             across, spare, swapped, total, far):
-    """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats.
+             across, spare, swapped, total, far, places, w):
+    """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats; then
+    w from it: see `collect`.
 
     The whole weight gradient is one sum of outer products. Tap row by tap row, `length` = kw*C floats (3 to 12) would leave rows of
     the outer tile idle, and g would be read kh times. So the windows are copied side by side, `across` floats apart, to a panel in
@@ -179,10 +180,15 @@ def gradient(counter, scratches, x, g, begins, kh, length, dilation, step_h, pad
     for m in range(pixels):
         windows[m], gradients[m] = (panel + m * across) * 4, m * outs * 4
     scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
+    collected = (outs + VL - 1) // VL
     while True:
         part = take(counter)
         if part >= parts:
-            break
+            if part >= parts + collected:
+                break
+            after(counter, parts)
+            collect((part - parts) * VL, total, places, swapped, w)
+            continue
         for c in range(a_up):
             for o in range(b_up):
                 total[part, c, o] = 0
@@ -215,6 +221,18 @@ def gradient(counter, scratches, x, g, begins, kh, length, dilation, step_h, pad
                         outer2(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
                     else:
                         outer1(left.ctypes.data, left0 + c * 4, right.ctypes.data, right0 + o * 4, pixels, place, b_up)
+        complete(counter)
+
+
+@kernel
+def collect(first, total, places, swapped, w):
+    """w[o, places[r]] = the sum over parts, in order, of total[part, r, o], or total[part, o, r] if swapped; VL outputs o."""
+    for o in range(first, min(first + VL, w.shape[0])):
+        for r in range(places.size):
+            s = np.float32(0)
+            for part in range(total.shape[0]):
+                s += total[part, o, r] if swapped else total[part, r, o]
+            w[o, places[r]] = s
 
 
 @functools.lru_cache(256)
@@ -259,15 +277,7 @@ def weight_gradient(x, g, w, kernel, stride, padding, dilation, places):
     swap = -(-outs // AR) * -(-terms // VL) < -(-terms // AR) * -(-outs // VL)
     a_width, b_width = (outs, terms) if swap else (terms, outs)
     total = empty(min(PARTS, -(-n // images) * -(-oh // height)), -(-a_width // AR) * AR, -(-b_width // NR) * NR)
-    parts, a_up, b_up = total.shape
     panel = -(-(size + excess) // VL) * VL
     spare = panel + -(-(begins.size * across + NR) // VL) * VL
-    launch(gradient, parts, x, g, begins, kh, kw * c, dilation[0], stride[0], *padding, images, height, pitch, panel, across,
-           spare, swap, total, g.nbytes >= STREAMED, scratch=spare + begins.size * outs + NR + AR)
-    total = total.reshape(parts, 1, 1, a_up, b_up)
-    if swap:
-        turned = empty(terms, outs)
-        launch(collect, -(-terms // VL), total, np.arange(outs)[None], terms, turned)
-        w[:, places] = turned.T
-    else:
-        launch(collect, -(-outs // VL), total, places[None], outs, w)
+    launch(gradient, len(total), x, g, begins, kh, kw * c, dilation[0], stride[0], *padding, images, height, pitch, panel, across,
+           spare, swap, total, g.nbytes >= STREAMED, places, w, scratch=spare + begins.size * outs + NR + AR)

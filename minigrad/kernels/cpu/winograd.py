@@ -32,7 +32,7 @@ from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import outer1, outer2, phase_of
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import prefetch
-from minigrad.kernels.cpu.threads import share, take
+from minigrad.kernels.cpu.threads import after, complete, share, take
 from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, NV, VL, product_tiles
 from minigrad.kernels.cpu.transforms import (
     SPARE,
@@ -94,26 +94,18 @@ def chunk_weights(w, places, q, start, here, channels, out_stride, first, width,
 
 
 @kernel
-def transform_weights(counter, w, places, channels, out_stride, outs, r, packed):
+def transform_weights(block, w, places, channels, out_stride, outs, r, picked, taken, source, target, packed):
     """packed[q, f] = (G w G^T)[f] of problem q as (panels, K, NR): panels of NR output channels, all input channels k.
 
     w flat, places as in `chunk_weights`. packed (Q, a*a, panels*K*NR + PLANE). A block is a chunk of channels of one panel.
     """
-    share(counter)
-    problems, area, plane, depth = packed.shape[0], packed.shape[1], packed.shape[2], places.shape[2]
-    panels, chunks, taps = plane // (depth * NR), (channels + CHUNK - 1) // CHUNK, places.shape[1]
-    room = FEW * (depth // channels) * taps
-    picked, taken = np.empty(room, np.int64), np.zeros(room * NR, np.float32)
-    source, target = np.empty(taps, np.int64), np.empty(area, np.int64)
-    while True:
-        block = take(counter)
-        if block >= problems * panels * chunks:
-            break
-        q, panel, start = block // (panels * chunks), block // chunks % panels, block % chunks * CHUNK
-        here, width = min(CHUNK, channels - start), min(NR, outs - panel * NR)
-        into = packed.ctypes.data + (q * area * plane + (panel * depth + start) * NR) * 4
-        chunk_weights(w, places, q, start, here, channels, out_stride, panel * NR, width, r, picked, taken, source, target, into,
-                      plane, channels)
+    area, plane, depth = packed.shape[1], packed.shape[2], places.shape[2]
+    panels, chunks = plane // (depth * NR), (channels + CHUNK - 1) // CHUNK
+    q, panel, start = block // (panels * chunks), block // chunks % panels, block % chunks * CHUNK
+    here, width = min(CHUNK, channels - start), min(NR, outs - panel * NR)
+    into = packed.ctypes.data + (q * area * plane + (panel * depth + start) * NR) * 4
+    chunk_weights(w, places, q, start, here, channels, out_stride, panel * NR, width, r, picked, taken, source, target, into, plane,
+                  channels)
 
 
 @kernel
@@ -182,12 +174,14 @@ def start_of(group, groups, tiles):
 
 
 @kernel
-def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block, bias, slope, blocks):
+def convolve(counter, scratches, x, w, places, out_stride, packed, y, problems, inputs, step, out_step, r, zeros, groups_per_block,
+             bias, slope, blocks):
     """y[n, OUT_Y + out_step*i, OUT_X + out_step*j, :] = sum of w[u, v, p] x[n, step*(i + u) + IN_Y + inputs[p, 0], .] over u, v, p.
 
-    x (N,H,W,C), y (N,OH,OW,O), packed as in `transform_weights`, problems (Q, 11), inputs (P, 2), step: a problem's
-    outputs form one grid of equal tiles; its input channels are those of P shifted, subsampled images, one after the other.
-    The tiles of a problem fall into groups (`start_of`), the rows of one register tile. bias, slope: see `endings`.
+    x (N,H,W,C), y (N,OH,OW,O), w flat; places, out_stride, packed (room): see `transform_weights`, whose blocks come first.
+    problems (Q, 11), inputs (P, 2), step: a problem's outputs form one grid of equal tiles; its input channels are those of P
+    shifted, subsampled images, one after the other. The tiles of a problem fall into groups (`start_of`), the rows of one register
+    tile. bias, slope: see `endings`.
     """
     scratch = scratches[share(counter)]
     count_in, channels = inputs.shape[0], x.shape[3]
@@ -207,8 +201,16 @@ def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step,
     # The tables of the products are those of frequency 0; the others lie whole planes further.
     rows, out = np.empty((groups_per_block, MR + 1), np.int64), np.empty((groups_per_block, MR), np.int64)
     heights = np.empty(groups_per_block, np.int64)
+    room, chunks = FEW * count_in * places.shape[1], (channels + CHUNK - 1) // CHUNK
+    picked, taken = np.empty(room, np.int64), np.zeros(room * NR, np.float32)
+    taps, prepared = np.empty(places.shape[1], np.int64), packed.shape[0] * panels * chunks
     while True:
         block = take(counter)
+        if block < prepared:
+            transform_weights(block, w, places, channels, out_stride, depth, r, picked, taken, taps, edge, packed)
+            complete(counter)
+            continue
+        block -= prepared
         if block >= blocks:
             break
         q = phase_of(problems, block)
@@ -239,6 +241,7 @@ def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step,
             for m in range(heights[s]):
                 rows[s, 1 + m] = v0 + min(start + m, stop - 1) * ins * 4
                 out[s, m] = m0 + (start + m) * depth * 4
+        after(counter, prepared)
         for f in range(area):
             g = frequency(f, r, down, across)
             for panel in range(panels):
@@ -271,8 +274,8 @@ def convolve(counter, scratches, x, packed, y, problems, inputs, step, out_step,
 
 
 @kernel
-def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, steps, blocks):
-    """total[part, piece, f, c, o] = sum over the part's tiles of (B^T X B)[f, c] * (A g A^T)[f, o].
+def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, steps, places, w):
+    """total[part, piece, f, c, o] = sum over the part's tiles of (B^T X B)[f, c] * (A g A^T)[f, o]; then w from it: see `collect`.
 
     x (N,H,W,C), g (N,OH,OW,O); problems, inputs and step as in `convolve`, FIRST_BLOCK counting steps of STEP tiles. A piece is
     one of the shifted images, up to SLICE of its channels and up to SLICE of the outputs.
@@ -293,10 +296,18 @@ def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, 
     left, right = np.empty(STEP, np.int64), np.empty(STEP, np.int64)
     for t in range(STEP):
         left[t], right[t] = v0 + t * height * 4, e0 + t * width * 4
+    images, taps = places.shape[0], places.shape[1]
+    added, kernels = np.empty((most, width), np.float32), np.empty((FEW * images * taps, width), np.float32)
+    picked, added_at, kernels_at = np.empty(FEW * images * taps, np.int64), np.empty(most, np.int64), np.empty(taps, np.int64)
+    blocks, collected = parts * pieces, (channels + FEW - 1) // FEW * out_slices
     while True:
         block = take(counter)
         if block >= blocks:
-            break
+            if block >= blocks + collected:
+                break
+            after(counter, blocks)
+            collect(block - blocks, total, places, r, added, kernels, picked, added_at, kernels_at, w)
+            continue
         part, piece = block // pieces, block % pieces
         p, start, o0 = piece // out_slices // per_image, piece // out_slices % per_image * SLICE, piece % out_slices * SLICE
         rows, outs = min(SLICE, channels - start), min(SLICE, depth - o0)
@@ -340,46 +351,40 @@ def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, 
                             outer2(left.ctypes.data, left_at, right.ctypes.data, right_at, count, place, width)
                         else:
                             outer1(left.ctypes.data, left_at, right.ctypes.data, right_at, count, place, width)
+        complete(counter)
 
 
 @kernel
-def collect(counter, total, places, r, w):
+def collect(block, total, places, r, added, kernels, picked, source, target, w):
     """w[o, places[p, t, c]] = (G^T S G)[t] with S the sum of `gradient`'s parts, in order. w (O, C*kh*kw).
 
     A block is FEW channels of all images, and a slice of the outputs: the weights of one filter that it writes lie side by side.
+    added (a*a, outputs of a slice), kernels (FEW*images*taps, the same), picked, source, target: room.
     """
-    share(counter)
     parts, pieces, area, width = total.shape[0], total.shape[1], total.shape[2], total.shape[4]
     images, taps, channels = places.shape
-    out_slices, chunks = (w.shape[0] + SLICE - 1) // SLICE, (channels + FEW - 1) // FEW
+    out_slices = (w.shape[0] + SLICE - 1) // SLICE
     per_image = pieces // images // out_slices
-    added, kernels = np.empty((area, width), np.float32), np.empty((FEW * images * taps, width), np.float32)
-    picked = np.empty(FEW * images * taps, np.int64)
-    source, target = np.empty(area, np.int64), np.empty(taps, np.int64)
+    chunk, slice_ = block // out_slices, block % out_slices
+    outs, size = min(SLICE, w.shape[0] - slice_ * SLICE), 0
     for f in range(area):
         source[f] = added.ctypes.data + f * width * 4
-    while True:
-        block = take(counter)
-        if block >= chunks * out_slices:
-            break
-        chunk, slice_ = block // out_slices, block % out_slices
-        outs, size = min(SLICE, w.shape[0] - slice_ * SLICE), 0
-        for c in range(chunk * FEW, min((chunk + 1) * FEW, channels)):
-            for p in range(images):
-                piece, row = (p * per_image + c // SLICE) * out_slices + slice_, c % SLICE
-                for f in range(area):
-                    into, first = added[f], total[0, piece, f, row]
+    for c in range(chunk * FEW, min((chunk + 1) * FEW, channels)):
+        for p in range(images):
+            piece, row = (p * per_image + c // SLICE) * out_slices + slice_, c % SLICE
+            for f in range(area):
+                into, first = added[f], total[0, piece, f, row]
+                for o in range(outs):
+                    into[o] = first[o]
+                for part in range(1, parts):
+                    more = total[part, piece, f, row]
                     for o in range(outs):
-                        into[o] = first[o]
-                    for part in range(1, parts):
-                        more = total[part, piece, f, row]
-                        for o in range(outs):
-                            into[o] += more[o]
-                for t in range(taps):
-                    picked[size], target[t] = places[p, t, c], kernels.ctypes.data + size * width * 4
-                    size += 1
-                gathered(r, 0, source.ctypes.data, 0, target.ctypes.data, 0, outs)
-        for o in range(outs):
-            filter = w[slice_ * SLICE + o]
-            for k in range(size):
-                filter[picked[k]] = kernels[k, o]
+                        into[o] += more[o]
+            for t in range(taps):
+                picked[size], target[t] = places[p, t, c], kernels.ctypes.data + size * width * 4
+                size += 1
+            gathered(r, 0, source.ctypes.data, 0, target.ctypes.data, 0, outs)
+    for o in range(outs):
+        filter = w[slice_ * SLICE + o]
+        for k in range(size):
+            filter[picked[k]] = kernels[k, o]
