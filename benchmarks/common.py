@@ -191,17 +191,24 @@ def _processor() -> str:
 # ---- the command line ------------------------------------------------------------------------------------------------
 
 
-def start(doc: str, argv=None, cases=()) -> argparse.Namespace:
-    """Options of the benchmark whose module docstring is `doc`; sets the threads of both libraries, names the machine.
-
-    A benchmark with named `cases` gets the option --only, and finds the names it selects in options.cases.
-    """
+def parser_of(doc: str, cases=()) -> argparse.ArgumentParser:
+    """The options of every benchmark; one with named `cases` has --only too."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, choices=range(1, 65), metavar="N", help="threads (default: 2)")
     parser.add_argument("--quick", action="store_true", help="three pairs of blocks instead of fifteen, small cases only")
     parser.add_argument("--cpu-time", action="store_true", help="one thread, time on the processor: for busy machines")
     if cases:
         parser.add_argument("--only", default="", metavar="TEXT", help=f"cases whose names contain it: {', '.join(cases)}")
+    return parser
+
+
+def start(parser: argparse.ArgumentParser | str, argv=None, cases=()) -> argparse.Namespace:
+    """The options, by a parser or that of a benchmark with this docstring; sets the threads of both libraries, names the machine.
+
+    A benchmark with named `cases` finds in options.cases the names that --only selects.
+    """
+    if isinstance(parser, str):
+        parser = parser_of(parser, cases)
     options = parser.parse_args(argv)
     if cases:
         options.cases = [name for name in cases if options.only in name]

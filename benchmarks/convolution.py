@@ -1,19 +1,16 @@
-"""All three convolution maps beside PyTorch's: `python -m benchmarks.convolution [WORD ...] [--threads 2]`.
+"""All three convolution maps beside PyTorch's.
 
-PyTorch runs in its best configuration for a CPU (channels_last tensors, as many threads as ours), interleaved run by run in this
-process. One row for each shape and map: milliseconds (median), GFLOP/s counted as for direct summation, their share of the
-peak (`peak.py`; above 100 % is Winograd's doing), and the ratio of PyTorch's time to ours: its median and
-its 10th and 90th percentile. WORD selects the shapes whose name contains it; --exact turns Winograd off; --cpu-time measures one
-thread by the time that it was on a processor, which is what can be measured on a busy machine. Needs `pip install torch`.
+    python -m benchmarks.convolution [--threads N] [--quick] [--cpu-time] [--only TEXT] [--exact]
+
+One row for each shape and map. GFLOP are those of direct summation, so that Winograd passes the peak; --exact turns it off.
 """
-import argparse
-import os
-import platform
-import time
+
+from __future__ import annotations
 
 import numpy as np
+import torch
 
-from benchmarks.peak import peak as measured_peak
+from benchmarks.common import check_equal, interleaved, parser_of, row, start, table
 from minigrad import kernels
 
 # name: n, channels, size, outputs, kernel, stride, padding, groups
@@ -51,44 +48,16 @@ SHAPES = {
 }
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.convolution", description=__doc__.split("\n")[0])
-    parser.add_argument("words", nargs="*", help="only shapes whose name contains one of these")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--maps", default="forward dx dw", help="default: %(default)s")
-    parser.add_argument("--exact", action="store_true", help="direct summation only")
-    parser.add_argument("--cpu-time", action="store_true", help="one thread, time on the processor")
-    options = parser.parse_args(argv)
-    import torch
-
-    clock, threads = (time.thread_time, 1) if options.cpu_time else (time.perf_counter, options.threads)
-    torch.set_num_threads(threads)
-    kernels.set_num_threads(threads)
-    kernels.set_conv_precision("exact" if options.exact else "fast")
-    peak = measured_peak(threads) / 1e9
-    print(f"{platform.machine()} {processor()}, {threads} threads, NumPy {np.__version__}, PyTorch {torch.__version__}, "
-          f"load {os.getloadavg()[0]:.1f}, peak {peak:.0f} GFLOP/s")
-    print(f"{'shape':20s} {'map':8s} {'ours ms':>8s} {'torch ms':>8s} {'GFLOP/s':>8s} {'of peak':>8s} {'ratio':>6s}  10-90 %")
-    for name, shape in SHAPES.items():
-        if not options.words or any(word in name for word in options.words):
-            for which in options.maps.split():
-                flops, ours, theirs = pair(torch, which, *shape)
-                a, b = interleaved(ours, theirs, options.runs, clock)
-                low, middle, high = np.percentile(b / a, [10, 50, 90])
-                speed = flops / np.median(a) / 1e9
-                print(f"{name:20s} {which:8s} {np.median(a) * 1e3:8.3f} {np.median(b) * 1e3:8.3f} {speed:8.0f} {speed / peak:8.0%} "
-                      f"{middle:6.2f}  {low:.2f}-{high:.2f}", flush=True)
-    print(f"load {os.getloadavg()[0]:.1f}")
+MAPS = ("forward", "dx", "dw")
 
 
-def pair(torch, which, n, c, size, o, k, s, p, groups):
-    """(floating-point operations, our call, PyTorch's call) for one map of one shape, on the same channels-last values."""
+def pair(which, n, c, size, o, k, s, p, groups):
+    """(our call, PyTorch's call, floating-point operations) for one map of one shape, on the same channels-last values."""
     rng = np.random.default_rng(0)
     out = (size + 2 * p - k) // s + 1
     x, g = (rng.standard_normal((n, q, q, d), dtype=np.float32).transpose(0, 3, 1, 2) for q, d in ((size, c), (out, o)))
     w = rng.standard_normal((o, c // groups, k, k), dtype=np.float32)
-    tx, tg, tw = (torch.from_numpy(np.ascontiguousarray(a)).contiguous(memory_format=torch.channels_last) for a in (x, g, w))
+    tx, tg, tw = (torch.from_numpy(a).contiguous(memory_format=torch.channels_last) for a in (x, g, w))
     ours = {
         "forward": lambda: kernels.conv2d(x, w, (s, s), (p, p), (1, 1), groups),
         "dx": lambda: kernels.conv2d_dx(g, w, (s, s), (p, p), (1, 1), groups, (size, size)),
@@ -99,30 +68,25 @@ def pair(torch, which, n, c, size, o, k, s, p, groups):
         if which == "forward":
             return torch.nn.functional.conv2d(tx, tw, None, s, p, 1, groups)
         mask = [which == "dx", which == "dw", False]
-        return torch.ops.aten.convolution_backward(tg, tx, tw, None, [s, s], [p, p], [1, 1], False, [0, 0], groups, mask)
+        grads = torch.ops.aten.convolution_backward(tg, tx, tw, None, [s, s], [p, p], [1, 1], False, [0, 0], groups, mask)
+        return grads[which == "dw"]
 
-    return 2 * n * out * out * o * (c // groups) * k * k, ours, theirs
-
-
-def interleaved(ours, theirs, runs, clock):
-    """Seconds of each call, ours and theirs in turn, after two calls of each."""
-    times = np.empty((2, runs))
-    for call in (ours, theirs, ours, theirs):
-        call()
-    for run in range(runs):
-        for row, call in enumerate((ours, theirs)):
-            start = clock()
-            call()
-            times[row, run] = clock() - start
-    return times
+    return ours, theirs, 2 * n * out * out * o * (c // groups) * k * k
 
 
-def processor():
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
+def main(argv=None):
+    parser = parser_of(__doc__, SHAPES)
+    parser.add_argument("--exact", action="store_true", help="direct summation only")
+    options = start(parser, argv, SHAPES)
+    kernels.set_conv_precision("exact" if options.exact else "fast")
+    rows = []
+    for name in options.cases:
+        for which in MAPS:
+            ours, theirs, flops = pair(which, *SHAPES[name])
+            a, b = ours(), theirs().numpy()
+            check_equal(f"{name}, {which}", a / np.abs(b).max(), b / np.abs(b).max())
+            rows.append(row(f"{name}: {which}", interleaved(ours, theirs, options), flops, options.threads))
+    table("Convolutions", rows)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from minigrad.kernels.cpu.compiling import instruction, kernel
 from minigrad.kernels.cpu.threads import ALIGNMENT
-from minigrad.kernels.cpu.tile import I32, I64, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.tile import I32, I64, MR, NV, VL, Emit, addresses, at
 
 PIECES = 4, 8, 16                   # floats that `copy_rows` copies at once
 
@@ -328,7 +328,7 @@ def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
     return types.void(*[types.intp] * 7), codegen
 
 
-LANES = 16                          # pixels that `reach` handles at once: MR or more
+LANES = 8 if MR <= 8 else 16        # pixels that `reach` handles at once: MR or more
 
 
 def _reach(origin, dy, dx, h, w, offset, outside, row):

@@ -131,15 +131,21 @@ class Emit:
         self.b.call(store, [value, pointer, I32(4), self.b.icmp_signed("<", lanes, limit)])
 
     def store_rows(self, acc, rows, width, streamed):
-        """Store the first `width` lanes of each row of vectors; or all, as `stream` does, where the number `streamed` is 1."""
+        """Store the first `width` lanes of each row of vectors; or all, as `stream` does, where the number `streamed` is 1.
+
+        Whole rows have a path of their own, for Zen 3 takes twelve cycles for a masked store, and one for any other."""
         b, places = self.b, [(m, v) for m in range(len(rows)) for v in range(len(acc[m]))]
         with b.if_else(b.icmp_signed("!=", streamed, I64(0))) as (past_caches, otherwise):
             with past_caches:
                 for m, v in places:
                     self.stream(b.load(acc[m][v]), rows[m], 4 * VL * v)
-            with otherwise:
-                for m, v in places:
-                    self.store_first(b.load(acc[m][v]), rows[m], 4 * VL * v, b.sub(width, I64(VL * v)))
+            with otherwise, b.if_else(b.icmp_signed(">=", width, I64(VL * len(acc[0])))) as (whole, part):
+                with whole:
+                    for m, v in places:
+                        self.store(b.load(acc[m][v]), rows[m], 4 * VL * v)
+                with part:
+                    for m, v in places:
+                        self.store_first(b.load(acc[m][v]), rows[m], 4 * VL * v, b.sub(width, I64(VL * v)))
 
     def pointer(self, address, offset):
         return self.b.inttoptr(self.b.add(address, I64(offset)), self.vector.as_pointer())

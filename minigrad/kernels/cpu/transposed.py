@@ -1,7 +1,9 @@
 """A^T B with long columns: the weight gradient of a linear layer, of an LSTM, and of a 1x1 convolution.
 
 It is a sum of outer products, of rows that are copied into panels, CHUNK terms at a time: 2 KB apart, as in A, they would all
-fall into the same few lines of the L1 cache. A block's panels and sums, 128 x 256 of the result at most, stay in the L2 cache.
+fall into the same few lines of the L1 cache. A block's panels and sums stay in the L2 cache. It is as large as that allows, for
+what a block does not cover is read again by the next; where that leaves too few blocks for the threads, each takes a part of the
+terms, whose rows lie side by side in memory, and the parts are added up in order.
 May import: numpy, and this folder.
 """
 import numpy as np
@@ -9,13 +11,14 @@ import numpy as np
 from minigrad.kernels.cpu.compiling import kernel
 from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.lanes import prefetch, to_strips
-from minigrad.kernels.cpu.threads import empty, launch, share, take
+from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
 from minigrad.kernels.cpu.tile import AR, NR, VL
 
 LONG = 512                          # terms of a sum from which it pays
 CHUNK = 128                         # terms at a time
-PANELS = 16                         # a block's rows, times AR, at most
-WIDTH = 8 * NR                      # a block's columns, at most
+SUMS, HEIGHT = 1 << 15, 264         # a block's sums, and its rows, at most
+WIDTH = 8 * NR                      # its columns, at most
+BLOCKS = 8                          # at least so many, for the threads to share
 SPACE = CHUNK + 2                   # from panel to panel: 4 KB apart they too would share the same lines
 left_panels, right_panels = to_strips(AR), to_strips(NR)
 
@@ -27,20 +30,25 @@ def transposed_product(a, b):
     turned = NR <= outs < columns
     if turned:                                                  # y^T = b^T a: the narrower matrix is packed again for every block
         a, b, outs, columns = b, a, columns, outs
-    heights = max(4, -(-outs // (PANELS * AR)))                 # equal blocks, and enough of them for the threads
-    rows, slices = AR * -(-outs // (heights * AR)), -(-columns // WIDTH)
+    slices = -(-columns // WIDTH)
+    heights = -(-outs // min(HEIGHT, SUMS // min(WIDTH, columns)))                          # equal blocks
+    rows = AR * -(-outs // (heights * AR))
+    heights = -(-outs // rows)
+    parts = max(1, min(-(-BLOCKS // (heights * slices)), len(a) // (4 * CHUNK)))
+    partial = empty(parts if parts > 1 else 0, outs, columns)
     scratch = SPACE * (rows + WIDTH) + rows * WIDTH
-    launch(transposed, -(-outs // rows) * slices, a, b, y, turned, rows, slices, scratch=scratch)
+    launch(transposed, parts * heights * slices, a, b, y, turned, rows, slices, parts, partial, scratch=scratch)
     return y
 
 
 @kernel
-def transposed(counter, scratches, a, b, y, turned, rows, slices):
+def transposed(counter, scratches, a, b, y, turned, rows, slices, parts, partial):
     """y[m, n], or y[n, m] if turned, = sum over k of a[k, m] * b[k, n]; a block is `rows` rows m, a multiple of AR, of a slice of
-    WIDTH columns n."""
+    WIDTH columns n, over one of `parts` of the terms k. partial (parts, M, N): the parts' sums, if there are several."""
     scratch = scratches[share(counter)]
     terms, outs, columns = a.shape[0], a.shape[1], b.shape[1]
-    blocks = (outs + rows - 1) // rows * slices
+    pieces = (outs + rows - 1) // rows * slices
+    blocks, chunks = parts * pieces, (terms + CHUNK - 1) // CHUNK
     left = scratch[:SPACE * rows].reshape(rows // AR, SPACE, AR)
     right = scratch[SPACE * rows:SPACE * (rows + WIDTH)].reshape(WIDTH // NR, SPACE, NR)
     total = scratch[SPACE * (rows + WIDTH):SPACE * (rows + WIDTH) + rows * WIDTH].reshape(rows, WIDTH)
@@ -50,14 +58,20 @@ def transposed(counter, scratches, a, b, y, turned, rows, slices):
     while True:
         block = take(counter)
         if block >= blocks:
-            break
-        first, start = block // slices * rows, block % slices * WIDTH
+            if parts == 1 or block >= blocks + outs:
+                break
+            after(counter, blocks)
+            add_parts(partial, block - blocks, turned, y)
+            continue
+        part, piece = block // pieces, block % pieces
+        first, start = piece // slices * rows, piece % slices * WIDTH
         height, width = min(rows, outs - first), min(WIDTH, columns - start)
         left[height // AR:] = 0                                 # a panel that a or b does not fill
         right[width // NR:(width + NR - 1) // NR] = 0
         total[...] = 0
-        for k0 in range(0, terms, CHUNK):
-            count = min(CHUNK, terms - k0)
+        last = min((part + 1) * chunks // parts * CHUNK, terms)
+        for k0 in range(part * chunks // parts * CHUNK, last, CHUNK):
+            count = min(CHUNK, last - k0)
             left_panels(a.ctypes.data + (k0 * outs + first) * 4, outs * 4, count, height // AR, left.ctypes.data, SPACE * AR * 4)
             right_panels(b.ctypes.data + (k0 * columns + start) * 4, columns * 4, count, width // NR, right.ctypes.data,
                          SPACE * NR * 4)
@@ -71,7 +85,7 @@ def transposed(counter, scratches, a, b, y, turned, rows, slices):
             for n in range(across):
                 for m in range(down):
                     soon = k0 + CHUNK + (n * down + m) * ahead  # the next panels' rows come into the cache meanwhile
-                    for k in range(soon, min(soon + ahead, terms)):
+                    for k in range(soon, min(soon + ahead, last)):
                         prefetch(a.ctypes.data + (k * outs + first) * 4, height * 4)
                         prefetch(b.ctypes.data + (k * columns + start) * 4, width * 4)
                     place = total.ctypes.data + (m * AR * WIDTH + n * NR) * 4
@@ -80,11 +94,27 @@ def transposed(counter, scratches, a, b, y, turned, rows, slices):
                         outer2(lefts.ctypes.data, x, rights.ctypes.data, z, count, place, WIDTH)
                     else:
                         outer1(lefts.ctypes.data, x, rights.ctypes.data, z, count, place, WIDTH)
-        if turned:
+        target = y if parts == 1 else partial[part]
+        if turned and parts == 1:
             for n in range(width):
                 for m in range(height):
-                    y[start + n, first + m] = total[m, n]
+                    target[start + n, first + m] = total[m, n]
         else:
             for m in range(height):
                 for n in range(width):
-                    y[first + m, start + n] = total[m, n]
+                    target[first + m, start + n] = total[m, n]
+        complete(counter)
+
+
+@kernel
+def add_parts(partial, m, turned, y):
+    """Row m of the sum, added to the first part's."""
+    row = partial[0, m]
+    for part in range(1, partial.shape[0]):
+        for n in range(row.size):
+            row[n] += partial[part, m, n]
+    for n in range(row.size):
+        if turned:
+            y[n, m] = row[n]
+        else:
+            y[m, n] = row[n]
