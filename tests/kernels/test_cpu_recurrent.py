@@ -115,7 +115,7 @@ def test_tanh_and_sigmoid_against_float64():
 
 
 @pytest.mark.parametrize("terms, rows, columns", [(2500, 70, 65), (700, 128, 100), (513, 33, 600), (1000, 512, 300),
-                                                  (700, 20, 900), (640, 100, 300)])
+                                                  (700, 20, 900), (640, 100, 300), (3000, 40, 300)])
 def test_a_long_transposed_product_equals_numpy(terms, rows, columns):
     a, b = draw(terms, rows), draw(terms, columns)
     y = cpu.matmul(a.T, b)

@@ -80,7 +80,7 @@ def test_the_three_maps_equal_the_reference_for_any_size_and_padding(panels, cas
     """Also where it does not pay: images smaller than a tile, padding larger than the kernel."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convolution, "winograd_pays", lambda *_: True)
-        patch.setattr(convolution, "by_panels", lambda *_: panels)
+        patch.setattr(convolution, "by_panels", lambda *_, **__: panels)
         check(case)
 
 
@@ -88,7 +88,7 @@ def test_the_three_maps_equal_the_reference_for_any_size_and_padding(panels, cas
 def test_panels_may_be_cut_into_groups_and_spans_of_tiles(span, monkeypatch):
     """270 tiles: three groups of 90, in three spans or in one."""
     monkeypatch.setattr(convolution, "winograd_pays", lambda *_: True)
-    monkeypatch.setattr(convolution, "by_panels", lambda *_: True)
+    monkeypatch.setattr(convolution, "by_panels", lambda *_, **__: True)
     monkeypatch.setattr(winograd_panels, "SPAN", span)
     check(((30, 64, 9, 11), (48, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1))
     check(((30, 32, 17, 22), (48, 32, 4, 4), (2, 2), (1, 1), (1, 1), 1))
