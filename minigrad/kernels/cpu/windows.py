@@ -62,7 +62,8 @@ def window_tile(vectors):
             weight = e.variable(weights)
             with cgutils.for_range(b, kh, intp=I64) as u:
                 start = b.mul(u.index, pitch)
-                with cgutils.for_range_slice(b, start, b.add(start, length), I64(1), intp=I64) as (k, _):
+
+                def term(k):
                     address = b.load(weight)
                     w = [e.load(address, 4 * VL * v) for v in range(vectors)]
                     for m in range(MR):
@@ -70,6 +71,8 @@ def window_tile(vectors):
                         for v in range(vectors):
                             e.accumulate(acc[m][v], x, w[v])
                     b.store(b.add(address, weight_step), weight)
+
+                e.in_pairs(start, b.add(start, length), term)
             with b.if_then(b.icmp_signed("!=", bias, I64(0))):  # as in `endings.finish`
                 slope = b.fptrunc(slope, F32)
                 with b.if_else(b.fcmp_ordered("==", slope, ir.Constant(F32, 0.0))) as (relu, leaky):
