@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import inner, kernel
 from minigrad.kernels.cpu.threads import after, complete, share, take
 
 MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
@@ -26,7 +26,7 @@ ROWS = 5
 @kernel
 def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_summed, rows_mapped, means, squares, table, istd,
               mean, var, y):
-    """y = leaky_relu((x - mean)*istd*weight + bias + other), and istd, mean, var (G, C).
+    """y = leaky_relu((x - mean)*istd*weight + bias + other), and istd, mean, var (G, C); if these are empty, mean 0 and istd 1.
 
     x, y (G, R, k*C), other too, or empty for zeros; weight and bias (C) or empty for ones and zeros. rows_summed: of a block of the
     statistics, rows_cached at once; rows_mapped: of a block of the map. means, squares (G, B, k*C), table: room."""
@@ -41,29 +41,14 @@ def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_
             complete(counter)
         elif block == sums:
             after(counter, sums)
-            summarise(means, squares, rows_summed, rows, k, eps, weight, bias, table, istd, mean, var)
+            if sums:
+                summarise(means, squares, rows_summed, rows, k, eps, weight, bias, table, istd, mean, var)
+            else:
+                describe(mean, istd, weight, bias, k, table)
             complete(counter)
         elif block <= sums + maps:
             after(counter, sums + 1)
             affine(block - sums - 1, x, other, table, slope, rows_mapped, y)
-        else:
-            break
-
-
-@kernel
-def shift(counter, x, bias, slope, k, rows_mapped, table, y):
-    """y = leaky_relu(x + bias), as in `normalise`."""
-    share(counter)
-    groups, rows, _ = x.shape
-    maps, nothing, none = groups * ((rows + rows_mapped - 1) // rows_mapped), np.empty(0, np.float32), np.empty((0, 0), np.float32)
-    while True:
-        block = take(counter)
-        if block == 0:
-            describe(none, none, nothing, bias, k, table)
-            complete(counter)
-        elif block <= maps:
-            after(counter, 1)
-            affine(block - 1, x, x[:0], table, slope, rows_mapped, y)
         else:
             break
 
@@ -104,7 +89,7 @@ def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised,
 # ------------------------------------------------------------------------------------------------------------------ their blocks
 
 
-@kernel
+@inner
 def moments(block, x, rows_cached, rows_summed, mean, square, means, squares):
     """means, squares (G, B, C) of one block of rows: the mean, and the sum of squares around it. mean, square (C): room."""
     groups, rows, channels = x.shape
@@ -131,7 +116,7 @@ def moments(block, x, rows_cached, rows_summed, mean, square, means, squares):
         join(total_mean, total_square, start - first, mean, square, stop - start)
 
 
-@kernel
+@inner
 def join(mean, square, count, other_mean, other_square, other_count):
     """Chan's formula, in place."""
     part = other_count / (count + other_count)
@@ -144,7 +129,7 @@ def join(mean, square, count, other_mean, other_square, other_count):
             square[c] += other_square[c] + delta * delta * count * part
 
 
-@kernel
+@inner
 def summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table, istd, mean, var):
     """All blocks of `moments` joined: istd, mean, var (G, C) and the table's first rows, with scale = istd*weight and shift = bias.
 
@@ -172,7 +157,7 @@ def summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table,
                 table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
 
 
-@kernel
+@inner
 def describe(mean, istd, weight, bias, k, table):
     """The table's first rows from what is known: mean, istd (G, C), weight and bias (C), each empty for zeros or ones."""
     _, groups, width = table.shape
@@ -187,7 +172,7 @@ def describe(mean, istd, weight, bias, k, table):
                 table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
 
 
-@kernel
+@inner
 def settle(sums, products, istd, normalised, extra, rows, k, table, dweight, dbias):
     """From `gradient_sums` to the table's last rows and the gradients of weight and bias (C).
 
@@ -218,7 +203,7 @@ def settle(sums, products, istd, normalised, extra, rows, k, table, dweight, dbi
         dweight[c], dbias[c] = slope, offset
 
 
-@kernel
+@inner
 def affine(block, x, other, table, slope, rows_mapped, y):
     """y = leaky_relu((x - mean)*scale + shift + other) of a block of rows: x, y (G, R, C), other too, or empty for zeros."""
     groups, rows, channels = x.shape
@@ -234,9 +219,6 @@ def affine(block, x, other, table, slope, rows_mapped, y):
                 z = (source[c] - m[c]) * a[c] + s[c] + addend[c]
                 low = slope32 * z if slope != 0 else np.float32(0)
                 target[c] = low if z <= 0 else z
-        elif slope == 1:
-            for c in range(channels):
-                target[c] = (source[c] - m[c]) * a[c] + s[c]
         else:
             for c in range(channels):
                 z = (source[c] - m[c]) * a[c] + s[c]
@@ -244,7 +226,7 @@ def affine(block, x, other, table, slope, rows_mapped, y):
                 target[c] = low if z <= 0 else z
 
 
-@kernel
+@inner
 def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept):
     """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
     else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C). first_sum, second_sum (C): room."""
@@ -270,10 +252,6 @@ def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_
                     target[c] = h
                     first_sum[c] += h
                     second_sum[c] += h * (source[c] - m[c])
-            elif slope == 1:
-                for c in range(channels):
-                    first_sum[c] += slopes[c]
-                    second_sum[c] += slopes[c] * (source[c] - m[c])
             else:
                 for c in range(channels):
                     z = source[c] - m[c]
@@ -286,7 +264,7 @@ def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_
             total_product[c] += second_sum[c]
 
 
-@kernel
+@inner
 def gradient(block, g, x, table, slope, rows_mapped, dx):
     """dx = scale*(h - constant - linear*(x - mean)) of a block of rows, with h as in `gradient_sums`."""
     groups, rows, channels = x.shape
@@ -297,15 +275,11 @@ def gradient(block, g, x, table, slope, rows_mapped, dx):
     k, l = table[CONSTANT, q], table[LINEAR, q]
     for r in range(b * rows_mapped, min((b + 1) * rows_mapped, rows)):
         source, slopes, target = x[q, r], g[q, r], dx[q, r]
-        if slope == 1:
-            for c in range(channels):
-                target[c] = a[c] * (slopes[c] - k[c] - l[c] * (source[c] - m[c]))
-        else:
-            for c in range(channels):
-                z = source[c] - m[c]
-                low = slope32 * slopes[c] if slope != 0 else np.float32(0)
-                h = slopes[c] if z * a[c] + s[c] > 0 else low
-                target[c] = a[c] * (h - k[c] - l[c] * z)
+        for c in range(channels):
+            z = source[c] - m[c]
+            low = slope32 * slopes[c] if slope != 0 else np.float32(0)
+            h = slopes[c] if z * a[c] + s[c] > 0 else low
+            target[c] = a[c] * (h - k[c] - l[c] * z)
 
 
 @kernel

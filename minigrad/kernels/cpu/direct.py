@@ -17,7 +17,7 @@ May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import inner, kernel
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import LANES, reach
 from minigrad.kernels.cpu.threads import after, complete, share, take
@@ -35,7 +35,7 @@ outer2, outer1 = outer_tile(AR, NV), outer_tile(AR, 1)
 tile2, tile1 = product_tile(NV), product_tile(1)
 
 
-@kernel
+@inner
 def pack(block, w, places, group_stride, out_stride, outs, panels, packed):
     """Weights in the order in which the tile reads them: packed (groups*panels, taps, ins, NR), zeros beyond `outs`; one panel.
 
@@ -54,7 +54,7 @@ def pack(block, w, places, group_stride, out_stride, outs, panels, packed):
                 packed[block, t, c, o] = 0
 
 
-@kernel
+@inner
 def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin):
     """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (or s0).
 
@@ -112,7 +112,7 @@ def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner
         used[t] = k
 
 
-@kernel
+@inner
 def phase_of(phases, block):
     """The phase, or Winograd's problem, of a block; the last column numbers the first block of each."""
     p, first_block = 0, phases.shape[1] - 1
@@ -199,7 +199,7 @@ def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, bat
                     flat[(out[t, m] - y0) // 4 + v] = spill[m, v]
 
 
-@kernel
+@inner
 def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
     """For `size` output pixels: the index of the input pixel under the first tap, its row and its column."""
     b, i, j = start // (oh * ow), start % (oh * ow) // ow, start % ow
@@ -212,7 +212,7 @@ def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
                 i, b = 0, b + 1
 
 
-@kernel
+@inner
 def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
     """Where tap (dy, dx) meets an input pixel: addresses of the pairs, input and output. Returns their number."""
     top, bottom, first, last = origin[1, 0], origin[1, 0], origin[2, 0], origin[2, 0]
@@ -289,7 +289,7 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
         complete(counter)
 
 
-@kernel
+@inner
 def collect(block, total, places, outs, row, w):
     """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
     w (groups*outs, C/groups*kh*kw), row (VL): room."""

@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import instruction, kernel
+from minigrad.kernels.cpu.compiling import inner, instruction, kernel
 from minigrad.kernels.cpu.layout import BLOCK
 from minigrad.kernels.cpu.threads import launch, share, take
 from minigrad.kernels.cpu.tile import F32, I64, VL, Emit, addresses, at
@@ -51,7 +51,7 @@ def finish(typing_context, table, start, rows, channels, bias, slope):
     return types.void(*[types.intp] * 5, types.float64), codegen
 
 
-@kernel
+@inner
 def finish_rows(y, bias, slope):
     """The same for y (R, C)."""
     slope32 = np.float32(slope)

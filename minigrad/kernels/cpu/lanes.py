@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import instruction, kernel
+from minigrad.kernels.cpu.compiling import inner, instruction
 from minigrad.kernels.cpu.threads import ALIGNMENT
 from minigrad.kernels.cpu.tile import I32, I64, MR, NV, VL, Emit, addresses, at
 
@@ -158,7 +158,7 @@ def turn_square(typing_context, source, step, target, target_step):
     return types.void(*[types.intp] * 4), codegen
 
 
-@kernel
+@inner
 def turn(x, start, step, rows, columns, y, y_start, y_step):
     """y[y_start + j*y_step + i] = x[start + i*step + j], i < rows, j < columns: x and y flat."""
     if rows < VL or columns < VL:

@@ -151,8 +151,9 @@ def bias_leaky_relu(x, bias, slope):
         return reference.bias_leaky_relu(x, bias, slope)
     shape, k = wide_shape(x, (0,))
     y, memory = output(x, shape)
-    mapped, maps = mapping(*shape[1:])
-    launch(columns.shift, maps, wide(x, shape), vector(bias), float(slope), k, mapped, empty(ROWS, *shape[::2]), memory)
+    (mapped, maps), sums = mapping(*shape[1:]), np.empty((1, 0, 0))
+    launch(columns.normalise, maps, wide(x, shape), NO_COLUMNS, NO_VECTOR, vector(bias), 0.0, float(slope), k, 1, 1, mapped, sums,
+           sums, empty(ROWS, *shape[::2]), NO_MATRIX, NO_MATRIX, NO_MATRIX, memory)
     return y
 
 

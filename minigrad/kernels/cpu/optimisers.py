@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import carray, types
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu.compiling import instruction, kernel
+from minigrad.kernels.cpu.compiling import inner, instruction, kernel
 from minigrad.kernels.cpu.layout import BLOCK
 from minigrad.kernels.cpu.threads import address, launch, share, take
 from minigrad.kernels.cpu.tile import at
@@ -33,7 +33,7 @@ else:
         return carray(pointer(address), count, np.float32)
 
 
-@kernel
+@inner
 def find(first_blocks, block):
     """The parameter that a block belongs to."""
     i = 0

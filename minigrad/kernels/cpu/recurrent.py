@@ -18,7 +18,7 @@ The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9]. 
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import inner, kernel
 from minigrad.kernels.cpu.direct import pack, tile1
 from minigrad.kernels.cpu.lanes import lanewise, prefetch
 from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
@@ -72,18 +72,18 @@ tiles = product_tiles(NV)
 # ---- the scans -------------------------------------------------------------------------------------------------------
 
 
-@kernel
+@inner
 def copy(x, y):
     for k in range(y.size):
         y[k] = x[k]
 
 
-@kernel
+@inner
 def announce(a, entry):
     entry[0], entry[1] = a.ctypes.data, a.size * 4
 
 
-@kernel
+@inner
 def multiply(rows, table, packed, outs, out, soon):
     """out_row[m] = row[m] @ the packed matrix, m < rows; up to LOW rows are computed in any case.
 

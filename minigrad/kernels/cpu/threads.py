@@ -42,7 +42,7 @@ from numba.core import cgutils
 from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 
 from minigrad.kernels.cpu.atomic import WORD, acquire, call, exchange, give_way, look, relax, release, replace
-from minigrad.kernels.cpu.compiling import instruction, kernel
+from minigrad.kernels.cpu.compiling import inner, instruction, kernel
 
 ALIGNMENT = 64                      # bytes: a cache line, and the longest vector
 SLACK = 256                         # bytes that a tile may read beyond an array of `empty`, without using them
@@ -104,7 +104,7 @@ def complete(typing_context, counter):
     return types.void(counter), codegen
 
 
-@kernel
+@inner
 def after(counter, blocks):
     """Wait until so many blocks are complete; or until a thread has failed, for then they may never be."""
     looks = 0

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import instruction, kernel
+from minigrad.kernels.cpu.compiling import inner, instruction, kernel
 from minigrad.kernels.cpu.tile import I32, I64, VL, Emit, addresses, at
 
 POINTS = (0, 1, -1, 2, -2)
@@ -48,7 +48,7 @@ def points_of(r):
     return r + M - 1 if r < 5 else r + M - 2
 
 
-@kernel
+@inner
 def kind_of(r, down, across):
     """The number of a tile with sides `down` and `across` among those of r taps."""
     most = points_of(r) - r + 1

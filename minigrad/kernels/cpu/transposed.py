@@ -8,7 +8,7 @@ May import: numpy, and this folder.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import inner, kernel
 from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.lanes import prefetch, to_strips
 from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
@@ -106,7 +106,7 @@ def transposed(counter, scratches, a, b, y, turned, rows, slices, parts, partial
         complete(counter)
 
 
-@kernel
+@inner
 def add_parts(partial, m, turned, y):
     """Row m of the sum, added to the first part's."""
     row = partial[0, m]

@@ -11,7 +11,7 @@ May import: numpy, and this folder.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import inner, kernel
 from minigrad.kernels.cpu.lanes import turn
 from minigrad.kernels.cpu.layout import swapped
 from minigrad.kernels.cpu.threads import empty, launch, share, take
@@ -44,7 +44,7 @@ def pack(counter, x, rows, row_step, item_step, packed):
             turn(x, q * item_step + panel * NR * row_step, row_step, count, columns, target, place, items * NR)
 
 
-@kernel
+@inner
 def tile_of(group, matrix, width, rows, out):
     """Fill the tables of one of the tiles that share the rows of a matrix (R, K): where its rows lie, and how many bytes after the
     first output theirs do, `width` floats from row to row. Returns the tile's height; rows too many repeat the last one."""

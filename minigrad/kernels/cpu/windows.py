@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import instruction, kernel
+from minigrad.kernels.cpu.compiling import inner, instruction, kernel
 from minigrad.kernels.cpu.direct import outer1, outer2
 from minigrad.kernels.cpu.endings import NOTHING
 from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
@@ -94,7 +94,7 @@ tile2, tile1 = window_tile(NV), window_tile(1)
 low2 = outer_tile(LOW, NV)
 
 
-@kernel
+@inner
 def pad_rows(x, first, images, top, rows, padding, pitch, target):
     """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, in zeros; negative padding crops it.
 
@@ -227,7 +227,7 @@ def gradient(counter, scratches, x, g, begins, kh, length, dilation, step_h, pad
         complete(counter)
 
 
-@kernel
+@inner
 def collect(first, total, places, swapped, w):
     """w[o, places[r]] = the sum over parts, in order, of total[part, r, o], or total[part, o, r] if swapped; VL outputs o."""
     for o in range(first, min(first + VL, w.shape[0])):

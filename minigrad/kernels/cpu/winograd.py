@@ -28,7 +28,7 @@ May import: numpy, `compiling`, `direct`, `endings`, `lanes`, `threads`, `tile`,
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.compiling import inner, kernel
 from minigrad.kernels.cpu.direct import outer1, outer2, phase_of
 from minigrad.kernels.cpu.endings import finish
 from minigrad.kernels.cpu.lanes import prefetch
@@ -63,7 +63,7 @@ SLICE = 64                          # input channels, and output channels, whose
 STEP = 32                           # tiles that it transforms at once
 
 
-@kernel
+@inner
 def chunk_weights(w, places, q, start, here, channels, out_stride, first, width, r, picked, taken, source, target, into, plane,
                   pitch):
     """into[f, p*pitch + c, o] = (G w G^T)[f] for channels start + c of the images p and filters first + o < width of a panel.
@@ -93,7 +93,7 @@ def chunk_weights(w, places, q, start, here, channels, out_stride, first, width,
                 weights_of(r, 0, source.ctypes.data, 0, target.ctypes.data, into + (p * pitch + c) * NR * 4, NR)
 
 
-@kernel
+@inner
 def transform_weights(block, w, places, channels, out_stride, outs, r, picked, taken, source, target, packed):
     """packed[q, f] = (G w G^T)[f] of problem q as (panels, K, NR): panels of NR output channels, all input channels k.
 
@@ -108,7 +108,7 @@ def transform_weights(block, w, places, channels, out_stride, outs, r, picked, t
                   channels)
 
 
-@kernel
+@inner
 def grid(x, step, down, across, source):
     """The addresses of a window's pixels, `step` apart, relative to its first."""
     for u in range(down):
@@ -116,7 +116,7 @@ def grid(x, step, down, across, source):
             source[u * across + v] = (u * x.shape[2] + v) * step * x.shape[3] * 4
 
 
-@kernel
+@inner
 def window(x, x0, z0, b, top, left, step, down, across, offset, near, edge):
     """Where the down x across pixels of an input window lie, `step` apart: (the address of a table, what to add to its entries).
 
@@ -131,7 +131,7 @@ def window(x, x0, z0, b, top, left, step, down, across, offset, near, edge):
     return edge.ctypes.data, 0
 
 
-@kernel
+@inner
 def place_of(t, problem):
     """The image and the first output of a problem's tile t."""
     down, across = problem[DOWN], problem[ACROSS]
@@ -139,7 +139,7 @@ def place_of(t, problem):
     return t // (high * wide), t // wide % high * down, t % wide * across
 
 
-@kernel
+@inner
 def following(b, i, j, problem):
     """`place_of` the tile after the one at (b, i, j), without its divisions."""
     j += problem[ACROSS]
@@ -150,7 +150,7 @@ def following(b, i, j, problem):
     return b, i, j
 
 
-@kernel
+@inner
 def fetch(x, x0, b, i, j, problem, top, left, step, offset, size):
     """Begin to bring into the cache what the window of the tile at (b, i, j) reads that the tile before it did not, `size` bytes of
     each pixel: it comes while the tile before is transformed. top, left: of the first window, r - 1 taps further. Or what it will
@@ -164,7 +164,7 @@ def fetch(x, x0, b, i, j, problem, top, left, step, offset, size):
                     prefetch(x0 + ((b * h + row) * w + left + (j + v) * step) * channels * 4 + offset, size)
 
 
-@kernel
+@inner
 def start_of(group, groups, tiles):
     """The first tile of a group: MR to a group, but for the last two, which share what is left, for a register tile of few rows
     costs the time of LOW."""
@@ -354,7 +354,7 @@ def gradient(counter, scratches, x, g, problems, inputs, step, r, zeros, total, 
         complete(counter)
 
 
-@kernel
+@inner
 def collect(block, total, places, r, added, kernels, picked, source, target, w):
     """w[o, places[p, t, c]] = (G^T S G)[t] with S the sum of `gradient`'s parts, in order. w (O, C*kh*kw).
 
