@@ -195,7 +195,7 @@ def parser_of(doc: str, cases=()) -> argparse.ArgumentParser:
     """The options of every benchmark; one with named `cases` has --only too."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, choices=range(1, 65), metavar="N", help="threads (default: 2)")
-    parser.add_argument("--quick", action="store_true", help="three pairs of blocks instead of fifteen, small cases only")
+    parser.add_argument("--quick", action="store_true", help="three pairs of blocks instead of fifteen; no cases that take minutes")
     parser.add_argument("--cpu-time", action="store_true", help="one thread, time on the processor: for busy machines")
     if cases:
         parser.add_argument("--only", default="", metavar="TEXT", help=f"cases whose names contain it: {', '.join(cases)}")

@@ -21,15 +21,17 @@ from minigrad.kernels.cpu.threads import after, complete, share, take
 
 MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
 ROWS = 5
+ONE = np.int64(1)                                               # typed, for a literal argument would compile `after` a second time
 
 
 @kernel
 def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_summed, rows_mapped, means, squares, table, istd,
               mean, var, y):
-    """y = leaky_relu((x - mean)*istd*weight + bias + other), and istd, mean, var (G, C); if these are empty, mean 0 and istd 1.
+    """y = leaky_relu((x - mean)*istd*weight + bias + other), and istd, mean, var (G, C).
 
     x, y (G, R, k*C), other too, or empty for zeros; weight and bias (C) or empty for ones and zeros. rows_summed: of a block of the
-    statistics, rows_cached at once; rows_mapped: of a block of the map. means, squares (G, B, k*C), table: room."""
+    statistics, rows_cached at once; rows_mapped: of a block of the map. means, squares (G, B, k*C), table: room. With B = 0 there
+    are no statistics: mean and istd are what they are, or 0 and 1 where they are empty."""
     share(counter)
     groups, rows, width = x.shape
     part_mean, part_square = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -42,9 +44,8 @@ def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_
         elif block == sums:
             after(counter, sums)
             if sums:
-                summarise(means, squares, rows_summed, rows, k, eps, weight, bias, table, istd, mean, var)
-            else:
-                describe(mean, istd, weight, bias, k, table)
+                summarise(means, squares, rows_summed, rows, k, eps, istd, mean, var)
+            describe(mean, istd, weight, bias, k, table)
             complete(counter)
         elif block <= sums + maps:
             after(counter, sums + 1)
@@ -69,7 +70,7 @@ def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised,
             describe(mean, istd, weight, bias, k, table)
             complete(counter)
         elif block <= summed:
-            after(counter, 1)
+            after(counter, ONE)
             gradient_sums(block - 1, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept)
             complete(counter)
         elif block == summed + 1:
@@ -130,10 +131,8 @@ def join(mean, square, count, other_mean, other_square, other_count):
 
 
 @inner
-def summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table, istd, mean, var):
-    """All blocks of `moments` joined: istd, mean, var (G, C) and the table's first rows, with scale = istd*weight and shift = bias.
-
-    means, squares (G, B, k*C), over `rows` rows; weight and bias (C) or empty for ones and zeros."""
+def summarise(means, squares, rows_per_block, rows, k, eps, istd, mean, var):
+    """All blocks of `moments` joined: istd, mean, var (G, C). means, squares (G, B, k*C), over `rows` rows."""
     groups, channels = mean.shape
     for q in range(groups):
         for b in range(1, means.shape[1]):
@@ -148,18 +147,13 @@ def summarise(means, squares, rows_per_block, rows, k, eps, weight, bias, table,
                 square += squares[q, 0, part]
                 apart += (means[q, 0, part] - centre) * (means[q, 0, part] - centre)
             variance = (square + apart * rows) / (rows * k)
-            scale = 1 / math.sqrt(variance + eps)
-            istd[q, c], mean[q, c], var[q, c] = scale, centre, variance
-            if weight.size:
-                scale *= weight[c]
-            for part in range(c, k * channels, channels):
-                table[MEAN, q, part], table[SCALE, q, part] = centre, scale
-                table[SHIFT, q, part] = bias[c] if bias.size else np.float32(0)
+            istd[q, c], mean[q, c], var[q, c] = 1 / math.sqrt(variance + eps), centre, variance
 
 
 @inner
 def describe(mean, istd, weight, bias, k, table):
-    """The table's first rows from what is known: mean, istd (G, C), weight and bias (C), each empty for zeros or ones."""
+    """The table's first rows, scale = istd*weight and shift = bias: mean, istd (G, C), weight, bias (C), each empty for zeros or
+    ones. Forward and back alike, so that both see the same sign."""
     _, groups, width = table.shape
     channels = width // k
     for q in range(groups):

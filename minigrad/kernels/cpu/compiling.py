@@ -78,16 +78,23 @@ class _Listener(event.Listener):
 
     def on_end(self, happened):
         self.depth -= 1
-        if self.depth == 0 and self.collects:
+        if self.depth == 0:
+            self.stop()
+
+    def stop(self):
+        if self.collects:
             gc.enable()
+        self.collects = False
 
 
 @contextlib.contextmanager
 def on_compile(callback):
-    """Within the block, callback(name) runs just before a kernel is compiled (not when it comes from the cache)."""
+    """Within the block, callback(name) runs just before a kernel is compiled (not when it comes from the cache), and the garbage
+    collector rests while one is."""
     listener = _Listener(callback)
     event.register("numba:compile", listener)
     try:
         yield
     finally:
         event.unregister("numba:compile", listener)
+        listener.stop()                                         # another thread may still be compiling

@@ -240,9 +240,10 @@ def by_panels(area, ins, outs, n, size, sums=False):
     """Whether Winograd goes panel by panel of filters (`winograd_panels`), or block by block of tiles (`winograd`).
 
     The former does not write the transformed weights down, but reads the images for each panel, and knows tiles of 4 only. So
-    it pays for few tiles, or for weights that the L3 cache does not hold; in a weight gradient (`sums`), where weights are the
-    result, for weights that are large at all. Measured (Zen 3): 512 filters of 512 channels twice as fast, 256 of 256 at 16x16
-    pixels 0.85 to 1.2 times with 64 to 512 tiles, at 14x14 up to 1.4 times as slow."""
+    it pays for few tiles, and for not too many where the L3 cache would not hold the weights; in a weight gradient (`sums`), where
+    weights are the result, also for smaller ones, unless tiles of 4 hang out of the image. Measured (Zen 3): 512 filters of 512
+    channels twice as fast, 256 of 256 at 16x16 pixels 0.85 to 1.2 times with 64 to 512 tiles, at 14x14 up to 1.4 times as slow.
+    """
     weights, tiles = area * ins * outs, n * -(-size[0] // M) * -(-size[1] // M)
     if weights >= HUGE_WEIGHTS:
         return tiles <= MANY_TILES
@@ -312,8 +313,9 @@ def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
     panels = -(-outs // NR)
     packed = empty(groups * panels, taps, ins, NR)
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
-    launch(direct.direct, blocks, x, w.reshape(-1), places, out_stride, packed, y, phases, taps, steps, groups, outs,
-           zeros(max(ins, x.shape[3])), per_block, small, *ending, 0 if ending[0].size else streams(y, outs, 2), blocks)
+    launch(direct.direct, max(blocks, groups * panels), x, w.reshape(-1), places, out_stride, packed, y, phases, taps, steps,
+           groups, outs, zeros(max(ins, x.shape[3])), per_block, small, *ending, 0 if ending[0].size else streams(y, outs, 2),
+           blocks)
 
 
 def product(a, b):
@@ -357,8 +359,9 @@ def tiles(x, w, y, problems, images, step, out_step, out_stride, places, ending=
         return
     packed, channels = empty(count, area, panels * ins * NR + winograd.PLANE), x.shape[3]
     problems, per_block, blocks = tile_blocks(problems, n, r, step, out_step)
-    launch(winograd.convolve, blocks, x, w.reshape(-1), places, out_stride, packed, y, problems, images, step, out_step, r,
-           zeros(channels), per_block, *ending, blocks,
+    prepared = count * panels * -(-channels // winograd.CHUNK)
+    launch(winograd.convolve, max(blocks, prepared), x, w.reshape(-1), places, out_stride, packed, y, problems, images, step,
+           out_step, r, zeros(channels), per_block, *ending, blocks,
            scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
 
 

@@ -118,7 +118,7 @@ def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, 
     while True:
         block = take(counter)
         if block < packed.shape[0]:
-            pack(block, weights, places, 0, out_stride, 4 * width, packed.shape[0], packed)
+            pack(block, weights, places, weights.size, out_stride, 4 * width, packed.shape[0], packed)
             complete(counter)
             continue
         block -= packed.shape[0]
@@ -162,7 +162,7 @@ def lstm_back(counter, scratches, weights, places, out_stride, packed, gh, gc, z
     while True:
         block = take(counter)
         if block < packed.shape[0]:
-            pack(block, weights, places, 0, out_stride, width + ins, packed.shape[0], packed)
+            pack(block, weights, places, weights.size, out_stride, width + ins, packed.shape[0], packed)
             complete(counter)
             continue
         block -= packed.shape[0]

@@ -15,10 +15,11 @@ that reads them and calls the kernel again (a fork, as OpenMP would say). A bloc
 sums run in a fixed order. So the result is the same to the bit for any number of threads and however the blocks fell to them, and
 a thread that the machine holds up delays nobody much.
 
-Where some blocks need what others made, each of the former says `complete(counter)` at its end, and the latter have higher
-numbers and begin with `after(counter, n)`, which waits until n blocks are complete. Blocks are taken in the order of their numbers,
-so whatever a block waits for is in the hands of a thread that is at work on it. A launch costs as much as 25 microseconds of Python
-whose code and data the kernel before has driven out of the caches: one kernel in three phases is cheaper than three kernels.
+Where some blocks need what others make, these say `complete(counter)` at their end, and those, which have higher numbers, call
+`after(counter, n)` before they read it: it waits until n blocks are complete. Blocks are taken in the order of their numbers, so
+whatever a block waits for is in the hands of a thread that is at work on it, or waits for lower ones; the lowest always goes on.
+A launch costs as much as 25 microseconds of Python, whose code and data the kernel before has driven out of the caches: one kernel
+in three phases is cheaper than three kernels.
 
 From the kernel's first line to the last thread's end no Python runs and nobody holds the GIL: whoever waits for the GIL sleeps, and
 waking a thread costs 50 microseconds, while a training step launches hundreds of kernels. For the same reason a thread that
@@ -154,8 +155,8 @@ def share(typing_context, counter):
 
 
 def _again(module, kernel, written):
-    """A function in LLVM that calls `kernel` once more with the arguments written down. For an error it returns 1, else 0, and
-    says so in the counter, the first argument, for whom waits `after` this thread's blocks."""
+    """A function in LLVM that calls `kernel` once more with the arguments written down. It returns 1 for an error, else 0, and
+    tells of an error in the counter too, for the threads that wait for this one's blocks."""
     function = ir.Function(module, ir.FunctionType(WORD, [WORD]), kernel.name + ".again")
     function.linkage = "internal"
     b = ir.IRBuilder(function.append_basic_block())
@@ -164,7 +165,7 @@ def _again(module, kernel, written):
     results = [b.bitcast(b.alloca(WORD, size=8), a.type) for a in kernel.args[:2]]
     state = b.call(kernel, [*results, *arguments], attrs=("noinline",))
     error = b.and_(b.icmp_signed("!=", state, RETCODE_OK), b.icmp_signed("!=", state, RETCODE_NONE))
-    counter = next(a for a in arguments if a.type == WORD.as_pointer())                     # the only member that points to words
+    counter = next(a for a in arguments if a.type == WORD.as_pointer())                     # the first that points to words
     with b.if_then(error, likely=False):
         b.store(WORD(1), b.gep(counter, [WORD(BROKEN)]))
     b.ret(b.zext(error, WORD))
@@ -190,7 +191,7 @@ def serve(words, finished, looks):
         if finished and exchange(words, DONE, FINISHED) == AWAITED:
             release(words[RELEASE], words[READY])
         finished = False
-        if watch(words, JOB, POSTED, looks):
+        if watch(words, np.int64(JOB), np.int64(POSTED), looks):  # typed, for literals would compile `watch` again
             if replace(words, JOB, POSTED, WATCHING) == POSTED:
                 if words[ENTRY] == 0:
                     break
@@ -219,7 +220,7 @@ def wait(words, helpers, looks):
         mine = words[h]
         if replace(mine, JOB, POSTED, WATCHING) == POSTED:
             mine[DONE] = FINISHED
-        elif not watch(mine, DONE, FINISHED, looks) and replace(mine, DONE, RUNNING, AWAITED) != FINISHED:
+        elif not watch(mine, np.int64(DONE), np.int64(FINISHED), looks) and replace(mine, DONE, RUNNING, AWAITED) != FINISHED:
             acquire(mine[ACQUIRE], mine[READY])
         failed += mine[FAILED]
     return failed
@@ -366,8 +367,9 @@ def set_num_threads(n):
 
 
 def launch(kernel, blocks, *args, scratch=0):
-    """Run `kernel` over blocks 0..blocks-1 on the pool's threads; returns when all are done.
+    """Run `kernel` on the pool's threads, but on no more than `blocks`; returns when all are done.
 
+    blocks: how many can be worked on at once. The kernel knows itself how many it has; one in phases takes more numbers.
     kernel(counter, *args), or kernel(counter, scratches, *args) with aligned float32 memory, contents undefined, of at least
     `scratch` floats for each thread: scratches[share(counter)] is the thread's own.
     """

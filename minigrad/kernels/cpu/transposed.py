@@ -19,6 +19,7 @@ CHUNK = 128                         # terms at a time
 SUMS, HEIGHT = 1 << 15, 264         # a block's sums, and its rows, at most
 WIDTH = 8 * NR                      # its columns, at most
 BLOCKS = 8                          # at least so many, for the threads to share
+LINE = 16                           # floats of a cache line: so many rows of a sum of parts are one thread's
 SPACE = CHUNK + 2                   # from panel to panel: 4 KB apart they too would share the same lines
 left_panels, right_panels = to_strips(AR), to_strips(NR)
 
@@ -58,10 +59,10 @@ def transposed(counter, scratches, a, b, y, turned, rows, slices, parts, partial
     while True:
         block = take(counter)
         if block >= blocks:
-            if parts == 1 or block >= blocks + outs:
+            if parts == 1 or block >= blocks + (outs + LINE - 1) // LINE:
                 break
             after(counter, blocks)
-            add_parts(partial, block - blocks, turned, y)
+            add_parts(partial, (block - blocks) * LINE, turned, y)
             continue
         part, piece = block // pieces, block % pieces
         first, start = piece // slices * rows, piece % slices * WIDTH
@@ -107,14 +108,16 @@ def transposed(counter, scratches, a, b, y, turned, rows, slices, parts, partial
 
 
 @inner
-def add_parts(partial, m, turned, y):
-    """Row m of the sum, added to the first part's."""
-    row = partial[0, m]
-    for part in range(1, partial.shape[0]):
-        for n in range(row.size):
-            row[n] += partial[part, m, n]
-    for n in range(row.size):
-        if turned:
-            y[n, m] = row[n]
-        else:
-            y[m, n] = row[n]
+def add_parts(partial, first, turned, y):
+    """LINE rows m of the sum, from `first` on, added to the first part's and written to y[m], or to y[:, m] if turned."""
+    parts, rows, columns = partial.shape
+    for m in range(first, min(first + LINE, rows)):
+        row = partial[0, m]
+        for part in range(1, parts):
+            for n in range(columns):
+                row[n] += partial[part, m, n]
+        for n in range(columns):
+            if turned:
+                y[n, m] = row[n]
+            else:
+                y[m, n] = row[n]

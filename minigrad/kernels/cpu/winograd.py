@@ -203,11 +203,12 @@ def convolve(counter, scratches, x, w, places, out_stride, packed, y, problems, 
     heights = np.empty(groups_per_block, np.int64)
     room, chunks = FEW * count_in * places.shape[1], (channels + CHUNK - 1) // CHUNK
     picked, taken = np.empty(room, np.int64), np.zeros(room * NR, np.float32)
-    taps, prepared = np.empty(places.shape[1], np.int64), packed.shape[0] * panels * chunks
+    taps_at, prepared = np.empty(places.shape[1], np.int64), packed.shape[0] * panels * chunks
     while True:
         block = take(counter)
         if block < prepared:
-            transform_weights(block, w, places, channels, out_stride, depth, r, picked, taken, taps, edge, packed)
+            # `edge` is free meanwhile, and serves as the table of the planes.
+            transform_weights(block, w, places, channels, out_stride, depth, r, picked, taken, taps_at, edge, packed)
             complete(counter)
             continue
         block -= prepared

@@ -39,7 +39,7 @@ from minigrad.kernels.cpu.winograd import (
 
 GROUP = 128                         # tiles at most, whose products with one panel stay in the L2 cache
 SPAN = 1 << 21                      # floats of transformed inputs: they stay in the L3 cache
-CHUNK = 4 * NR                      # input channels whose transformed weights do
+CHUNK = 4 * NR                      # input channels whose transformed weights stay in the L2 cache
 SLICE = 64                          # input channels to a block of the weight gradient
 tall, low = panel_tile(MR), panel_tile(AR)
 inputs_of = transforms(lambda at, g, bt: bt, mixed=False)
