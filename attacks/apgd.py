@@ -39,7 +39,7 @@ def checkpoints(steps: int) -> list[int]:
 
 
 def apgd(victim, x, goal, threat, steps=100, restarts=1, loss="ce", *, rho=0.75, transforms=None, samples=1, early_stop=True,
-         attack_wrong=False, rng=0, trace=False) -> Result:  # fmt: skip
+         attack_wrong=False, rng=0, trace=False) -> Result:
     """The largest loss that adaptive steps find in the ball. threat: Linf, L2 or L1. loss: 'ce', 'dlr', 'margin', callable.
 
     restarts: from other random points, on samples still standing. samples, transforms: as in optimise (the paper's
@@ -52,20 +52,20 @@ def apgd(victim, x, goal, threat, steps=100, restarts=1, loss="ce", *, rho=0.75,
 
     def run(again, rows, seed):
         return _run("apgd", victim, x[rows], goal[rows], threat[rows], steps, losses.get(loss), rho, transforms, samples,
-                    early_stop, attack_wrong, seed, trace and not again, dict(restarts=restarts))  # fmt: skip
+                    early_stop, attack_wrong, seed, trace and not again, dict(restarts=restarts))
 
     return with_restarts(run, restarts, rng)
 
 
 def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, rho=0.75, transforms=None, samples=1,
-                  early_stop=True, attack_wrong=False, rng=0, trace=False) -> Result:  # fmt: skip
+                  early_stop=True, attack_wrong=False, rng=0, trace=False) -> Result:
     """APGD towards each of the `targets` most likely wrong classes in turn, on samples still standing; any error counts.
 
     goal: Untargeted(y). By default the targeted DLR loss, which needs 4 classes (Croce & Hein 2020, section 6).
     """
     if not isinstance(goal, Untargeted):
         raise TypeError(f"apgd_targeted: goal must be Untargeted(y): it chooses the targets itself, got {goal!r}; for one "
-                        "target use apgd(..., Targeted(t), loss='dlr')")  # fmt: skip
+                        "target use apgd(..., Targeted(t), loss='dlr')")
     view = as_white_box(victim, "apgd_targeted")
     clean = view.victim.predict(x)
     goal = goal.on(len(clean), clean.shape[1], "apgd_targeted")
@@ -75,7 +75,7 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
     def run(turn, rows, seed):
         towards = Toward(goal.y[rows], likely[rows, turn])
         return _run("apgd_targeted", view, x[rows], towards, threat[rows], steps, losses.get(loss), rho, transforms, samples,
-                    early_stop, attack_wrong, seed, trace and not turn, dict(targets=likely.shape[1]))  # fmt: skip
+                    early_stop, attack_wrong, seed, trace and not turn, dict(targets=likely.shape[1]))
 
     return with_restarts(run, likely.shape[1], rng)
 
@@ -118,17 +118,17 @@ def _run(name, victim, x, goal, threat, steps, loss, rho, transforms, samples, e
             best.steps[rows] += 1
             point = walk.step()
         options = dict(steps=steps, loss=getattr(loss, "__name__", repr(loss)), rho=rho, samples=samples,
-                       early_stop=early_stop, attack_wrong=attack_wrong)  # fmt: skip
+                       early_stop=early_stop, attack_wrong=attack_wrong)
         return task.result(best.x, threat=threat, objective=best.value, steps=best.steps, zero_gradient=best.zero,
                            judge=None if transforms is None and samples == 1 else climb.judge, reason=best.reasons(),
-                           trace=best.trace, settings={**options, **settings})  # fmt: skip
+                           trace=best.trace, settings={**options, **settings})
 
 
 class _Walk:
     """Where each sample stands, where it was best, and how long its steps are. Arrays of one row for each sample."""
 
     ARRAYS = ("x0", "x", "before", "g", "value", "best_x", "best_g", "best", "checked", "reduced", "rises", "eta", "full",
-              "share", "sparsity")  # fmt: skip
+              "share", "sparsity")
 
     def __init__(self, x0, threat, task, rho):
         n = len(x0)

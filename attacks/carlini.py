@@ -31,7 +31,7 @@ REACH = 0.75  # how far beyond the middle of the box a pixel must be able to go:
 
 
 def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence=0.0, *, abort_early=True, rng=0,
-               trace=False) -> Result:  # fmt: skip
+               trace=False) -> Result:
     """The smallest L2 perturbation, trained (Carlini & Wagner 2017, section VI.A; their l2_attack.py).
 
     steps        of Adam(lr) for each constant, from w_0 and with a new state every time (10000 in the paper)
@@ -61,7 +61,7 @@ def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, con
 
 
 def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *, decrease=0.9, largest_c=20.0, least=1 / 256,
-                 abort_early=True, rng=0, trace=False) -> Result:  # fmt: skip
+                 abort_early=True, rng=0, trace=False) -> Result:
     """The smallest Linf perturbation, trained (Carlini & Wagner 2017, section VI.C; their li_attack.py).
 
     tau starts at the range of the box. Adam(lr) trains sum_i max(|delta_i| - tau, 0) + c f from the last success; when it wins
@@ -81,7 +81,7 @@ def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *
         rows = task.rows
         while len(rows):
             far, won = _train(task, near, rows, Adam(lr), steps, constant[rows], _excess(tau[rows]), Linf(0), confidence,
-                              abort_early, start[rows])  # fmt: skip
+                              abort_early, start[rows])
             won &= far <= tau[rows] * (2 / (1 + decrease))  # half way from the last distance to tau is progress
             log.see(rows, c=constant[rows], tau=tau[rows], distance=far, success=won)
             start[rows[won]] = near.x[rows[won]]
@@ -89,12 +89,12 @@ def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *
             constant[rows[~won]] *= 2
             rows = rows[(tau[rows] >= least * width) & (constant[rows] <= largest_c)]
         settings = dict(steps=steps, lr=lr, c=c, confidence=confidence, decrease=decrease, largest_c=largest_c, least=least,
-                        abort_early=abort_early)  # fmt: skip
+                        abort_early=abort_early)
         return near.result(Linf(np.inf), settings=settings, trace=log.trace, why=why)
 
 
 def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence=0.0, *, beta=1e-2, rule="en", abort_early=True,
-        rng=0, trace=False) -> Result:  # fmt: skip
+        rng=0, trace=False) -> Result:
     """Elastic-net attack: few coordinates, found by shrinkage (Chen et al. 2018, algorithm 1).
 
         x_{k+1} = S(y_k - a_k grad(||y - x_0||_2^2 + c f(y)))          a_k = lr sqrt(1 - k / steps)
@@ -122,7 +122,7 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
             search.tell(rows, np.isfinite(far))
         near.queries = white.queries.copy()
         settings = dict(steps=steps, lr=lr, search_steps=search_steps, c=c, confidence=confidence, beta=beta, rule=rule,
-                        abort_early=abort_early)  # fmt: skip
+                        abort_early=abort_early)
         return near.result(L1(np.inf), settings=settings, trace=log.trace)
 
 
@@ -172,7 +172,7 @@ def _open(name, white, x, goal, rng, steps, lr, c, confidence):
     z = task.clean
     if len(z) and (z >= 0).all() and (np.abs(z.sum(axis=1) - 1) < 1e-5).all():
         raise ValueError(f"{name}: the victim gives probabilities (each row sums to 1), the attack needs logits: leave out the "
-                         "softmax, or give its logarithm")  # fmt: skip
+                         "softmax, or give its logarithm")
     return task
 
 
@@ -186,7 +186,7 @@ def _reach(task, lr, steps) -> str:
         return NOT_FOUND
     text = f"lr * steps = {lr * steps:g} is too short for {100 * share:.3g} % of the coordinates; they need {float(need.max()):.2g}"
     warnings.warn(f"{task.name}: {text} to cross the box, black and white ones first: give more steps or a larger lr", UserWarning,
-                  stacklevel=3)  # fmt: skip
+                  stacklevel=3)
     return f"{NOT_FOUND}: {text}"
 
 
@@ -195,7 +195,7 @@ def _train(task, near, rows, recipe, steps, c, penalty, measure, confidence, abo
     goal = task.goal[rows]
     run = optimise(TanhBox(task.x[rows]), task.view, goal, Box(), recipe, steps, loss=clipped_margin(confidence), weight=c,
                    penalty=penalty, keep="distance", measure=measure, confidence=confidence, abort_early=abort_early, start=start,
-                   name=task.name)  # fmt: skip
+                   name=task.name)
     near.add(rows, run)
     z = task.victim.predict(run.candidate)
     won = goal.success(z, confidence)

@@ -23,7 +23,7 @@ NO_START = "no adversarial starting point found; give start=, inputs that are ad
 
 
 def boundary(victim, x, goal, steps=25_000, *, spherical_step=0.01, source_step=0.01, adaptation=1.5, convergence=1e-7,
-             every=10, start=None, tries=1000, attack_wrong=False, rng=0, trace=False) -> Result:  # fmt: skip
+             every=10, start=None, tries=1000, attack_wrong=False, rng=0, trace=False) -> Result:
     """The smallest L2 distance that a random walk along the boundary finds.
 
     victim  Victim or labels(budget)
@@ -39,7 +39,7 @@ def boundary(victim, x, goal, steps=25_000, *, spherical_step=0.01, source_step=
     whole("boundary", steps=steps, every=every, tries=tries)
     if not (spherical_step > 0 and source_step > 0 and adaptation > 1):
         raise ValueError("boundary: spherical_step and source_step must be positive and adaptation > 1, got "
-                         f"{spherical_step!r}, {source_step!r} and {adaptation!r}")  # fmt: skip
+                         f"{spherical_step!r}, {source_step!r} and {adaptation!r}")
     view = as_labels(victim, "boundary")
     with view:
         task = Task("boundary", view, x, goal, rng=rng, attack_wrong=attack_wrong)
@@ -74,7 +74,7 @@ def boundary(victim, x, goal, steps=25_000, *, spherical_step=0.01, source_step=
         return task.result(here, threat=Box(), measure=norm, found=found, steps=taken, reason=ask.reasons(why),
                            trace={"distance": record} if trace else None,
                            settings=dict(steps=steps, spherical_step=spherical_step, source_step=source_step,
-                                         adaptation=adaptation, start="noise" if start is None else "given"))  # fmt: skip
+                                         adaptation=adaptation, start="noise" if start is None else "given"))
 
 
 def _propose(eta, x0, x_adv, around, towards, box):

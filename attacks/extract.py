@@ -37,7 +37,7 @@ def left_in_all(view: View, name: str) -> float:
     """
     if view.queries is not None:
         raise ValueError(f"{name}: an attack has begun on this {view.grade} view, and counts for each of its "
-                         f"{len(view.queries)} samples; give a fresh view, victim.{view.grade}(budget=...)")  # fmt: skip
+                         f"{len(view.queries)} samples; give a fresh view, victim.{view.grade}(budget=...)")
     return math.inf if view.budget is None else view.budget - view.total
 
 
@@ -49,7 +49,7 @@ def ask(view: View, x, name: str = "ask") -> np.ndarray:
     x, left = view.victim.take(x, name), left_in_all(view, name)
     if len(x) > left:
         raise QueryBudgetError(f"{name}: {len(x)} queries, but {left:.0f} of the budget of {view.budget} are left; ask fewer, or "
-                               "give a larger budget")  # fmt: skip
+                               "give a larger budget")
     with view:
         parts = [host(view(x[i : i + BATCH])) for i in range(0, max(len(x), 1), BATCH)]
     return np.concatenate(parts)
@@ -127,11 +127,11 @@ def solve_softmax(scores, shape=None, *, x=None) -> Solved:
     singular = np.linalg.svd(a, compute_uv=False)
     if len(a) < a.shape[1] or singular[-1] <= 1e-12 * singular[0]:
         raise ValueError(f"solve_softmax: {len(a)} questions do not determine the {a.shape[1]} unknowns of each class; give "
-                         f"at least {a.shape[1]} that lie in no plane, or shape= for a good choice")  # fmt: skip
+                         f"at least {a.shape[1]} that lie in no plane, or shape= for a good choice")
     log_p = log_probabilities(ask(view, x, "solve_softmax"), view.output)  # (m, K)
     if not np.isfinite(log_p).all():
         raise ValueError("solve_softmax: some probabilities have rounded to 0, and their logarithm is lost; ask for "
-                         "scores(output='log_probabilities'), or choose questions x nearer to the boundary")  # fmt: skip
+                         "scores(output='log_probabilities'), or choose questions x nearer to the boundary")
     right = log_p - log_p[:, :1]
     found = np.linalg.solve(a, right) if len(a) == a.shape[1] else np.linalg.lstsq(a, right, rcond=None)[0]  # (d + 1, K)
     weight, bias = centred(found[:-1].T, found[-1])
@@ -179,7 +179,7 @@ def own(view: View, net, normalize, name: str) -> Victim:
         shared |= bool({id(p) for p in net.parameters()} & {id(p) for p in theirs.parameters()})
     if shared:
         raise ValueError(f"{name}: the network to train is the oracle's own, or shares parameters with it; training would change "
-                         "the oracle. Give a network of its own")  # fmt: skip
+                         "the oracle. Give a network of its own")
     if not isinstance(net, nn.Module):
         raise TypeError(f"{name}: net must be a Module that can be trained, got {type(net).__name__}")
     return Victim(net, bounds=view.bounds, normalize=normalize)

@@ -27,7 +27,7 @@ from attacks.victim import as_white_box
 
 
 def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta=1.05, beta=0.9, epsilon=None, rng=0,
-        trace=False) -> Result:  # fmt: skip
+        trace=False) -> Result:
     """The smallest perturbation in norm = Linf, L2 or L1.
 
     goal      Untargeted(y): the nearest of all boundaries at each step; Toward(y, t): always that of t, any error counts;
@@ -44,7 +44,7 @@ def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta
 
 
 def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *, alpha_max=0.1, eta=1.05, beta=0.9,
-                 epsilon=None, rng=0, trace=False) -> Result:  # fmt: skip
+                 epsilon=None, rng=0, trace=False) -> Result:
     """FAB towards the boundary of each of the `targets` most likely wrong classes in turn; any error counts (FAB-T).
 
     goal: Untargeted(y). A step costs one gradient instead of one for each class. All samples meet all targets: the nearest
@@ -52,16 +52,16 @@ def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *
     """
     if not isinstance(goal, Untargeted) or isinstance(goal, Toward):
         raise TypeError(f"fab_targeted: goal must be Untargeted(y): it chooses the targets itself, got {goal!r}; for one use "
-                        "fab(..., Targeted(t)) or fab(..., Toward(y, t))")  # fmt: skip
+                        "fab(..., Targeted(t)) or fab(..., Toward(y, t))")
     whole("fab_targeted", "targets", targets)
     task, best = _open("fab_targeted", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace)
     likely = rivals(task, targets)
     for turn in range(restarts):
         for k in range(likely.shape[1]):
             _walk(task, Toward(task.goal.labels, likely[:, k]), None, best, steps, alpha_max, eta, beta, epsilon, turn,
-                  log=turn == k == 0)  # fmt: skip
+                  log=turn == k == 0)
     return _close(task, best, steps=steps, restarts=restarts, targets=likely.shape[1], alpha_max=alpha_max, eta=eta, beta=beta,
-                  epsilon=epsilon)  # fmt: skip
+                  epsilon=epsilon)
 
 
 def _open(name, victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace):
@@ -78,7 +78,7 @@ def _open(name, victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rn
 
 def _close(task, best, **settings):
     return task.result(best.x, threat=best.measure, steps=best.steps, zero_gradient=best.zero & ~best.success,
-                       reason=best.reasons(), trace=best.trace, settings=settings)  # fmt: skip
+                       reason=best.reasons(), trace=best.trace, settings=settings)
 
 
 def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, log):

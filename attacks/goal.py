@@ -136,7 +136,7 @@ def _labels(name, labels):
     labels = labels.get() if hasattr(labels, "get") and hasattr(labels, "dtype") else np.asarray(labels)
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: labels must be integers (class numbers), got {labels.dtype}; for one-hot rows take "
-                        ".argmax(1)")  # fmt: skip
+                        ".argmax(1)")
     if labels.ndim > 1:
         raise ValueError(f"{name}: labels must be (N,) class numbers, got shape {labels.shape}")
     return labels.astype(np.int64)

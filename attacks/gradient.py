@@ -26,7 +26,7 @@ from attacks.victim import as_white_box
 
 
 def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, step=None, attack_wrong=False, rng=0,
-         trace=False) -> Result:  # fmt: skip
+         trace=False) -> Result:
     """x' = clip(x + epsilon * argmax <gradient, u> over ||u|| <= 1): epsilon * sign(gradient) in Linf (equation in section 3).
 
     clip=False leaves the box, as the paper's numbers do.
@@ -41,19 +41,19 @@ def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, s
     step = threat.scale(white.bounds) if step is None else step
     return optimise(Additive(x), white, goal, threat, Steepest(step), 1, loss=loss, keep="last",
                     start="random" if random_start else "zero", attack_wrong=attack_wrong, rng=rng, trace=trace,
-                    name="fgsm", settings=dict(step=_plain(step), clip=clip))  # fmt: skip
+                    name="fgsm", settings=dict(step=_plain(step), clip=clip))
 
 
 def bim(victim, x, goal, threat, steps=10, step=None, *, loss="ce", early_stop=False, attack_wrong=False, rng=0,
-        trace=False) -> Result:  # fmt: skip
+        trace=False) -> Result:
     """Steepest ascent from x itself in steps of epsilon / steps (or `step`), each projected onto ball and box."""
     step = np.asarray(threat.scale(_box(victim))) / steps if step is None else step
     return optimise(Additive(x), victim, goal, threat, Steepest(step), steps, loss=loss, early_stop=early_stop,
-                    attack_wrong=attack_wrong, rng=rng, trace=trace, name="bim", settings=dict(step=_plain(step)))  # fmt: skip
+                    attack_wrong=attack_wrong, rng=rng, trace=trace, name="bim", settings=dict(step=_plain(step)))
 
 
 def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", early_stop=True, rng=0, *, random_start=True,
-        transforms=None, samples=1, attack_wrong=False, keep="success", trace=False) -> Result:  # fmt: skip
+        transforms=None, samples=1, attack_wrong=False, keep="success", trace=False) -> Result:
     """Steepest ascent from a random point of the ball, projected; step defaults to 2.5 * epsilon / steps.
 
     Madry et al. 2017, MNIST: epsilon 0.3, 40 steps of 0.01. restarts: further runs from other points, on the samples that are
@@ -67,18 +67,18 @@ def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", ear
         return optimise(Additive(x[rows]), victim, goal[rows], threat[rows], Steepest(here), steps, loss=loss,
                         early_stop=early_stop, start="random" if random_start else "zero", transforms=transforms,
                         samples=samples, keep=keep, attack_wrong=attack_wrong, rng=seed, trace=trace and not again, name="pgd",
-                        settings=dict(step=_plain(step), restarts=restarts))  # fmt: skip
+                        settings=dict(step=_plain(step), restarts=restarts))
 
     return with_restarts(run, restarts, rng)
 
 
 def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss="ce", early_stop=False, attack_wrong=False,
-            rng=0, trace=False) -> Result:  # fmt: skip
+            rng=0, trace=False) -> Result:
     """m <- momentum * m + g / ||g||_1; a step of epsilon / steps (or `step`) along m; from x itself (algorithm 1)."""
     step = np.asarray(threat.scale(_box(victim))) / steps if step is None else step
     return optimise(Additive(x), victim, goal, threat, Steepest(step, momentum), steps, loss=loss, early_stop=early_stop,
                     attack_wrong=attack_wrong, rng=rng, trace=trace, name="mi_fgsm",
-                    settings=dict(step=_plain(step), momentum=momentum))  # fmt: skip
+                    settings=dict(step=_plain(step), momentum=momentum))
 
 
 def perturb(victim, x, goal, threat, steps=1, step=None, *, loss="ce", random_start=True, clip_start=True, rng=None):

@@ -27,7 +27,7 @@ PROBES = 1 << 21  # numbers held in one block of probes
 
 
 def hop_skip_jump(victim, x, goal, norm="l2", steps=40, *, probes=100, most=10_000, gamma=1.0, start=None, tries=1000,
-                  attack_wrong=False, rng=0, trace=False) -> Result:  # fmt: skip
+                  attack_wrong=False, rng=0, trace=False) -> Result:
     """The smallest distance, in L2 or Linf, that the walk finds; the closest adversarial point of all turns is returned.
 
     victim   Victim or labels(budget); a sample stops before a turn whose probes its budget does not cover
@@ -81,7 +81,7 @@ def hop_skip_jump(victim, x, goal, norm="l2", steps=40, *, probes=100, most=10_0
         return task.result(best, threat=Box(), measure=measure, found=found, steps=taken, reason=ask.reasons(why),
                            trace={"distance": record} if trace else None,
                            settings=dict(norm=norm, steps=steps, probes=probes, most=most, gamma=gamma,
-                                         start="noise" if start is None else "given"))  # fmt: skip
+                                         start="noise" if start is None else "given"))
 
 
 def _normal(ask, streams, rows, x, delta, count, linf):

@@ -68,7 +68,7 @@ def dlr(logits, goal):
     if logits.shape[1] < need:
         kind = "targeted" if goal.targeted else "untargeted"
         raise ValueError(f"dlr: the {kind} form needs at least {need} classes, the victim has {logits.shape[1]}; "
-                         "use loss='margin'")  # fmt: skip
+                         "use loss='margin'")
     order = np.argsort(-logits.array, axis=1, kind="stable")
     top = [pick(logits, order[:, i]) for i in range(need)]
     if not goal.targeted:
@@ -86,5 +86,5 @@ def get(loss) -> Callable:
         return loss
     if loss not in LOSSES:
         raise ValueError(f"loss must be one of {', '.join(map(repr, LOSSES))} or a callable loss(logits, goal) -> (N,), "
-                         f"got {loss!r}")  # fmt: skip
+                         f"got {loss!r}")
     return LOSSES[loss]

@@ -34,7 +34,7 @@ def norm_of(norm, name: str) -> Threat:
     kind = NORMS.get(norm.lower()) if isinstance(norm, str) else norm
     if kind not in (L2, Linf, L1):
         raise TypeError(f"{name}: norm must be L2, Linf or L1 (the class or its name), got {norm!r}; a smallest perturbation has "
-                        f"no epsilon: for the result at one, call {name}(...).at(epsilon)")  # fmt: skip
+                        f"no epsilon: for the result at one, call {name}(...).at(epsilon)")
     return kind(np.inf)
 
 
@@ -94,7 +94,7 @@ def deepfool(victim, x, goal, norm=L2, steps=50, overshoot=0.02, candidates=10, 
                 break
         settings = dict(steps=steps, overshoot=overshoot, candidates=candidates)
         return task.result(best.x, threat=measure, found=best.success, steps=best.steps, zero_gradient=best.zero & ~best.success,
-                           reason=best.reasons(), trace=best.trace, settings=settings)  # fmt: skip
+                           reason=best.reasons(), trace=best.trace, settings=settings)
 
 
 def rho(result: Result) -> float:
@@ -197,7 +197,7 @@ class Nearest:
         zero = self.zero & ~self.found
         reason = np.where(self.nan, NAN, np.where(zero, "", why))
         return task.result(self.x, threat=threat, measure=measure, found=self.found, steps=self.steps, zero_gradient=zero,
-                           reason=reason, settings=settings, trace=trace)  # fmt: skip
+                           reason=reason, settings=settings, trace=trace)
 
 
 class ConstantSearch:

@@ -112,7 +112,7 @@ def _make(optimiser, params, threat, name):
     if callable(optimiser):
         return optimiser(params)
     raise TypeError(f"{name}: optimiser must be a recipe such as SignSGD(0.01), a callable params -> optimiser, or an optimiser "
-                    f"of p.params, got {type(optimiser).__name__}")  # fmt: skip
+                    f"of p.params, got {type(optimiser).__name__}")
 
 
 def _shrink(optimiser, rows, n) -> None:
@@ -136,7 +136,7 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
              loss="ce", weight=None, penalty=None, transforms=None, samples: int = 1, keep: str = "success",
              measure: Threat | None = None, confidence: float = 0.0, start="zero", early_stop: bool = False,
              abort_early: bool = False, attack_wrong: bool = False, rng=0, trace: bool = False, name: str = "optimise",
-             settings: dict | None = None) -> Result:  # fmt: skip
+             settings: dict | None = None) -> Result:
     """Train p's parameters until victim(p()) does what goal says. Returns a Result for the batch p.given.
 
     victim      Victim or its white_box(); a black box raises TypeError
@@ -210,11 +210,11 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
         options = dict(parameterisation=type(p).__name__, optimiser=recipe, steps=steps,
                        loss=getattr(loss, "__name__", repr(loss)), samples=samples, keep=keep, confidence=confidence,
                        start=start if isinstance(start, str) else "given", early_stop=early_stop, abort_early=abort_early,
-                       attack_wrong=attack_wrong)  # fmt: skip
+                       attack_wrong=attack_wrong)
         return task.result(best.point(p), threat=threat, measure=best.measure, judge=judge,
                            objective=best.value, steps=best.steps, zero_gradient=best.zero,
                            reason=best.reasons(), trace=best.trace,
-                           settings={**options, **(settings or {})})  # fmt: skip
+                           settings={**options, **(settings or {})})
 
 
 class Climb:
@@ -245,7 +245,7 @@ class Climb:
                 value = goal.objective(logits, self.loss)
                 if value.shape != (len(rows),):
                     raise ValueError(f"{self.task.name}: loss must give one value for each of {len(rows)} samples, "
-                                     f"got shape {value.shape}; do not average")  # fmt: skip
+                                     f"got shape {value.shape}; do not average")
                 if weight is not None:
                     value = value * weight
                 if self.penalty is not None:

@@ -35,15 +35,15 @@ def options(argv=None):
     parser = command.Parser(
         "attacks panda", __doc__.split("\n\n    x'")[0].strip(), data=None, steps=None, run=False,
         examples=["", "--network efficientnet-lite0 --epsilon 1", "--image cat.jpg --target guacamole"],
-    )  # fmt: skip
+    )
     parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to fool")
     parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
-                        "classifiers/ below MINIGRAD_DATA)")  # fmt: skip
+                        "classifiers/ below MINIGRAD_DATA)")
     parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
     parser.add_argument("--image", metavar="PATH", help="the picture (default: the giant panda below MINIGRAD_DATA)")
     parser.add_argument("--target", metavar="CLASS", default="gibbon", help="what it is to be taken for: a name or a number")
     parser.add_argument("--epsilon", type=command.positive, default=2, metavar="N", help="largest change of any pixel's "
-                        "red, green or blue, in grey levels of 255")  # fmt: skip
+                        "red, green or blue, in grey levels of 255")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
     shared.run_options(parser)
     return parser.parse(argv)
@@ -67,7 +67,7 @@ def main(argv=None):
     for step, value in enumerate(result.trace["objective"][:, 0]):
         run.log(step, loss=-value, target_confidence=np.exp(value))
     before, path = (save_png(run.file(f"{name}.png"), colour(picture)[0])
-                    for name, picture in (("original", x), ("adversarial", result.candidate)))  # fmt: skip
+                    for name, picture in (("original", x), ("adversarial", result.candidate)))
 
     read, original = (imagenet.photograph(p, network.size, network.shorter)[None] for p in (path, before))
     answers = [imagenet.top_k(victim.predict(picture), 3)[0] for picture in (original, read)]
@@ -86,7 +86,7 @@ def main(argv=None):
         print(text, " ", ", ".join(f"{classes[i].name} {confidence(p, 2)}" for i, p in best))
     distance = f"{np.abs(change).max():.0f}/255 (allowed {o.epsilon}/255)"
     print(f"Linf distance {distance}, mean change {np.abs(change).mean():.2f}/255, "
-          f"{o.steps} steps of one loop; figures of {path}, read back")  # fmt: skip
+          f"{o.steps} steps of one loop; figures of {path}, read back")
     summary = {
         "network": o.network, "original": f"{classes[was].names}, {confidence(answers[0][0][1], 2)}",
         "adversarial, read back from the PNG": f"{classes[now].names}, {confidence(sure, 2)}",
@@ -94,11 +94,11 @@ def main(argv=None):
         ", ".join(confidence(probability(victim, picture, was), 2) for picture in (original, read)),
         "Linf distance": distance, "L2 distance": float(np.sqrt(np.square(change / 255).sum())),
         "target reached with 99 %": "yes" if reached else "no",
-    }  # fmt: skip
+    }
     run.finish(title=f"{classes[was].name} to {classes[target].name}", summary=summary)
     if not reached and not o.dry_run:
         print(f"not reached: {classes[target].name} has {confidence(probability(victim, read, target), 2)} after {o.steps} steps "
-              f"within {o.epsilon}/255; give more --steps or a larger --epsilon")  # fmt: skip
+              f"within {o.epsilon}/255; give more --steps or a larger --epsilon")
         return 1
 
 
@@ -108,7 +108,7 @@ def fool(victim, x, target: int, levels: int, steps: int, seed=0):
     A step is shorter than a grey level: rounding hides it until a pixel was pushed the same way more often than back.
     x must hold multiples of 1/255, so that rounding x' cannot leave the ball."""
     return optimise(Additive(x), victim, Targeted(target), Linf(levels / 255), Steepest(0.25 * levels / 255), steps,
-                    transforms=lambda count, stream: [eight_bit] * count, rng=seed, trace=True, name="panda")  # fmt: skip
+                    transforms=lambda count, stream: [eight_bit] * count, rng=seed, trace=True, name="panda")
 
 
 def eight_bit(x):
@@ -126,7 +126,7 @@ def panda() -> str:
     path = find(PANDA)
     if path == PANDA:
         raise DataError(path, "there is no picture of a panda here", "Give one with --image PATH, or set MINIGRAD_DATA to the "
-                        "folder that has it")  # fmt: skip
+                        "folder that has it")
     return path
 
 

@@ -182,7 +182,7 @@ class Shared(Parameterisation):
             self.params = [leaf(start)]
         elif self.delta.shape != (1, *x.shape[1:]):
             raise ValueError(f"Shared: delta {self.delta.shape} does not fit samples {x.shape[1:]}; it must be "
-                             f"{(1, *x.shape[1:])}")  # fmt: skip
+                             f"{(1, *x.shape[1:])}")
 
     def __call__(self):
         return mg.clamp(self.delta + self.x, *self.box)

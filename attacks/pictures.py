@@ -99,7 +99,7 @@ def columns(rows, names, captions, title="", cell: int = 104) -> np.ndarray:
         block = name.split("\n")
         for i, line in enumerate(block):
             draw.text((left - 10, y + height / 2 + (i - (len(block) - 1) / 2) * 17), line, fill=INK if i == 0 else PALE,
-                      font=_font(size), anchor="rm")  # fmt: skip
+                      font=_font(size), anchor="rm")
         for i in range(n):
             x = left + i * (wide + gap)
             at = x + (wide - width) // 2
@@ -135,7 +135,7 @@ def equation(pictures, captions, title="", cell: int = 320) -> np.ndarray:
             fill = RED if getattr(text, "fooled", False) and k < 2 else INK if k < 2 else PALE
             size = 19 if k == 0 else 15
             draw.text((x + width / 2, top + height + 10 + (0 if k == 0 else 26 + (k - 1) * 21)),
-                      _short(line, width + sign - 6, size), fill=fill, font=_font(size), anchor="ma")  # fmt: skip
+                      _short(line, width + sign - 6, size), fill=fill, font=_font(size), anchor="ma")
         if i < 2:
             draw.text((x + width + sign / 2, top + height / 2), "+="[i], fill=INK, font=_font(34), anchor="mm")
     return np.asarray(picture)
@@ -284,7 +284,7 @@ def bars(names, series, title, across, marks=None, rule=None, digits=0, colours=
         if marks is not None and name in marks:
             top = 100 * np.asarray(marks[name], float)
             axes.plot(top, y, linestyle="", marker="|", markersize=17, markeredgewidth=2.4, color="black",
-                      label="published" if number == 0 else None)  # fmt: skip
+                      label="published" if number == 0 else None)
     if rule is not None:
         axes.axhline(rule - 0.5, color="0.3", linewidth=1.0)
     axes.set_yticks(place, [""] * groups)

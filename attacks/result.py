@@ -26,7 +26,7 @@ from minigrad.tensor import Tensor
 NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
     "no adversarial example found", "already wrong, not attacked", "zero gradient: the victim masks it or saturates",
     "the gradient is not finite", "query budget spent",
-)  # fmt: skip
+)
 
 
 @dataclasses.dataclass
@@ -66,7 +66,7 @@ class Result:
 
     def __repr__(self):
         return (f"Result({self.settings.get('attack')}: {len(self)} samples, success {self.success_rate:.3f}, "
-                f"robust accuracy {self.robust_accuracy:.3f})")  # fmt: skip
+                f"robust accuracy {self.robust_accuracy:.3f})")
 
     @property
     def clean_accuracy(self) -> float:
@@ -95,7 +95,7 @@ class Result:
             distance=np.where(lost, np.inf, self.distance),
             reason=np.where(lost, np.array([f"needs {d:.6g} > {epsilon:g}" for d in self.distance], object), self.reason),
             settings={**self.settings, "at": float(epsilon)},
-        )  # fmt: skip
+        )
 
     def curve(self, epsilons=None):
         """(epsilons, robust accuracy at each); by default at 0 and every distance found, where the curve has its steps."""
@@ -158,7 +158,7 @@ class Result:
 
 
 _PER_SAMPLE = ("x_adv", "success", "already_wrong", "distance", "objective", "steps", "queries", "reason", "zero_gradient",
-               "candidate", "original")  # fmt: skip
+               "candidate", "original")
 
 
 class Task:
@@ -184,7 +184,7 @@ class Task:
         clean = self.victim.predict(self.x)
         self.goal = goal.on(len(self.x), clean.shape[1], name)
         votes = sum((self.goal.already_wrong(self.victim.predict(self.x)) for _ in range(looks - 1)),
-                    self.goal.already_wrong(clean).astype(np.int64))  # fmt: skip
+                    self.goal.already_wrong(clean).astype(np.int64))
         self.already_wrong = 2 * votes > looks
         self.rows = np.arange(len(self.x)) if attack_wrong else np.flatnonzero(~self.already_wrong)
         self.attack_wrong, self.clean = attack_wrong, clean
@@ -195,7 +195,7 @@ class Task:
         return SampleStreams(self.seed, self.x, f"{self.name}/{purpose}" if purpose else self.name)
 
     def result(self, candidate, *, threat: Threat, measure: Threat | None = None, found=None, objective=None, steps=0,
-               zero_gradient=None, reason=None, settings=None, trace=None, judge=None) -> Result:  # fmt: skip
+               zero_gradient=None, reason=None, settings=None, trace=None, judge=None) -> Result:
         """Decide success on what is returned, and fill in the rest.
 
         candidate  (N, ...) the strongest attempt for each sample; put into ball (threat) and box first
@@ -228,14 +228,14 @@ class Task:
         objective = np.array(_host(self.goal.margin(z) if objective is None else objective), np.float64)
         objective[np.setdiff1d(np.arange(n), self.rows)] = np.nan
         seconds = {"attack": self.name, "threat": repr(threat), "goal": type(self.goal).__name__, "seed": self.seed,
-                   "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}  # fmt: skip
+                   "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}
         return Result(
             x_adv=x_adv, success=success, already_wrong=self.already_wrong.copy(),
             distance=np.where(self.already_wrong, 0.0, np.where(success, size, np.inf)),
             objective=objective, steps=np.broadcast_to(_host(steps), (n,)).astype(np.int64),
             queries=self.view.queries.copy(), reason=why, zero_gradient=zero, candidate=out,
             settings={**seconds, **(settings or {})}, trace=trace, original=self.given,
-        )  # fmt: skip
+        )
 
 
 def batched(attack, victim, x, goal, *args, batch: int = 250, rng=0, **options) -> Result:

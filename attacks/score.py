@@ -73,7 +73,7 @@ def random_noise(victim, x, goal, threat, draws=10_000, *, loss="margin", attack
 
 
 def nes(victim, x, goal, threat, steps=100, step=None, samples=25, sigma=0.001, *, momentum=0.0, loss="ce",
-        attack_wrong=False, rng=0, trace=False) -> Result:  # fmt: skip
+        attack_wrong=False, rng=0, trace=False) -> Result:
     """Steepest ascent along g = 1/(2 n sigma) sum_k (F(x + sigma u_k) - F(x - sigma u_k)) u_k, u_k ~ N(0, 1), n = samples.
 
     step     2.5 * epsilon / steps by default; sigma in units of the range of the input
@@ -81,11 +81,11 @@ def nes(victim, x, goal, threat, steps=100, step=None, samples=25, sigma=0.001, 
     """
     step = 2.5 * np.asarray(threat.scale(_box(victim, "nes"))) / steps if step is None else step
     return _climb("nes", victim, x, goal, threat, steps, Steepest(step, momentum), "normal", samples, sigma, loss, attack_wrong,
-                  rng, trace, dict(momentum=momentum))  # fmt: skip
+                  rng, trace, dict(momentum=momentum))
 
 
 def spsa(victim, x, goal, threat, steps=100, lr=0.01, samples=64, sigma=0.01, *, optimiser=None, loss="margin",
-         attack_wrong=False, rng=0, trace=False) -> Result:  # fmt: skip
+         attack_wrong=False, rng=0, trace=False) -> Result:
     """Adam along g = 1/(2 n sigma) sum_k (F(x + sigma u_k) - F(x - sigma u_k)) u_k, u_k = +-1, projected after each step.
 
     lr and sigma in units of the range of the input; optimiser: another recipe than Adam(lr). A step costs 2 * samples + 1
@@ -94,7 +94,7 @@ def spsa(victim, x, goal, threat, steps=100, lr=0.01, samples=64, sigma=0.01, *,
     lo, hi = _box(victim, "spsa")
     recipe = Adam(lr * (hi - lo)) if optimiser is None else optimiser
     return _climb("spsa", victim, x, goal, threat, steps, recipe, "signs", samples, sigma, loss, attack_wrong, rng, trace,
-                  dict(lr=lr))  # fmt: skip
+                  dict(lr=lr))
 
 
 def _climb(name, victim, x, goal, threat, steps, recipe, kind, samples, sigma, loss, attack_wrong, rng, trace, settings):
@@ -166,7 +166,7 @@ def _box(victim, name):
 
 
 def zoo(victim, x, goal, steps=1000, lr=0.01, coordinates=128, h=1e-4, *, searches=3, constant=0.01, confidence=0.0,
-        attack_wrong=False, rng=0) -> Result:  # fmt: skip
+        attack_wrong=False, rng=0) -> Result:
     """The least ||x' - x||^2 + c * max(confidence - margin, 0), by symmetric differences in `coordinates` random coordinates.
 
     dF/dx_i = (F(x + h e_i) - F(x - h e_i)) / 2h, and Adam with a count of steps for each coordinate, within the box. The margin
@@ -208,7 +208,7 @@ def zoo(victim, x, goal, steps=1000, lr=0.01, coordinates=128, h=1e-4, *, search
             c = np.where(np.isfinite(high), (low + np.minimum(high, 1e30)) / 2, 10 * c)
         return task.result(best.x, threat=Box(), measure=L2(0), found=best.success, objective=best.value, steps=best.steps,
                            reason=ask.reasons(), settings=dict(steps=steps, lr=lr, coordinates=k, h=h, searches=searches,
-                                                               constant=constant, confidence=confidence))  # fmt: skip
+                                                               constant=constant, confidence=confidence))
 
 
 def _differences(ask, x_adv, at, h, confidence):
@@ -234,7 +234,7 @@ def _differences(ask, x_adv, at, h, confidence):
 
 
 def one_pixel(victim, x, goal, pixels=1, population=400, generations=100, *, factor=0.5, loss="ce", attack_wrong=False,
-              rng=0) -> Result:  # fmt: skip
+              rng=0) -> Result:
     """Differential evolution of `pixels` tuples (row, column, values): at most that many places of the picture change.
 
     child = a + factor * (b - c) with three different members a, b, c; no crossover; a child takes its parent's place where it is
@@ -309,7 +309,7 @@ def one_pixel(victim, x, goal, pixels=1, population=400, generations=100, *, fac
             best_value[chosen], success[chosen] = v[i, top][rise], won[i, top][rise]
         return task.result(best, threat=L0(pixels, pixels=len(shape) == 3), objective=best_value, steps=steps,
                            reason=ask.reasons(), settings=dict(pixels=pixels, population=P, generations=generations,
-                                                               factor=factor))  # fmt: skip
+                                                               factor=factor))
 
 
 def _three(u, count):

@@ -21,7 +21,7 @@ from minigrad.tensor import Tensor
 
 
 def spatial(victim, x, goal, rotations=31, shifts=5, draws=0, *, angle=30.0, reach=3.0, loss="margin", attack_wrong=False,
-            rng=0) -> Result:  # fmt: skip
+            rng=0) -> Result:
     """The first rotation and shift that fools.
 
     victim     Victim, scores(budget) or labels(budget);  x pictures (N, C, H, W)
@@ -68,7 +68,7 @@ def spatial(victim, x, goal, rotations=31, shifts=5, draws=0, *, angle=30.0, rea
             tried[rows] += 1
         settings = dict(rotations=rotations, shifts=shifts, draws=draws, angle=angle, reach=reach)
         return task.result(best, threat=Box(), objective=value, steps=tried, reason=ask.reasons(), settings=settings,
-                           trace={key: where[None, :, i] for i, key in enumerate(("degrees", "right", "down"))})  # fmt: skip
+                           trace={key: where[None, :, i] for i, key in enumerate(("degrees", "right", "down"))})
 
 
 def grid(rotations: int, shifts: int) -> np.ndarray:

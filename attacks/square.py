@@ -35,7 +35,7 @@ def share(p: float, turn: int, turns: int | None = None) -> float:
 
 
 def square(victim, x, goal, threat, queries=5000, p=0.8, *, loss="margin", rescale=True, attack_wrong=False, rng=0,
-           trace=False) -> Result:  # fmt: skip
+           trace=False) -> Result:
     """Random search for the largest margin in the ball, by at most `queries` scores a sample.
 
     victim   Victim or scores(budget); x (N, C, H, W), (N, H, W) or (N, d); threat: Linf or L2

@@ -37,7 +37,7 @@ class SampleStreams:
         self.seed, self.purpose = seed_of(rng), purpose
         rows = x if isinstance(x, np.ndarray) else x.get()
         self.streams = [Stream(self.seed, f"{purpose}/{hashlib.sha256(np.ascontiguousarray(r).tobytes()).hexdigest()}")
-                        for r in rows]  # fmt: skip
+                        for r in rows]
 
     def __len__(self):
         return len(self.streams)

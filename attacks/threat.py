@@ -47,7 +47,7 @@ class Threat:
         eps = np.asarray(epsilon, np.float64)
         if eps.ndim > 1 or np.isnan(eps).any() or (eps < 0).any():
             raise ValueError(f"{type(self).__name__}: epsilon must be at least 0, a number or one for each sample (N,), "
-                             f"got {epsilon!r}")  # fmt: skip
+                             f"got {epsilon!r}")
         self.epsilon = float(eps) if eps.ndim == 0 else eps
 
     def __repr__(self):

@@ -40,16 +40,16 @@ def options(argv=None):
         examples=["--method fast --early-stop", "--method pgd --inner-steps 10", "--method trades --beta 6",
                   "--method noise --noise sign --epsilon 0.25", "--method noise --noise gaussian --norm l2 --epsilon 0.5",
                   "--data cifar10 --epsilon 8/255 --network lenet"],
-    )  # fmt: skip
+    )
     parser.add_argument("--method", choices=list(training.METHODS), default="fast", help="what is minimised")
     parser.add_argument("--norm", choices=["linf", "l2"], default="linf", help="of the perturbations")
     parser.add_argument("--epsilon", type=radius, default=0.3, metavar="E", help="their size, 1 is from black to white; "
-                        "0.3 or 8/255; for --noise gaussian the standard deviation")  # fmt: skip
+                        "0.3 or 8/255; for --noise gaussian the standard deviation")
     parser.add_argument("--warmup", type=share, metavar="SHARE", help="of the steps, in which epsilon grows from 0 (default: 0.3 "
-                        "for pgd and trades, else 0: none)")  # fmt: skip
+                        "for pgd and trades, else 0: none)")
     parser.add_argument("--inner-steps", type=command.positive, default=10, metavar="N", help="steps of pgd and trades")
     parser.add_argument("--inner-step", type=factor, metavar="F", help="length of a step in units of epsilon (default: 1.25 "
-                        "for fast, 2.5 / N for pgd and trades)")  # fmt: skip
+                        "for fast, 2.5 / N for pgd and trades)")
     parser.add_argument("--beta", type=factor, default=1.0, metavar="B", help="trades: weight of the divergence")
     parser.add_argument("--alpha", type=share, default=0.5, metavar="A", help="fgsm: weight of the clean samples")
     parser.add_argument("--noise", choices=KINDS, default="uniform", help="noise: of which kind")
@@ -60,10 +60,10 @@ def options(argv=None):
     parser.add_argument("--early-stop", action="store_true", help="end with the last good weights when PGD accuracy collapses")
     parser.add_argument("--size", type=command.positive, help="pixels; default: 28, or what the data has")
     parser.add_argument("--network", choices=list(WIDTH), default="strided", help="strided: Wong, Rice & Kolter's, small, no "
-                        "pooling; lenet: of `nets classifier`, with batch norm")  # fmt: skip
+                        "pooling; lenet: of `nets classifier`, with batch norm")
     parser.add_argument("--batch", type=command.positive, default=100, help="images in a batch")
     parser.add_argument("--width", type=command.positive, help="maps of the first convolution (default: 16 for strided, 32 for "
-                        "lenet)")  # fmt: skip
+                        "lenet)")
     parser.add_argument("--rate", type=factor, default=5e-3, help="Adam's largest learning rate, after 2/5 of the steps")
     return parser.parse(argv)
 
@@ -101,7 +101,7 @@ def inner(o) -> dict:
         return found | (dict(beta=o.beta) if o.method == "trades" else {})
     return {"fast": dict(step=1.25 if step is None else step), "fgsm": dict(alpha=o.alpha), "noise": dict(kind=o.noise)}.get(
         o.method, {}
-    )  # fmt: skip
+    )
 
 
 def batch_of(o, victim, images, labels, step, rng) -> training.Batch:
@@ -160,7 +160,7 @@ def main(argv=None):
             run.log(step, test_accuracy=evaluate(network, test)[0], probe_accuracy=robust)
             if o.early_stop and good.robust - robust > FALL and step > o.warmup * o.steps:
                 run.say(f"step {step}: accuracy under PGD fell from {percent(good.robust)} to {percent(robust)}; back to step "
-                        f"{good.step}, which is the result")  # fmt: skip
+                        f"{good.step}, which is the result")
                 network.load_state_dict(good.weights)
                 good = good._replace(over=True)
             else:
@@ -172,7 +172,7 @@ def main(argv=None):
     run.image(o.steps, np.asarray(found.candidate)[:50] * 2 - 1, "attacked", columns=10)
     summary = {"method": o.method, "test accuracy": f"{100 * score:.2f} % of {len(test)}",
                "under PGD-20": f"{percent(found.robust_accuracy)} of {len(rows)}, {o.norm} {o.epsilon:.4g}, one restart: "
-               "an upper bound"}  # fmt: skip
+               "an upper bound"}
     if good.over:
         summary["ended early"] = f"with the weights of step {good.step}"
     run.finish(title=f"Classifier of {o.data}, trained by {o.method}", summary=summary)

@@ -61,7 +61,7 @@ def train_substitute(oracle, seed_x, net, rounds=6, lam=0.1, **options) -> Subst
 
 
 def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reservoir=None, after=3, epochs=10, batch=128,
-                      lr=1e-3, output="logits", normalize=None, held_out=None, rng=0):  # fmt: skip
+                      lr=1e-3, output="logits", normalize=None, held_out=None, rng=0):
     """The algorithm of Papernot et al. 2017 as a generator: yields the (same, growing) Substitute after each training.
 
         label the seeds; train; then `rounds` times:
@@ -88,7 +88,7 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     name = "train_substitute"
     view = as_labels(oracle, name)
     whole(name, epochs=epochs, batch=batch, after=after + 1, **{k: v for k, v in (("period", period), ("reservoir", reservoir))
-                                                             if v is not None})  # fmt: skip
+                                                             if v is not None})
     if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0 or not 0 < abs(lam) < np.inf:
         raise ValueError(f"{name}: rounds must be an integer >= 0 and lam a number other than 0, got {rounds!r} and {lam!r}")
     if output not in ("logits", "probabilities"):
@@ -104,12 +104,12 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     for r in range(rounds + 1):
         if found.y.max() >= classes:
             raise ValueError(f"{name}: the oracle answers class {found.y.max()}, the substitute has {classes} classes; give one "
-                             "with all of the oracle's")  # fmt: skip
+                             "with all of the oracle's")
         loss = fit(victim, found.x, found.y, epochs=epochs, batch=batch, lr=lr, rng=Stream(seed, f"{name}/round {r}"))
         said = victim.predict(found.x)
         found.rounds.append(dict(round=r, step=step, queries=view.total, loss=loss,
                                  train_accuracy=float((said.argmax(1) == found.y).mean()),
-                                 agreement=None if held_out is None else agreement(victim, view, held_out)))  # fmt: skip
+                                 agreement=None if held_out is None else agreement(victim, view, held_out)))
         if r < rounds:
             rows = chosen(len(found.x), reservoir if r >= after else None, left_in_all(view, name), draws)
             if not len(rows):
@@ -186,7 +186,7 @@ class Matrix:
         """This matrix with the rows of another one below: same targets, same samples."""
         if self.targets != other.targets or self.count != other.count or (self.right != other.right).any():
             raise ValueError(f"Matrix.above: the targets or samples differ: {self.targets} on {self.count}, {other.targets} "
-                             f"on {other.count}")  # fmt: skip
+                             f"on {other.count}")
         stack = {k: np.concatenate([getattr(self, k), getattr(other, k)]) for k in ("fooled", "both", "own")}
         return dataclasses.replace(self, sources=self.sources + other.sources, **stack)
 
@@ -218,7 +218,7 @@ def tried(name: str, x_adv, x, y, targets: dict, clean=None, fooled=None) -> Mat
     wrong = {t: clean[t] & (_says(target, x_adv) != y) for t, target in targets.items()}
     return Matrix((name,), tuple(targets), right, np.array([[wrong[t].sum() for t in targets]]),
                   np.array([[(wrong[t] & fooled).sum() for t in targets]]),
-                  np.array([[(clean[t] & fooled).sum() for t in targets]]), len(y))  # fmt: skip
+                  np.array([[(clean[t] & fooled).sum() for t in targets]]), len(y))
 
 
 def stacked(rows) -> Matrix:
@@ -255,6 +255,6 @@ def left_out(victims: dict, x, y, attack, rule: str = "logits", name: str | None
         raise ValueError("left_out: there are no others; give two victims or more")
     name = f"all others, {rule}" if name is None else name
     cells = [transfer({name: ensemble([v for other, v in victims.items() if other != target], rule)},
-                      {target: victims[target]}, x, y, attack) for target in victims]  # fmt: skip
+                      {target: victims[target]}, x, y, attack) for target in victims]
     parts = {k: np.concatenate([getattr(c, k) for c in cells], axis=-1) for k in ("right", "fooled", "both", "own")}
     return Matrix((name,), tuple(victims), count=len(np.asarray(y)), **parts)

@@ -90,7 +90,7 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
         if rates[-1] >= rate:
             break
     return Universal(host(threat.settle(best, np.zeros_like(best))), max(rates), rates, threat,
-                     _settings(task, threat, passes=passes, rate=rate))  # fmt: skip
+                     _settings(task, threat, passes=passes, rate=rate))
 
 
 def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=None, loss="margin", rng=0, loop=range) -> Universal:
@@ -115,11 +115,11 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
         for i in range(0, len(rows), batch):
             here = rows[i : i + batch]
             optimise(p.on(task.x[here]), task.victim, task.goal[here], threat, trainer, 1, loss=loss, keep="last",
-                     name="universal_sgd")  # fmt: skip
+                     name="universal_sgd")
         rates.append(_rate(task, p.delta.array))
     return Universal(host(threat.settle(p.delta.array, zero)), rates[-1], rates, threat,
                      _settings(task, threat, passes=passes, batch=batch, optimiser=repr(optimiser),
-                               loss=loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))))  # fmt: skip
+                               loss=loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))))
 
 
 def shuffled(delta, rng=0):
@@ -133,7 +133,7 @@ def _open(name, victim, x, goal, threat, passes, rng):
     """The task, and the stream that shuffles it."""
     if not isinstance(threat, Threat) or isinstance(threat, Box) or np.ndim(threat.epsilon) or not np.isfinite(threat.epsilon):
         raise TypeError(f"{name}: threat must be a ball with one finite radius, such as Linf(0.2): it bounds the one perturbation, "
-                        f"got {threat!r}")  # fmt: skip
+                        f"got {threat!r}")
     whole(name, "passes", passes)
     task = Task(name, as_white_box(victim, name), x, goal, rng=rng)
     if not len(task.x):
@@ -151,4 +151,4 @@ def _rate(task, v) -> float:
 
 def _settings(task, threat, **more) -> dict:
     return {"attack": task.name, "threat": repr(threat), "goal": type(task.goal).__name__, "pictures": len(task.rows),
-            "seed": task.seed, "victim": repr(task.victim), **more}  # fmt: skip
+            "seed": task.seed, "victim": repr(task.victim), **more}

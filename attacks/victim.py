@@ -53,7 +53,7 @@ class Victim:
         if self.normalize is not None:
             if len(self.normalize) != 2 or any(v.ndim > 1 for v in self.normalize) or np.any(self.normalize[1] <= 0):
                 raise ValueError("Victim: normalize must be (mean, std), numbers or (C,) each, with std > 0, "
-                                 f"got {normalize!r}")  # fmt: skip
+                                 f"got {normalize!r}")
         self._depth, self._kept = 0, None
 
     def __repr__(self):
@@ -113,14 +113,14 @@ class Victim:
         lo, hi = self.bounds
         if a.dtype.kind != "f":
             raise TypeError(f"{name}: x must hold floating-point numbers in [{lo:g}, {hi:g}], got {a.dtype}; for 8-bit "
-                            "images give x.astype(np.float32) / 255")  # fmt: skip
+                            "images give x.astype(np.float32) / 255")
         if a.ndim < 2:
             raise ValueError(f"{name}: x must be a batch (N, ...), got shape {a.shape}; use x[None] for one sample")
         slack = TOLERANCE * (hi - lo)
         if a.size and not (bool((a >= lo - slack).all()) and bool((a <= hi + slack).all())):
             raise ValueError(f"{name}: x lies in [{float(a.min()):g}, {float(a.max()):g}], outside the victim's bounds "
                              f"[{lo:g}, {hi:g}]. Give images before normalisation: it belongs in Victim(normalize=...), "
-                             "and the range in Victim(bounds=...)")  # fmt: skip
+                             "and the range in Victim(bounds=...)")
         p = self._parameter
         t = Tensor.wrap(a).to(a.dtype if p is None else p.dtype, device=self.device)
         return np.clip(t.array, lo, hi)
@@ -145,7 +145,7 @@ class Victim:
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
             got = logits.shape if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"Victim: the network must map {x.shape} to logits ({x.shape[0]}, classes), got {got}; for one "
-                             "logit z give (0, z)")  # fmt: skip
+                             "logit z give (0, z)")
         if self.classes is None:
             if logits.shape[1] < 2:
                 raise ValueError("Victim: the network gives one logit; a classifier has 2 classes or more: give (0, z)")
@@ -239,7 +239,7 @@ class View:
                 raise ValueError(f"{self.grade}: rows were given, but no attack has begun; call begin(n) first")
             if self.budget is not None and self.total + n > self.budget:
                 raise QueryBudgetError(f"{self.grade}: {n} more queries would exceed the budget of {self.budget} "
-                                       f"({self.total} used); ask fewer, or give a larger budget")  # fmt: skip
+                                       f"({self.total} used); ask fewer, or give a larger budget")
         else:
             rows = np.arange(len(self.queries)) if rows is None else np.asarray(rows)
             if len(rows) != n:
@@ -249,7 +249,7 @@ class View:
                 over = np.flatnonzero((self.queries + more > self.budget) & (more > 0))
                 if len(over):
                     raise QueryBudgetError(f"{self.grade}: sample {over[0]} would exceed its budget of {self.budget} queries "
-                                           f"({self.queries[over[0]]} used); stop where left(rows) is 0")  # fmt: skip
+                                           f"({self.queries[over[0]]} used); stop where left(rows) is 0")
             self.queries += more
         self.total += n
 
@@ -257,7 +257,7 @@ class View:
         if isinstance(x, Tensor):
             if x.requires_grad:
                 raise TypeError(f"{name}: a black box gives no gradients, and x requires one; pass x.detach() or an array, "
-                                "or attack victim.white_box()")  # fmt: skip
+                                "or attack victim.white_box()")
             x = x.array
         self._count(len(x), rows)
         with mg.no_grad():
@@ -266,7 +266,7 @@ class View:
     def gradient(self, *args, **kw):
         """Only a white box has gradients."""
         raise TypeError(f"{type(self).__name__} gives no gradients: this is the {self.grade} view of the victim. Use a score or "
-                        "decision attack (square, boundary, ...), a substitute, or victim.white_box()")  # fmt: skip
+                        "decision attack (square, boundary, ...), a substitute, or victim.white_box()")
 
     jacobian = gradient
 
@@ -344,7 +344,7 @@ def as_white_box(victim, name: str) -> WhiteBox:
     """A fresh meter on a Victim, or the white box itself; TypeError for a black box."""
     if isinstance(victim, (Scores, Labels)):
         raise TypeError(f"{name} needs gradients, and {type(victim).__name__.lower()}() gives none; give victim.white_box(), or "
-                        "use a score or decision attack, or a substitute")  # fmt: skip
+                        "use a score or decision attack, or a substitute")
     return _as(victim, (WhiteBox,), lambda v: v.white_box(), name)
 
 
@@ -370,4 +370,4 @@ def _as(victim, kinds, make, name):
     if isinstance(victim, Victim):
         return make(victim)
     raise TypeError(f"{name}: victim must be a Victim or one of its views, got {type(victim).__name__}; wrap the network: "
-                    "Victim(net, bounds=(0, 1))")  # fmt: skip
+                    "Victim(net, bounds=(0, 1))")

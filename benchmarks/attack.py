@@ -58,7 +58,7 @@ def attack(lib, model, images, y, steps=STEPS, epsilon=8 / 255, step=2 / 255):
 def measure(widths, blocks, options):
     images, y = abs(draw(BATCH, 3, 32, 32)).clip(0, 1), labels(10, BATCH)
     pair = [functools.partial(attack, lib, net.eval().requires_grad_(False), lib.images(images), lib.tensor(y))
-            for lib, net in zip((OURS, THEIRS), networks.residuals(widths, blocks), strict=True)]  # fmt: skip
+            for lib, net in zip((OURS, THEIRS), networks.residuals(widths, blocks), strict=True)]
     check_equal("PGD, the second step's loss", *(f(2)[1].item() for f in pair))
     with FlopCounter() as counter:
         pair[1](1)
@@ -120,7 +120,7 @@ def agree(what, ours, theirs, near=None):
     (won, far), (theirs_won, theirs_far) = ours, theirs
     if abs(won.mean() - theirs_won.mean()) > 0.01 or (near is not None and not abs(far / theirs_far - 1) <= near):
         raise AssertionError(f"{what}: success {won.mean():.3f} at mean L2 {far:.3f}, Foolbox {theirs_won.mean():.3f} at "
-                             f"{theirs_far:.3f}; the two do not do the same work")  # fmt: skip
+                             f"{theirs_far:.3f}; the two do not do the same work")
 
 
 def beside_foolbox(case: Case, epsilon: float, options) -> list[tuple]:
@@ -131,7 +131,7 @@ def beside_foolbox(case: Case, epsilon: float, options) -> list[tuple]:
         return foolbox.attacks.LinfPGD(steps=STEPS, abs_stepsize=step, random_start=random_start)
 
     nearest = foolbox.attacks.L2CarliniWagnerAttack(binary_search_steps=rounds, steps=100, stepsize=0.1, initial_const=c,
-                                                    abort_early=False)  # fmt: skip
+                                                    abort_early=False)
     ours = functools.partial(pgd, threat=Linf(epsilon), steps=STEPS, step=step)
     ours_nearest = functools.partial(carlini_l2, steps=100, lr=0.1, search_steps=rounds, c=c, abort_early=False)
     still = case.ours(len(case.x), functools.partial(ours, random_start=False))
@@ -142,7 +142,7 @@ def beside_foolbox(case: Case, epsilon: float, options) -> list[tuple]:
         (f"PGD-{STEPS}, every step", many, still, functools.partial(ours, early_stop=False), fixed(random_start=True), epsilon),
         (f"PGD-{STEPS}, early stop", many, still, ours, fixed(random_start=True), epsilon),
         (f"C&W L2, {rounds} x 100 steps", few, near, ours_nearest, nearest, None),
-    ]  # fmt: skip
+    ]
     rows = []
     for name, n, found, mine, theirs, radius in work:
         pair = [functools.partial(case.ours, n, mine), functools.partial(case.theirs, n, theirs, radius)]
@@ -163,7 +163,7 @@ def main(argv=None):
     if not options.quick:
         rows += beside_foolbox(trained("LeNet", LeNet(dropout=0.0, rng=init), "standard", 0.0, 60), 0.1, options)
     table(f"Whole attacks, ms for 1,000 images of 28 pixels, beside Foolbox {foolbox.__version__} on PyTorch", rows,
-          ("work", "ours ms", "Foolbox ms", "ratio", "quartiles", "success"))  # fmt: skip
+          ("work", "ours ms", "Foolbox ms", "ratio", "quartiles", "success"))
 
 
 if __name__ == "__main__":

@@ -49,12 +49,12 @@ def _images(array):
 OURS = SimpleNamespace(
     name="minigrad", nn=nn, F=functional, grad=mg.grad, cat=mg.cat, no_grad=mg.no_grad, Adam=optim.Adam, SGD=optim.SGD,
     tensor=mg.from_numpy, images=_images, set_threads=kernels.set_num_threads,
-)  # fmt: skip
+)
 THEIRS = SimpleNamespace(
     name="PyTorch", nn=torch.nn, F=torch.nn.functional, grad=torch.autograd.grad, cat=torch.cat, no_grad=torch.no_grad,
     Adam=functools.partial(torch.optim.Adam, fused=True), SGD=functools.partial(torch.optim.SGD, fused=True),
     tensor=torch.from_numpy, images=_torch_images, set_threads=torch.set_num_threads,
-)  # fmt: skip
+)
 
 
 def peer(module):
@@ -177,7 +177,7 @@ def machine(threads: int) -> str:
     shared = " (shared with other work: figures are provisional)" if load > 0.3 else ""
     return (f"{_processor()}, {os.cpu_count()} cores, {threads} threads, measured peak {peak(threads) / 1e9:.0f} GFLOP/s; "
             f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}, "
-            f"llvmlite {llvmlite.__version__}, PyTorch {torch.__version__}; load average {load:.2f}{shared}")  # fmt: skip
+            f"llvmlite {llvmlite.__version__}, PyTorch {torch.__version__}; load average {load:.2f}{shared}")
 
 
 def _processor() -> str:

@@ -53,7 +53,7 @@ def measure(library: str, case: str, options) -> list[float]:
     """Megabytes in fresh processes, after one that fills the cache of kernels."""
     command = [sys.executable, "-m", "benchmarks.memory", "--measure", library, case, "--threads", str(options.threads)]
     runs = [int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            for _ in range(2 if options.quick else 4)]  # fmt: skip
+            for _ in range(2 if options.quick else 4)]
     return [bytes / 2**20 for bytes in runs[1:]]
 
 

@@ -20,7 +20,7 @@ def peers(generator, discriminator):
     """PyTorch's twins of our two players."""
     reshape = torch.nn.Unflatten(1, (generator.latent, 1, 1))
     return (torch.nn.Sequential(reshape, peer(generator.main)),
-            torch.nn.Sequential(peer(discriminator.main), torch.nn.Flatten(0)))  # fmt: skip
+            torch.nn.Sequential(peer(discriminator.main), torch.nn.Flatten(0)))
 
 
 def lenets():
@@ -57,7 +57,7 @@ def residual(lib, widths, blocks, classes=10):
     def block(before, after, stride):
         main = nn.Sequential(
             nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(inplace=True),
-            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after))  # fmt: skip
+            nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after))
         skip = [nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after)]
         return (nn.Residual if lib is OURS else Residual)(main, nn.Sequential(*skip) if stride > 1 or before != after else None)
 

@@ -40,7 +40,7 @@ def small_network(batch=32):
     net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     x, y = draw(batch, 64), labels(10, batch)
     return [classifier_step(lib, n, lib.Adam(n.parameters(), lr=1e-3), lib.tensor(x), lib.tensor(y))
-            for lib, n in zip((OURS, THEIRS), (net, peer(net)), strict=True)]  # fmt: skip
+            for lib, n in zip((OURS, THEIRS), (net, peer(net)), strict=True)]
 
 
 def importing(options) -> Timing:
@@ -50,7 +50,7 @@ def importing(options) -> Timing:
         return time.perf_counter() - start
 
     rounds = [[seconds(code) for code in ("import minigrad", "import torch", "pass")]
-              for _ in range(3 if options.quick else 9)]  # fmt: skip
+              for _ in range(3 if options.quick else 9)]
     ours, theirs = ([line[i] - line[2] for line in rounds] for i in (0, 1))
     ratios = statistics.quantiles([b / a for a, b in zip(ours, theirs, strict=True)], n=4, method="inclusive")
     return Timing(1e3 * statistics.median(ours), 1e3 * statistics.median(theirs), (ratios[1], ratios[0], ratios[2]))

@@ -54,7 +54,7 @@ def main(argv=None):
             cold.append(seconds[0])
             warm += seconds[1:]
     rows = [(kind, f"{statistics.median(s):.2f}", f"{min(s):.2f}-{max(s):.2f}", len(s))
-            for kind, s in (("cold, kernels compile", cold), ("warm, kernels cached", warm))]  # fmt: skip
+            for kind, s in (("cold, kernels compile", cold), ("warm, kernels cached", warm))]
     table("First training step of `python -m gan dcgan`", rows, ("start", "seconds", "range", "runs"))
 
 

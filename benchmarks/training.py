@@ -133,7 +133,7 @@ def players(size, width, batch, channels=1, latent=100, norm=True):
 def dcgan(size, width, batch, channels=1):
     ours, theirs, images = players(size, width, batch, channels)
     return Duel(f"DCGAN {size} px, n={width}, B={batch}", published_step(OURS, *ours, batch, 100, images),
-                published_step(THEIRS, *theirs, batch, 100, images))  # fmt: skip
+                published_step(THEIRS, *theirs, batch, 100, images))
 
 
 def default_recipe(**changes):
@@ -145,13 +145,13 @@ def default_recipe(**changes):
     other = AveragedModel(theirs[0], multi_avg_fn=get_ema_multi_avg_fn(0.999))
     return Duel(f"DCGAN default recipe, 28 px, n={best['width']}, B={batch}",
                 default_steps(OURS, *ours, batch, latent, images, mine.update),
-                default_steps(THEIRS, *theirs, batch, latent, images, lambda: other.update_parameters(theirs[0])), 16)  # fmt: skip
+                default_steps(THEIRS, *theirs, batch, latent, images, lambda: other.update_parameters(theirs[0])), 16)
 
 
 def wgan_gp(size, channels, batch=64, width=64):
     ours, theirs, images = players(size, width, batch, channels, norm=False)
     return Duel(f"WGAN-GP critic, {size} px, n={width}, B={batch}", penalty_step(OURS, *ours, batch, 100, images),
-                penalty_step(THEIRS, *theirs, batch, 100, images))  # fmt: skip
+                penalty_step(THEIRS, *theirs, batch, 100, images))
 
 
 # ---- one network -----------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def lenet(batch=128):
     x, y, nets = draw(batch, 1, 28, 28), labels(10, batch), networks.lenets()
     return Duel(f"LeNet, B={batch}", *(
         classifier_step(lib, net, lib.Adam(net.parameters(), lr=1e-3), lib.images(x), lib.tensor(y))
-        for lib, net in zip((OURS, THEIRS), nets, strict=True)))  # fmt: skip
+        for lib, net in zip((OURS, THEIRS), nets, strict=True)))
 
 
 def residual(widths, blocks, batch=64):
@@ -180,7 +180,7 @@ def residual(widths, blocks, batch=64):
     return Duel(f"{networks.residual_name(widths, blocks)}, B={batch}", *(
         classifier_step(lib, net, lib.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4), lib.images(x),
                         lib.tensor(y))
-        for lib, net in zip((OURS, THEIRS), nets, strict=True)))  # fmt: skip
+        for lib, net in zip((OURS, THEIRS), nets, strict=True)))
 
 
 def char_rnn(batch=50, steps=50, hidden=128, vocabulary=65):
@@ -189,7 +189,7 @@ def char_rnn(batch=50, steps=50, hidden=128, vocabulary=65):
     products = batch * steps * 2 * 2 * 4 * hidden * hidden  # two layers, each with W_ih and W_hh
     return Duel(f"char-RNN 2x{hidden}, B={batch}, T={steps}", *(
         classifier_step(lib, net, lib.Adam(net.parameters(), lr=2e-3), lib.tensor(x), lib.tensor(y))
-        for lib, net in zip((OURS, THEIRS), nets, strict=True)), uncounted=3 * 2 * products)  # fmt: skip
+        for lib, net in zip((OURS, THEIRS), nets, strict=True)), uncounted=3 * 2 * products)
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ PRESETS = {
         batch=128, latent=100, width=64, refine=0, refine_generator=0, norm=True, loss="non_saturating", gamma=0.0, lazy=16,
         rate=2e-4, beta2=0.999, fall=0.0, average=0, fresh=False,
     ),
-}  # fmt: skip
+}
 STEPS = {"glyphs": 3_000, "other": 12_000}
 
 
@@ -39,11 +39,11 @@ def options(argv=None):
         "gan dcgan", __doc__.split("\n\n")[0] + "\n\n" + __doc__.split("\n\n", 2)[2], steps=None, presets=PRESETS,
         examples=["", "--data mnist", "--data fashion-mnist --preset published", "--data folder:photos --size 64",
                   "--resume runs/dcgan-0001"],
-    )  # fmt: skip
+    )
     best = PRESETS["best"]
     add = parser.add_argument
     add("--steps", type=command.positive, help=f"training steps (default: {STEPS['glyphs']} for glyphs, "
-        f"{STEPS['other']} for other data)")  # fmt: skip
+        f"{STEPS['other']} for other data)")
     add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
     add("--batch", type=command.positive, default=best["batch"], help="images in a batch")
     add("--latent", type=command.positive, default=best["latent"], help="numbers in the latent vector")
@@ -51,7 +51,7 @@ def options(argv=None):
     add("--refine", type=int, default=best["refine"], help="extra 3x3 convolutions in the discriminator")
     add("--refine-generator", type=int, default=best["refine_generator"], help="the same in the generator")
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
-        default=best["loss"], help="the game (see gan/losses.py)")  # fmt: skip
+        default=best["loss"], help="the game (see gan/losses.py)")
     add("--rate", type=float, default=best["rate"], help="Adam's learning rate, for both players")
     add("--beta2", type=float, default=best["beta2"], help="Adam's second beta; the first is 0.5")
     add("--fall", type=float, default=best["fall"], help="last part of training, over which the rate falls to 0")
@@ -60,7 +60,7 @@ def options(argv=None):
     add("--average", type=float, default=best["average"], help="half-life in images of the averaged generator; 0: none")
     add("--norm", action=argparse.BooleanOptionalAction, default=best["norm"], help="batch norm in the discriminator")
     add("--fresh", action=argparse.BooleanOptionalAction, default=best["fresh"],
-        help="new latents for the generator's step")  # fmt: skip
+        help="new latents for the generator's step")
     chosen = parser.parse(argv)
     if chosen.steps is None:
         chosen.steps = STEPS.get(chosen.data, STEPS["other"])
@@ -72,7 +72,7 @@ def options(argv=None):
 def networks(c, rng=None):
     """The generator and the discriminator of a run with the configuration c."""
     return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], rng=rng),
-            Discriminator(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], rng=rng))  # fmt: skip
+            Discriminator(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], rng=rng))
 
 
 def trained_generator(run):
@@ -116,7 +116,7 @@ def main(argv=None):
     fixed = Stream(o.seed, "fixed").normal((100, o.latent))
 
     kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader,
-                streams=streams, **({"average": average} if average else {}))  # fmt: skip
+                streams=streams, **({"average": average} if average else {}))
     if run.restored is not None:
         for name, part in kept.items():
             part.load_state_dict(run.restored[name])
@@ -156,7 +156,7 @@ def main(argv=None):
 
         if step % 20 == 0 or step == o.steps:
             run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
-                    probability_fake=fake_logits.sigmoid().mean())  # fmt: skip
+                    probability_fake=fake_logits.sigmoid().mean())
         if step % 500 == 0 or step == o.steps:
             run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
             if average:

@@ -21,7 +21,7 @@ from nets.classifier import trained
 
 def main(argv=None):
     parser = command.Parser("gan evaluate", __doc__.strip(), data=None, steps=None, run=False,
-                            examples=["runs/dcgan-0001 --judge runs/classifier-0001"])  # fmt: skip
+                            examples=["runs/dcgan-0001 --judge runs/classifier-0001"])
     parser.add_argument("run", metavar="RUN", help="a run of gan dcgan")
     parser.add_argument("--judge", required=True, metavar="RUN", help="a run of nets classifier on the same data")
     parser.add_argument("--count", type=command.positive, default=10_000, help="samples to draw (at least 1000)")
@@ -59,8 +59,8 @@ def main(argv=None):
 
     print(f"{run.path}, step {run.step}, judged by {other.path} ({100 * result['judge_test_accuracy']:.2f} % on the test set)")
     print(f"  {name}  {result['frechet_distance']:.2f}   floor: {result['floor_train_train']:.2f} train against train, "
-          f"{result['floor_train_test']:.2f} test against train")  # fmt: skip
+          f"{result['floor_train_test']:.2f} test against train")
     print(f"  mean confidence {result['confidence']:.3f} (real images {result['confidence_real']:.3f}); "
-          f"{100 * result['confident']:.1f} % of the samples above 0.9")  # fmt: skip
+          f"{100 * result['confident']:.1f} % of the samples above 0.9")
     for label, share in result["histogram"].items():
         print(f"  {label:>12} {100 * share:5.1f} %  {'#' * round(200 * share)}")

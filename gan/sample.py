@@ -17,7 +17,7 @@ from minigrad.run import Run
 
 def main(argv=None):
     parser = command.Parser("gan sample", __doc__.strip(), data=None, steps=None, run=False,
-                            examples=["runs/dcgan-0001", "runs/dcgan-0001 --count 400 --seed 7 --out pictures"])  # fmt: skip
+                            examples=["runs/dcgan-0001", "runs/dcgan-0001 --count 400 --seed 7 --out pictures"])
     parser.add_argument("run", metavar="RUN", help="the folder of a finished or unfinished run of gan dcgan")
     parser.add_argument("--count", type=command.positive, default=100, help="samples in the grid")
     parser.add_argument("--rows", type=command.positive, default=4, help="the GIF shows rows x rows walks side by side")

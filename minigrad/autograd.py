@@ -129,7 +129,7 @@ class Node:
     """
 
     __slots__ = ("op", "kw", "parents", "slots", "inputs", "outputs", "specs", "versions", "out_version", "cls",
-                 "_cell", "n_outputs", "__weakref__")  # fmt: skip
+                 "_cell", "n_outputs", "__weakref__")
 
     def output(self, i: int = 0) -> Variable:
         """Output i, joined to the graph."""
@@ -291,7 +291,7 @@ def observing(observer: Callable) -> Iterator[None]:
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph: bool | None = None, create_graph: bool = False,
-         allow_unused: bool = False) -> tuple:  # fmt: skip
+         allow_unused: bool = False) -> tuple:
     """Sum over outputs of grad_output^T d(output)/d(input), one Variable for each input.
 
     outputs, inputs   a Variable or a sequence of them; inputs may be intermediate results
@@ -351,7 +351,7 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
             g = y.ones_like()
         elif y.spec(g.array) != y.spec(y.array):
             raise ValueError(f"grad: the cotangent of output {i} is {y.describe(y.spec(g.array))}, but the output "
-                             f"{y.describe(y.spec(y.array))}; they must agree")  # fmt: skip
+                             f"{y.describe(y.spec(y.array))}; they must agree")
         with _recording(create_graph):
             _add(pending, _key(y), g, create_graph)
     order, needs = _topological([y.node for y in outputs if y.node is not None], wanted)
@@ -370,7 +370,7 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
                 if node.cls.spec(g.array) != spec:
                     raise RuntimeError(f"the rule of {node.op.name} returned a gradient "
                                        f"{node.cls.describe(node.cls.spec(g.array))} for an input "
-                                       f"{node.cls.describe(spec)}: a gradient has its input's shape and dtype")  # fmt: skip
+                                       f"{node.cls.describe(spec)}: a gradient has its input's shape and dtype")
                 _add(pending, parent if slot == 0 else (parent, slot), g, create_graph)
             if not retain:
                 node.release()
@@ -449,7 +449,7 @@ def _add(pending: dict, key, g: Variable, create_graph: bool) -> None:
 def _check(node: Node) -> None:
     if node.inputs is None:
         raise RuntimeError(f"grad: the graph of {node.op.name} was already released by an earlier sweep; "
-                           "pass retain_graph=True to the earlier call to go through it twice")  # fmt: skip
+                           "pass retain_graph=True to the earlier call to go through it twice")
     if node.op.rule is None:
         raise RuntimeError(f"grad: {node.op.name} has no derivative rule")
     for x, version in zip(node.inputs, node.versions, strict=True):
@@ -471,4 +471,4 @@ def _stale(node: Node, x: Variable, version: int) -> str:
     what = f"'{name}'" if name else "a tensor"
     return (f"grad: {what} {x.describe(x.spec(x.array))}, read by the derivative of {node.op.name}, was modified in place "
             f"after the forward pass (version {x.version}, expected {version}). The usual cause is optimizer.step() between "
-            "forward and backward: compute all gradients first, or run the forward pass again.")  # fmt: skip
+            "forward and backward: compute all gradients first, or run the forward pass again.")

@@ -32,7 +32,7 @@ from minigrad.kernels.cpu import blas, direct
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 # package -> (first version that works, first that does not): what setup.py declares
 NEEDED = {"numpy": ((2, 0), (2, 6)), "numba": ((0, 61), None), "matplotlib": ((3, 8), None), "pillow": ((10, 1), None),
-          "tqdm": ((4, 60), None)}  # fmt: skip
+          "tqdm": ((4, 60), None)}
 OPTIONAL = ("pytest", "hypothesis", "ruff", "safetensors", "cupy-cuda13x", "cupy-cuda12x", "mpi4py", "torch")
 
 
@@ -79,7 +79,7 @@ def check_processor(name: str, features, machine: str):
     lines = [f"{name or 'unknown'} ({machine}), vectors: {', '.join(features) or 'none found'}"]
     if machine.lower() in ("x86_64", "amd64") and not {"avx2", "fma"} <= set(features):
         return lines, [Finding(False, "the processor has no AVX2 with FMA", "convolutions will be several times slower; "
-                               "use another machine, or check NUMBA_CPU_NAME and NUMBA_CPU_FEATURES")]  # fmt: skip
+                               "use another machine, or check NUMBA_CPU_NAME and NUMBA_CPU_FEATURES")]
     return lines, []
 
 
@@ -87,7 +87,7 @@ def check_threads(environ, usable: int, quota: float | None, threads: int, blas_
     """Threads of the kernels' pool and of BLAS, against the processors that this process may use."""
     lines = [f"{threads} kernel threads (own pool) on {usable} usable cores"
              + (f", of which the container's quota allows {quota:g}" if quota is not None else ""),
-             f"BLAS: {_blas_name()}, {blas_threads} threads (products here use one of them)"]  # fmt: skip
+             f"BLAS: {_blas_name()}, {blas_threads} threads (products here use one of them)"]
     lines += [f"{name}={environ[name]}" for name in ("MINIGRAD_NUM_THREADS", *report.THREAD_VARIABLES)
               if name in environ]
     findings = []
@@ -96,10 +96,10 @@ def check_threads(environ, usable: int, quota: float | None, threads: int, blas_
         findings.append(Finding(False, f"{threads} kernel threads share {allowed} cores", f"set MINIGRAD_NUM_THREADS={allowed}"))
     if environ.get("OMP_WAIT_POLICY", "passive").lower() == "active":
         findings.append(Finding(False, "OMP_WAIT_POLICY=active: waiting OpenMP threads keep cores from the kernels",
-                                "unset OMP_WAIT_POLICY, or set it to passive"))  # fmt: skip
+                                "unset OMP_WAIT_POLICY, or set it to passive"))
     if environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         findings.append(Finding(True, "NUMBA_DISABLE_JIT is set: kernels run as Python, hundreds of times slower",
-                                "unset NUMBA_DISABLE_JIT"))  # fmt: skip
+                                "unset NUMBA_DISABLE_JIT"))
     return lines, findings
 
 
@@ -145,11 +145,11 @@ def check_kernels():
         fast = kernels.conv2d(x, w, *options)
     except Exception as error:  # whatever the compiler raises is the finding
         return ["failed"], [Finding(True, f"a kernel does not compile: {type(error).__name__}: {str(error)[:300]}",
-                                    'pip install --force-reinstall "numba>=0.61"')]  # fmt: skip
+                                    'pip install --force-reinstall "numba>=0.61"')]
     error = float(np.abs(fast - kernels.reference.conv2d(x.astype(np.float64), w.astype(np.float64), *options)).max())
     if not error < 1e-3:
         return [f"wrong by {error:.3g}"], [Finding(True, f"a compiled convolution is wrong by {error:.3g}", "delete the cache of "
-                                                   "compiled kernels (see above) and run this again")]  # fmt: skip
+                                                   "compiled kernels (see above) and run this again")]
     return [f"compiled, and equal to their definition to {error:.1g}"], []
 
 
@@ -158,12 +158,12 @@ def check_gpu(has_cupy: bool, has_driver: bool, devices: list[str] | None, error
     if not has_cupy:
         if has_driver:
             return ["an NVIDIA driver, but no CuPy"], [Finding(False, "the GPU cannot be used: CuPy is missing",
-                                                               "pip install -e '.[gpu]'")]  # fmt: skip
+                                                               "pip install -e '.[gpu]'")]
         return ["none (no NVIDIA driver); --device cpu is the default"], []
     if not devices:
         reason = error or "it sees no device"
         return [f"CuPy, but {reason}"], [Finding(False, f"CuPy is installed but cannot be used: {reason}",
-                                                 "install the CuPy that fits the driver's CUDA version")]  # fmt: skip
+                                                 "install the CuPy that fits the driver's CUDA version")]
     return devices, []
 
 
@@ -232,7 +232,7 @@ def examine() -> list[tuple]:
         ("GPU", *check_gpu(has_cupy, has_driver, devices, error)),
         ("data", *check_data(os.environ, roots())),
         ("runs", *check_runs(os.getcwd())),
-    ]  # fmt: skip
+    ]
 
 
 def main() -> int:

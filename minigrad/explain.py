@@ -162,7 +162,7 @@ def _nodes(outputs) -> list[Node]:
 def _graph(tensor: Tensor, rows: int) -> list[str]:
     if tensor.node is None:
         return [f"a leaf {_shape(tensor.array)} {tensor.dtype}, requires_grad={tensor.requires_grad}: "
-                "no recorded operation made it"]  # fmt: skip
+                "no recorded operation made it"]
     nodes = _nodes([tensor])
     number = {node: i for i, node in enumerate(nodes)}
     shapes, leaves = {(tensor.node, tensor.index): tensor.shape}, {}
@@ -181,11 +181,11 @@ def _graph(tensor: Tensor, rows: int) -> list[str]:
         total += kept
         made = " ".join(_size(shapes[node, i]) for i in range(node.n_outputs) if (node, i) in shapes)
         from_ = " ".join(f"#{number[p]}" if isinstance(p, Node) else getattr(p, "name", None) or "leaf"
-                         for p in node.parents if p is not None)  # fmt: skip
+                         for p in node.parents if p is not None)
         body.append((str(number[node]), node.op.name, made, from_, "released" if released else _bytes(kept)))
     size = sum(leaf.array.nbytes for leaf in leaves)
     text = [f"graph of a {_shape(tensor.array)} tensor: {len(nodes)} operations, {len(leaves)} leaves ({_bytes(size)}), "
-            f"{_bytes(total)} kept"]  # fmt: skip
+            f"{_bytes(total)} kept"]
     return text + _table([("", "operation", "shape", "from", "kept"), *body], rows)
 
 
@@ -222,7 +222,7 @@ def _layers(module: Module, args, kwargs, rows: int) -> list[str]:
     frozen = sum(p.numel() for p in parameters if not p.requires_grad)
     note = f", {frozen} frozen" if frozen else ""
     text = [f"{type(module).__name__}: {count} parameters ({_bytes(size)}{note}), "
-            f"{1e3 * seconds:.3f} ms forward, {'training' if module.training else 'evaluation'} mode"]  # fmt: skip
+            f"{1e3 * seconds:.3f} ms forward, {'training' if module.training else 'evaluation'} mode"]
     return text + _table([("layer", "kind", "output", "parameters", "ms"), *body], rows)
 
 

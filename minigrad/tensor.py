@@ -76,7 +76,7 @@ class Tensor(Variable):
     def ones_like(self) -> Tensor:
         if self.array.size != 1:
             raise RuntimeError(f"grad: the output has shape {self.shape}; without an explicit cotangent it must have one "
-                               "element. Reduce it (.sum() or .mean()) or pass the cotangent.")  # fmt: skip
+                               "element. Reduce it (.sum() or .mean()) or pass the cotangent.")
         return self.wrap(np.ones_like(self.array))
 
     def _shared(self, alone) -> bool:
@@ -177,7 +177,7 @@ class Tensor(Variable):
             if dtype.kind not in _KINDS:
                 raise TypeError(f"to: {dtype} is not supported; use float32, float64, int64 or bool")
             out = _s.astype(out, dtype=dtype) if dtype.kind == "f" and self.dtype.kind == "f" else \
-                self.wrap(self.array.astype(dtype))  # fmt: skip
+                self.wrap(self.array.astype(dtype))
         if device is not None and _device(device) != out.device:
             out = _s.to_device(out, device=_device(device))
         return out
@@ -256,7 +256,7 @@ class Tensor(Variable):
 
     def __setitem__(self, index, value):
         raise TypeError("a Tensor is not changed in place: use minigrad.where(mask, a, b) or minigrad.cat to build the "
-                        "new value, or .assign_(...) to overwrite a whole leaf")  # fmt: skip
+                        "new value, or .assign_(...) to overwrite a whole leaf")
 
     def __len__(self):
         if self.ndim == 0:

@@ -23,7 +23,7 @@ def options(argv=None):
     parser = command.Parser(
         "nets classifier", __doc__.split("\n\n")[0], steps=2_350,
         examples=["", "--data mnist", "--data fashion-mnist --steps 6000", "--resume runs/classifier-0001"],
-    )  # fmt: skip
+    )
     parser.add_argument("--size", type=command.positive, help="pixels; default: 28, or what the data has")
     parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
     parser.add_argument("--width", type=command.positive, default=32, help="maps of the first convolution")
@@ -84,7 +84,7 @@ def evaluate(network, test, batch=500):
         predictions = np.concatenate([
             network(mg.tensor(images, device=device)).cpu().array.argmax(1)
             for images, _ in data.DataLoader(test, batch, shuffle=False, drop_last=False)
-        ])  # fmt: skip
+        ])
     network.train(was)
     wrong = np.flatnonzero(predictions != test.y)
     return 1 - len(wrong) / len(test), [(int(i), int(predictions[i])) for i in wrong]

@@ -25,11 +25,11 @@ def options(argv=None):
     parser = command.Parser(
         "nets classify", __doc__.strip(), data=None, steps=None, run=False,
         examples=["--network squeezenet photo.jpg", "--network efficientnet-lite0 --weights lite0.npz a.jpg folder/"],
-    )  # fmt: skip
+    )
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")
     parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to ask")
     parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
-                        "classifiers/ below MINIGRAD_DATA)")  # fmt: skip
+                        "classifiers/ below MINIGRAD_DATA)")
     parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
     parser.add_argument("--top", type=command.positive, default=5, metavar="N", help="answers for each picture")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
@@ -59,7 +59,7 @@ def main(argv=None):
     if marked:
         scores = {1: first, o.top: top}
         print("told by file name: " + ", ".join(f"top-{k} {right} of {marked} ({100 * right / marked:.1f} %)"
-                                                for k, right in scores.items()))  # fmt: skip
+                                                for k, right in scores.items()))
 
 
 def pictures(path) -> list[str]:

@@ -141,7 +141,7 @@ def _file_name(name: str) -> str:
     usual = {
         "stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1"), "expand": ("_expand_conv", "_bn0"),
         "depthwise": ("_depthwise_conv", "_bn1"), "project": ("_project_conv", "_bn2"), "": ("_fc", "_fc"),
-    }  # fmt: skip
+    }
     path = [f"_{path[0]}", *path[1:]] if path else []
     return ".".join([*path, usual[unit][part == "norm"], array])
 

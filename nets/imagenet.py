@@ -129,7 +129,7 @@ def load_into(network, path, file_name, convert=None):
         "no numbers": [f"{key} {given[key].dtype}" for key in shared if given[key].dtype.kind not in "fiu"],
         "NaN or infinite": [key for key in shared
                             if given[key].dtype.kind == "f" and not np.isfinite(given[key]).all()],
-    }  # fmt: skip
+    }
     text = "; ".join(f"{label}: {_few(items)}" for label, items in problems.items() if items)
     if text:
         raise checkpoint.CheckpointError(path, f"not the weights of {type(network).__name__}. {text}")

@@ -22,7 +22,7 @@ def softmax_regression(channels=1, classes=10, size=28, rng=None):
 def mlp(channels=1, classes=10, size=28, hidden=200, rng=None):
     """Two hidden layers of ReLU."""
     return nn.Sequential(nn.Flatten(), nn.Linear(channels * size * size, hidden, rng=rng), nn.ReLU(),
-                         nn.Linear(hidden, hidden, rng=rng), nn.ReLU(), nn.Linear(hidden, classes, rng=rng))  # fmt: skip
+                         nn.Linear(hidden, hidden, rng=rng), nn.ReLU(), nn.Linear(hidden, classes, rng=rng))
 
 
 def block(channels, rng=None):
@@ -30,7 +30,7 @@ def block(channels, rng=None):
     return nn.Residual(nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(channels), nn.ReLU(),
         nn.Conv2d(channels, channels, 3, padding=1, bias=False, rng=rng), nn.BatchNorm2d(channels),
-    ))  # fmt: skip
+    ))
 
 
 class Residual(nn.Module):
@@ -43,7 +43,7 @@ class Residual(nn.Module):
             block(width, rng),
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1, bias=False, rng=rng), nn.BatchNorm2d(2 * width), nn.ReLU(),
             block(2 * width, rng),
-        )  # fmt: skip
+        )
         self.head = nn.Linear(2 * width, classes, rng=rng)
 
     def forward(self, x):

@@ -23,7 +23,7 @@ MEAN_RGB = (123.0, 117.0, 104.0)
 FIRES = {  # name: (squeeze, expand)
     "fire2": (16, 64), "fire3": (16, 64), "fire4": (32, 128), "fire5": (32, 128),
     "fire6": (48, 192), "fire7": (48, 192), "fire8": (64, 256), "fire9": (64, 256),
-}  # fmt: skip
+}
 POOL_AFTER = ("conv1", "fire4", "fire8")
 
 

@@ -25,7 +25,7 @@ class Strided(nn.Module):
         super().__init__()
         if size < 4 or size % 4:
             raise ValueError(f"Strided: size must be a multiple of 4, since two strides halve it, got {size}; give "
-                             f"{max(4, size + -size % 4)}, or take LeNet")  # fmt: skip
+                             f"{max(4, size + -size % 4)}, or take LeNet")
         self.convolutions = nn.Sequential(
             nn.Conv2d(channels, width, 4, 2, 1, rng=rng),
             nn.ReLU(),

@@ -218,7 +218,7 @@ def test_rule_2_a_node_keeps_only_declared_inputs_outputs_and_constants():
     e = mg.exp(a)
     assert e.node.outputs[0] is e.array and e.node.inputs == ()
     assert set(autograd.Node.__slots__) == {"op", "kw", "parents", "slots", "inputs", "outputs", "specs", "versions",
-                                            "out_version", "cls", "_cell", "n_outputs", "__weakref__"}  # fmt: skip
+                                            "out_version", "cls", "_cell", "n_outputs", "__weakref__"}
 
 
 def test_rule_2_an_output_read_by_a_rule_is_joined_to_the_graph():

@@ -115,7 +115,7 @@ def not_linear_in_the_cotangent():
 FIRST = [sign_flip, missing_factor, almost_right_factor, dropped_broadcast_sum, broadcast_mean_instead_of_sum,
          transposed_axis, permuted_gradient, swapped_arguments, zero_gradient, no_gradient, detached_factor,
          constant_through_the_array, wrong_in_one_element, derivative_of_a_constant_branch,
-         not_linear_in_the_cotangent]  # fmt: skip
+         not_linear_in_the_cotangent]
 
 
 @pytest.mark.parametrize("full", [True, False])
@@ -232,7 +232,7 @@ def test_a_gradient_of_another_shape_or_dtype_is_rejected():
 
 def test_the_message_names_order_input_position_and_both_values():
     f = broken(np.multiply, lambda node, needs, g: (unbroadcast(g * node.inputs[1], node, 0), g * node.inputs[0] * 3.0),
-               saves=((1,), (0,)))  # fmt: skip
+               saves=((1,), (0,)))
     a, b = np.array([2.0, 1.0, 1.0]), np.array([1.0, 1.0, 1.0])
     with pytest.raises(GradientError) as caught:
         check_grads(f, [a, b], order=1, full=True)

@@ -24,7 +24,7 @@ def imports(path):
     """(module, line, inside a function) for everything that a file imports."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {id(n) for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-             for n in ast.walk(f)}  # fmt: skip
+             for n in ast.walk(f)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno, id(node) in inner) for alias in node.names)

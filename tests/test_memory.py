@@ -21,7 +21,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 def faults(**environment):
     found = subprocess.run([sys.executable, "-c", PROGRAM], env={**os.environ, **environment}, capture_output=True,
-                           text=True, check=True)  # fmt: skip
+                           text=True, check=True)
     return int(found.stdout)
 
 

@@ -80,7 +80,7 @@ ATTACKS = {
     "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50),
     "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
                             batch=50),
-}  # fmt: skip
+}
 
 OPTIONS = {  # arguments of the functions that become options, where a function has them
     "steps": dict(type=command.positive, metavar="N", help="steps of the optimisation"),
@@ -116,7 +116,7 @@ def parser_of(name: str, attack: Attack):
         f"attacks {name}", f"{name}: {attack.help}. Sees {seen[attack.view]}.", data=None, steps=None, run=False,
         examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --count 1000 --epsilon 0.1"
                   + (" --targeted" if attack.targeted else "")],
-    )  # fmt: skip
+    )
     shared.model_options(parser, 100, "images of the test set to attack", attack.norms)
     if attack.targeted:
         parser.add_argument("--targeted", action="store_true", help="towards a wrong class drawn for each image, not just any")
@@ -193,7 +193,7 @@ def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
         "median_queries": float(np.median(found.queries)), "total_queries": int(found.queries.sum()),
         "zero_gradient": int(found.zero_gradient.sum()), "seconds": seconds,
         "failures": dict(Counter(reasons).most_common()),
-    }  # fmt: skip
+    }
 
 
 def words(n: dict, norm: str, targeted: bool) -> dict:
@@ -224,10 +224,10 @@ def sheet(victim, found: Result, samples, title: str) -> np.ndarray:
     for x, fooled in ((before, np.zeros(len(rows), bool)), (after, found.success[rows])):
         p = shared.probabilities(victim, x)
         texts.append([Caption(f"{label(samples.classes, i)}\n{confidence(q[i])}", red)
-                      for i, q, red in zip(p.argmax(1), p, fooled, strict=True)])  # fmt: skip
+                      for i, q, red in zip(p.argmax(1), p, fooled, strict=True)])
     hint = "\nred: brighter\nblue: darker" if before.shape[1] == 1 else "\ngrey: none"
     return columns([colour(before), pixels, colour(after)], ["original", f"perturbation\n{times(factor)}{hint}", "result"],
-                   [texts[0], None, texts[1]], title)  # fmt: skip
+                   [texts[0], None, texts[1]], title)
 
 
 def typical(found: Result, y) -> np.ndarray:

@@ -83,7 +83,7 @@ def through(source, looks: int = 1, **fixed):
 
         settings = {**found.settings, "stand-in": repr(source), "looks": looks}
         return task.result(found.candidate, threat=threat, judge=judge, steps=found.steps, zero_gradient=found.zero_gradient,
-                           settings=settings)  # fmt: skip
+                           settings=settings)
 
     return attack
 
@@ -240,7 +240,7 @@ def purification(lab) -> Built:
     note = f", Linf {ball.epsilon:g}"
     seeing = through(lab.plain(built.bpda()), loss="margin", restarts=3)
     return Built(lab.plain(built), Way("PGD as built" + note), Way("PGD, BPDA, 3 starts" + note, seeing), (zero_gradients,),
-                 threat=ball)  # fmt: skip
+                 threat=ball)
 
 
 def noise_at_test(lab) -> Built:
@@ -251,14 +251,14 @@ def noise_at_test(lab) -> Built:
     note = f", Linf {ball.epsilon:g}"
     return Built(lab.plain(noisy), Way("FGSM on one draw" + note, through(fixed_draw(lab), POLLS, random_start=False), 1),
                  Way("EOT-PGD" + note, through(lab.plain(noisy.one()), POLLS, samples=lab.o.draws)), (deterministic,),
-                 threat=ball)  # fmt: skip
+                 threat=ball)
 
 
 def many_models(lab) -> Built:
     """The mean probability of several networks, alike but for their seeds."""
     nets = [lab.undefended.net] + [lab.trained(f"member {i}").net for i in range(1, lab.o.members)]
     return Built(lab.victim(Ensemble(nets)), Way("PGD on one member", through(lab.victim(nets[-1]))), Way("PGD on the mean"),
-                 STAND_IN)  # fmt: skip
+                 STAND_IN)
 
 
 def weight_decay(lab) -> Built:
@@ -270,7 +270,7 @@ def weight_decay(lab) -> Built:
 def noise_at_training(lab) -> Built:
     """U(-epsilon, epsilon) on every pixel."""
     return Built(lab.trained("noise", "noise", kind="uniform"), Way("random noise", noise, lab.o.points), Way("PGD"),
-                 none=NOT_MASKED)  # fmt: skip
+                 none=NOT_MASKED)
 
 
 def fgsm_training(lab) -> Built:
@@ -279,7 +279,7 @@ def fgsm_training(lab) -> Built:
     ball = Linf(1.5 * lab.o.epsilon)
     victim, note = lab.trained("fgsm", "fgsm", threat=ball, cost=2.5), f", Linf {ball.epsilon:g}"
     return Built(victim, one_step("FGSM" + note), Way("PGD" + note), (label_leaking, converged, black_box_finds_nothing),
-                 threat=ball)  # fmt: skip
+                 threat=ball)
 
 
 def dropout_network(lab) -> Victim:
@@ -296,7 +296,7 @@ def dropout_at_test(lab) -> Built:
     random = DropoutAtTest(dropout_network(lab).net, rng=lab.stream("dropout at test time"))
     frozen = through(lab.victim(random.frozen(lab.o.seed)), LOOKS, random_start=False)
     return Built(lab.victim(random), Way("FGSM on one mask", frozen, 1),
-                 Way("EOT-PGD", through(lab.victim(random), LOOKS, samples=lab.o.draws)), (deterministic, enough_eot))  # fmt: skip
+                 Way("EOT-PGD", through(lab.victim(random), LOOKS, samples=lab.o.draws)), (deterministic, enough_eot))
 
 
 def quantisation(lab, levels) -> Built:
@@ -306,18 +306,18 @@ def quantisation(lab, levels) -> Built:
     ball = Linf(max(CROSSING, lab.o.epsilon)) if levels == 2 else None
     note = "" if ball is None else f", Linf {ball.epsilon:g}"
     return Built(lab.plain(built), Way("PGD as built" + note), Way("PGD, BPDA" + note, through(lab.plain(built.bpda()))),
-                 (zero_gradients,), threat=ball)  # fmt: skip
+                 (zero_gradients,), threat=ball)
 
 
 def defensive_distillation(lab) -> Built:
     """A student of a teacher's probabilities, both at a temperature of 100, in use at 1."""
     teacher, student = (lab.victim(lab.lenet(f"distillation/{name}")) for name in ("teacher", "student"))
     lab.fit("distillation/teacher", teacher.net,
-            lambda x, y, step: F.cross_entropy(training.logits_of(teacher, x) / TEMPERATURE, y))  # fmt: skip
+            lambda x, y, step: F.cross_entropy(training.logits_of(teacher, x) / TEMPERATURE, y))
     lab.fit("distillation/student", student.net,
             lambda x, y, step: distillation(training.logits_of(student, x), Tensor.wrap(teacher.predict(x)), TEMPERATURE))
     return Built(student, Way("PGD, cross-entropy", partial(pgd, loss=textbook_cross_entropy)),
-                 Way("PGD, margin", partial(pgd, loss="margin")), (zero_gradients,))  # fmt: skip
+                 Way("PGD, margin", partial(pgd, loss="margin")), (zero_gradients,))
 
 
 def adversarial_training(lab, method, name, **options) -> Built:
@@ -335,11 +335,11 @@ def smoothing(lab) -> Built:
         found = smoothed.certify(lab.samples.x[few], n0=min(100, lab.o.looks), n=lab.o.looks)
         share = found.accuracy(lab.samples.y[few], lab.o.radius)
         return share, (f"at least {100 * share:.0f} % proved in L2 {lab.o.radius:g}, of {len(found.radius)} images, "
-                       f"{lab.o.looks:,} looks each, alpha 0.001")  # fmt: skip
+                       f"{lab.o.looks:,} looks each, alpha 0.001")
 
     return Built(voting, Way(f"PGD on one draw, L2 {lab.o.radius:g}", through(fixed_draw(lab), POLLS)),
                  Way(f"EOT-PGD, L2 {lab.o.radius:g}", through(smoothed.noisy(), POLLS, samples=lab.o.draws)),
-                 threat=ball, certificate=certificate)  # fmt: skip
+                 threat=ball, certificate=certificate)
 
 
 def fixed_draw(lab) -> Victim:
@@ -365,4 +365,4 @@ DEFENSES = {
                     holds=True),
     "pgd": Defense("PGD training", 14, partial(adversarial_training, method="pgd", name="pgd", steps=7, cost=5), holds=True),
     "smoothing": Defense("randomized smoothing", 6, smoothing, holds=True),
-}  # fmt: skip
+}

@@ -66,14 +66,14 @@ def options(argv=None):
     parser = command.Parser(
         "attacks certify", __doc__.strip(), data=None, steps=None, run=False,
         examples=["--model runs/trained-noise-0001 --sigma 0.5", "--model runs/trained-noise-0001 --draws 1000 --attacked 50"],
-    )  # fmt: skip
+    )
     shared.model_options(parser, 200, "images of the test set", norms=())
     parser.add_argument("--sigma", type=shared.radius, default=0.5, metavar="S", help="standard deviation of the noise, 1 is from "
-                        "black to white")  # fmt: skip
+                        "black to white")
     parser.add_argument("--draws", type=command.positive, default=10_000, metavar="N", help="noisy looks that count as votes")
     parser.add_argument("--select", type=command.positive, default=100, metavar="N", help="noisy looks that choose the class")
     parser.add_argument("--alpha", type=level, default=0.001, metavar="A", help="probability, for each image, that its "
-                        "certificate is false")  # fmt: skip
+                        "certificate is false")
     parser.add_argument("--attacked", type=int, default=0, metavar="N", help="images that PGD tries at each radius, to compare")
     o = parser.parse(argv)
     if o.attacked < 0:
@@ -119,7 +119,7 @@ def measure(found: Certificate, y, grid, attacked, ceiling, clean, seconds) -> d
         "attacked": None if attacked is None else {
             "count": attacked.count, "accuracy": attacked.accuracy.tolist(), "certified": attacked.certified.tolist()},
         "seconds": seconds,
-    }  # fmt: skip
+    }
 
 
 def words(n: dict, o, config) -> dict:
@@ -155,5 +155,5 @@ def picture(found: Certificate, y, grid, attacked, ceiling, title) -> np.ndarray
     curves[limit] = np.array([ceiling, ceiling]), np.array([0.0, 1.0]), {"marker": None, "color": "0.5", "linestyle": ":"}
     panel = dict(x={k: v[0] for k, v in curves.items()}, series={k: 100 * v[1] for k, v in curves.items()},
                  styles={k: v[2] for k, v in curves.items()}, percent=True, across="radius (l2; 1 is from black to white)",
-                 down="accuracy, %")  # fmt: skip
+                 down="accuracy, %")
     return lines([panel], title)

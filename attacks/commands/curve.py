@@ -22,7 +22,7 @@ POINTS = 11
 def main(argv=None):
     parser = command.Parser("attacks curve", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001",
-                                      "--model runs/classifier-0001 --norm l2 --epsilon 4"])  # fmt: skip
+                                      "--model runs/classifier-0001 --norm l2 --epsilon 4"])
     shared.model_options(parser, 200, "images of the test set")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of PGD")
     o = parser.parse(argv)
@@ -40,13 +40,13 @@ def main(argv=None):
 
     title = f"{o.model} on {len(samples.y)} images of {samples.name}"
     panel = dict(x=epsilons, series={name: 100 * np.array(v) for name, v in series.items()}, percent=True,
-                 across=f"epsilon ({o.norm}; 1 is from black to white)", down="accuracy, %", styles=STYLES)  # fmt: skip
+                 across=f"epsilon ({o.norm}; 1 is from black to white)", down="accuracy, %", styles=STYLES)
     run.image(o.steps, lines([panel], f"Accuracy against epsilon: {title}"), "curve")
     shared.write_json(run.file("curve.json"), {"epsilon": epsilons.tolist(), **series})
     half = {name: crossing(epsilons, v, clean / 2) for name, v in series.items()}
     summary = {"clean accuracy": f"{shared.percent(clean)} of {len(samples.y)}"}
     summary |= {f"half of that under {name}": f"epsilon {e:.3g}" if e is not None else f"not within {largest:.3g}"
-                for name, e in half.items()}  # fmt: skip
+                for name, e in half.items()}
     run.finish(title=f"Accuracy against epsilon: {title}", summary=summary)
     print(title)
     print("  epsilon" + "".join(f"{name:>16}" for name in series))

@@ -53,9 +53,9 @@ class Row:
 def options(argv=None):
     parser = command.Parser("attacks defenses", __doc__.split("\n\nA robust")[0].strip(), data="mnist", steps=None, run=False,
                             examples=["--data glyphs", "--only noise-at-test dropout-at-test smoothing", "--only fast pgd "
-                                      "--steps 2000", "--epsilon 0.1"])  # fmt: skip
+                                      "--steps 2000", "--epsilon 0.1"])
     parser.add_argument("--only", nargs="+", choices=list(DEFENSES), metavar="NAME",
-                        help=f"some of: {' '.join(DEFENSES)} (default: all)")  # fmt: skip
+                        help=f"some of: {' '.join(DEFENSES)} (default: all)")
     parser.add_argument("--epsilon", type=shared.radius, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
     parser.add_argument("--radius", type=shared.radius, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
     parser.add_argument("--count", type=command.positive, default=200, metavar="N", help="images of the test set to attack")
@@ -65,7 +65,7 @@ def options(argv=None):
         ("draws", 20, "draws at each step of EOT"), ("points", 100, "points of random noise"),
         ("members", 5, "networks that are averaged"), ("looks", 1000, "noisy looks for a certificate"),
         ("certified", 100, "images with a certificate"),
-    ):  # fmt: skip
+    ):
         parser.add_argument(f"--{name}", type=command.positive, default=default, metavar="N", help=text)
     parser.add_argument("--sigma", type=shared.radius, default=0.5, metavar="S", help="standard deviation of noise at test time")
     parser.add_argument("--decay", type=shared.radius, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
@@ -110,11 +110,11 @@ def judged(name: str, defense, lab) -> Row:
 
     def case(way):
         return Case(built.victim, lab.samples.x, lab.samples.y, ball, attack=way.attack, queries=500,
-                    steps=o.attack_steps if way.steps is None else way.steps, rng=o.seed)  # fmt: skip
+                    steps=o.attack_steps if way.steps is None else way.steps, rng=o.seed)
 
     naive, own = case(built.naive), case(built.own)
     row = Row(name, defense.title, defense.holds, float(naive.right.mean()), naive.base.robust_accuracy, built.naive.name,
-              (own.base if built.checks and defense.holds else own.run()).robust_accuracy, built.own.name, built.none)  # fmt: skip
+              (own.base if built.checks and defense.holds else own.run()).robust_accuracy, built.own.name, built.none)
     if built.certificate is not None:
         row.check, row.evidence = "certificate", built.certificate()[1]
     asked = []
@@ -135,13 +135,13 @@ def judged(name: str, defense, lab) -> Row:
 def line(row: Row) -> str:
     """One defense, while the others are still under way."""
     return (f"{row.title}: clean {shared.percent(row.clean)}, {row.naive_attack} {shared.percent(row.naive)}, {row.own_attack} "
-            f"{shared.percent(row.own)}; {row.warning}")  # fmt: skip
+            f"{shared.percent(row.own)}; {row.warning}")
 
 
 def words(row: Row) -> dict:
     """One defense in the report."""
     said = {"clean": shared.percent(row.clean), f"naive: {row.naive_attack}": shared.percent(row.naive),
-            f"its own: {row.own_attack}": shared.percent(row.own), "check": row.warning}  # fmt: skip
+            f"its own: {row.own_attack}": shared.percent(row.own), "check": row.warning}
     return said | ({"seen": row.evidence} if row.evidence else {})
 
 
@@ -149,12 +149,12 @@ def table(rows) -> str:
     """The table in letters: a line for each defense, what holds below a rule."""
     head = ("defense", "clean", "naive", "", "its own", "", "the check that warns")
     body = [(r.title, shared.percent(r.clean), shared.percent(r.naive), r.naive_attack, shared.percent(r.own), r.own_attack,
-             r.evidence if r.check == "certificate" else r.warning) for r in rows]  # fmt: skip
+             r.evidence if r.check == "certificate" else r.warning) for r in rows]
     wide = [max(len(cells[i]) for cells in [head, *body]) for i in range(6)]
 
     def written(cells):
         return "  ".join(c.rjust(w) if i in (1, 2, 4) else c.ljust(w) for i, (c, w) in enumerate(zip(cells, wide, strict=False))) \
-            + "  " + cells[6]  # fmt: skip
+            + "  " + cells[6]
 
     lines = [written(head)]
     for row, cells in zip(rows, body, strict=True):
@@ -168,6 +168,6 @@ def picture(rows, title) -> np.ndarray:
     """Bars in groups: clean, under the naive attack, under its own."""
     names = [f"{r.title}\n{r.naive_attack} | {r.own_attack}" for r in rows]
     series = {"clean": [r.clean for r in rows], "under the naive attack": [r.naive for r in rows],
-              "under its own attack": [r.own for r in rows]}  # fmt: skip
+              "under its own attack": [r.own for r in rows]}
     failed = sum(not r.holds for r in rows)
     return bars(names, series, title, "accuracy, %", rule=failed if 0 < failed < len(rows) else None)

@@ -32,13 +32,13 @@ KINDS = {  # name in figures -> (questions, answers)
 def options(argv=None):
     parser = command.Parser("attacks extract", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --student lenet",
-                                      "--data mnist --queries 100 1000 5000"])  # fmt: skip
+                                      "--data mnist --queries 100 1000 5000"])
     parser.add_argument("--model", metavar="RUN", help="a run of `python -m nets classifier` (default: a LeNet trained here)")
     parser.add_argument("--data", metavar="NAME", help="where questions and test images come from (default: "
-                        "the model's, or glyphs)")  # fmt: skip
+                        "the model's, or glyphs)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
     parser.add_argument("--queries", type=command.positive, nargs="+", default=[50, 150, 500, 1500, 5000], metavar="N",
-                        help="numbers of questions")  # fmt: skip
+                        help="numbers of questions")
     parser.add_argument("--student", choices=NETWORKS, default="mlp", help="what is trained on the answers")
     parser.add_argument("--steps", type=command.positive, default=600, metavar="N", help="steps of a student at least")
     parser.add_argument("--count", type=command.positive, default=3000, metavar="N", help="test images to compare on")
@@ -57,7 +57,7 @@ def main(argv=None):
     o.queries = sorted(set(o.queries))
     if o.queries[-1] > len(rest):
         raise ValueError(f"--queries {o.queries[-1]}: {oracle.test.name} has {len(rest)} test images beside the {len(held)} of "
-                         "--count; ask fewer")  # fmt: skip
+                         "--count; ask fewer")
     pieces = work(o, oracle, rest, held)
     total = blackbox.EPOCHS * oracle.own + len(o.queries) * len(KINDS) + blackbox.EPOCHS + 1
     found = [p for _, p in zip(run.loop(0, total), pieces, strict=True) if isinstance(p, dict)]
@@ -70,9 +70,9 @@ def main(argv=None):
     summary = {"the model's accuracy": f"{shared.percent(accuracy)} of {len(held)}"}
     for kind in KINDS:
         summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {shared.percent(by[kind]['fidelity'][-1])}, accuracy "
-                                                  f"{shared.percent(by[kind]['accuracy'][-1])}")  # fmt: skip
+                                                  f"{shared.percent(by[kind]['accuracy'][-1])}")
     summary["a linear model"] = (f"W and b from {linear['queries']:,} answers: largest error {linear['error']:.1e}, weights up to "
-                                 f"{linear['largest']:.2g}; fidelity {100 * linear['fidelity']:.2f} %")  # fmt: skip
+                                 f"{linear['largest']:.2g}; fidelity {100 * linear['fidelity']:.2f} %")
     shared.write_json(run.file("extract.json"), {"points": points, "linear": linear})
     run.finish(title=title, summary=summary)
     print(title)
@@ -98,7 +98,7 @@ def work(o, oracle, rest, held):
                 done = extract(view, asked, copy.net, answers, epochs=epochs, normalize=copy.normalize, rng=o.seed)
                 copy, loss, queries = done.victim, done.loss, view.total
             yield {"kind": kind, "images": n, "queries": queries, "loss": loss, "accuracy": copy.accuracy(x, y),
-                   "fidelity": agreement(copy, oracle.victim, x)}  # fmt: skip
+                   "fidelity": agreement(copy, oracle.victim, x)}
     yield from exact(o, oracle.config, x)
 
 
@@ -115,7 +115,7 @@ def exact(o, config, x):
     error = max(np.abs(a - b).max() for a, b in zip((found.weight, found.bias), true, strict=True))
     copy = Victim(found.network())
     yield {"queries": view.total, "error": float(error), "largest": float(np.abs(true[0]).max()), "condition": found.condition,
-           "fidelity": agreement(copy, victim, x)}  # fmt: skip
+           "fidelity": agreement(copy, victim, x)}
 
 
 def curves(queries, by, title) -> np.ndarray:
@@ -125,7 +125,7 @@ def curves(queries, by, title) -> np.ndarray:
     for key, down in (("fidelity", "fidelity: copy and model agree, %"), ("accuracy", "accuracy of the copy, %")):
         series = {kind: 100 * np.array(v[key]) for kind, v in by.items()}
         panels.append(dict(x=queries, series=series, across="questions (images)", down=down, percent=True, logx=True,
-                           styles=styles))  # fmt: skip
+                           styles=styles))
     return lines(panels, title)
 
 

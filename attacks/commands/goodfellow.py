@@ -123,9 +123,9 @@ class Lab:
         """Train for --epochs; a victim of images in [0, 1]. loss_of(victim, images, labels) -> Tensor ()."""
         victim = Victim(net, bounds=(0, 1))
         loader = data.DataLoader(train or self.train, min(BATCH, len(train or self.train)), value_range=(0.0, 1.0),
-                                 rng=Stream(self.o.seed, f"{name}/data"))  # fmt: skip
+                                 rng=Stream(self.o.seed, f"{name}/data"))
         fit(net, lambda x, y, step: loss_of(victim, x, y), loader.forever(), self.steps, rate=rate, bar=self.bar, cost=cost,
-            after=(lambda: bound_norms_(net)) if bound else None)  # fmt: skip
+            after=(lambda: bound_norms_(net)) if bound else None)
         return victim
 
     def maxout(self, name="maxout", method="standard", *, cost=1.0, extra=None, **options) -> Victim:
@@ -193,7 +193,7 @@ def logistic_regression(lab) -> list[Row]:
     note = f"loss and closed form differ by at most {off:.1e}"
     note += of_the_paper(lab.published(THREE_SEVEN, "none", "clean error"), "clean error")
     return [Row(THREE_SEVEN, clean, error, confidence,
-                *lab.both(THREE_SEVEN), note)]  # fmt: skip
+                *lab.both(THREE_SEVEN), note)]
 
 
 def of_the_paper(value, what="") -> str:
@@ -214,7 +214,7 @@ def noise(lab) -> list[Row]:
         lab.row(f"maxout, noise {text} in training", lab.maxout(f"noise/{kind}", "noise", kind=kind, clip=False), what=what)
         for kind, text, what in (("sign", "±ε", "noise +-epsilon at training"),
                                  ("uniform", "U(-ε, ε)", "noise U(-epsilon, epsilon) at training"))
-    ]  # fmt: skip
+    ]
 
 
 def ensemble(lab) -> list[Row]:
@@ -223,7 +223,7 @@ def ensemble(lab) -> list[Row]:
     name = f"mean of {len(members)} maxout"
     what = "ensemble of 12 maxout" if len(members) == 12 else None
     return [lab.row(f"{name}, attack on all", whole, what=what, attack="FGSM on the ensemble"),
-            lab.row(f"{name}, attack on one", whole, members[0], what, "FGSM on one member")]  # fmt: skip
+            lab.row(f"{name}, attack on one", whole, members[0], what, "FGSM on one member")]
 
 
 def decay(lab) -> list[Row]:
@@ -238,7 +238,7 @@ def adversarial(lab) -> list[Row]:
     trained, plain = lab.maxout("adversarial", "fgsm", cost=3.0, alpha=0.5), lab.maxout()
     return [lab.row("maxout, FGSM training", trained, what=TRAINED),
             lab.row("  on the plain network's points", trained, plain, TRAINED, "FGSM from the undefended network"),
-            lab.row("  its points on the plain network", plain, trained, MAXOUT, "FGSM from the FGSM-trained network")]  # fmt: skip
+            lab.row("  its points on the plain network", plain, trained, MAXOUT, "FGSM from the FGSM-trained network")]
 
 
 def rbf(lab) -> list[Row]:
@@ -267,7 +267,7 @@ EXPERIMENTS = {
     "softmax": Experiment(softmax_regression, 0.2), "logistic": Experiment(logistic_regression, 0.1),
     "maxout": Experiment(maxout, 1.05), "noise": Experiment(noise, 2.1), "ensemble": Experiment(ensemble, 0.3, 1.03),
     "decay": Experiment(decay, 1.25), "adversarial": Experiment(adversarial, 3.1), "rbf": Experiment(rbf, 0.4),
-}  # fmt: skip
+}
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -283,9 +283,9 @@ def options(argv=None):
         "attacks goodfellow", __doc__.strip(), data="mnist", steps=None, run=False,
         presets={"quick": dict(epochs=1, members=4)},
         examples=["--preset quick", "--only softmax logistic maxout", "--data glyphs", "--epochs 30"],
-    )  # fmt: skip
+    )
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME",
-                        help=f"some of: {' '.join(EXPERIMENTS)} (default: all)")  # fmt: skip
+                        help=f"some of: {' '.join(EXPERIMENTS)} (default: all)")
     parser.add_argument("--epsilon", type=shared.radius, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
     parser.add_argument("--epochs", type=command.positive, default=3, metavar="N", help="of training, for every network")
     parser.add_argument("--members", type=command.positive, default=12, metavar="N", help="networks of the ensemble")
@@ -342,7 +342,7 @@ def words(row: Row) -> dict:
         return share(value) + (f" (published: {share(published)})" if published is not None else "")
 
     said = {"clean error": share(row.clean), "error under FGSM": beside(row.error, row.published_error),
-            "confidence on errors": beside(row.confidence, row.published_confidence)}  # fmt: skip
+            "confidence on errors": beside(row.confidence, row.published_confidence)}
     return said | ({"note": row.note} if row.note else {})
 
 
@@ -365,4 +365,4 @@ def picture(rows, title) -> np.ndarray:
 
     series = {"error under FGSM": "error", "mean confidence on errors": "confidence"}
     return bars([r.name.strip() for r in rows], {name: of(key) for name, key in series.items()}, title, "%",
-                {name: of(f"published_{key}") for name, key in series.items()}, digits=1, colours=("C3", "0.72"))  # fmt: skip
+                {name: of(f"published_{key}") for name, key in series.items()}, digits=1, colours=("C3", "0.72"))

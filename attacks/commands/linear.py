@@ -56,7 +56,7 @@ class Models:
         apart = np.linalg.norm(self.x[:, None] - self.x, axis=2) + np.where(np.eye(count), np.inf, 0)
         if count > 1 and apart.min() < 2 * FAR:
             raise ValueError(f"Models: two of {count} centres are {apart.min():.3g} apart, nearer than {2 * FAR:g}; take fewer, or "
-                             "more inputs")  # fmt: skip
+                             "more inputs")
         self.victim, self.goal = Victim(self, bounds=BOX, classes=classes), Untargeted(self.y)
         self._halves = np.square(self.x).sum(axis=1) / 2
 
@@ -146,12 +146,12 @@ MEASURES = [
       for n, k, p in (("l2", 2, 3e-2), ("linf", 2, 3e-2), ("l2", 5, None))),
     Measure("Boundary", "l2", 2, smallest(boundary, "l2", steps=5000, start=True), 3e-2),
     Measure("smoothing", "l2", 2, certified, 5e-2),
-]  # fmt: skip
+]
 
 
 def main(argv=None):
     parser = command.Parser("attacks linear", __doc__.strip(), data=None, steps=None, run=False,
-                            examples=["", "--models 50 --only DeepFool FAB"])  # fmt: skip
+                            examples=["", "--models 50 --only DeepFool FAB"])
     parser.add_argument("--models", type=command.positive, default=200, metavar="N", help="how many random models")
     parser.add_argument("--only", nargs="+", metavar="ATTACK", help="these attacks alone, as they are named in the table")
     shared.run_options(parser)
@@ -162,7 +162,7 @@ def main(argv=None):
     unknown = set(o.only or ()) - {m.attack for m in MEASURES}
     if unknown:
         parser.error(f"--only {' '.join(sorted(unknown))}: attacks here are "
-                     + ", ".join(dict.fromkeys(repr(m.attack) for m in MEASURES)))  # fmt: skip
+                     + ", ".join(dict.fromkeys(repr(m.attack) for m in MEASURES)))
     if o.dry_run:
         o.models = min(o.models, 2)
         chosen = [m for m in chosen if m.attack in ("FGSM", "DeepFool", "FAB")]
@@ -178,7 +178,7 @@ def main(argv=None):
 
     title = f"{o.models} random linear models: what the attacks find, against the exact answer"
     run.image(o.models, spans(errors, title, "|found / exact - 1|: least, median, largest, and the middle half",
-                              [m.name for m in chosen if m.promise is None]), "linear")  # fmt: skip
+                              [m.name for m in chosen if m.promise is None]), "linear")
     shared.write_json(run.file("linear.json"), table)
     summary = {m.name: words(row) for m, row in zip(chosen, table, strict=True)}
     run.finish(title=title, summary=summary)
@@ -192,7 +192,7 @@ def summary_of(measure: Measure, ratios) -> dict:
     value = (lambda f: float(f(known))) if len(known) else (lambda f: None)
     return {"attack": measure.attack, "norm": measure.norm, "classes": measure.classes, "aim": measure.aim, "models": len(ratios),
             "failed": int(len(ratios) - len(known)), "median": value(np.median), "smallest": value(np.min),
-            "largest": value(np.max)}  # fmt: skip
+            "largest": value(np.max)}
 
 
 def words(row) -> str:

@@ -22,7 +22,7 @@ BATCH = 250
 
 def main(argv=None):
     parser = command.Parser("attacks table", __doc__.strip(), data=None, steps=None, run=False,
-                            examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --epsilon 0.1"])  # fmt: skip
+                            examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --epsilon 0.1"])
     shared.model_options(parser, 20, "images of each class")
     parser.add_argument("--attack", choices=CHOICES, default="pgd", help="which attack")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of it")

@@ -29,7 +29,7 @@ OPEN = (-100.0, 101.0)  # bounds that no perturbation reaches
 
 def main(argv=None):
     parser = command.Parser("attacks rho", __doc__.strip(), data="mnist", steps=2_345, run=False,
-                            examples=["", "--data glyphs --steps 1000"])  # fmt: skip
+                            examples=["", "--data glyphs --steps 1000"])
     parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
     parser.add_argument("--rate", type=float, default=1e-3, help="Adam's learning rate at the start; it falls to 0 along a line")
     parser.add_argument("--count", type=command.positive, default=1000, metavar="N", help="images of the test set to measure on")
@@ -49,10 +49,10 @@ def main(argv=None):
     title = f"Fully connected {'-'.join(map(str, SIZES))}-{len(train.classes)} on {o.data}: DeepFool, L2"
     run.image(o.steps, sheet(victim, boxed, samples, title), "rho")
     numbers = {"rho": rho(free), "rho_within_the_box": rho(boxed), "test_error": error, "count": len(free),
-               "found": int(free.success.sum()), "found_within_the_box": int(boxed.success.sum())}  # fmt: skip
+               "found": int(free.success.sum()), "found_within_the_box": int(boxed.success.sum())}
     shared.write_json(run.file("rho.json"), numbers)
     known = [p for p in beside(o.data, "l2") if p.unit == "rho" and p.source == DEEPFOOL and "500-150-10" in p.what
-             and p.attack == "DeepFool"]  # fmt: skip
+             and p.attack == "DeepFool"]
     summary = {
         "rho": f"{rho(free):.3f} ({free.success.sum()} of {(~free.already_wrong).sum()} fooled)",
         "published": f"{known[0].value:g} at a test error of 1.7 % ({known[0].source})" if known else f"none for {o.data}",
@@ -90,6 +90,6 @@ def sheet(victim, found, samples, title) -> np.ndarray:
     pixels, factor = magnified(after - before)
     p = [shared.probabilities(victim, x) for x in (before, after)]
     texts = [[Caption(f"{samples.classes[q.argmax()]}\n{confidence(q.max())}", wrong) for q in each]
-             for each, wrong in zip(p, (False, True), strict=True)]  # fmt: skip
+             for each, wrong in zip(p, (False, True), strict=True)]
     return columns([colour(before), pixels, colour(after)], ["original", f"perturbation\n{times(factor)}", "result"],
-                   [texts[0], [f"{r:.3f} of its size" for r in ratio], texts[1]], title)  # fmt: skip
+                   [texts[0], [f"{r:.3f} of its size" for r in ratio], texts[1]], title)

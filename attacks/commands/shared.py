@@ -55,12 +55,12 @@ def model_options(parser, count: int, what: str, norms=("linf", "l2", "l1"), sev
 
     several: --model takes more than one."""
     parser.add_argument("--model", metavar="RUN", nargs="+" if several else None, help="a run of `python -m nets classifier`"
-                        + (", or several" if several else ""))  # fmt: skip
+                        + (", or several" if several else ""))
     parser.add_argument("--data", metavar="NAME", help="attack its test set (default: the data that the model was trained on)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
     if norms:
         parser.add_argument("--epsilon", type=radius, metavar="E", help="size of the perturbation, 1 is from black to white; "
-                            "0.3 or 8/255 (default: usual for the data and the norm)")  # fmt: skip
+                            "0.3 or 8/255 (default: usual for the data and the norm)")
         parser.add_argument("--norm", choices=norms, default=norms[0], help="how the size is measured")
     parser.add_argument("--count", type=command.positive, default=count, metavar="N", help=what)
     run_options(parser)
@@ -107,7 +107,7 @@ def test_set(o, config) -> Samples:
         raise ValueError(f"--data {name} has no labelled images; the model was trained on {config['data']}")
     if found.x.shape[1] != config["channels"] or len(found.classes) > config["classes"]:
         raise ValueError(f"--data {name} has {found.x.shape[1]} channels and {len(found.classes)} classes, the model takes "
-                         f"{config['channels']} and {config['classes']}; it was trained on {config['data']}")  # fmt: skip
+                         f"{config['channels']} and {config['classes']}; it was trained on {config['data']}")
     o.data = name
     return Samples(found.normalised((0.0, 1.0)), found.y, found.classes, name)
 

@@ -31,7 +31,7 @@ def options(argv=None):
         "attacks substitute", __doc__.strip(), data=None, steps=None, run=False,
         examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --seeds 100 --substitute lenet --repeats 1",
                   "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1"],
-    )  # fmt: skip
+    )
     shared.model_options(parser, 2000, "test images that the result is measured on", ("linf", "l2"))
     parser.add_argument("--seeds", type=command.positive, default=150, metavar="N", help="images that the attacker begins with")
     parser.add_argument("--rounds", type=command.positive, default=6, metavar="N", help="augmentations; each doubles the images")
@@ -39,11 +39,11 @@ def options(argv=None):
     parser.add_argument("--substitute", choices=NETWORKS, default="mlp", help="what the attacker trains")
     parser.add_argument("--epochs", type=command.positive, default=10, metavar="N", help="of training in each round")
     parser.add_argument("--lam", type=float, default=0.1, metavar="L", help="step of the augmentation; below 0: towards "
-                        "the boundary")  # fmt: skip
+                        "the boundary")
     parser.add_argument("--period", type=command.positive, default=3, metavar="N", help="turn the step's sign every N rounds; as "
-                        "many as --rounds for never")  # fmt: skip
+                        "many as --rounds for never")
     parser.add_argument("--reservoir", type=command.positive, metavar="N", help="augment so many images in a round at most, from "
-                        "the fourth round on")  # fmt: skip
+                        "the fourth round on")
     parser.add_argument("--attack", choices=list(blackbox.TRAVELS), default="fgsm", help="on the substitute")
     parser.add_argument("--repeats", type=command.positive, default=3, metavar="N", help="attackers with other seeds")
     return parser, parser.parse(argv)
@@ -57,7 +57,7 @@ def main(argv=None):
         raise ValueError(f"--seeds {o.seeds}: labelling them takes more than the budget of {o.budget} questions; give fewer")
     if o.seeds >= len(oracle.test.y):
         raise ValueError(f"--seeds {o.seeds}: {oracle.test.name} has {len(oracle.test.y)} test images, and some must be left to "
-                         "measure on; give fewer")  # fmt: skip
+                         "measure on; give fewer")
     if o.dry_run:
         o.count, o.seeds, o.rounds, o.epochs, o.repeats = 20, min(o.seeds, 12), min(o.rounds, 2), 1, 1
     run = shared.start("substitute", o)
@@ -87,7 +87,7 @@ def main(argv=None):
         "published": f"{100 * published.value:.2f} % ({PAPERNOT.split(',')[0]}; {published.what}: another network, other images)",
         "random signs instead": blackbox.spread(noise),
         "attacking the oracle itself": blackbox.spread(white),
-    }  # fmt: skip
+    }
     if first["found"].ended:
         summary["ended"] = first["found"].ended
     numbers = {"noise": noise, "white_box": white, "attackers": [a["rounds"] for a in attackers]}
@@ -109,14 +109,14 @@ def work(o, oracle, attack, threat, attackers):
         mine = blackbox.network(o.substitute, oracle.config, o.seed + 1000 * (i + 1), o.device)
         rounds = substitute_rounds(oracle.victim.labels(o.budget), oracle.test.x[seeds], mine.net, o.rounds, o.lam,
                                    period=o.period, reservoir=o.reservoir, epochs=o.epochs, normalize=mine.normalize,
-                                   held_out=a["x"], rng=o.seed + i)  # fmt: skip
+                                   held_out=a["x"], rng=o.seed + i)
         a["noise"] = tried("noise", blackbox.noise(a["x"], threat, o.seed + i), a["x"], a["y"], target)
         a["white"] = transfer(target, target, a["x"], a["y"], attack)
         for found in rounds:
             a["found"] = found
             moved: Matrix = transfer({"substitute": found.victim}, target, a["x"], a["y"], attack)
             numbers = {**found.rounds[-1], "transfer": float(moved.rates[0, 0]), "tried": int(moved.right[0]),
-                       "accuracy": found.victim.accuracy(a["x"], a["y"])}  # fmt: skip
+                       "accuracy": found.victim.accuracy(a["x"], a["y"])}
             a["rounds"].append(numbers)
             yield numbers
 
@@ -137,14 +137,14 @@ def curves(attackers, noise, white, title) -> np.ndarray:
     level = {"attack on the oracle itself": 100 * np.mean(white), "random signs": 100 * np.mean(noise)}
     flat = {name: np.full(len(x), v) for name, v in level.items()}
     styles = {"attack on the oracle itself": {"color": "0.3", "linestyle": "--", "marker": None},
-              "random signs": {"color": "0.6", "linestyle": ":", "marker": None}}  # fmt: skip
+              "random signs": {"color": "0.6", "linestyle": ":", "marker": None}}
     across = "questions asked so far"
     return lines([
         dict(x=x, series={"agree with the oracle": band("agreement"), "right (the substitute)": band("accuracy")},
              across=across, down="test images, %", percent=True, logx=True, styles={"right (the substitute)": {"linestyle": "--"}}),
         dict(x=x, series={"from the substitute": band("transfer"), **flat}, across=across, styles=styles,
              down="fooled, % of those the oracle got right", percent=True, logx=True),
-    ], title)  # fmt: skip
+    ], title)
 
 
 def sheet(oracle, substitute, attack, a, title) -> np.ndarray:
@@ -159,10 +159,10 @@ def sheet(oracle, substitute, attack, a, title) -> np.ndarray:
     def texts(pictures):
         theirs, mine = (v.predict(pictures).argmax(1) for v in (oracle.victim, substitute))
         return [Caption(f"oracle {label(names, p)}\nsubstitute {label(names, q)}", p != t)
-                for p, q, t in zip(theirs, mine, y, strict=True)]  # fmt: skip
+                for p, q, t in zip(theirs, mine, y, strict=True)]
 
     return columns([colour(x), colour(made)], ["original", "made on the\nsubstitute\nred: oracle fooled"],
-                   [texts(x), texts(made)], title)  # fmt: skip
+                   [texts(x), texts(made)], title)
 
 
 def table(attackers) -> str:

@@ -34,7 +34,7 @@ def recipes(epsilon: float, steps: int) -> dict:
 def main(argv=None):
     parser = command.Parser("attacks loss", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001",
-                                      "--model runs/classifier-0001 --norm l2 --steps 100"])  # fmt: skip
+                                      "--model runs/classifier-0001 --norm l2 --steps 100"])
     shared.model_options(parser, 100, "images of the test set", ("linf", "l2"))
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
     o = parser.parse(argv)
@@ -49,7 +49,7 @@ def main(argv=None):
     for part in run.loop(0, len(choices)):
         name, (optimiser, steps) = list(choices.items())[part - 1]
         found[name] = optimise(Additive(samples.x), victim, goal, threat, optimiser, steps, keep="last", attack_wrong=True,
-                               trace=True, rng=o.seed)  # fmt: skip
+                               trace=True, rng=o.seed)
         values = -found[name].trace["objective"]  # (steps + 1, N): -log p_target
         loss[name] = tuple(np.quantile(values, q, axis=1) for q in (0.5, 0.25, 0.75))
         fooled[name] = 100 * found[name].trace["success"].mean(axis=1)
@@ -60,12 +60,12 @@ def main(argv=None):
     run.image(o.steps, lines([
         dict(x=x, series=loss, across="step", down="loss: -log p(target class)", log=True, styles=styles),
         dict(x=x, series=fooled, across="step", down="images taken for the target class, %", percent=True, styles=styles),
-    ], title), "loss")  # fmt: skip
+    ], title), "loss")
     run.image(o.steps, film(victim, samples, goal, threat, choices["steepest, small steps (BIM)"], found), "on_the_way")
     shared.write_json(run.file("loss.json"), {name: {"median_loss": loss[name][0].tolist(), "fooled": fooled[name].tolist()}
-                                              for name in found})  # fmt: skip
+                                              for name in found})
     summary = {name: f"median loss {loss[name][0][0]:.3g} -> {loss[name][0][-1]:.3g}; {fooled[name][-1]:.0f} % taken for the "
-               "target" for name in found}  # fmt: skip
+               "target" for name in found}
     run.finish(title=title, summary=summary)
     print(title)
     shared.show(summary)
@@ -85,8 +85,8 @@ def film(victim, samples, goal, threat, recipe, found) -> np.ndarray:
     p = shared.probabilities(victim, at)
     target = int(goal.labels[i])
     texts = [Caption(f"{label(samples.classes, q.argmax())}  {confidence(q.max(), 0)}\nloss {-np.log(max(q[target], 1e-300)):.2g}",
-                     q.argmax() == target) for q in p]  # fmt: skip
+                     q.argmax() == target) for q in p]
     pixels, factor = magnified(at - x)
     names = [f"step {stop}" for stop in stops]
     return columns([colour(at), pixels], ["input", f"perturbation\n{times(factor)}"], [texts, names],
-                   f"A {label(samples.classes, samples.y[i])} on its way to {label(samples.classes, target)}")  # fmt: skip
+                   f"A {label(samples.classes, samples.y[i])} on its way to {label(samples.classes, target)}")

@@ -29,7 +29,7 @@ def options(argv=None):
         "attacks transfer", __doc__.strip(), data=None, steps=None, run=False,
         examples=["", "--data mnist", "--data mnist --attack pgd --epsilon 0.2", "--data mnist --disjoint",
                   "--model runs/classifier-0001 --networks softmax mlp"],
-    )  # fmt: skip
+    )
     shared.model_options(parser, 1000, "test images to attack", ("linf", "l2"), several=True)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="which to train")
     parser.add_argument("--images", type=command.positive, default=6000, metavar="N", help="training images of each")
@@ -66,12 +66,12 @@ def main(argv=None):
     matrix = stacked(rows)
     title = f"{o.attack}, {blackbox.within(o)}, on {matrix.count} test images of {samples.name}"
     run.image(0, heat(matrix.rates, matrix.targets, f"Fooled, of those the target got right\n{title}", "tried on (target)",
-                      "made on (source)", matrix.sources), "matrix")  # fmt: skip
+                      "made on (source)", matrix.sources), "matrix")
     accuracy = {name: float(right / matrix.count) for name, right in zip(matrix.targets, matrix.right, strict=True)}
     shared.write_json(run.file("transfer.json"), {
         "sources": matrix.sources, "targets": matrix.targets, "count": matrix.count, "right": matrix.right.tolist(),
         "fooled": matrix.fooled.tolist(), "fooled_both": matrix.both.tolist(), "fooled_source": matrix.own.tolist(),
-    })  # fmt: skip
+    })
     summary = {f"accuracy of {name}": shared.percent(a) for name, a in accuracy.items()} | means(matrix)
     run.finish(title=title, summary=summary)
     print(title)
@@ -90,7 +90,7 @@ def work(o, config, samples, named: dict, attack, threat):
     part = blackbox.training_set(config, count, o.seed, download=o.download)
     if o.disjoint and len(part.y) < count:
         raise ValueError(f"--disjoint: {len(o.networks)} networks with {o.images} images each take {count}, {config['data']} has "
-                         f"{len(part.y)}; give fewer --images")  # fmt: skip
+                         f"{len(part.y)}; give fewer --images")
     for i, name in enumerate(o.networks):
         victim = blackbox.network(name, config, o.seed, o.device)
         rows = slice(i * o.images, (i + 1) * o.images) if o.disjoint else slice(o.images)

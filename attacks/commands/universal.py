@@ -28,13 +28,13 @@ SHOWN = 10
 def main(argv=None):
     parser = command.Parser("attacks universal", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --method deepfool",
-                                      "--model runs/classifier-0001 --target 8 --norm l2 --epsilon 5"])  # fmt: skip
+                                      "--model runs/classifier-0001 --target 8 --norm l2 --epsilon 5"])
     shared.model_options(parser, 1000, "images of the training set to find it on")
     parser.add_argument("--held-out", type=command.positive, default=2000, metavar="N", help="images of the test set to try it on")
     parser.add_argument("--method", choices=["sgd", "deepfool"], default="sgd", help="how it is found")
     parser.add_argument("--target", type=int, metavar="CLASS", help="number of the class that everything shall be taken for (sgd)")
     parser.add_argument("--passes", type=command.positive, metavar="N", help="over the images (default: 10 for sgd, at most 20 for "
-                        "deepfool)")  # fmt: skip
+                        "deepfool)")
     parser.add_argument("--rate", type=float, default=0.8, metavar="R", help="deepfool: ends when this share is fooled")
     o = parser.parse(argv)
     victim, config = shared.victim_of(o, parser)
@@ -66,7 +66,7 @@ def main(argv=None):
     run.image(o.passes, sheet(victim, found, noises[0], fresh, result.success_rate, noise, title), "universal")
     np.savez(run.file("universal.npz"), delta=found.delta)
     numbers = {"fooling_rate": result.success_rate, "noise": noise, "training_rates": found.rates, "pictures": len(goal),
-               "norm": o.norm, "epsilon": o.epsilon, "seconds": seconds}  # fmt: skip
+               "norm": o.norm, "epsilon": o.epsilon, "seconds": seconds}
     shared.write_json(run.file("universal.json"), json.loads(json.dumps(numbers)))
     after = victim.accuracy(np.clip(fresh.x + found.delta, 0, 1), fresh.y)
     summary = {
@@ -112,5 +112,5 @@ def sheet(victim, found, noise, samples, rate, noise_rate, title) -> np.ndarray:
         p = shared.probabilities(victim, x)
         answers.append(p.argmax(1))
         texts.append([Caption(f"{label(samples.classes, i)}\n{confidence(q[i])}", i != was)
-                      for i, q, was in zip(answers[-1], p, answers[0], strict=True)])  # fmt: skip
+                      for i, q, was in zip(answers[-1], p, answers[0], strict=True)])
     return stacked([top, columns([colour(before), colour(after)], ["held out", "with it"], texts)])

@@ -36,7 +36,7 @@ def _tail(a, b, x, y):
     value = d
     for m in range(1, 100_000):
         for term in (m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-                     -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):  # fmt: skip
+                     -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))):
             d = 1.0 + term * d
             c = 1.0 + term / c
             d = 1.0 / (d if abs(d) > tiny else tiny)

@@ -41,12 +41,12 @@ class Autoencoder(nn.Module):
             nn.Conv2d(channels, w, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(w), nn.ReLU(),
             nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(2 * w), nn.ReLU(),
             nn.Flatten(), nn.Linear(2 * w * side * side, code, rng=rng), nn.Tanh(),
-        )  # fmt: skip
+        )
         self.decoder = nn.Sequential(
             nn.Linear(code, 2 * w * side * side, rng=rng), nn.Unflatten(1, (2 * w, side, side)), nn.BatchNorm2d(2 * w), nn.ReLU(),
             nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(w), nn.ReLU(),
             nn.ConvTranspose2d(w, channels, 4, 2, 1, rng=rng),
-        )  # fmt: skip
+        )
 
     def encode(self, x):
         """(N, code) in (-1, 1)."""

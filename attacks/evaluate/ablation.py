@@ -44,7 +44,7 @@ class Ablation:
         for i, name in enumerate(self.names):
             only = self.fooled[i] & ~self.fooled[~one[i]].any(axis=0)
             found.append({"attack": name, "first": int((self.first == name).sum()), "alone": self.stands(one[i]),
-                          "without": self.stands(~one[i]), "only": int(only.sum())})  # fmt: skip
+                          "without": self.stands(~one[i]), "only": int(only.sum())})
         return found
 
 

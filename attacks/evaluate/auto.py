@@ -52,7 +52,7 @@ class Ensemble:
 
 
 def standard(threat: Threat, classes: int, *, steps: int = 100, targets: int = 9, queries: int = 5000,
-             randomised: bool = False, draws: int = DRAWS) -> dict:  # fmt: skip
+             randomised: bool = False, draws: int = DRAWS) -> dict:
     """name -> attack(victim, x, goal, threat, rng=) -> Result, in the order in which they are run."""
     if not isinstance(threat, (Linf, L2, L1)):
         raise TypeError(f"auto: threat must be Linf, L2 or L1, got {threat!r}")
@@ -72,7 +72,7 @@ def standard(threat: Threat, classes: int, *, steps: int = 100, targets: int = 9
 
 
 def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomised: bool | None = None, batch: int = 250, rng=0,
-         seen=None, **settings) -> Ensemble:  # fmt: skip
+         seen=None, **settings) -> Ensemble:
     """Run the ensemble on x (N, ...), y (N,) or an Untargeted goal.
 
     attacks     {name: attack(victim, x, goal, threat, rng=)}; default `standard` with `settings` (steps, targets, queries)
@@ -100,11 +100,11 @@ def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomise
     for name, attack in attacks.items():
         if not len(rows):
             runs.append({"attack": name, "attacked": 0, "fooled": 0, "robust_accuracy": total.robust_accuracy, "queries": 0,
-                         "seconds": 0.0, "settings": {}})  # fmt: skip
+                         "seconds": 0.0, "settings": {}})
             continue
         began = time.perf_counter()
         parts = [_margins(attack(victim, x[some], goal[some], threat[some], rng=seed), victim, goal[some], batch)
-                 for some in np.split(rows, range(batch, len(rows), batch))]  # fmt: skip
+                 for some in np.split(rows, range(batch, len(rows), batch))]
         found = Result.join(parts)
         total = found if total is None else total.merge(rows, found)
         by[rows[found.success]] = name
@@ -114,7 +114,7 @@ def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomise
         rows = np.flatnonzero(~total.success & ~total.already_wrong)
         runs.append({"attack": name, "attacked": attacked, "fooled": int(found.success.sum()),
                      "robust_accuracy": total.robust_accuracy, "queries": int(found.queries.sum()),
-                     "seconds": time.perf_counter() - began, "settings": found.settings})  # fmt: skip
+                     "seconds": time.perf_counter() - began, "settings": found.settings})
         if seen is not None:
             seen(runs[-1])
     if total is None:

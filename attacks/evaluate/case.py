@@ -112,7 +112,7 @@ class Case:
     """
 
     def __init__(self, victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, restarts: int = 1, samples: int = 1,
-                 twin=None, queries: int = 500, draws: int = 100, rng=0, batch: int = 250):  # fmt: skip
+                 twin=None, queries: int = 500, draws: int = 100, rng=0, batch: int = 250):
         victim, twin = (v.victim if isinstance(v, View) else v for v in (victim, twin))
         for name, v in (("victim", victim), ("twin", twin)):
             if not isinstance(v, Victim) and not (v is None and name == "twin"):

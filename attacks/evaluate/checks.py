@@ -34,7 +34,7 @@ def ask(case: Case, checks=CHECKS, seen=None) -> list[Check]:
             answer = check(case)
         except (ValueError, TypeError, RuntimeError, FloatingPointError) as error:
             answer = Check(check.name, FAIL, None, None, f"could not be carried out: {type(error).__name__}: {error}",
-                           "mend what the error names, then ask again", check.reference, check.about)  # fmt: skip
+                           "mend what the error names, then ask again", check.reference, check.about)
         answers.append(answer)
         if seen is not None:
             seen(answer)

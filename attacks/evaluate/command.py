@@ -41,13 +41,13 @@ def main(argv=None):
     statements = {key: getattr(o, key) for key in ("defense", "adaptive", "compare") if getattr(o, key)}
     found = evaluate(victim, samples.x, samples.y, threat, attack=ATTACKS[o.attack], steps=4 if o.dry_run else o.steps,
                      restarts=o.restarts, samples=o.samples, queries=min(o.queries, 20) if o.dry_run else o.queries, twin=twin,
-                     draws=4 if o.dry_run else o.draws, ensemble=quick, statements=statements, rng=o.seed, seen=say)  # fmt: skip
+                     draws=4 if o.dry_run else o.draws, ensemble=quick, statements=statements, rng=o.seed, seen=say)
 
     title = f"Robustness of {o.model}: {o.norm} {o.epsilon:.4g} on {len(samples.y)} images of {samples.name}"
     found.ensemble.result.save_npz(run.file("ensemble.npz"))
     shared.write_json(run.file("evaluation.json"), found.plain())
     path = report.write(run.file("report.html"), found, title=title, classes=samples.classes, data=samples.name, norm=o.norm,
-                        command=run.command, environment=environment())  # fmt: skip
+                        command=run.command, environment=environment())
     run.image(0, report.curve_picture(found, o.norm), "curve")
     sheet = report.examples(found, samples.classes)
     if sheet is not None:
@@ -61,13 +61,13 @@ def options(argv=None):
     parser = command.Parser("attacks evaluate", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/robust-0001 --twin "
                                 "runs/classifier-0001 "
-                                      "--defense 'PGD training'"])  # fmt: skip
+                                      "--defense 'PGD training'"])
     shared.model_options(parser, 200, "images of the test set")
     parser.add_argument("--attack", choices=list(ATTACKS), default="pgd", help="the attack whose number is in question")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="its steps")
     parser.add_argument("--restarts", type=command.positive, default=1, metavar="N", help="its random starts")
     parser.add_argument("--samples", type=command.positive, default=1, metavar="N",
-                        help="draws at each step, for a network that answers at random")  # fmt: skip
+                        help="draws at each step, for a network that answers at random")
     parser.add_argument("--strong", type=command.positive, default=100, metavar="N", help="steps of the attacks of the "
         "ensemble")
     parser.add_argument("--queries", type=command.positive, default=1000, metavar="N", help="queries of the black-box "

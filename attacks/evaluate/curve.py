@@ -53,7 +53,7 @@ class Curves:
 
 
 def curves(victim, x, y, threat: Threat, epsilons, fixed: dict | None = None, minimum: dict | None = None, *,
-           known: dict | None = None, run=None, batch: int = 250, rng=0, seen=None) -> Curves:  # fmt: skip
+           known: dict | None = None, run=None, batch: int = 250, rng=0, seen=None) -> Curves:
     """Attack x (N, ...), y (N,) at every epsilon.
 
     threat    its norm is used, not its radius;  epsilons: at least 0, put in order, with 0 added

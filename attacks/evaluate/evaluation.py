@@ -32,7 +32,7 @@ SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # radii of the curves, in units of e
 LOOKS = ("clean accuracy", "range of the inputs", "determinism", "batch independence", "evaluation mode")
 MASKS = ("clean accuracy", "range of the inputs", "logits, not probabilities", "zero gradients", "batch independence",
          "evaluation mode", "gradient against differences", "roughness of the loss", "chance at a large epsilon", "unbounded",
-         "positive control")  # fmt: skip
+         "positive control")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Evaluation:
             ("the same if only 8-bit pictures count", self._in_8_bits(), own),
             ("robust accuracy under the ensemble", self.ensemble.robust_accuracy, self._of(MASKS)),
             ("robust accuracy, worst case for each sample over all that was run", least, self._of(MASKS)),
-        ]  # fmt: skip
+        ]
         return [Number(what, value, *interval(value, n), n, word, reasons) for what, value, (word, reasons) in found]
 
     def _of(self, names) -> tuple[str, list]:
@@ -134,13 +134,13 @@ class Evaluation:
                        **{k: np.asarray(v).tolist() for k, v in self.curves.accuracy.items()}},
             "worst": {"distance": [None if np.isinf(d) else float(d) for d in distance], "by": [str(w) for w in which]},
             "statements": self.statements,
-        }  # fmt: skip
+        }
 
 
 def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, restarts: int = 1, samples: int = 1,
              queries: int = 1000, twin=None, scales=SCALES, checks=CHECKS, ensemble: dict | None = None,
              statements: dict | None = None, draws: int = 100, ablation: bool = True, batch: int = 250, rng=0,
-             seen=None) -> Evaluation:  # fmt: skip
+             seen=None) -> Evaluation:
     """Evaluate a claim of robustness: victim on x (N, ...), y (N,) within threat. Options of the attack as in Case.
 
     queries    of the black-box attacks, for each sample;  draws: of random noise
@@ -155,7 +155,7 @@ def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, resta
         raise ValueError(f"evaluate: statements may be {', '.join(NOT_MECHANICAL)}, got {', '.join(sorted(unknown))}")
     say = seen or (lambda text: None)
     case = Case(victim, x, y, threat, attack=attack, steps=steps, restarts=restarts, samples=samples, twin=twin,
-                queries=queries, draws=draws, rng=rng, batch=batch)  # fmt: skip
+                queries=queries, draws=draws, rng=rng, batch=batch)
     answers = ask(case, checks, lambda c: say(f"{c.status:<7} {c.name}: {c.evidence}"))
     settings = {"queries": queries, "randomised": case.randomised, **(ensemble or {})}
     if settings.get("attacks"):
@@ -165,7 +165,7 @@ def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, resta
     strong = auto(case.victim, case.x, case.y, threat, batch=batch, rng=case.seed,
                   seen=lambda r: say(f"{r['attack']}: {r['fooled']} of {r['attacked']} fooled, "
                                      f"{percent(r['robust_accuracy'])} stand"),
-                  **settings)  # fmt: skip
+                  **settings)
     known = {"ensemble": strong.result, **{f"run {i}": r for i, r in enumerate(case.at_claim)}}
     own = f"{attack_name(attack)}, {steps} steps"
 
@@ -179,11 +179,11 @@ def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, resta
                    {"FGSM": fgsm, own: attack}, {"DeepFool (one run)": partial(_deepfool)}, known=known, run=run, batch=batch,
                    rng=case.seed, seen=lambda name, epsilon, r: say(
                        f"{name}" + (f" at {epsilon:.4g}: {percent(r.robust_accuracy)} stand" if epsilon else ": one "
-                           "run")))  # fmt: skip
+                           "run")))
     added = None
     if ablation:
         added = ablate(strong, case.victim, case.x, case.y, threat, batch=batch,
-                       seen=lambda name, n: say(f"{name}: alone, on {n} samples that fell before its turn"))  # fmt: skip
+                       seen=lambda name, n: say(f"{name}: alone, on {n} samples that fell before its turn"))
     return Evaluation(case, answers, strong, drawn, dict(statements or {}), added)
 
 

@@ -53,7 +53,7 @@ def inside_ball(case: Case):
     return (PASSED if ok else FAIL, excess, 1 + 1e-6,
             f"the largest perturbation is {excess:.8g} epsilon, {out:.2g} out of bounds; {broken} values are not "
             "finite",
-            "project after every step: onto the ball, then into the bounds; measure in the units of the input")  # fmt: skip
+            "project after every step: onto the ball, then into the bounds; measure in the units of the input")
 
 
 @question("success is real", "attack", "Foolbox issue 674, RobustBench issue 7: success and a second look disagree")
@@ -68,7 +68,7 @@ def success_is_real(case: Case):
     return (PASSED if value == 1 else WARN if value >= 0.9 else FAIL, value, 1.0,
             f"{int(again.sum())} of {len(rows)} successes fool when looked at again, one at a time",
             "success must be decided on the array that is returned, in evaluation mode; average over draws for random "
-            "networks")  # fmt: skip
+            "networks")
 
 
 @question("already wrong", "attack", "Foolbox issue 713, BlackboxBench issue 1: mistakes counted as the attack's "
@@ -84,7 +84,7 @@ def already_wrong_excluded(case: Case):
     return (PASSED if ok else FAIL, counted, 0,
             f"{int(wrong.sum())} samples are wrong before the attack, {counted} of them are counted as its success; "
             f"robust accuracy {percent(r.robust_accuracy)} over all {len(r)}",
-            "success rate is over samples that were right, robust accuracy over all")  # fmt: skip
+            "success rate is over samples that were right, robust accuracy over all")
 
 
 @question("silent success", "attack", "IoAF, indicator 'silent success'")
@@ -99,7 +99,7 @@ def silent_success(case: Case):
     dropped = int((on_the_way & ~case.base.success).sum())
     return (over(dropped, fail=0), dropped, 0,
             f"{int(on_the_way.sum())} samples were fooled at some step, {dropped} of them are returned as failures",
-            "keep the best point so far by (success, loss), not the last one (keep='success')")  # fmt: skip
+            "keep the best point so far by (success, loss), not the last one (keep='success')")
 
 
 # ---- whether it climbed ----------------------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ def loss_rises(case: Case):
             f"on {percent(value)} of {values.shape[1]} samples the loss of the last {quarter} steps is above that of "
             f"the first {quarter}; "
             f"its mean goes from {np.nanmean(values[0]):.4g} to {np.nanmean(values[-1]):.4g}",
-            "the attack does not climb: its step is too large or too small, or the gradient leads nowhere")  # fmt: skip
+            "the attack does not climb: its step is too large or too small, or the gradient leads nowhere")
 
 
 @question("converged", "attack", "EAR: 'attacks have converged'; IoAF, indicator 'incomplete "
@@ -139,7 +139,7 @@ def converged(case: Case):
             f"robust accuracy {percent(case.base.robust_accuracy)} after {case.steps} steps, "
             f"{percent(double.robust_accuracy)} after "
             f"{2 * case.steps}; the loss of the {int(stand.sum())} that stand changes by {percent(change)}",
-            "take more steps, until doubling them changes nothing")  # fmt: skip
+            "take more steps, until doubling them changes nothing")
 
 
 @question("restarts", "attack", "EAR: random restarts; Madry et al. 2017")
@@ -150,7 +150,7 @@ def restarts_add_nothing(case: Case, more: int = 3):
     return (lost(round(fall * len(case)), len(case)), fall, 0.01,
             f"robust accuracy {percent(case.base.robust_accuracy)} with {case.restarts} start(s), "
             f"{percent(again.robust_accuracy)} with {case.restarts + more}",
-            "report the number with more restarts")  # fmt: skip
+            "report the number with more restarts")
 
 
 @question("iterative not weaker than one step", "attack", "OG: 'one-step attacks perform better than "
@@ -166,7 +166,7 @@ def iterative_not_weaker(case: Case):
             f"{percent(one.robust_accuracy)} under one; "
             f"{missed} samples fall to one step only",
             "a step that beats many is a sign of masked gradients: the local gradient misleads, a jump gets away from "
-            "it")  # fmt: skip
+            "it")
 
 
 @question("monotone in epsilon", "attack", "OG; DEEPSEC issue 9: success that falls with epsilon")
@@ -177,7 +177,7 @@ def monotone(case: Case, scales=(0.5, 1.0, 1.5)):
     steps = ", ".join(f"{percent(a)} at {s:g} epsilon" for s, a in zip(scales, left, strict=True))
     return (lost(round(rise * len(case)), len(case)), max(rise, 0.0), 0.01, f"robust accuracy {steps}",
             "at the larger epsilon the attack fails where it must succeed: scale its steps with epsilon, look for "
-            "masking")  # fmt: skip
+            "masking")
 
 
 @question("chance at a large epsilon", "attack", "EAR: at Linf 0.5 every input can be made grey")
@@ -189,7 +189,7 @@ def chance_at_large_epsilon(case: Case):
     value = case.anywhere(0.5).robust_accuracy
     return (over(value, fail=bound), value, bound,
             f"robust accuracy {percent(value)} where every input can be made grey; chance is {percent(chance)}",
-            "the attack is blocked: its gradients are masked, or it is not run to its end")  # fmt: skip
+            "the attack is blocked: its gradients are masked, or it is not run to its end")
 
 
 @question("unbounded", "attack", "OG: 'unbounded attacks do not reach 100 % success'; EAR")
@@ -202,7 +202,7 @@ def unbounded(case: Case):
     return (PASSED if value == 1 else FAIL, value, 1.0, f"an attack without bound fools {percent(value)} of the "
                                                         "samples that were right",
             "any input can be reached, so only a broken attack or a masked gradient stops short: fix that before "
-            "anything else")  # fmt: skip
+            "anything else")
 
 
 # ---- whether another finds more --------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def black_box_finds_nothing(case: Case):
             f"{kind.__name__} with {case.queries} queries fools {count} of the {len(rows)} samples that gradients left "
             "standing",
             "without gradients one finds what they miss: they are masked. Report the smaller number, and attack the "
-            "mask (BPDA, EOT)")  # fmt: skip
+            "mask (BPDA, EOT)")
 
 
 @question("random noise finds nothing new", "attack", "EAR; OG: 'random sampling finds "
@@ -248,7 +248,7 @@ def noise_finds_nothing(case: Case):
     count = int(found.sum())
     return (over(count, fail=0), count, 0,
             f"{case.draws} random points around each of the {len(rows)} samples left standing fool {count} of them",
-            "an attack that misses what chance finds is broken, or its gradients are masked")  # fmt: skip
+            "an attack that misses what chance finds is broken, or its gradients are masked")
 
 
 @question("samples of EOT", "attack", "OG (expectation over transformation); AA version 'rand': 20 draws")
@@ -262,7 +262,7 @@ def enough_eot(case: Case):
             f"robust accuracy {percent(few.robust_accuracy)} with {case.samples} draw(s) at each step, "
             f"{percent(many.robust_accuracy)} "
             f"with {2 * max(case.samples, 5)}",
-            "average over more draws, until doubling them changes nothing")  # fmt: skip
+            "average over more draws, until doubling them changes nothing")
 
 
 @question("label leaking", "attack", "Kurakin et al. 2017; cleverhans issues 104 and 250")
@@ -273,7 +273,7 @@ def label_leaking(case: Case):
     gain = on_step - float(case.right.mean())
     return (over(gain, fail=0.0), gain, 0.0, f"accuracy {percent(case.right.mean())} on the samples, "
                                              f"{percent(on_step)} on FGSM's points",
-            "do not believe FGSM here: the perturbation tells the label. Attack with many steps from random starts")  # fmt: skip
+            "do not believe FGSM here: the perturbation tells the label. Attack with many steps from random starts")
 
 
 @question("8-bit survival", "attack", "Foolbox issues 162 and 324: saving to PNG destroys the perturbation")
@@ -288,7 +288,7 @@ def eight_bit(case: Case):
     return (PASSED if value >= 0.99 else WARN, value, 0.99,
             f"{int(won.sum())} of {len(rows)} successes still fool in 8 bits; robust accuracy would be "
             f"{percent(1 - (r.already_wrong.sum() + won.sum()) / len(r))} instead of {percent(r.robust_accuracy)}",
-            "report both numbers: the perturbation of the others does not survive a picture file")  # fmt: skip
+            "report both numbers: the perturbation of the others does not survive a picture file")
 
 
 def eight_bits(x, bounds):
@@ -312,7 +312,7 @@ def positive_control(case: Case):
     return (over(-r.success_rate, fail=-0.99), r.success_rate, 0.99,
             f"on the undefended twin the attack fools {percent(r.success_rate)} of the samples that were right",
             "an attack that does not break the undefended network tests no defense: raise epsilon or steps, or look "
-            "for a bug")  # fmt: skip
+            "for a bug")
 
 
 @question("transfer not stronger", "attack", "EAR: transfer attacks; OG")
@@ -328,9 +328,9 @@ def transfer_not_stronger(case: Case):
     count, share = int(found.sum()), found.sum() / len(case)
     return (lost(count, len(case)), share, 0.01,
             f"points made on the twin fool {count} of the {len(rows)} samples that the attack itself left standing",
-            "what another network's gradients find, this one's hide: report the smaller number and attack the mask")  # fmt: skip
+            "what another network's gradients find, this one's hide: report the smaller number and attack the mask")
 
 
 CHECKS = (inside_ball, success_is_real, already_wrong_excluded, silent_success, loss_rises, converged, restarts_add_nothing,
           iterative_not_weaker, monotone, chance_at_large_epsilon, unbounded, black_box_finds_nothing, noise_finds_nothing,
-          enough_eot, label_leaking, eight_bit, positive_control, transfer_not_stronger)  # fmt: skip
+          enough_eot, label_leaking, eight_bit, positive_control, transfer_not_stronger)

@@ -34,7 +34,7 @@ def clean_accuracy(case: Case):
     status = PASSED if value >= floor else FAIL
     return (status, value, floor, f"{percent(value)} of {len(case)} samples are right before any attack; chance is "
                                   f"{percent(chance)}",
-            "train the network, or check labels, normalisation and bounds of the victim: this is near guessing")  # fmt: skip
+            "train the network, or check labels, normalisation and bounds of the victim: this is near guessing")
 
 
 @question("range of the inputs", "victim", "Foolbox issues 602 and 703: attacks silently void, or far too strong")
@@ -45,7 +45,7 @@ def range_used(case: Case):
     return (over(-used, warn=-0.5), used, 0.5,
             f"inputs lie in [{lo:g}, {hi:g}], {percent(used)} of the bounds [{case.victim.bounds[0]:g}, "
             f"{case.victim.bounds[1]:g}]",
-            "bounds should be the range of valid inputs, before normalisation; epsilon is measured in their units")  # fmt: skip
+            "bounds should be the range of valid inputs, before normalisation; epsilon is measured in their units")
 
 
 @question("determinism", "victim", "AA flag 'randomized'; OG (stochastic gradients)")
@@ -62,7 +62,7 @@ def deterministic(case: Case):
             "class",
             "the network answers at random: average the gradient over draws (samples=20, expectation over "
             "transformation), "
-            "judge by the majority of fresh draws")  # fmt: skip
+            "judge by the majority of fresh draws")
 
 
 @question("logits, not probabilities", "victim", "AA flag 'softmax'; Foolbox issues 108 and 618")
@@ -73,7 +73,7 @@ def logits_not_probabilities(case: Case):
     probable = off < 1e-5 and z.min() >= 0 and z.max() <= 1
     return (FAIL if probable else PASSED, off, 1e-5,
             f"outputs lie in [{z.min():.3g}, {z.max():.3g}], their sums differ from 1 by up to {off:.2g}",
-            "the network ends in a softmax: hand the layer before it to the victim")  # fmt: skip
+            "the network ends in a softmax: hand the layer before it to the victim")
 
 
 @question("zero gradients", "victim", "AA flag 'zero gradient'; IoAF, indicator 'vanishing gradients'; OG")
@@ -101,13 +101,13 @@ def zero_gradients(case: Case):
     status = FAIL if other > 0.01 or broken else WARN if ce > 0 or other > 0 else PASSED
     advice = ("the network hides its gradient (quantisation, sign, detach): attack a differentiable stand-in (BPDA), "
               "use Square or a "
-              "decision attack, and believe those")  # fmt: skip
+              "decision attack, and believe those")
     if other <= 0.01 and not broken:
         advice = "cross-entropy is saturated: attack with loss='dlr' or 'margin', blind to the scale of the logits"
     return (status, max(shares.values()), 0.01,
             f"the gradient is exactly 0 on {percent(ce)} of {len(rows)} samples under cross-entropy, on "
             f"{percent(other)} under {name}"
-            + (f"; {broken} gradients are not finite" if broken else ""), advice)  # fmt: skip
+            + (f"; {broken} gradients are not finite" if broken else ""), advice)
 
 
 @question("batch independence", "victim", "TRADES issue 3: outputs that change with the batch; EAR")
@@ -126,7 +126,7 @@ def batch_independent(case: Case):
             f"logits of {n} samples, together and one at a time, differ by up to {value:.2g} of their spread",
             "put the network into evaluation mode (batch norm with running statistics); an attack changes all "
             "neighbours at once "
-            "and its success is not the sample's own")  # fmt: skip
+            "and its success is not the sample's own")
 
 
 @question("evaluation mode", "victim", "ART issue 484, fast_adversarial issue 14: attacked in training mode, "
@@ -146,7 +146,7 @@ def evaluation_mode(case: Case):
             f"{len(training)} of {len(listed)} modules stay in training mode"
             + (f": {', '.join(training[:4])}" if training else ""),
             "dropout draws and batch norm uses the batch: let train(False) reach these modules (ModuleList instead of "
-            "a list)")  # fmt: skip
+            "a list)")
 
 
 def _hidden(owner: str, module):
@@ -187,7 +187,7 @@ def gradient_matches(case: Case, directions: int = 8, h: float = 2e-4):
         return (FAIL, 1.0, 0.1, f"{percent(flat_ones.mean())} of {len(rows)} samples have neither gradient nor "
                                 "difference "
                 f"at distance {step:g}: the network is a staircase", "attack what the stairs approximate (BPDA), or "
-                    "without gradients")  # fmt: skip
+                    "without gradients")
     error = np.linalg.norm(differences - analytic, axis=1)[~flat_ones] / size[~flat_ones]
     value = float(np.median(error))
     return (over(value, warn=0.1, fail=0.5), value, 0.1,
@@ -196,7 +196,7 @@ def gradient_matches(case: Case, directions: int = 8, h: float = 2e-4):
             f"{directions} directions)",
             "the gradient does not tell how the loss changes: look for detach, rounding, or a hand-written backward "
             "pass; use BPDA, "
-            "smoothing of the gradient (samples=20) or black-box attacks")  # fmt: skip
+            "smoothing of the gradient (samples=20) or black-box attacks")
 
 
 @question("roughness of the loss", "victim", "IoAF, indicator 'unstable predictions'; OG")
@@ -228,8 +228,8 @@ def smooth_loss(case: Case, points: int = 20, near: float = 0.05):
             f"({points} random points each)",
             "the loss is rough at a distance where it should be straight: gradients there say little; average them "
             "over noise, or "
-            "attack without them")  # fmt: skip
+            "attack without them")
 
 
 CHECKS = (clean_accuracy, range_used, deterministic, logits_not_probabilities, zero_gradients, batch_independent, evaluation_mode,
-          gradient_matches, smooth_loss)  # fmt: skip
+          gradient_matches, smooth_loss)

@@ -104,7 +104,7 @@ NUMBERS: list[Published] = [
     # black box
     *_table([("MetaMind oracle, 6,400 queries", "FGSM on a substitute", 0.8424)], data="mnist", norm="linf", epsilon=None,
             unit="transfer", source=PAPERNOT),
-]  # fmt: skip
+]
 
 
 def beside(data: str, norm: str | None = None, epsilon: float | None = None) -> list[Published]:

@@ -25,7 +25,7 @@ from minigrad import report
 from minigrad.checkpoint import atomic_write
 
 COLOURS = {"passed": "#2a7d4f", "warn": "#b7791f", "fail": "#c0392b", "n/a": "#8a8f98",
-           "believable": "#2a7d4f", "with care": "#b7791f", "do not believe": "#c0392b"}  # fmt: skip
+           "believable": "#2a7d4f", "with care": "#b7791f", "do not believe": "#c0392b"}
 STYLE = report.STYLE + """
 .badge{display:inline-block;padding:1px 9px;border-radius:9px;color:#fff;font-size:13px;white-space:nowrap}
 .head{border-left:6px solid var(--mark);padding-left:14px}.big{font-size:22px;font-weight:600;margin:4px 0}
@@ -34,7 +34,7 @@ ul{margin:4px 0;padding-left:20px}.note{color:var(--pale);font-size:13px}td.n{te
 
 
 def write(path, e: Evaluation, *, title: str, classes=None, data: str = "", norm: str | None = None, command: str = "",
-          environment: dict | None = None) -> str:  # fmt: skip
+          environment: dict | None = None) -> str:
     """Write the report of an evaluation; returns the path.
 
     classes: names for captions; data: as minigrad.data names it, for published numbers; norm: 'linf', 'l2', 'l1', default the
@@ -46,7 +46,7 @@ def write(path, e: Evaluation, *, title: str, classes=None, data: str = "", norm
              _section("Curves", figure(curve_picture(e, norm), "accuracy against epsilon") + _curve_note(e)),
              _section("Checks", _checks(e.checks)), _section("Attacks in a row", _runs(e)),
              *([] if e.ablation is None else [_section("What each attack adds", _added(e))]),
-             _section("Worst case for each sample", _worst(e))]  # fmt: skip
+             _section("Worst case for each sample", _worst(e))]
     sheet = examples(e, classes)
     if sheet is not None:
         parts.append(_section("Examples", figure(sheet, "original, perturbation, result")))
@@ -58,7 +58,7 @@ def write(path, e: Evaluation, *, title: str, classes=None, data: str = "", norm
         parts.append(f"<p><code>{html.escape(command)}</code></p>")
     page = (f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
             f"<title>{html.escape(title)}</title><style>{STYLE}</style><main><h1>{html.escape(title)}</h1>"
-            + "\n".join(parts) + "</main></html>\n")  # fmt: skip
+            + "\n".join(parts) + "</main></html>\n")
     with atomic_write(path) as file:
         file.write(page.encode())
     return str(path)
@@ -76,13 +76,13 @@ def _head(e, last) -> str:
             f"{percent(last.high)}</span></p>"
             f"<p>{asked} checks apply: {failed} failed, {warned} warn. An accuracy under attack is an upper bound: the "
             f"next attack may "
-            f"lower it.</p>{_reasons(last.reasons)}</section>")  # fmt: skip
+            f"lower it.</p>{_reasons(last.reasons)}</section>")
 
 
 def _numbers(numbers) -> str:
     rows = "".join(f"<tr><td>{html.escape(x.name)}<td class=n>{percent(x.value)}<td class=n>{percent(x.low)} – "
                    f"{percent(x.high)}"
-                   f"<td>{badge(x.verdict)}<td>{_reasons(x.reasons)}" for x in numbers)  # fmt: skip
+                   f"<td>{badge(x.verdict)}<td>{_reasons(x.reasons)}" for x in numbers)
     return f"<table><tr><th>number<th>value<th>95 % interval<th>verdict<th>why{rows}</table>"
 
 
@@ -98,7 +98,7 @@ def _claim(e) -> str:
         "the attacker may change": f"{case.threat!r}, in units of the input",
         "samples": f"{len(case)}; {int((~case.right).sum())} are wrong before any attack and count as not robust",
         **{key: e.statements.get(key) or f"NOT STATED: {what}" for key, what in NOT_MECHANICAL.items()},
-    }  # fmt: skip
+    }
     return _plain(facts)
 
 
@@ -106,10 +106,10 @@ def _curve_note(e) -> str:
     c = e.curves
     head = "<tr><th>epsilon" + "".join(f"<th>{html.escape(name)}" for name in c.accuracy) + "<th>worst case"
     rows = "".join(f"<tr><td class=n>{eps:.4g}" + "".join(f"<td class=n>{percent(v[i])}" for v in c.accuracy.values())
-                   + f"<td class=n>{percent(c.worst[i])}" for i, eps in enumerate(c.epsilons))  # fmt: skip
+                   + f"<td class=n>{percent(c.worst[i])}" for i, eps in enumerate(c.epsilons))
     half = "never fall" if np.isinf(c.half) else f"fall within {c.half:.4g}"
     return (f"<table class=numbers>{head}{rows}</table><p class=note>Half of the samples that were right {half}. Worst case: by "
-            "any attack, at this or a smaller epsilon.</p>")  # fmt: skip
+            "any attack, at this or a smaller epsilon.</p>")
 
 
 def _checks(checks) -> str:
@@ -119,7 +119,7 @@ def _checks(checks) -> str:
         rows.append(f"<tr><td>{badge(c.status)}<td>{html.escape(c.name)}<br><span class=note>{c.about}</span><td "
                     f"class=n>{_value(c.value)}"
                     f"<td class=n>{_value(c.threshold)}<td>{html.escape(c.evidence)}{advice}<br>"
-                    f"<span class=note>{html.escape(c.reference)}</span>")  # fmt: skip
+                    f"<span class=note>{html.escape(c.reference)}</span>")
     return "<table><tr><th>status<th>check<th>value<th>bound<th>what was seen" + "".join(rows) + "</table>"
 
 
@@ -127,7 +127,7 @@ def _runs(e) -> str:
     rows = "".join(f"<tr><td>{html.escape(r['attack'])}<td class=n>{r['attacked']}<td class=n>{r['fooled']}"
                    f"<td class=n>{percent(r['robust_accuracy'])}<td class=n>{r['queries']:,}<td "
                    f"class=n>{r['seconds']:.1f}"
-                   for r in e.ensemble.runs)  # fmt: skip
+                   for r in e.ensemble.runs)
     return ("<table class=numbers><tr><th>attack<th>attacked<th>fooled<th>accuracy left<th>queries<th>seconds" + rows + "</table>"
             "<p class=note>Each attacks only what the ones before it left standing. Seconds are of this run on this "
             "machine.</p>")
@@ -135,7 +135,7 @@ def _runs(e) -> str:
 
 def _added(e) -> str:
     rows = "".join(f"<tr><td>{html.escape(r['attack'])}<td class=n>{r['first']}<td class=n>{percent(r['alone'])}"
-                   f"<td class=n>{percent(r['without'])}<td class=n>{r['only']}" for r in e.ablation.rows)  # fmt: skip
+                   f"<td class=n>{percent(r['without'])}<td class=n>{r['only']}" for r in e.ablation.rows)
     head = "<tr><th>attack<th>fooled in its turn<th>accuracy under it alone<th>accuracy without it<th>fooled by no other"
     return (f"<table class=numbers>{head}{rows}</table><p class=note>All together: {percent(e.ensemble.robust_accuracy)}. Each "
             "attack was also tried on what fell before its turn; it is worth what the accuracy without it would have hidden.</p>")
@@ -146,7 +146,7 @@ def _worst(e) -> str:
     counts = Counter("stands" if w == "" else str(w) for w in which)
     sizes = distance[np.isfinite(distance) & (distance > 0)]
     table = "".join(f"<tr><td>{html.escape(name)}<td class=n>{count}<td class=n>{percent(count / len(which))}"
-                    for name, count in counts.most_common())  # fmt: skip
+                    for name, count in counts.most_common())
     note = f"<p class=note>Median size of what fooled: {np.median(sizes):.4g}.</p>" if len(sizes) else ""
     return f"<table class=numbers><tr><th>nearest example by<th>samples<th>share{table}</table>{note}"
 
@@ -161,21 +161,21 @@ def _published(data, norm, epsilon) -> str:
         value = percent(p.value) if p.unit not in ("distance", "rho") else f"{p.value:g}"
         mark = "" if p.status == "verified" else "<b>from memory, not looked up</b>"
         return (f"<tr><td>{html.escape(p.what)}<td>{html.escape(p.attack)}<td class=n>{value}<td>{p.unit}"
-                f"<td class=note>{html.escape(p.source)}. {html.escape(p.note)} {mark}")  # fmt: skip
+                f"<td class=note>{html.escape(p.source)}. {html.escape(p.note)} {mark}")
 
     return ("<table><tr><th>network<th>attack<th>value<th>of<th>source" + "".join(map(line, rows)) + "</table><p "
         "class=note>Other "
-            "networks, other budgets: they stand beside, they are not a ranking.</p>")  # fmt: skip
+            "networks, other budgets: they stand beside, they are not a ranking.</p>")
 
 
 def _settings(e) -> str:
     runs = [("attack of the claim", e.case.base), *((r.settings.get("attack", ""), r) for r in e.case.at_claim[1:])]
     rows = "".join(f"<tr><th>{html.escape(str(name))}<td "
                    f"class=n>{int(r.queries.sum()):,}<td>{html.escape(_words(r.settings))}"
-                   for name, r in runs)  # fmt: skip
+                   for name, r in runs)
     rows += "".join(f"<tr><th>ensemble: {html.escape(r['attack'])}<td "
                     f"class=n>{r['queries']:,}<td>{html.escape(_words(r['settings']))}"
-                    for r in e.ensemble.runs)  # fmt: skip
+                    for r in e.ensemble.runs)
     return f"<table><tr><th>run<th>queries<th>settings{rows}</table>"
 
 
@@ -194,7 +194,7 @@ def curve_picture(e: Evaluation, norm: str) -> np.ndarray:
         shown = trace[:, ~np.isnan(trace).all(axis=0)]
         middle = tuple(np.nanquantile(shown, q, axis=1) for q in (0.5, 0.25, 0.75))
         panels.append(dict(x=np.arange(len(trace)), series={"median and middle half": middle}, across="step",
-                           down=f"loss that {attack_name(e.case.attack)} climbs"))  # fmt: skip
+                           down=f"loss that {attack_name(e.case.attack)} climbs"))
     return pictures.lines(panels)
 
 
@@ -220,7 +220,7 @@ def examples(e: Evaluation, classes=None, count: int = 8):
         [pictures.colour(before), delta, pictures.colour(after)],
         ["original", f"perturbation\n{pictures.times(factor)}", "adversarial"],
         [captions(case.clean[rows], False), by, captions(case.victim.predict(x_adv[rows]), True)],
-    )  # fmt: skip
+    )
 
 
 def figure(pixels, alt: str) -> str:
@@ -251,7 +251,7 @@ def _reasons(reasons) -> str:
 
 def _plain(values: dict) -> str:
     rows = "".join(f"<tr><th>{html.escape(str(k))}<td>{_plain(v) if isinstance(v, dict) else html.escape(str(v))}"
-                   for k, v in values.items())  # fmt: skip
+                   for k, v in values.items())
     return f"<table>{rows}</table>"
 
 

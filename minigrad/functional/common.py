@@ -33,7 +33,7 @@ def binary(ufunc, a, b):
     except ValueError:
         name = {"subtract": "sub", "multiply": "mul", "divide": "div", "_power": "pow"}.get(ufunc.__name__, ufunc.__name__)
         raise ValueError(f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast; from the last axis backwards "
-                         "lengths must be equal, or one of them 1 or absent") from None  # fmt: skip
+                         "lengths must be equal, or one of them 1 or absent") from None
     if type(out) is not np.ndarray:
         out = as_array(out, a, b)
     if out.dtype.char == "d" and not (is_double(a) or is_double(b)):
@@ -87,7 +87,7 @@ def require_float(name: str, **arguments) -> None:
     for key, value in arguments.items():
         if value.array.dtype.kind != "f":
             raise TypeError(f"{name}: {key} must hold floating-point numbers, got {value.array.dtype}; "
-                            f"convert it with .to(minigrad.float32)")  # fmt: skip
+                            f"convert it with .to(minigrad.float32)")
 
 
 def integer(name: str, value, minimum: int | None = None) -> int:

@@ -26,7 +26,7 @@ READ = {"saves": ((1, 2, 3), (0, 2, 3), (2, 3), (2, 3)), "saves_out": (0, 1, 2, 
 
 
 def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, stride=1, padding=0, dilation=1, groups=1,
-                                 negative_slope=0.0, other=None):  # fmt: skip
+                                 negative_slope=0.0, other=None):
     """leaky_relu(batch_norm(conv2d(input, weight, ...), ..., gamma, beta, training=True) [+ other], negative_slope).
 
     Shapes as in conv2d, input (N, C, H, W), all of one dtype; gamma, beta (O,); other like the output; negative_slope at least 0.
@@ -35,14 +35,14 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
     """
     x, geometry, _ = _checked(input, weight, None, stride, padding, dilation, groups)
     size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, p, d, k, t in zip(
-        x.shape[2:], geometry["padding"], geometry["dilation"], weight.shape[2:], geometry["stride"], strict=True)]  # fmt: skip
+        x.shape[2:], geometry["padding"], geometry["dilation"], weight.shape[2:], geometry["stride"], strict=True)]
     shape = (x.shape[0], weight.shape[0], *size)
     inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
     return _apply("conv2d_batch_norm_leaky_relu", _conv_norm, inputs, moving, shape, eps, negative_slope, geometry)
 
 
 def conv_transpose2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, stride=1, padding=0, output_padding=0,
-                                           groups=1, dilation=1, negative_slope=0.0, other=None):  # fmt: skip
+                                           groups=1, dilation=1, negative_slope=0.0, other=None):
     """The same with conv_transpose2d(input, weight, ...), whose arguments these are."""
     x, geometry, _ = _checked_transposed(input, weight, None, stride, padding, output_padding, groups, dilation)
     shape = (x.shape[0], weight.shape[1] * geometry["groups"], *geometry["size"])

@@ -134,7 +134,7 @@ def _checked(input, weight, bias, stride, padding, dilation, groups):
     channels, outputs = x.shape[1], weight.shape[0]
     if channels != weight.shape[1] * groups:
         raise ValueError(f"conv2d: x has {channels} channels but weight {weight.shape} expects "
-                         f"{weight.shape[1] * groups} (groups={groups})")  # fmt: skip
+                         f"{weight.shape[1] * groups} (groups={groups})")
     if outputs % groups:
         raise ValueError(f"conv2d: {outputs} output channels do not divide into {groups} groups")
     _check_bias("conv2d", bias, outputs)
@@ -143,7 +143,7 @@ def _checked(input, weight, bias, stride, padding, dilation, groups):
         size, span = x.shape[2 + axis] + 2 * padding[axis], dilation[axis] * (weight.shape[2 + axis] - 1) + 1
         if size < span:
             raise ValueError(f"conv2d: the {name} {x.shape[2 + axis]} with padding {padding[axis]} is smaller than the "
-                             f"kernel's extent {span} (weight {weight.shape}, dilation {dilation})")  # fmt: skip
+                             f"kernel's extent {span} (weight {weight.shape}, dilation {dilation})")
     return x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, unbatched
 
 
@@ -166,7 +166,7 @@ def _checked_transposed(input, weight, bias, stride, padding, output_padding, gr
     groups = integer("conv_transpose2d: groups", groups, 1)
     if x.shape[1] != weight.shape[0]:
         raise ValueError(f"conv_transpose2d: x has {x.shape[1]} channels but weight {weight.shape} expects "
-                         f"{weight.shape[0]} (its first axis)")  # fmt: skip
+                         f"{weight.shape[0]} (its first axis)")
     if x.shape[1] % groups:
         raise ValueError(f"conv_transpose2d: {x.shape[1]} input channels do not divide into {groups} groups")
     _check_bias("conv_transpose2d", bias, weight.shape[1] * groups)
@@ -174,12 +174,12 @@ def _checked_transposed(input, weight, bias, stride, padding, output_padding, gr
     for axis in (0, 1):
         if extra[axis] >= max(stride[axis], dilation[axis]):
             raise ValueError(f"conv_transpose2d: output_padding {extra} must be smaller than stride {stride} or "
-                             f"dilation {dilation}")  # fmt: skip
+                             f"dilation {dilation}")
         span = dilation[axis] * (weight.shape[2 + axis] - 1) + 1
         size.append((x.shape[2 + axis] - 1) * stride[axis] - 2 * padding[axis] + span + extra[axis])
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: input {x.shape[2:]} and weight {weight.shape} with stride {stride}, padding "
-                         f"{padding} give the output size {tuple(size)}; it must be at least 1")  # fmt: skip
+                         f"{padding} give the output size {tuple(size)}; it must be at least 1")
     geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "size": tuple(size)}
     return x, geometry, unbatched
 

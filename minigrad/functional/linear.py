@@ -28,7 +28,7 @@ def matmul(a, b):
         raise ValueError(f"matmul: shapes {a.shape} @ {b.shape}: a number is no matrix; use * to scale")
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
         raise ValueError(f"matmul: shapes {a.shape} @ {b.shape}: the last axis of the first ({a.shape[-1]}) must equal "
-                         f"the {'second last' if b.ndim > 1 else 'only'} axis of the second")  # fmt: skip
+                         f"the {'second last' if b.ndim > 1 else 'only'} axis of the second")
     if a.ndim == 1:
         return squeeze(matmul(unsqueeze(a, 0), b), -1 if b.ndim == 1 else -2)
     if b.ndim == 1:
@@ -62,7 +62,7 @@ def linear(input, weight, bias=None):
     require_float("linear", input=input, weight=weight)
     if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
         raise ValueError(f"linear: input {input.shape} and weight {weight.shape}: the last axis of the input must "
-                         "equal the weight's second (weight is (out, in))")  # fmt: skip
+                         "equal the weight's second (weight is (out, in))")
     if bias is not None and bias.shape != (weight.shape[0],):
         raise ValueError(f"linear: bias {bias.shape} must be ({weight.shape[0]},), one for each output")
     if input.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):

@@ -110,20 +110,20 @@ def _labels(name, target, input, axis, ignore_index):
     expected = input.shape[:axis] + input.shape[axis + 1 :]
     if labels.shape != expected:
         raise ValueError(f"{name}: target {labels.shape} must hold one label for each sample, shape {expected}, "
-                         f"for input {input.shape}")  # fmt: skip
+                         f"for input {input.shape}")
     ignore_index = integer(f"{name}: ignore_index", ignore_index)
     labels = labels.astype(np.int64)
     wrong = ((labels < 0) | (labels >= input.shape[axis])) & (labels != ignore_index)
     if wrong.any():
         raise ValueError(f"{name}: labels must lie in [0, {input.shape[axis]}) or be ignore_index={ignore_index}, got "
-                         f"{int(labels[wrong][0])}")  # fmt: skip
+                         f"{int(labels[wrong][0])}")
     return labels
 
 
 def _probabilities(name, target, input, ignore_index):
     if array_of(target).shape != input.shape:
         raise ValueError(f"{name}: a floating target holds probabilities and must have input's shape {input.shape}, "
-                         f"got {array_of(target).shape}; labels must be integers")  # fmt: skip
+                         f"got {array_of(target).shape}; labels must be integers")
     if ignore_index >= 0:
         raise ValueError(f"{name}: ignore_index={ignore_index} works with labels only, not with probabilities")
     return _like_input(target, input)
@@ -177,7 +177,7 @@ def _difference(name, input, target, reduction):
     if target.shape != input.shape:
         _broadcast(name, "target", target, input)
         warnings.warn(f"{name}: target {target.shape} is broadcast against input {input.shape}, which is rarely meant; "
-                      "give both the same shape", stacklevel=3)  # fmt: skip
+                      "give both the same shape", stacklevel=3)
     return input - target
 
 
@@ -194,7 +194,7 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     target = _same_shape(name, input, target, reduction)
     if ((input.array < 0) | (input.array > 1)).any():
         raise ValueError(f"{name}: input must hold probabilities in [0, 1], got {float(np.nanmin(input.array))}.."
-                         f"{float(np.nanmax(input.array))}; for logits use {name}_with_logits")  # fmt: skip
+                         f"{float(np.nanmax(input.array))}; for logits use {name}_with_logits")
     return _reduce(name, _weighted(name, _bce(input, target), weight), reduction)
 
 
@@ -365,7 +365,7 @@ def _reduce(name, losses, reduction):
         return sum_over(losses)
     if losses.array.size == 0:
         raise ValueError(f"{name}: reduction='mean' has nothing to average over shape {losses.shape}; "
-                         "use 'sum' or 'none'")  # fmt: skip
+                         "use 'sum' or 'none'")
     return sum_over(losses) * (1.0 / losses.array.size)
 
 

@@ -102,7 +102,7 @@ def _check_batch_statistics(name, input, running_mean, running_var, weight, bias
     count = _count(input.shape, axes)
     if count <= 1:
         raise ValueError(f"{name}: training needs more than one value per channel, got input {input.shape}; "
-                         "use a larger batch or .eval()")  # fmt: skip
+                         "use a larger batch or .eval()")
     return axes, count
 
 
@@ -157,14 +157,14 @@ def _update_running(running_mean, running_var, mean, var, momentum, count):
 
 
 def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True,
-                  momentum=0.1, eps=1e-5):  # fmt: skip
+                  momentum=0.1, eps=1e-5):
     """Normalise each channel of each sample over its positions (Ulyanov et al. 2016). input (N, C, ...)."""
     require_float("instance_norm", input=input)
     if input.ndim < 3:
         raise ValueError(f"instance_norm: input must be (N, C, ...) with at least one axis of positions, got {input.shape}")
     channels = input.shape[1]
     _check_affine("instance_norm", (channels,), weight=weight, bias=bias, running_mean=running_mean,
-                  running_var=running_var)  # fmt: skip
+                  running_var=running_var)
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise ValueError("instance_norm: without use_input_stats running_mean and running_var are needed")

@@ -71,7 +71,7 @@ def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode
         taps = np.arange(n)[:, None] * s - p + np.arange(k) * d
         if not ((taps >= 0) & (taps < length)).any(axis=1).all():
             raise ValueError(f"{name}: with kernel {kernel}, padding {padding} and dilation {dilation} a window holds "
-                             f"no pixel of input {input.shape}; use less padding or dilation")  # fmt: skip
+                             f"no pixel of input {input.shape}; use less padding or dilation")
     y, indices = _max_pool2d(x, kernel=kernel, stride=stride, padding=padding, dilation=dilation, out_size=out_size)
     if unbatched:
         y, indices = squeeze(y, 0), squeeze(indices, 0)
@@ -132,7 +132,7 @@ def _(node, needs, u, size, **geometry):
 
 
 def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
-               divisor_override=None):  # fmt: skip
+               divisor_override=None):
     """The mean of each window of (N, C, H, W) or (C, H, W); sizes as for max_pool2d with dilation 1.
 
     The sum is divided by divisor_override if given, else by the number of pixels that the window covers in the padded
@@ -145,7 +145,7 @@ def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
         raise ValueError(f"{name}: divisor_override must not be 0")
     out_size = _out_size(name, x.shape, kernel, stride, padding, (1, 1), ceil_mode)
     y = _avg_pool2d(x, kernel=kernel, stride=stride, padding=padding, out_size=out_size,
-                    count_include_pad=bool(count_include_pad), divisor=divisor_override)  # fmt: skip
+                    count_include_pad=bool(count_include_pad), divisor=divisor_override)
     return squeeze(y, 0) if unbatched else y
 
 
@@ -166,7 +166,7 @@ def average_bins(x, size):
     if len(size) == 2 and not any(n % m for n, m in zip(lengths, size, strict=True)):
         kernel = tuple(n // m for n, m in zip(lengths, size, strict=True))
         return _avg_pool2d(x, kernel=kernel, stride=kernel, padding=(0, 0), out_size=size, count_include_pad=True,
-                           divisor=None)  # fmt: skip
+                           divisor=None)
     for axis, (n, m) in enumerate(zip(lengths, size, strict=True), 2):
         x = axis_map(x, axis, _mean_taps(n, m))
     return x
@@ -176,7 +176,7 @@ def upsample_nearest(x, factors):
     """Each pixel repeated factors[0] x factors[1] times."""
     size = tuple(n * f for n, f in zip(x.shape[2:], factors, strict=True))
     return _avg_pool2d_dx(x, kernel=factors, stride=factors, padding=(0, 0), size=size, count_include_pad=True,
-                          divisor=1)  # fmt: skip
+                          divisor=1)
 
 
 # ---- sparse linear maps along an axis --------------------------------------------------------------------------------
@@ -296,7 +296,7 @@ def _out_size(name, shape, kernel, stride, padding, dilation, ceil_mode):
         size.append(n)
     if min(size) < 1:
         raise ValueError(f"{name}: input {shape[2:]} with kernel {kernel}, stride {stride}, padding {padding} and "
-                         f"dilation {dilation} gives the output size {tuple(size)}; it must be at least 1")  # fmt: skip
+                         f"dilation {dilation} gives the output size {tuple(size)}; it must be at least 1")
     return tuple(size)
 
 

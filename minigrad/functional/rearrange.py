@@ -51,7 +51,7 @@ def pad(input, pad, mode="constant", value=None):
         limit = {"reflect": max(n - 1, 0), "replicate": math.inf if n else 0, "circular": kept}[mode]
         if max(before, after) > limit:
             raise ValueError(f"pad: {tuple(pad)} in mode {mode!r} may add at most {limit} on each side of axis {axis} "
-                             f"of input {input.shape}")  # fmt: skip
+                             f"of input {input.shape}")
         if before or after:
             input = axis_map(input, axis, _pad_taps(mode, n, before, after))
     return input
@@ -92,7 +92,7 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
     taps = math.prod(geometry["kernel"])
     if input.ndim not in (2, 3) or input.shape[-2] % taps or input.shape[-2] == 0 or input.shape[-1] != rows * columns:
         raise ValueError(f"fold: input {input.shape} must be (N, C * {taps}, {rows * columns}): kernel "
-                         f"{geometry['kernel']} has {rows} x {columns} windows in output_size {size}")  # fmt: skip
+                         f"{geometry['kernel']} has {rows} x {columns} windows in output_size {size}")
     x = unsqueeze(input, 0) if input.ndim == 2 else input
     image = _fold(x, size=size, **geometry)
     return squeeze(image, 0) if input.ndim == 2 else image
@@ -102,10 +102,10 @@ def _windows(name, size, kernel, dilation, padding, stride):
     kernel, stride = pair(f"{name}: kernel_size", kernel, 1), pair(f"{name}: stride", stride, 1)
     dilation, padding = pair(f"{name}: dilation", dilation, 1), pair(f"{name}: padding", padding)
     counts = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1
-                   for n, k, d, p, s in zip(size, kernel, dilation, padding, stride, strict=True))  # fmt: skip
+                   for n, k, d, p, s in zip(size, kernel, dilation, padding, stride, strict=True))
     if min(counts) < 1:
         raise ValueError(f"{name}: no window of kernel {kernel} and dilation {dilation} fits into {size} with padding "
-                         f"{padding}")  # fmt: skip
+                         f"{padding}")
     return {"kernel": kernel, "dilation": dilation, "padding": padding, "stride": stride}, counts
 
 
@@ -113,7 +113,7 @@ def _taps_of(padded, kernel, dilation, stride, counts):
     """(u, v, what tap (u, v) of all windows sees of the padded image), as views."""
     for u, v in itertools.product(*map(range, kernel)):
         yield u, v, padded[:, :, u * dilation[0] : u * dilation[0] + (counts[0] - 1) * stride[0] + 1 : stride[0],
-                           v * dilation[1] : v * dilation[1] + (counts[1] - 1) * stride[1] + 1 : stride[1]]  # fmt: skip
+                           v * dilation[1] : v * dilation[1] + (counts[1] - 1) * stride[1] + 1 : stride[1]]
 
 
 @primitive
@@ -159,7 +159,7 @@ def pixel_shuffle(input, upscale_factor):
     r = _factor("pixel_shuffle", input, upscale_factor)
     if input.shape[-3] % (r * r):
         raise ValueError(f"pixel_shuffle: the {input.shape[-3]} channels of input {input.shape} must divide by "
-                         f"upscale_factor^2 = {r * r}")  # fmt: skip
+                         f"upscale_factor^2 = {r * r}")
     out = _shuffle(_flat_batch(input), factor=r)
     return reshape(out, (*input.shape[:-3], *out.shape[1:]))
 
@@ -169,7 +169,7 @@ def pixel_unshuffle(input, downscale_factor):
     r = _factor("pixel_unshuffle", input, downscale_factor)
     if input.shape[-2] % r or input.shape[-1] % r:
         raise ValueError(f"pixel_unshuffle: height and width of input {input.shape} must divide by "
-                         f"downscale_factor {r}")  # fmt: skip
+                         f"downscale_factor {r}")
     out = _unshuffle(_flat_batch(input), factor=r)
     return reshape(out, (*input.shape[:-3], *out.shape[1:]))
 

@@ -45,7 +45,7 @@ def _operands(node, *cotangents):
 def _gradients(node, needs, *gradients):
     """The rule's results: Tensors, and None where no gradient is needed."""
     return tuple((g if isinstance(g, Variable) else node.cls.wrap(np.ascontiguousarray(g))) if need else None
-                 for g, need in zip(gradients, needs, strict=True))  # fmt: skip
+                 for g, need in zip(gradients, needs, strict=True))
 
 
 def _weight_gradient(on, dq, h0, h):
@@ -221,14 +221,14 @@ def _joined(a, b):
 
 _LAYERS = {"rnn_tanh": (functools.partial(_rnn_layer, relu=False), 1, 1),  # layer, gates, states
            "rnn_relu": (functools.partial(_rnn_layer, relu=True), 1, 1),
-           "lstm": (_lstm_layer, 4, 2), "gru": (_gru_layer, 3, 1)}  # fmt: skip
+           "lstm": (_lstm_layer, 4, 2), "gru": (_gru_layer, 3, 1)}
 
 
 # ---- PyTorch's functions ---------------------------------------------------------------------------------------------
 
 
 def lstm(input, hx, params, has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False,
-         batch_first=False, rng=None):  # fmt: skip
+         batch_first=False, rng=None):
     """Long short-term memory over sequences -> (output, (h_n, c_n)).
 
     input    (T, N, in), with batch_first (N, T, in), or one sequence (T, in)
@@ -242,21 +242,21 @@ def lstm(input, hx, params, has_biases=True, num_layers=1, dropout=0.0, train=Fa
 
 
 def gru(input, hx, params, has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False,
-        batch_first=False, rng=None):  # fmt: skip
+        batch_first=False, rng=None):
     """Gated recurrent units over sequences -> (output, h_n); arguments as for lstm, hx is h_0."""
     options = (has_biases, num_layers, dropout, train, bidirectional, batch_first, rng)
     return _sequence("gru", input, hx, params, *options)
 
 
 def rnn_tanh(input, hx, params, has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False,
-             batch_first=False, rng=None):  # fmt: skip
+             batch_first=False, rng=None):
     """A recurrent network with tanh over sequences -> (output, h_n); arguments as for lstm, hx is h_0."""
     options = (has_biases, num_layers, dropout, train, bidirectional, batch_first, rng)
     return _sequence("rnn_tanh", input, hx, params, *options)
 
 
 def rnn_relu(input, hx, params, has_biases=True, num_layers=1, dropout=0.0, train=False, bidirectional=False,
-             batch_first=False, rng=None):  # fmt: skip
+             batch_first=False, rng=None):
     """A recurrent network with ReLU over sequences -> (output, h_n); arguments as for lstm, hx is h_0."""
     options = (has_biases, num_layers, dropout, train, bidirectional, batch_first, rng)
     return _sequence("rnn_relu", input, hx, params, *options)
@@ -303,14 +303,14 @@ def _sequence(name, input, hx, params, has_biases, num_layers, dropout, train, b
     require_float(name, input=input)
     if input.ndim not in (2, 3) or input.shape[1 if batch_first and input.ndim == 3 else 0] == 0:
         raise ValueError(f"{name}: input must be {'(N, T, in)' if batch_first else '(T, N, in)'} or (T, in) with at least "
-                         f"one time step, got {input.shape}")  # fmt: skip
+                         f"one time step, got {input.shape}")
     layers, directions = integer(f"{name}: num_layers", num_layers, 1), 2 if bidirectional else 1
     if not 0 <= real(f"{name}: dropout", dropout) <= 1:
         raise ValueError(f"{name}: dropout must lie in [0, 1], got {dropout}")
     params, each = list(params), 4 if has_biases else 2
     if len(params) != layers * directions * each:
         raise ValueError(f"{name}: {len(params)} params, but {layers} layers in {directions} directions with {each} each "
-                         f"are {layers * directions * each}")  # fmt: skip
+                         f"are {layers * directions * each}")
     weights = [(params[i : i + each] + [None, None])[:4] for i in range(0, len(params), each)]
     weights = _checked(name, name, weights, input, directions)
     x = unsqueeze(input, 1) if input.ndim == 2 else transpose(input, 0, 1) if batch_first else input
@@ -345,14 +345,14 @@ def _checked(name, kind, weights, input, directions):
         width = input.shape[-1] if k < directions else hidden * directions
         suffix = f"_l{k // directions}" + ("_reverse" if k % directions else "")
         shapes = {"weight_ih": (gates * hidden, width), "weight_hh": (gates * hidden, hidden),
-                  "bias_ih": (gates * hidden,), "bias_hh": (gates * hidden,)}  # fmt: skip
+                  "bias_ih": (gates * hidden,), "bias_hh": (gates * hidden,)}
         for (key, shape), w in zip(shapes.items(), row, strict=True):
             if w is None and key.startswith("bias"):
                 continue
             require_float(name, **{key + suffix: w})
             if w.shape != shape:
                 raise ValueError(f"{name}: {key}{suffix} {w.shape} must be {shape} for input {input.shape} and hidden size "
-                                 f"{hidden}")  # fmt: skip
+                                 f"{hidden}")
             if w.dtype != input.dtype:
                 raise TypeError(f"{name}: input is {input.dtype} but {key}{suffix} is {w.dtype}; convert one with .to()")
     return weights

@@ -27,11 +27,11 @@ from minigrad.functional.shape import reshape, transpose
 # ---- interpolate -----------------------------------------------------------------------------------------------------
 
 _AXES_OF = {"nearest": (1, 2, 3), "nearest-exact": (1, 2, 3), "area": (1, 2, 3), "linear": (1,), "bilinear": (2,),
-            "trilinear": (3,), "bicubic": (2,)}  # fmt: skip
+            "trilinear": (3,), "bicubic": (2,)}
 
 
 def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None,
-                antialias=False):  # fmt: skip
+                antialias=False):
     """Images (N, C, H, W) in another size; also (N, C, L) and (N, C, D, H, W).
 
     size, scale_factor   give one: an int (or number), or one for each axis; the size is floor(length * scale_factor)
@@ -49,7 +49,7 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
         raise ValueError(f"{name}: mode must be one of {', '.join(_AXES_OF)}, got {mode!r}")
     if axes not in _AXES_OF[mode]:
         raise ValueError(f"{name}: mode {mode!r} takes (N, C, ...) with {' or '.join(map(str, _AXES_OF[mode]))} axes "
-                         f"of positions, got input {input.shape}")  # fmt: skip
+                         f"of positions, got input {input.shape}")
     if 0 in input.shape[1:]:
         raise ValueError(f"{name}: input {input.shape} holds no pixels")
     if align_corners is not None and mode in ("nearest", "nearest-exact", "area"):
@@ -61,7 +61,7 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
         return average_bins(input, size)
     maps = [_resize_taps(mode.removeprefix("bi").removeprefix("tri"), n, m, s, bool(align_corners), bool(antialias),
                          input.dtype.char)
-            for n, m, s in zip(input.shape[2:], size, scales, strict=True)]  # fmt: skip
+            for n, m, s in zip(input.shape[2:], size, scales, strict=True)]
     factors = tuple(factor for _, factor in maps)
     if axes == 2 and None not in factors and factors != (1, 1):
         return upsample_nearest(input, factors)
@@ -164,7 +164,7 @@ def affine_grid(theta, size, align_corners=False):
     axes = len(size) - 2
     if axes not in (2, 3) or theta.shape != (size[0], axes, axes + 1):
         raise ValueError(f"affine_grid: theta {theta.shape} and size {size} must be (N, 2, 3) and (N, C, H, W), "
-                         "or (N, 3, 4) and (N, C, D, H, W)")  # fmt: skip
+                         "or (N, 3, 4) and (N, C, D, H, W)")
     lines = []
     for n in reversed(size[2:]):
         line = np.linspace(-1, 1, n) if n > 1 else np.zeros(1)
@@ -187,7 +187,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     axes = input.ndim - 2
     if axes not in (2, 3) or grid.ndim != input.ndim or grid.shape[-1] != axes or grid.shape[0] != input.shape[0]:
         raise ValueError(f"{name}: input {input.shape} and grid {grid.shape} must be (N, C, H, W) and (N, H', W', 2) "
-                         "or (N, C, D, H, W) and (N, D', H', W', 3)")  # fmt: skip
+                         "or (N, C, D, H, W) and (N, D', H', W', 3)")
     if input.dtype != grid.dtype:
         raise TypeError(f"{name}: input is {input.dtype} but grid is {grid.dtype}; convert one with .to(dtype)")
     if mode not in ("bilinear", "nearest", "bicubic") or (mode == "bicubic" and axes == 3):
@@ -197,7 +197,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     if 0 in input.shape[1:]:
         raise ValueError(f"{name}: input {input.shape} holds no pixels")
     taps = [_taps_at(grid[..., axes - 1 - a], length, mode, padding_mode, bool(align_corners))
-            for a, length in enumerate(input.shape[2:])]  # fmt: skip
+            for a, length in enumerate(input.shape[2:])]
     channels, points = input.shape[1], (math.prod(grid.shape[1:-2]), grid.shape[-2])
     pixels = reshape(input, (*input.shape[:2], math.prod(input.shape[2:-1]), input.shape[-1]))
     out = None

@@ -333,7 +333,7 @@ def cat(tensors, dim=0):
         a, b = list(tensors[0].shape), list(t.shape)
         if t.ndim == 0 or len(a) != len(b) or a[:axis] + a[axis + 1 :] != b[:axis] + b[axis + 1 :]:
             raise ValueError(f"cat: tensors[{i}] has shape {t.shape} but tensors[0] {tensors[0].shape}; "
-                             f"they must agree in every axis but {dim}")  # fmt: skip
+                             f"they must agree in every axis but {dim}")
     return _cat(*tensors, axis=axis, sizes=tuple(t.shape[axis] for t in tensors))
 
 
@@ -346,7 +346,7 @@ def _cat(*arrays, axis, sizes):
 def _(node, needs, g, axis, sizes):
     starts = np.cumsum((0,) + sizes[:-1])
     return [narrow(g, axis, int(start), size).to(spec[1]) if need else None
-            for need, start, size, spec in zip(needs, starts, sizes, node.specs, strict=True)]  # fmt: skip
+            for need, start, size, spec in zip(needs, starts, sizes, node.specs, strict=True)]
 
 
 def stack(tensors, dim=0):

@@ -117,7 +117,7 @@ class Sequential(_Indexed):
         """Put a module at the end; returns self."""
         if not isinstance(module, Module):
             raise TypeError(f"Sequential: takes modules, got {type(module).__name__}; give a layer such as nn.ReLU() "
-                            "(an instance, not the class or a function)")  # fmt: skip
+                            "(an instance, not the class or a function)")
         return super().append(module)
 
     def forward(self, input):

@@ -18,7 +18,7 @@ class _Convolution(Module):
     """What both directions share: checked arguments, parameters, repr."""
 
     def __init__(self, in_channels, out_channels, kernel_size, stride, padding, dilation, transposed, output_padding,
-                 groups, bias, padding_mode, device, dtype, rng):  # fmt: skip
+                 groups, bias, padding_mode, device, dtype, rng):
         super().__init__()
         name = type(self).__name__
         self.in_channels = integer(f"{name}: in_channels", in_channels, 1)
@@ -67,9 +67,9 @@ class Conv2d(_Convolution):
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-                 padding_mode="zeros", device=None, dtype=None, *, rng=None):  # fmt: skip
+                 padding_mode="zeros", device=None, dtype=None, *, rng=None):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, False, 0, groups, bias,
-                         padding_mode, device, dtype, rng)  # fmt: skip
+                         padding_mode, device, dtype, rng)
 
     def forward(self, input):
         return self.product(input, self.bias)
@@ -101,13 +101,13 @@ class ConvTranspose2d(_Convolution):
     """
 
     def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1,
-                 bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None, *, rng=None):  # fmt: skip
+                 bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None, *, rng=None):
         if padding_mode != "zeros":
             raise ValueError(f"ConvTranspose2d: padding_mode must be 'zeros', got {padding_mode!r}")
         if isinstance(padding, str):
             raise TypeError(f"ConvTranspose2d: padding must be integers, got {padding!r}")
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, True, output_padding,
-                         groups, bias, padding_mode, device, dtype, rng)  # fmt: skip
+                         groups, bias, padding_mode, device, dtype, rng)
 
     def forward(self, input, output_size=None):
         return self.product(input, self.bias, output_size)
@@ -117,7 +117,7 @@ class ConvTranspose2d(_Convolution):
         weight = self.weight if weight is None else weight
         extra = self.output_padding if output_size is None else self._output_padding(input, output_size)
         return F.conv_transpose2d(input, weight, bias, self.stride, self.padding, extra, self.groups,
-                                  self.dilation)  # fmt: skip
+                                  self.dilation)
 
     def _output_padding(self, input, output_size) -> tuple[int, int]:
         size = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 2

@@ -68,7 +68,7 @@ class Embedding(Module):
     """
 
     def __init__(self, num_embeddings, embedding_dim, padding_idx=None, max_norm=None, norm_type=2.0,
-                 scale_grad_by_freq=False, sparse=False, device=None, dtype=None, *, rng=None):  # fmt: skip
+                 scale_grad_by_freq=False, sparse=False, device=None, dtype=None, *, rng=None):
         super().__init__()
         self.num_embeddings = integer("Embedding: num_embeddings", num_embeddings, 0)
         self.embedding_dim = integer("Embedding: embedding_dim", embedding_dim, 0)
@@ -78,7 +78,7 @@ class Embedding(Module):
             padding_idx = integer("Embedding: padding_idx", padding_idx)
             if not -num_embeddings <= padding_idx < num_embeddings:
                 raise ValueError(f"Embedding: padding_idx {padding_idx} lies outside "
-                                 f"[{-num_embeddings}, {num_embeddings})")  # fmt: skip
+                                 f"[{-num_embeddings}, {num_embeddings})")
             padding_idx %= num_embeddings
         self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, float(norm_type)
         self.weight = empty((self.num_embeddings, self.embedding_dim), dtype, device)

@@ -39,7 +39,7 @@ class _ChannelNorm(Module):
     _shape = ""
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, device=None,
-                 dtype=None, *, bias=True):  # fmt: skip
+                 dtype=None, *, bias=True):
         super().__init__()
         self.num_features = integer(f"{type(self).__name__}: num_features", num_features, 1)
         self.eps, self.momentum = eps, momentum
@@ -71,11 +71,11 @@ class _ChannelNorm(Module):
             raise ValueError(f"{name}: input must be {self._shape}, got {shape}")
         if shape[channel_axis] != self.num_features:
             raise ValueError(f"{name}: input {shape} has {shape[channel_axis]} channels, the layer "
-                             f"{self.num_features}")  # fmt: skip
+                             f"{self.num_features}")
 
     def extra_repr(self):
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-                f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")  # fmt: skip
+                f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")
 
 
 class _BatchNorm(_ChannelNorm):
@@ -93,7 +93,7 @@ class _BatchNorm(_ChannelNorm):
         if self.track_running_stats:
             if math.prod(shape) <= self.num_features:
                 raise ValueError(f"{type(self).__name__}: training needs more than one value per channel, got input "
-                                 f"{shape}; use a larger batch or .eval()")  # fmt: skip
+                                 f"{shape}; use a larger batch or .eval()")
             count = self.num_batches_tracked.item() + 1
             self.num_batches_tracked.assign_(count)
             return self.running_mean, self.running_var, 1.0 / count if self.momentum is None else momentum
@@ -133,7 +133,7 @@ class InstanceNorm2d(_ChannelNorm):
     _ranks, _shape = (3, 4), "(N, C, H, W) or (C, H, W)"
 
     def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None,
-                 dtype=None, *, bias=True):  # fmt: skip
+                 dtype=None, *, bias=True):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input):
@@ -170,7 +170,7 @@ class GroupNorm(Module):
 
     def extra_repr(self):
         return (f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
-                f"bias={self.bias is not None}")  # fmt: skip
+                f"bias={self.bias is not None}")
 
 
 class LayerNorm(Module):
@@ -200,4 +200,4 @@ class LayerNorm(Module):
 
     def extra_repr(self):
         return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
-                f"bias={self.bias is not None}")  # fmt: skip
+                f"bias={self.bias is not None}")

@@ -39,7 +39,7 @@ class _Recurrent(Module):
     _gates = 1
 
     def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, device=None, dtype=None, *, rng=None):  # fmt: skip
+                 bidirectional=False, device=None, dtype=None, *, rng=None):
         super().__init__()
         name = type(self).__name__
         self.input_size = integer(f"{name}: input_size", input_size, 1)
@@ -69,12 +69,12 @@ class _Recurrent(Module):
     def forward(self, input, hx=None):
         params = [getattr(self, name) for name in self._names]
         return self._function(input, hx, params, self.bias, self.num_layers, self.dropout, self.training,
-                              self.bidirectional, self.batch_first, rng=self.rng)  # fmt: skip
+                              self.bidirectional, self.batch_first, rng=self.rng)
 
     def extra_repr(self):
         text = f"{self.input_size}, {self.hidden_size}"
         for name, default in (("num_layers", 1), ("bias", True), ("batch_first", False), ("dropout", 0),
-                              ("bidirectional", False)):  # fmt: skip
+                              ("bidirectional", False)):
             if getattr(self, name) != default:
                 text += f", {name}={getattr(self, name)}"
         return text
@@ -88,10 +88,10 @@ class RNN(_Recurrent):
     """
 
     def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True, batch_first=False,
-                 dropout=0.0, bidirectional=False, device=None, dtype=None, *, rng=None):  # fmt: skip
+                 dropout=0.0, bidirectional=False, device=None, dtype=None, *, rng=None):
         nonlinearity = _nonlinearity("RNN", nonlinearity)
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
-                         rng=rng)  # fmt: skip
+                         rng=rng)
         self.nonlinearity = nonlinearity
 
     @property
@@ -108,11 +108,11 @@ class LSTM(_Recurrent):
     _gates = 4
 
     def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dropout=0.0,
-                 bidirectional=False, proj_size=0, device=None, dtype=None, *, rng=None):  # fmt: skip
+                 bidirectional=False, proj_size=0, device=None, dtype=None, *, rng=None):
         if proj_size:
             raise ValueError(f"LSTM: proj_size is not supported, got {proj_size}; leave it 0 and add an nn.Linear")
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype,
-                         rng=rng)  # fmt: skip
+                         rng=rng)
 
     @property
     def _function(self):

@@ -45,12 +45,12 @@ class Upsample(Module):
         super().__init__()
         self.size = tuple(size) if isinstance(size, (tuple, list)) else size
         self.scale_factor = (tuple(map(float, scale_factor)) if isinstance(scale_factor, (tuple, list))
-                             else None if scale_factor is None else float(scale_factor))  # fmt: skip
+                             else None if scale_factor is None else float(scale_factor))
         self.mode, self.align_corners, self.recompute_scale_factor = mode, align_corners, recompute_scale_factor
 
     def forward(self, input):
         return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners,
-                             self.recompute_scale_factor)  # fmt: skip
+                             self.recompute_scale_factor)
 
     def extra_repr(self):
         what = f"scale_factor={self.scale_factor}" if self.scale_factor is not None else f"size={self.size}"
@@ -95,7 +95,7 @@ class _Pad2d(Module):
         widths = tuple(padding) if isinstance(padding, (tuple, list)) else (padding,) * 4
         if len(widths) != 4:
             raise ValueError(f"{type(self).__name__}: padding must be one integer or (left, right, top, bottom), "
-                             f"got {padding!r}")  # fmt: skip
+                             f"got {padding!r}")
         self.padding = tuple(integer(f"{type(self).__name__}: padding", n) for n in widths)
 
     def forward(self, input):

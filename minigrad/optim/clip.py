@@ -32,7 +32,7 @@ def clip_grad_norm_(parameters, max_norm: float, norm_type: float = 2.0, error_i
     total = np.linalg.norm(np.asarray([float(n) for n in norms], norms[0].dtype), p)
     if error_if_nonfinite and not math.isfinite(total):
         raise ValueError(f"clip_grad_norm_: the gradients' {p:g}-norm is {total}; look for the first loss that is not "
-                         "finite, or pass error_if_nonfinite=False")  # fmt: skip
+                         "finite, or pass error_if_nonfinite=False")
     factor = min(float(max_norm / (total + 1e-6)), 1.0) if not math.isnan(total) else math.nan
     for g in grads:
         if factor != 1.0:

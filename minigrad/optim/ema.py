@@ -23,7 +23,7 @@ class EMA:
     """
 
     def __init__(self, module: Module, decay: float | None = None, *, half_life: float | None = None,
-                 ramp_up: float | None = None):  # fmt: skip
+                 ramp_up: float | None = None):
         if not isinstance(module, Module):
             raise TypeError(f"EMA: expected a Module, got {type(module).__name__}")
         if decay is not None and half_life is not None:

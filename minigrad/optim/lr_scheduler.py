@@ -27,7 +27,7 @@ class LRScheduler:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise KeyError(f"{type(self).__name__}: param_groups[{i}] has no 'initial_lr', which last_epoch="
-                               f"{last_epoch} needs; load the optimizer's state first")  # fmt: skip
+                               f"{last_epoch} needs; load the optimizer's state first")
         self.optimizer, self.last_epoch = optimizer, last_epoch
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self.step()
@@ -178,7 +178,7 @@ class CosineAnnealingLR(LRScheduler):
             return self._present()
         if (t - 1 - self.T_max) % (2 * self.T_max) == 0:  # at the bottom: the ratio below would be 0 / 0
             return [lr + (base - low) * (1 - math.cos(math.pi / self.T_max)) / 2
-                    for lr, base in zip(self._present(), self.base_lrs, strict=True)]  # fmt: skip
+                    for lr, base in zip(self._present(), self.base_lrs, strict=True)]
         ratio = (1 + math.cos(math.pi * t / self.T_max)) / (1 + math.cos(math.pi * (t - 1) / self.T_max))
         return [ratio * (lr - low) + low for lr in self._present()]
 
@@ -193,7 +193,7 @@ class OneCycleLR(LRScheduler):
 
     def __init__(self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None, pct_start=0.3,
                  anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95, div_factor=25.0,
-                 final_div_factor=1e4, three_phase=False, last_epoch=-1):  # fmt: skip
+                 final_div_factor=1e4, three_phase=False, last_epoch=-1):
         if total_steps is None and (epochs is None or steps_per_epoch is None):
             raise ValueError("OneCycleLR: give total_steps, or epochs and steps_per_epoch")
         self.total_steps = epochs * steps_per_epoch if total_steps is None else total_steps
@@ -259,7 +259,7 @@ class SequentialLR(LRScheduler):
         schedulers, milestones = list(schedulers), [int(m) for m in milestones]
         if not schedulers or len(milestones) != len(schedulers) - 1:
             raise ValueError(f"SequentialLR: needs at least one scheduler and one milestone less than schedulers, got "
-                             f"{len(schedulers)} schedulers and {len(milestones)} milestones")  # fmt: skip
+                             f"{len(schedulers)} schedulers and {len(milestones)} milestones")
         for i, s in enumerate(schedulers):
             if isinstance(s, ReduceLROnPlateau) or not isinstance(s, LRScheduler):
                 raise TypeError(f"SequentialLR: schedulers[{i}] is a {type(s).__name__}, which cannot take its turn")
@@ -309,14 +309,14 @@ class ReduceLROnPlateau(LRScheduler):
     """
 
     def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel", cooldown=0,
-                 min_lr=0, eps=1e-8):  # fmt: skip
+                 min_lr=0, eps=1e-8):
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"ReduceLROnPlateau: expected an Optimizer, got {type(optimizer).__name__}")
         if not 0 <= factor < 1:
             raise ValueError(f"ReduceLROnPlateau: factor must lie in [0, 1), got {factor}")
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
             raise ValueError(f"ReduceLROnPlateau: mode must be 'min' or 'max' and threshold_mode 'rel' or 'abs', got "
-                             f"{mode!r} and {threshold_mode!r}")  # fmt: skip
+                             f"{mode!r} and {threshold_mode!r}")
         self.optimizer, self.mode, self.factor, self.patience = optimizer, mode, factor, patience
         self.threshold, self.threshold_mode, self.cooldown, self.eps = threshold, threshold_mode, cooldown, eps
         self.min_lrs = list(_per_group("ReduceLROnPlateau", "min_lr", min_lr, len(optimizer.param_groups)))

@@ -29,7 +29,7 @@ class Optimizer:
         if isinstance(params, (Tensor, Module, dict)):
             hint = ".parameters()" if isinstance(params, Module) else "a list"
             raise TypeError(f"{self._name}: params must be an iterable of Parameters or of dicts, "
-                            f"got {type(params).__name__}; pass {hint}")  # fmt: skip
+                            f"got {type(params).__name__}; pass {hint}")
         groups = list(params)
         if not groups:
             raise ValueError(f"{self._name}: params is empty; an iterator such as .parameters() can be used only once")
@@ -110,7 +110,7 @@ class Optimizer:
         if g is None or g.shape != p.array.shape or g.dtype != p.array.dtype:
             got = type(p.grad).__name__ if g is None else f"{g.shape} {g.dtype}"
             raise TypeError(f"{self._name}: the gradient of {getattr(p, 'name', None) or 'a parameter'} "
-                            f"{p.shape} {p.dtype} is {got}; they must agree")  # fmt: skip
+                            f"{p.shape} {p.dtype} is {got}; they must agree")
 
     def _prepare(self, group, p, state) -> None:
         """Make the entries of a parameter's state that do not exist yet."""
@@ -148,7 +148,7 @@ class Optimizer:
         mine = [len(group["params"]) for group in self.param_groups]
         if sizes != mine:
             raise ValueError(f"{self._name}.load_state_dict: the state has groups of {sizes} parameters, "
-                             f"the optimizer groups of {mine}")  # fmt: skip
+                             f"the optimizer groups of {mine}")
         position = [i for group in groups for i in group["params"]]
         params = [p for group in self.param_groups for p in group["params"]]
         new_state = {}
@@ -156,7 +156,7 @@ class Optimizer:
             for key, value in states.get(i, {}).items():
                 if np.ndim(value) and np.shape(value) != p.shape:
                     raise ValueError(f"{self._name}.load_state_dict: {key} of parameter {i} has shape "
-                                     f"{np.shape(value)}, the parameter {p.shape}")  # fmt: skip
+                                     f"{np.shape(value)}, the parameter {p.shape}")
             if i in states:
                 new_state[p] = {key: _like(p.array, value) for key, value in states[i].items()}
         new_groups = []
@@ -165,7 +165,7 @@ class Optimizer:
             missing = [k for k in self.defaults if k not in given]
             if missing:
                 raise ValueError(f"{self._name}.load_state_dict: a group lacks {', '.join(missing)}; "
-                                 "it was saved by another optimizer")  # fmt: skip
+                                 "it was saved by another optimizer")
             new_groups.append({**given, "params": old["params"]})
             self._check(new_groups[-1])
         self.state = new_state

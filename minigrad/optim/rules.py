@@ -17,14 +17,14 @@ class SGD(Optimizer):
 
     def __init__(self, params, lr=1e-3, momentum=0, dampening=0, weight_decay=0, nesterov=False, *, maximize=False):
         super().__init__(params, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
-                                      nesterov=nesterov, maximize=maximize))  # fmt: skip
+                                      nesterov=nesterov, maximize=maximize))
 
     def _check(self, group):
         for key in ("lr", "momentum", "weight_decay"):
             self._number(key, group[key])
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(f"SGD: nesterov needs momentum > 0 and dampening 0, got momentum={group['momentum']}, "
-                             f"dampening={group['dampening']}")  # fmt: skip
+                             f"dampening={group['dampening']}")
 
     def _prepare(self, group, p, state):
         pass
@@ -54,7 +54,7 @@ class Adam(Optimizer):
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False, *, maximize=False):
         super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
-                                      maximize=maximize))  # fmt: skip
+                                      maximize=maximize))
 
     def _check(self, group):
         for key in ("lr", "eps", "weight_decay"):
@@ -77,7 +77,7 @@ class Adam(Optimizer):
         kernels.adam_step(params, grads, [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states], largest,
                           step=age, lr=group["lr"], beta1=beta1, beta2=beta2, eps=group["eps"],
                           weight_decay=group["weight_decay"], decoupled=self.decoupled,
-                          maximize=group["maximize"])  # fmt: skip
+                          maximize=group["maximize"])
 
 
 class AdamW(Adam):
@@ -86,7 +86,7 @@ class AdamW(Adam):
     decoupled = True
 
     def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False, *,
-                 maximize=False):  # fmt: skip
+                 maximize=False):
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
 
@@ -97,9 +97,9 @@ class RMSprop(Optimizer):
     """
 
     def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False, *,
-                 maximize=False):  # fmt: skip
+                 maximize=False):
         super().__init__(params, dict(lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
-                                      centered=centered, maximize=maximize))  # fmt: skip
+                                      centered=centered, maximize=maximize))
 
     def _prepare(self, group, p, state):
         if not state:
@@ -120,10 +120,10 @@ class Adagrad(Optimizer):
     """sum += g^2, p -= lr / (1 + (t-1) lr_decay) * g / (sqrt(sum) + eps) (Duchi et al. 2011)."""
 
     def __init__(self, params, lr=1e-2, lr_decay=0, weight_decay=0, initial_accumulator_value=0, eps=1e-10, *,
-                 maximize=False):  # fmt: skip
+                 maximize=False):
         super().__init__(params, dict(lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
                                       initial_accumulator_value=initial_accumulator_value, eps=eps,
-                                      maximize=maximize))  # fmt: skip
+                                      maximize=maximize))
 
     def _prepare(self, group, p, state):
         if not state:

@@ -39,7 +39,7 @@ def small_network(seed=0, side=6, k=4, dropout=0.5):
     net = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1, rng=s), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout, rng=s),
         nn.Linear(4 * side * side, k, rng=s),
-    )  # fmt: skip
+    )
     net[1].running_mean.assign_(s.normal((4,)) * 0.1)
     return net
 

@@ -172,7 +172,7 @@ def test_certificates_are_kept_counted_and_bounded_by_the_draws(model, capsys):
     assert found["certified_wrong"] + found["abstains"] + right.sum() == 12 and right.any()
     tried = found["attacked"]
     assert tried["count"] == 3 and len(tried["accuracy"]) == len(found["radius"]) and tried["certified"] == pytest.approx(
-        [(right & (radius >= r - 1e-9))[:3].mean() for r in found["radius"]])  # fmt: skip
+        [(right & (radius >= r - 1e-9))[:3].mean() for r in found["radius"]])
     assert "of the first 3: certified  under PGD" in said and "trained without this noise" in said
     assert picture("runs/certify-0001/samples/certified_000000.png").shape[2] == 3
 
@@ -366,7 +366,7 @@ def test_every_command_has_help(capsys):
     (["certify", "--model", "MODEL", "--attacked", "-1"], 2, "at least 0"),
     (["certify", "--model", "MODEL", "--epsilon", "1"], 2, "unknown option '--epsilon'"),
     (["panda", "--epsilon", "0.5"], 2, "integer of at least 1"),
-])  # fmt: skip
+])
 def test_wrong_calls_are_told_in_one_line(argv, status, message, model, capsys):
     found = attacks(*[model if word == "MODEL" else word for word in argv])
     err = capsys.readouterr().err

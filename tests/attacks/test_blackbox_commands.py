@@ -66,7 +66,7 @@ def test_a_dry_run_without_a_model_goes_all_the_way_and_leaves_nothing(name):
 
 def test_substitute_counts_what_it_asked_and_its_numbers_agree(model, capsys):
     argv = ["substitute", "--model", model, "--seeds", 20, "--budget", 100, "--rounds", 3, "--count", 100, "--repeats", 2,
-            "--epochs", 5]  # fmt: skip
+            "--epochs", 5]
     assert attacks(*argv) == 0
     out = capsys.readouterr().out
     found = json.load(open("runs/substitute-0001/substitute.json"))
@@ -89,7 +89,7 @@ def test_more_seeds_than_budget_is_one_line(model, capsys):
 
 def test_transfer_keeps_a_matrix_with_rows_for_noise_and_ensembles(model, capsys):
     assert attacks("transfer", "--model", model, "--networks", "softmax", "mlp", "--images", 500, "--count", 60,
-                   "--attack", "fgsm", "--disjoint") == 0  # fmt: skip
+                   "--attack", "fgsm", "--disjoint") == 0
     found = json.load(open("runs/transfer-0001/transfer.json"))
     right, fooled = np.array(found["right"]), np.array(found["fooled"])
     assert found["targets"] == ["classifier-0001", "softmax", "mlp"] and fooled.shape == (6, 3)

@@ -114,7 +114,7 @@ def test_temperature_zeroes_the_textbook_gradient_and_not_the_margins():
     plain = fgsm(hot, x[far], goal[far], Linf(10.0), loss="margin")
     assert masked.robust_accuracy == 1 and masked.zero_gradient.all() and plain.robust_accuracy == 0
     assert np.allclose(textbook_cross_entropy(mg.tensor([[1.0, 2.0, 0.5]]), Targeted([1])).array,
-                       -Untargeted([1]).objective(np.array([[1.0, 2.0, 0.5]])))  # fmt: skip
+                       -Untargeted([1]).objective(np.array([[1.0, 2.0, 0.5]])))
 
 
 def test_a_hidden_network_answers_the_same_without_a_gradient():
@@ -154,7 +154,7 @@ def test_expectation_over_draws_is_judged_by_the_majority_and_breaks_noise_at_te
     margin = np.where(y == 1, 1, -1) * (x @ w + b)
     noisy = Noisy(victim.net, sigma, draws=25, rng=Stream(0, "noise"))
     result = pgd(Victim(noisy.one(), bounds=(-20, 20)), x, Untargeted(y), Linf(eps), 10, samples=25,
-                 early_stop=False, rng=0)  # fmt: skip
+                 early_stop=False, rng=0)
     reach, spread = eps * np.abs(w).sum(), sigma * np.linalg.norm(w)
     assert result.success[~result.already_wrong & (margin < reach - spread)].all()
     assert not result.success[margin > reach + spread].any()
@@ -404,7 +404,7 @@ def test_the_random_start_of_fast_training_survives_at_black_pixels():
     victim, eps = Victim(linear(np.stack([np.zeros(20_000), np.ones(20_000)]), np.zeros(2))), 0.3
     x, y = np.zeros((1, 20_000), np.float32), np.zeros(1, int)
     free, cut = (np.asarray(training.fast(victim, x, y, Linf(eps), rng=Stream(0, "training"), clip_start=c).x_adv)
-                 for c in (False, True))  # fmt: skip
+                 for c in (False, True))
     assert (cut == np.float32(eps)).all()
     assert free.min() >= eps / 4 - 1e-6 and free.max() <= np.float32(eps)
     assert (free < eps - 1e-6).mean() == pytest.approx(0.375, abs=0.02)  # 6 standard deviations
@@ -453,7 +453,7 @@ def small_data(monkeypatch):
 @pytest.mark.parametrize("network", ["strided", "lenet"])
 def test_the_command_writes_a_run_that_others_take_for_a_classifier(method, network, small_data, tmp_path, capsys):
     train.main(["--method", method, "--steps", "4", "--batch", "32", "--width", "2", "--out", str(tmp_path), "--inner-steps", "2",
-                "--l1", "1e-4", "--dropout", "0.2", "--network", network])  # fmt: skip
+                "--l1", "1e-4", "--dropout", "0.2", "--network", network])
     run = Run.open(tmp_path / f"trained-{method}-0001", quiet=True)
     net = classifier.trained(run)
     assert type(net).__name__.lower() == network

@@ -140,7 +140,7 @@ BROKEN = {  # network -> checks that must fail, and checks that must warn
     "neighbours": (lambda: Nearest(after=lambda z: z - 0.5 * z.mean(0, keepdim=True)), "batch independence", ""),
     "untrained": (lambda: linear(np.zeros((CLASSES, SIDE * SIDE)) + np.eye(CLASSES, 1) * 0.01, np.arange(CLASSES) * 0.0),
                   "clean accuracy", ""),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -124,7 +124,7 @@ def test_the_ablation_of_attacks_whose_successes_are_known(batch):
         {"attack": "a", "first": 2, "alone": 3 / 6, "without": 2 / 6, "only": 1},
         {"attack": "b", "first": 2, "alone": 2 / 6, "without": 2 / 6, "only": 1},
         {"attack": "c", "first": 0, "alone": 4 / 6, "without": 1 / 6, "only": 0},
-    ]  # fmt: skip
+    ]
     assert found.stands([1, 1, 1]) == e.robust_accuracy == 1 / 6 and found.stands([0, 0, 0]) == 5 / 6
 
 
@@ -214,7 +214,7 @@ def evaluation():
     victim, x, y = setting(20)
     said = []
     e = evaluate(victim, x, y, Linf(0.03), steps=10, queries=40, draws=6, ensemble=dict(steps=10, targets=3), seen=said.append,
-                 statements={"defense": "none <at all>"})  # fmt: skip
+                 statements={"defense": "none <at all>"})
     assert len(said) > 30
     return e
 
@@ -294,7 +294,7 @@ def model(tmp_path_factory):
 
 def test_the_command_goes_all_the_way(model, tmp_path, capsys):
     evaluate_command.main(["--model", model, "--count", "4", "--steps", "3", "--strong", "3", "--queries", "10", "--draws", "2",
-                           "--epsilon", "0.05", "--twin", model, "--out", str(tmp_path), "--defense", "nothing"])  # fmt: skip
+                           "--epsilon", "0.05", "--twin", model, "--out", str(tmp_path), "--defense", "nothing"])
     said = capsys.readouterr().out
     assert "worst case for each sample" in said and "clean accuracy" in said and "report:" in said
     folder = tmp_path / "evaluate-0001"

@@ -12,9 +12,9 @@ from minigrad.random import Stream
 
 RADII = {"linf": 0.3, "l2": 0.9, "l1": 3.0, "l0": 4.0}
 SMALL = dict(steps=5, queries=80, draws=30, search_steps=3, population=8, generations=3, samples=8, coordinates=4, pixels=2,
-             targets=2, restarts=2, candidates=3, lr=0.3, seed=5)  # fmt: skip
+             targets=2, restarts=2, candidates=3, lr=0.3, seed=5)
 CASES = [pytest.param(name, norm, targeted, id=f"{name}-{norm}-{'targeted' if targeted else 'untargeted'}")
-         for name, a in ATTACKS.items() for norm in a.norms for targeted in ([False, True] if a.targeted else [False])]  # fmt: skip
+         for name, a in ATTACKS.items() for norm in a.norms for targeted in ([False, True] if a.targeted else [False])]
 pytestmark = pytest.mark.filterwarnings("ignore:.*too short")
 
 
@@ -22,7 +22,7 @@ def network():
     """In training mode, with dropout: whoever forgets evaluation mode gets another answer each time."""
     rng = Stream(3, "network")
     return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, rng=rng), nn.LeakyReLU(0.1), nn.Flatten(), nn.Linear(64, 16, rng=rng),
-                         nn.Dropout(0.5, rng=rng), nn.LeakyReLU(0.1), nn.Linear(16, 5, rng=rng))  # fmt: skip
+                         nn.Dropout(0.5, rng=rng), nn.LeakyReLU(0.1), nn.Linear(16, 5, rng=rng))
 
 
 def task(targeted):

@@ -44,7 +44,7 @@ def small_data(digits, monkeypatch, tmp_path):
 def lab(digits):
     """A laboratory whose networks learn for a moment."""
     o = Namespace(seed=0, epsilon=0.3, radius=0.5, count=16, steps=50, batch=32, width=4, attack_steps=8, draws=3, points=10,
-                  members=2, looks=100, certified=4, sigma=0.3, decay=1e-3)  # fmt: skip
+                  members=2, looks=100, certified=4, sigma=0.3, decay=1e-3)
     test = digits[False]
     samples = samples_of(test, o.count)
     return Lab(o, digits[True], samples)
@@ -119,7 +119,7 @@ def test_a_stand_in_that_knows_nothing_is_found_out():
     victim, x, y, *_ = classes(3, n=40)
     nothing = linear(np.zeros((5, 10)), np.zeros(5))
     case = Case(victim, x, y, Linf(0.3), attack=through(Victim(nothing, bounds=(-20, 20)), random_start=False),
-                steps=5)  # fmt: skip
+                steps=5)
     answer = iterative_not_weaker(case)
     assert answer.status == "fail" and answer.value == pytest.approx(1 - case.run(fgsm).robust_accuracy)
 
@@ -138,7 +138,7 @@ def test_a_dry_run_of_every_defense_leaves_nothing(name, small_data, capsys):
 @pytest.mark.parametrize("name, check", [
     ("quantised-3", "zero gradients"), ("quantised-1", "zero gradients"), ("purification", "zero gradients"),
     ("noise-at-test", "determinism"), ("dropout-at-test", "determinism"),
-])  # fmt: skip
+])
 def test_the_check_that_is_named_fires_where_a_gradient_is_masked(name, check, lab):
     row = defenses.judged(name, DEFENSES[name], lab)
     assert (row.check, row.status) == (check, "fail") and row.evidence and row.warning.startswith(f"{check}: fail, ")
@@ -171,7 +171,7 @@ def test_the_margin_sees_what_the_saturated_cross_entropy_does_not(lab):
 
 def test_a_hidden_gradient_is_found_out_by_the_search_without_one(lab):
     hidden = Defense("hidden", 1, lambda lab: Built(lab.victim(Hidden(lab.undefended.net)), Way("PGD"), Way("PGD"),
-                                                    (broken.black_box_finds_nothing,)))  # fmt: skip
+                                                    (broken.black_box_finds_nothing,)))
     row = defenses.judged("hidden", hidden, lab)
     assert row.naive > 0 and row.check == "white box not weaker than black box" and row.status == "fail"
 
@@ -186,7 +186,7 @@ def test_smoothing_is_proved_in_l2_and_each_network_is_trained_once(lab):
 def rows():
     return [defenses.Row("a", "first", False, 0.99, 0.9, "FGSM", 0.0, "PGD", "determinism", "fail", 0.123456, "seen"),
             defenses.Row("b", "second", False, 0.98, 0.5, "FGSM", 0.1, "PGD", "none needed: PGD already breaks it"),
-            defenses.Row("c", "third", True, 0.97, 0.96, "FGSM", 0.9, "PGD", "certificate", evidence="at least 80 %")]  # fmt: skip
+            defenses.Row("c", "third", True, 0.97, 0.96, "FGSM", 0.9, "PGD", "certificate", evidence="at least 80 %")]
 
 
 def test_the_table_of_defenses_in_letters():
@@ -201,7 +201,7 @@ def test_the_table_of_defenses_in_letters():
 
 def test_the_run_keeps_what_was_printed(small_data, capsys):
     assert run_of("defenses", "--only", "none", "quantised-3", "--steps", "20", "--width", "2", "--count", "20",
-                  "--attack-steps", "3") == 0  # fmt: skip
+                  "--attack-steps", "3") == 0
     found = json.load(open("runs/defenses-0001/defenses.json"))
     assert [r["name"] for r in found] == ["none", "quantised-3"]
     out = capsys.readouterr().out

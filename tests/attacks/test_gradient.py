@@ -321,7 +321,7 @@ def test_perturb_is_the_last_point_of_pgd_for_the_price_of_its_gradients(kind):
     white = victim.white_box()
     point = perturb(white, x, Untargeted(y), kind(0.3), 3, step=0.1, random_start=False)
     whole = pgd(victim, x, Untargeted(y), kind(0.3), 3, 0.1, random_start=False, early_stop=False, keep="last",
-                attack_wrong=True)  # fmt: skip
+                attack_wrong=True)
     assert np.abs(point - whole.candidate).max() < 1e-5 and white.total == 3 * 12
     s = Stream(0, "start")
     a, b = (perturb(victim, mg.tensor(x), Untargeted(y), kind(0.3), step=0.05, rng=s) for _ in range(2))
@@ -370,4 +370,4 @@ def test_steps_and_restarts_are_checked():
     with pytest.raises(ValueError, match="3 classes"):
         net = nn.Linear(4, 2, rng=Stream(0, "two"))
         pgd(Victim(net), np.ones((2, 4), np.float32), Untargeted(Victim(net).predict(np.ones((2, 4), np.float32)).argmax(1)),
-            Linf(0.1), loss="dlr")  # fmt: skip
+            Linf(0.1), loss="dlr")

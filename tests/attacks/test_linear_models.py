@@ -38,7 +38,7 @@ def test_the_models_are_linear_apart_and_exact(classes, models):
     for norm, kind in (("l2", 2), ("l1", np.inf), ("linf", 1)):
         m = 7
         gaps = [(many.bias[m, many.y[m]] - many.bias[m, k]) / np.linalg.norm(many.weight[m, k] - many.weight[m, many.y[m]], kind)
-                for k in range(classes) if k != many.y[m]]  # fmt: skip
+                for k in range(classes) if k != many.y[m]]
         assert many.exact(norm)[m] == pytest.approx(min(gaps), rel=1e-5)
     start = many.away()
     assert (many.victim.predict(start).argmax(1) != many.y).all()

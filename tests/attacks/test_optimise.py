@@ -93,7 +93,7 @@ def test_weights_and_penalties_are_of_each_sample():
         return ((x_adv - x) ** 2).sum(1)
 
     result = optimise(Additive(x), victim, Untargeted(y), Box(), SGD(0.1), 60, weight=c, penalty=penalty, keep="last",
-                      loss=lambda z, goal: goal.margin(z))  # fmt: skip
+                      loss=lambda z, goal: goal.margin(z))
     assert np.allclose(result.candidate - x, (c * sign)[:, None] * w / 2, atol=1e-4)
     assert all((rows == np.arange(8)).all() for rows in seen)
 
@@ -170,7 +170,7 @@ def test_carlini_and_wagners_attack_is_this_loop():
     victim, x, y, w, b = binary(4)
     exact = np.abs(x @ w + b) / np.linalg.norm(w)
     result = optimise(TanhBox(x), victim, Untargeted(y), Box(), Adam(0.0005), 1200, loss=clipped_margin(0.0),
-                      weight=np.full(8, 8.0), penalty=lambda a, b, rows: ((a - b) ** 2).sum(1), keep="distance")  # fmt: skip
+                      weight=np.full(8, 8.0), penalty=lambda a, b, rows: ((a - b) ** 2).sum(1), keep="distance")
     assert result.success.all() and np.allclose(result.distance, exact, rtol=0.03, atol=0.02)
 
 
@@ -233,7 +233,7 @@ def test_the_gradient_is_the_mean_over_draws():
         return [lambda t: t, lambda t: t * 3.0]
 
     result = optimise(Additive(x), victim, Untargeted(y), Box(), SGD(0.01), 1, loss="margin", transforms=scales, samples=2,
-                      keep="last")  # fmt: skip
+                      keep="last")
     assert np.allclose(result.candidate - x, 0.01 * 2 * sign[:, None] * w, atol=1e-5)
 
 
@@ -273,7 +273,7 @@ def test_a_victim_that_answers_at_random_is_wrong_from_the_start_only_by_majorit
 
     x = np.full((200, 2), 0.5, np.float32)
     shares = [optimise(Additive(x), Victim(coin), Untargeted([0] * 200), Linf(0.1), steps=0, samples=n).already_wrong.mean()
-              for n in (1, 41)]  # fmt: skip
+              for n in (1, 41)]
     assert shares[0] > 0.2 and shares[1] < 0.05
 
 

@@ -70,7 +70,7 @@ def test_n_successes_of_n_give_the_nth_root_of_alpha(n, alpha):
 @pytest.mark.parametrize("k, n, low, high", [
     (0, 10, 0.0, 0.3085), (1, 10, 0.0025, 0.4450), (5, 10, 0.1871, 0.8129), (8, 10, 0.4439, 0.9748),
     (10, 10, 0.6915, 1.0), (1, 20, 0.0013, 0.2487), (10, 20, 0.2720, 0.7280), (50, 100, 0.3983, 0.6017),
-])  # fmt: skip
+])
 def test_the_two_sided_intervals_of_clopper_and_pearson_at_95_percent(k, n, low, high):
     assert clopper_pearson(k, n, 0.05) == pytest.approx((low, high), abs=6e-5)
 

@@ -192,7 +192,7 @@ def test_equal_seeds_give_equal_substitutes_and_others_do_not():
 @pytest.mark.parametrize("options, message", [
     (dict(rounds=-1), "rounds"), (dict(lam=0.0), "lam"), (dict(output="scores"), "output"), (dict(period=0), "period"),
     (dict(reservoir=0), "reservoir"), (dict(epochs=0), "epochs"),
-])  # fmt: skip
+])
 def test_wrong_options_are_refused_before_a_question(options, message):
     view = oracle()
     with pytest.raises(ValueError, match=message):

@@ -16,7 +16,7 @@ from nets.strided import Strided  # noqa: E402
 
 def test_a_peer_computes_the_same():
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1, bias=False), nn.BatchNorm2d(4), nn.LeakyReLU(0.2),
-                        nn.ConvTranspose2d(4, 2, 4, 2, 1), nn.Flatten(), nn.Linear(2 * 8 * 8, 5))  # fmt: skip
+                        nn.ConvTranspose2d(4, 2, 4, 2, 1), nn.Flatten(), nn.Linear(2 * 8 * 8, 5))
     x = training.draw(4, 3, 8, 8)
     ours, theirs = net(common.OURS.images(x)).array, common.peer(net)(common.THEIRS.images(x))
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-4, atol=1e-5)
@@ -30,7 +30,7 @@ def test_images_lie_channels_last_in_both_libraries():
 
 @pytest.mark.parametrize("duel", [
     lambda: training.dcgan(28, 8, 4), lambda: training.wgan_gp(28, 1, 4, 8), lambda: training.residual((8, 16), 1, 4),
-    lambda: training.lenet(4), lambda: training.default_recipe(batch=4, width=8, latent=8), training.char_rnn])  # fmt: skip
+    lambda: training.lenet(4), lambda: training.default_recipe(batch=4, width=8, latent=8), training.char_rnn])
 def test_both_sides_of_a_step_have_the_same_losses(duel):
     duel = duel()
     for _ in range(2 if duel.steps == 1 else 1):  # after many steps of a game, rounding has grown into another game
@@ -41,12 +41,12 @@ def test_both_sides_of_a_step_have_the_same_losses(duel):
 def test_attacks_and_chains_agree():
     images, y = abs(training.draw(4, 3, 16, 16)).clip(0, 1), training.labels(10, 4)
     ours, theirs = (attack.attack(lib, net.eval().requires_grad_(False), lib.images(images), lib.tensor(y), 2)
-                    for lib, net in zip((common.OURS, common.THEIRS), networks.residuals((8,), 1), strict=True))  # fmt: skip
+                    for lib, net in zip((common.OURS, common.THEIRS), networks.residuals((8,), 1), strict=True))
     common.check_equal("attack", ours[1].item(), theirs[1].item())
     assert abs(ours[0].array - images).max() <= 8 / 255 + 1e-6
     for both in (False, True):
         gradients = [np.asarray(overhead.chain(lib, both)()) if lib is common.THEIRS else overhead.chain(lib, both)().array
-                     for lib in (common.OURS, common.THEIRS)]  # fmt: skip
+                     for lib in (common.OURS, common.THEIRS)]
         np.testing.assert_allclose(*gradients, rtol=1e-5)
 
 
@@ -60,7 +60,7 @@ def test_our_attacks_and_foolboxs_do_the_same_work():
     assert np.array_equal(ours[0], theirs[0]) and ours[0].mean() > 0.5 and ours[1] > 0
     fixed = foolbox.attacks.LinfPGD(steps=8, abs_stepsize=0.02, random_start=False)
     ours, theirs = (case.ours(60, pgd, Linf(0.05), steps=8, step=0.02, early_stop=False, random_start=False),
-                    case.theirs(60, fixed, 0.05))  # fmt: skip
+                    case.theirs(60, fixed, 0.05))
     attack.agree("PGD", ours, theirs)
     assert (ours[0] == theirs[0]).mean() > 0.95 and case.right[ours[0]].any() and 0 < ours[1] < 0.05 * 28
     with pytest.raises(AssertionError, match="PGD: success .* do not do the same work"):

@@ -45,7 +45,7 @@ def same_as_torch(ours, theirs, *arrays, order=1, rtol=1e-9, atol=1e-11, wrt=Non
         pairs = []
         for i, (x, t, g, h) in enumerate(zip(xs, ts, gs, hs, strict=True)):
             _close(mg.zeros_like(x) if g is None else g, torch.zeros_like(t) if h is None else h,
-                   f"derivative of order {n + 1}, input {i}", rtol, atol)  # fmt: skip
+                   f"derivative of order {n + 1}, input {i}", rtol, atol)
             if g is not None and g.requires_grad:
                 assert h is not None and h.requires_grad
                 pairs.append((g, h))

@@ -51,7 +51,7 @@ def test_bias_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed):
 
 
 @given(slope=slopes, dtype=dtypes, biased=st.booleans(), stride=st.integers(1, 2), groups=st.sampled_from([1, 2]),
-       seed=st.integers(0, 99))  # fmt: skip
+       seed=st.integers(0, 99))
 def test_conv2d_leaky_relu_equals_the_composed_one(slope, dtype, biased, stride, groups, seed):
     rng = np.random.default_rng(seed)
     shapes = (2, 4, 5, 6), (6, 4 // groups, 3, 2), *([(6,)] if biased else [])
@@ -81,9 +81,9 @@ def test_batch_norm_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed
     running = [np.zeros(shape[1], dtype), np.ones(shape[1], dtype)]
     others = [a.copy() for a in running]
     fused = orders(lambda x, w, b: batch_norm_leaky_relu(x, *running, w, b, 0.1, 0.1, slope), inputs,
-                   np.random.default_rng(seed))  # fmt: skip
+                   np.random.default_rng(seed))
     plain = orders(lambda x, w, b: leaky_relu(batch_norm(x, *others, w, b, True, 0.1, 0.1), slope), inputs,
-                   np.random.default_rng(seed))  # fmt: skip
+                   np.random.default_rng(seed))
     same(fused, plain, dtype)
     same(running, others, dtype)
 
@@ -92,14 +92,14 @@ def test_batch_norm_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed
 def test_batch_norm_a_sum_and_leaky_relu_equal_the_composed_ones(shape, slope, dtype, seed):
     rng = np.random.default_rng(seed)
     inputs = [images(shape, dtype, rng), *[mg.tensor(rng.normal(size=shape[1]), dtype=dtype, requires_grad=True) for _ in range(2)],
-              images(shape, dtype, rng)]  # fmt: skip
+              images(shape, dtype, rng)]
     running = [np.zeros(shape[1], dtype), np.ones(shape[1], dtype)]
     others = [a.copy() for a in running]
     assume(np.abs((batch_norm(inputs[0], None, None, *inputs[1:3], True, 0.1, 0.1) + inputs[3]).array).min() > 1e-4)
     fused = orders(lambda x, w, b, o: batch_norm_leaky_relu(x, *running, w, b, 0.1, 0.1, slope, o), inputs,
-                   np.random.default_rng(seed))  # fmt: skip
+                   np.random.default_rng(seed))
     plain = orders(lambda x, w, b, o: leaky_relu(batch_norm(x, *others, w, b, True, 0.1, 0.1) + o, slope), inputs,
-                   np.random.default_rng(seed))  # fmt: skip
+                   np.random.default_rng(seed))
     same(fused, plain, dtype)
     same(running, others, dtype)
 
@@ -118,7 +118,7 @@ def test_add_leaky_relu_equals_the_composed_one(shape, slope, dtype, seed):
 def test_each_subset_of_gradients_of_the_fused_sum(needed):
     rng = np.random.default_rng(0)
     inputs = [mg.tensor(rng.normal(size=shape), dtype=mg.float64, requires_grad=bool(needed >> i & 1))
-              for i, shape in enumerate([(3, 2, 4, 4), (2,), (2,), (3, 2, 4, 4)])]  # fmt: skip
+              for i, shape in enumerate([(3, 2, 4, 4), (2,), (2,), (3, 2, 4, 4)])]
     wanted = [x for x in inputs if x.requires_grad]
     fused = batch_norm_leaky_relu(inputs[0], None, None, *inputs[1:3], negative_slope=0.2, other=inputs[3])
     plain = leaky_relu(batch_norm(inputs[0], None, None, *inputs[1:3], training=True) + inputs[3], 0.2)
@@ -149,7 +149,7 @@ def units(transposed, stride, groups, dtype, rng, summed):
 
 
 @given(slope=slopes, dtype=dtypes, transposed=st.booleans(), stride=st.integers(1, 2), groups=st.sampled_from([1, 2]),
-       summed=st.booleans(), seed=st.integers(0, 99))  # fmt: skip
+       summed=st.booleans(), seed=st.integers(0, 99))
 def test_convolution_batch_norm_leaky_relu_equal_the_composed_ones(slope, dtype, transposed, stride, groups, summed, seed):
     rng = np.random.default_rng(seed)
     fused, composed, inputs, running = units(transposed, stride, groups, dtype, rng, summed)
@@ -198,7 +198,7 @@ def test_errors_of_a_convolution_with_its_norm():
     lambda x, o: add_leaky_relu(x, o, 0.2), lambda x, o: add_leaky_relu(o, x, 0.2),
     lambda x, o: batch_norm_leaky_relu(x, None, None, mg.ones(2), mg.zeros(2), negative_slope=0.2, other=o),
     lambda x, o: batch_norm_leaky_relu(x, None, None, mg.ones(2), mg.zeros(2), negative_slope=0.2, other=-2 * o),
-])  # fmt: skip
+])
 def test_a_fused_sum_of_two_types_promotes_as_a_sum_does(function):
     x = mg.tensor(np.random.default_rng(0).normal(size=(4, 2, 3, 3)), dtype=mg.float32, requires_grad=True)
     o = mg.tensor(np.random.default_rng(1).normal(size=x.shape), dtype=mg.float64, requires_grad=True)

@@ -32,7 +32,7 @@ class_shapes = st.sampled_from([(4,), (3, 4), (2, 4, 3), (2, 4, 2, 3)])
 
 
 @given(class_shapes, st.sampled_from(REDUCTIONS), st.booleans(), st.sampled_from([None, -100, 2, -1]),
-       st.sampled_from([0.0, 0.1, 1.0]))  # fmt: skip
+       st.sampled_from([0.0, 0.1, 1.0]))
 def test_cross_entropy_of_labels_is_pytorchs(shape, reduction, weighted, ignored, smoothing):
     torch = pytest.importorskip("torch")
     x, t = random(*shape), labels(*(shape[:1] + shape[2:] if len(shape) > 1 else ()), ignored=ignored)
@@ -41,9 +41,9 @@ def test_cross_entropy_of_labels_is_pytorchs(shape, reduction, weighted, ignored
     keys = {"reduction": reduction, "ignore_index": -100 if ignored is None else ignored}
     same_as_torch(lambda x: F.cross_entropy(x, t, w, **keys, label_smoothing=smoothing),
                   lambda x: torch.nn.functional.cross_entropy(x, tt, tw, **keys, label_smoothing=smoothing),
-                  x, order=2)  # fmt: skip
+                  x, order=2)
     same_as_torch(lambda x: F.nll_loss(x, mg.tensor(t), w, **keys),
-                  lambda x: torch.nn.functional.nll_loss(x, tt, tw, **keys), x)  # fmt: skip
+                  lambda x: torch.nn.functional.nll_loss(x, tt, tw, **keys), x)
 
 
 @given(class_shapes, st.sampled_from(REDUCTIONS), st.booleans(), st.sampled_from([0.0, 0.1]))
@@ -53,19 +53,19 @@ def test_cross_entropy_of_probabilities_is_pytorchs(shape, reduction, weighted, 
     same_as_torch(lambda x, t: F.cross_entropy(x, t, w, reduction=reduction, label_smoothing=smoothing),
                   lambda x, t: torch.nn.functional.cross_entropy(x, t, None if w is None else torch.tensor(w),
                                                                  reduction=reduction, label_smoothing=smoothing),
-                  random(*shape), random(*shape, low=0.0, high=1.0, seed=1), order=2)  # fmt: skip
+                  random(*shape), random(*shape, low=0.0, high=1.0, seed=1), order=2)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("name, keys", [
     ("mse_loss", {}), ("l1_loss", {}), ("smooth_l1_loss", {}), ("smooth_l1_loss", {"beta": 0.3}),
     ("smooth_l1_loss", {"beta": 0.0}), ("huber_loss", {}), ("huber_loss", {"delta": 0.4}),
-])  # fmt: skip
+])
 def test_distances_are_pytorchs(name, keys, reduction):
     torch = pytest.importorskip("torch")
     same_as_torch(lambda x, t: getattr(F, name)(x, t, reduction=reduction, **keys),
                   lambda x, t: getattr(torch.nn.functional, name)(x, t, reduction=reduction, **keys),
-                  random(3, 5), random(3, 5, seed=1), order=2)  # fmt: skip
+                  random(3, 5), random(3, 5, seed=1), order=2)
 
 
 @pytest.mark.parametrize("weighted, positive", list(itertools.product((False, True), (False, True))))
@@ -79,10 +79,10 @@ def test_binary_cross_entropies_are_pytorchs(reduction, weighted, positive):
     tw, tp = (None if v is None else torch.tensor(v) for v in (w, p))
     same_as_torch(lambda x, t: F.binary_cross_entropy_with_logits(x, t, w, reduction, p),
                   lambda x, t: theirs.binary_cross_entropy_with_logits(x, t, tw, reduction=reduction, pos_weight=tp),
-                  x, t, order=2)  # fmt: skip
+                  x, t, order=2)
     same_as_torch(lambda x, t: F.binary_cross_entropy(x, t, w, reduction),
                   lambda x, t: theirs.binary_cross_entropy(x, t, tw, reduction=reduction),
-                  t, random(3, 5, low=0.0, high=1.0, seed=3), order=2, wrt=[0])  # fmt: skip
+                  t, random(3, 5, low=0.0, high=1.0, seed=3), order=2, wrt=[0])
 
 
 @pytest.mark.parametrize("reduction, log_target", list(itertools.product((*REDUCTIONS, "batchmean"), (False, True))))
@@ -92,7 +92,7 @@ def test_kl_div_is_pytorchs(reduction, log_target):
     t = np.log(random(3, 5, low=0.1, high=1.0)) if log_target else random(3, 5, low=0.1, high=1.0)
     same_as_torch(lambda x, t: F.kl_div(x, t, reduction, log_target),
                   lambda x, t: torch.nn.functional.kl_div(x, t, reduction=reduction, log_target=log_target),
-                  random(3, 5), t, order=2)  # fmt: skip
+                  random(3, 5), t, order=2)
 
 
 @pytest.mark.parametrize("shapes", [((3, 4), (3, 4)), ((3, 1, 5), (4, 5)), ((2, 1), (2, 4))])
@@ -101,7 +101,7 @@ def test_similarities_are_pytorchs(shapes):
     for dim in (-1, 0):
         same_as_torch(functools.partial(F.cosine_similarity, dim=dim),
                       functools.partial(torch.nn.functional.cosine_similarity, dim=dim),
-                      random(*shapes[0]), random(*shapes[1], seed=1), order=2)  # fmt: skip
+                      random(*shapes[0]), random(*shapes[1], seed=1), order=2)
     for p, dim in itertools.product((1.0, 2.0, 3.0, math.inf), (-1, (0, 1))):
         same_as_torch(functools.partial(F.normalize, p=p, dim=dim),
                       functools.partial(torch.nn.functional.normalize, p=p, dim=dim), random(*shapes[0]), order=2)
@@ -128,7 +128,7 @@ def test_formulas():
     np.testing.assert_allclose(F.kl_div(mg.tensor(np.log(p)), q, "batchmean").item(), (q * np.log(q / p)).sum() / 3)
     s = 1 / (1 + np.exp(-x))
     np.testing.assert_allclose(F.binary_cross_entropy_with_logits(mg.tensor(x), q, reduction="none").array,
-                               -(q * np.log(s) + (1 - q) * np.log(1 - s)))  # fmt: skip
+                               -(q * np.log(s) + (1 - q) * np.log(1 - s)))
     d = np.array([-3.0, -0.5, 0.0, 0.5, 3.0])
     np.testing.assert_allclose(F.huber_loss(mg.tensor(d), np.zeros(5), "none", 2.0).array, [4, 0.125, 0, 0.125, 4])
     y = F.smooth_l1_loss(mg.tensor(d), np.zeros(5), "none", 2.0)
@@ -142,7 +142,7 @@ def test_formulas():
     lambda x, t, w: F.kl_div(x, t) + F.kl_div(x, t.log(), "batchmean", log_target=True),
     lambda x, t, w: F.mse_loss(x, t) + F.huber_loss(x, t, delta=0.3) + F.smooth_l1_loss(x * w, t),
     lambda x, t, w: F.cosine_similarity(x, t).sum() + F.normalize(x * w, 3.0),
-], ids=["cross_entropy", "bce_logits", "bce", "kl", "distances", "similarity"])  # fmt: skip
+], ids=["cross_entropy", "bce_logits", "bce", "kl", "distances", "similarity"])
 def test_derivatives_of_both_orders(f):
     check_grads(f, [random(3, 4), random(3, 4, low=0.2, high=0.8), random(4, low=0.5, high=2.0)])
 
@@ -228,7 +228,7 @@ def test_nan_propagates():
     x = mg.tensor([[math.nan, 0.5]])
     t = mg.tensor([[0.5, 0.5]])
     for f in (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy, F.kl_div, F.cross_entropy,
-              F.binary_cross_entropy_with_logits):  # fmt: skip
+              F.binary_cross_entropy_with_logits):
         assert math.isnan(f(x, t).item()), f.__name__
 
 
@@ -245,7 +245,7 @@ def test_arrays_and_integers_are_taken_in_the_inputs_dtype():
 def test_empty_batches_work_where_no_mean_is_taken():
     x = mg.zeros((0, 3), requires_grad=True)
     for f, t in ((F.cross_entropy, np.zeros(0, int)), (F.nll_loss, np.zeros(0, int)), (F.mse_loss, np.zeros((0, 3))),
-                 (F.binary_cross_entropy, np.zeros((0, 3))), (F.kl_div, np.zeros((0, 3)))):  # fmt: skip
+                 (F.binary_cross_entropy, np.zeros((0, 3))), (F.kl_div, np.zeros((0, 3)))):
         assert f(x, t, reduction="sum").item() == 0.0 and f(x, t, reduction="none").shape[0] == 0
         assert mg.grad(f(x, t, reduction="sum"), [x])[0].shape == (0, 3)
         with pytest.raises(ValueError, match="nothing to average"):
@@ -291,7 +291,7 @@ X = mg.zeros((2, 3))
     (lambda: F.dropout(X, 1.5), r"p must lie in \[0, 1\]"),
     (lambda: F.dropout2d(mg.zeros(3)), r"\(N, C"),
     (lambda: F.cosine_similarity(X, mg.zeros((4, 5))), "does not broadcast"),
-])  # fmt: skip
+])
 def test_wrong_arguments_are_value_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()
@@ -302,7 +302,7 @@ def test_wrong_arguments_are_value_errors(call, message):
     lambda: F.cross_entropy(mg.tensor([[1, 2]]), np.array([0])),
     lambda: F.mse_loss(X, [[0.0]]), lambda: F.huber_loss(X, X, delta="1"),
     lambda: F.one_hot(mg.tensor([0.5])), lambda: F.dropout(X, rng=5),
-])  # fmt: skip
+])
 def test_wrong_types_are_type_errors(call):
     with pytest.raises(TypeError):
         call()

@@ -28,7 +28,7 @@ def geometries(draw, dilated):
 
 
 shapes = st.one_of(st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 7), st.integers(1, 7)),
-                   st.tuples(st.integers(1, 2), st.integers(3, 7), st.integers(3, 7)))  # fmt: skip
+                   st.tuples(st.integers(1, 2), st.integers(3, 7), st.integers(3, 7)))
 
 
 def distinct(*shape, seed=0):
@@ -45,7 +45,7 @@ def test_max_pool2d_is_pytorchs(shape, keys):
         assume(False)
     same_as_torch(lambda x: F.max_pool2d(x, **keys, return_indices=True),
                   lambda x: torch.nn.functional.max_pool2d(x, **keys, return_indices=True),
-                  distinct(*shape), order=2)  # fmt: skip
+                  distinct(*shape), order=2)
 
 
 @given(shapes, geometries(dilated=False), st.booleans(), st.sampled_from([None, 3, -2]))
@@ -59,17 +59,17 @@ def test_avg_pool2d_is_pytorchs(shape, keys, count_include_pad, divisor_override
             torch.nn.functional.avg_pool2d(torch.zeros(shape), **keys)
         return
     same_as_torch(lambda x: F.avg_pool2d(x, **keys), lambda x: torch.nn.functional.avg_pool2d(x, **keys),
-                  random(*shape), order=2)  # fmt: skip
+                  random(*shape), order=2)
 
 
 @given(shapes, st.tuples(st.one_of(st.none(), st.integers(1, 8)), st.one_of(st.none(), st.integers(1, 8))))
 def test_adaptive_pooling_is_pytorchs(shape, size):
     torch = pytest.importorskip("torch")
     same_as_torch(lambda x: F.adaptive_avg_pool2d(x, size),
-                  lambda x: torch.nn.functional.adaptive_avg_pool2d(x, size), random(*shape), order=2)  # fmt: skip
+                  lambda x: torch.nn.functional.adaptive_avg_pool2d(x, size), random(*shape), order=2)
     same_as_torch(lambda x: F.adaptive_max_pool2d(x, size, return_indices=True),
                   lambda x: torch.nn.functional.adaptive_max_pool2d(x, size, return_indices=True),
-                  distinct(*shape), order=2)  # fmt: skip
+                  distinct(*shape), order=2)
 
 
 def test_derivatives_of_both_orders():
@@ -88,7 +88,7 @@ def test_max_pool2d_against_the_definition():
         window = padded[:, :, 2 * i : 2 * i + 3 : 2, j : j + 3]
         np.testing.assert_array_equal(y.array[:, :, i, j], window.max(axis=(2, 3)))
     np.testing.assert_array_equal(np.take_along_axis(x.reshape(2, 3, -1), at.array.reshape(2, 3, -1), 2),
-                                  y.array.reshape(2, 3, -1))  # fmt: skip
+                                  y.array.reshape(2, 3, -1))
     assert at.dtype == np.int64 and not at.requires_grad
 
 
@@ -102,14 +102,14 @@ def test_nan_propagates_and_only_where_it_is():
     x = np.ones((1, 1, 4, 6), np.float32)
     x[0, 0, 0, 0] = np.nan
     for f in (lambda x: F.max_pool2d(x, 2), lambda x: F.avg_pool2d(x, 2), lambda x: F.adaptive_avg_pool2d(x, (2, 3)),
-              lambda x: F.adaptive_max_pool2d(x, (2, 3)), lambda x: F.adaptive_avg_pool2d(x, (4, 4))):  # fmt: skip
+              lambda x: F.adaptive_max_pool2d(x, (2, 3)), lambda x: F.adaptive_avg_pool2d(x, (4, 4))):
         y = f(mg.tensor(x)).array[0, 0]
         assert np.isnan(y[0, 0]) and np.isfinite(y[1:]).all() and y.dtype == np.float32
 
 
 @pytest.mark.parametrize("f", [lambda x: F.max_pool2d(x, 2), lambda x: F.avg_pool2d(x, 2, padding=1),
                                lambda x: F.adaptive_avg_pool2d(x, (3, None)),
-                               lambda x: F.adaptive_max_pool2d(x, 3)])  # fmt: skip
+                               lambda x: F.adaptive_max_pool2d(x, 3)])
 def test_layout_and_batch(f):
     x = random(2, 3, 4, 6, dtype=np.float32)
     y = f(mg.tensor(x))
@@ -130,7 +130,7 @@ def test_layout_and_batch(f):
     lambda x: F.adaptive_avg_pool2d(x, (4, 3)),
     lambda x: F.adaptive_max_pool2d(x, (4, 3)),
     lambda x: F.upsample_nearest(x, (2, 3)),
-])  # fmt: skip
+])
 def test_float32_equals_float64_in_both_layouts(f):
     same_in_float32(f, distinct(2, 5, 9, 11) * 0.1)
 
@@ -148,7 +148,7 @@ def test_adjoints():
     for axis in range(3):
         x = random(5, 5, 5)
         np.testing.assert_allclose(F.axis_map(mg.tensor(x), axis, taps).array,
-                                   np.moveaxis(np.tensordot(dense, x, (1, axis)), 0, axis), atol=1e-15)  # fmt: skip
+                                   np.moveaxis(np.tensordot(dense, x, (1, axis)), 0, axis), atol=1e-15)
     check_grads(lambda x: F.axis_map(x, 1, taps), [random(2, 5, 3)], order=3)
 
 
@@ -165,7 +165,7 @@ def test_adjoints():
     (lambda x: F.adaptive_avg_pool2d(x, 0), "at least 1"),
     (lambda x: F.adaptive_avg_pool2d(x, (1, 2, 3)), "one integer or two"),
     (lambda x: F.adaptive_max_pool2d(x[:, :, :0], 1), "with pixels"),
-])  # fmt: skip
+])
 def test_wrong_arguments_are_value_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call(mg.zeros((2, 3, 4, 4)))

@@ -59,7 +59,7 @@ def test_pad_derivatives(mode):
 def windows(draw):
     pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
     return {"kernel_size": draw(pairs), "dilation": draw(pairs), "stride": draw(pairs),
-            "padding": draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))}  # fmt: skip
+            "padding": draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))}
 
 
 @given(windows(), st.tuples(st.integers(1, 6), st.integers(1, 6)), st.booleans())
@@ -76,7 +76,7 @@ def test_unfold_and_fold_are_pytorchs_and_adjoint(keys, size, batched):
     same_as_torch(functools.partial(F.unfold, **keys), theirs, x, order=2)
     g = random(*columns.shape, seed=1)
     same_as_torch(functools.partial(F.fold, output_size=size, **keys),
-                  functools.partial(torch.nn.functional.fold, output_size=size, **keys), g, order=2)  # fmt: skip
+                  functools.partial(torch.nn.functional.fold, output_size=size, **keys), g, order=2)
     image = F.fold(mg.tensor(g), size, **keys).array
     assert math.isclose((columns.array * g).sum(), (x * image).sum(), abs_tol=1e-9)
 
@@ -93,12 +93,12 @@ def test_pixel_shuffle_is_pytorchs_and_inverted_by_unshuffle(r, lead, h, w):
     torch = pytest.importorskip("torch")
     x = random(*lead, 2 * r * r, h, w)
     same_as_torch(functools.partial(F.pixel_shuffle, upscale_factor=r),
-                  functools.partial(torch.nn.functional.pixel_shuffle, upscale_factor=r), x, order=2)  # fmt: skip
+                  functools.partial(torch.nn.functional.pixel_shuffle, upscale_factor=r), x, order=2)
     y = F.pixel_shuffle(mg.tensor(x), r)
     np.testing.assert_array_equal(F.pixel_unshuffle(y, r).array, x)
     same_as_torch(functools.partial(F.pixel_unshuffle, downscale_factor=r),
                   functools.partial(torch.nn.functional.pixel_unshuffle, downscale_factor=r),
-                  y.array, order=2)  # fmt: skip
+                  y.array, order=2)
 
 
 def test_derivatives_of_both_orders():
@@ -110,7 +110,7 @@ def test_derivatives_of_both_orders():
 
 @pytest.mark.parametrize("f", [lambda x: F.pad(x, (1, 2, 3, 0), "reflect"), lambda x: F.pad(x, (1, 2, 3, 0)),
                                lambda x: F.pixel_shuffle(x, 2), lambda x: F.pixel_unshuffle(x, 2),
-                               lambda x: F.fold(F.unfold(x, 3, 1, 1), (4, 6), 3, 1, 1)])  # fmt: skip
+                               lambda x: F.fold(F.unfold(x, 3, 1, 1), (4, 6), 3, 1, 1)])
 def test_layout_dtype_and_batch(f):
     x = random(2, 4, 4, 6, dtype=np.float32)
     y = f(mg.tensor(x))
@@ -137,7 +137,7 @@ X = mg.zeros((2, 3, 4, 4))
     (lambda: F.pixel_unshuffle(X, 3), "must divide by"),
     (lambda: F.pixel_shuffle(X, 0), "at least 1"),
     (lambda: F.pixel_shuffle(X[0, 0], 2), r"\(..., C, H, W\)"),
-])  # fmt: skip
+])
 def test_wrong_arguments_are_value_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -16,7 +16,7 @@ from minigrad.gradcheck import check_grads
 length = st.integers(1, 9)
 MODES = {3: ("nearest", "nearest-exact", "linear", "area"),
          4: ("nearest", "nearest-exact", "bilinear", "bicubic", "area"),
-         5: ("nearest", "nearest-exact", "trilinear", "area")}  # fmt: skip
+         5: ("nearest", "nearest-exact", "trilinear", "area")}
 
 
 # ---- interpolate -----------------------------------------------------------------------------------------------------
@@ -54,11 +54,11 @@ def test_positions_are_computed_in_the_precision_of_the_image(mode):
         x = random(1, 1, n, 3, dtype=np.float32)
         same_as_torch(functools.partial(F.interpolate, size=(m, 3), mode=mode),
                       functools.partial(torch.nn.functional.interpolate, size=(m, 3), mode=mode),
-                      x, order=0, rtol=1e-5, atol=1e-5)  # fmt: skip
+                      x, order=0, rtol=1e-5, atol=1e-5)
     for s in (1.1, 2.3, 0.3, 3.7):
         same_as_torch(functools.partial(F.interpolate, scale_factor=s, mode=mode),
                       functools.partial(torch.nn.functional.interpolate, scale_factor=s, mode=mode),
-                      random(1, 1, 23, 29, dtype=np.float32), order=0, rtol=1e-5, atol=1e-5)  # fmt: skip
+                      random(1, 1, 23, 29, dtype=np.float32), order=0, rtol=1e-5, atol=1e-5)
 
 
 def test_nearest_by_an_integer_repeats_pixels():
@@ -109,11 +109,11 @@ def test_grid_sample_is_pytorchs(mode, padding_mode, align_corners):
         grid = random(shape[0], 3, 4, 2, low=-2.7, high=2.7)
         same_as_torch(functools.partial(F.grid_sample, **keys),
                       functools.partial(torch.nn.functional.grid_sample, **keys), random(*shape), grid, order=1,
-                      rtol=1e-7, atol=1e-9)  # fmt: skip
+                      rtol=1e-7, atol=1e-9)
     if mode != "bicubic":
         same_as_torch(functools.partial(F.grid_sample, **keys),
                       functools.partial(torch.nn.functional.grid_sample, **keys),
-                      random(2, 2, 3, 4, 5), random(2, 2, 3, 2, 3, low=-1.8, high=1.8), order=1)  # fmt: skip
+                      random(2, 2, 3, 4, 5), random(2, 2, 3, 2, 3, low=-1.8, high=1.8), order=1)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
@@ -132,7 +132,7 @@ def test_published_subgradients_on_the_border_and_on_pixels(padding_mode):
     grid = np.stack(np.meshgrid(points, points), -1)[None]
     keys = {"padding_mode": padding_mode, "align_corners": True}
     same_as_torch(functools.partial(F.grid_sample, **keys), functools.partial(torch.nn.functional.grid_sample, **keys),
-                  random(1, 2, 5, 5), grid, order=1)  # fmt: skip
+                  random(1, 2, 5, 5), grid, order=1)
 
 
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
@@ -150,7 +150,7 @@ def test_points_far_away_do_no_harm_and_nan_propagates(mode):
 @pytest.mark.parametrize("mode, padding_mode", [("bilinear", "zeros"), ("bilinear", "border"), ("bicubic", "reflection")])
 def test_float32_equals_float64_in_both_layouts(mode, padding_mode):
     same_in_float32(lambda x, g: F.grid_sample(x, g, mode, padding_mode), random(2, 3, 5, 6),
-                    random(2, 4, 3, 2, low=-1.3, high=1.3))  # fmt: skip
+                    random(2, 4, 3, 2, low=-1.3, high=1.3))
     same_in_float32(lambda x: F.interpolate(x, (7, 4), mode=mode, antialias=True), random(2, 3, 5, 6))
 
 
@@ -160,14 +160,14 @@ def test_affine_grid_is_pytorchs():
         for theta, size in (((2, 2, 3), (2, 3, 4, 5)), ((1, 2, 3), (1, 1, 2, 3)), ((2, 3, 4), (2, 1, 2, 3, 4))):
             same_as_torch(functools.partial(F.affine_grid, size=size, align_corners=align_corners),
                           functools.partial(torch.nn.functional.affine_grid, size=size, align_corners=align_corners),
-                          random(*theta), order=1)  # fmt: skip
+                          random(*theta), order=1)
     theta = mg.tensor(np.array([[[1.0, 0, 0], [0, 1, 0]]]))
     for align_corners in (False, True):  # the identity
         x = random(1, 2, 4, 5)
         y = F.grid_sample(mg.tensor(x), F.affine_grid(theta, (1, 2, 4, 5), align_corners), align_corners=align_corners)
         np.testing.assert_allclose(y.array, x, atol=1e-12)
     check_grads(lambda t, x: F.grid_sample(x, F.affine_grid(t, (1, 1, 3, 4))),
-                [random(1, 2, 3) * 0.4, random(1, 1, 4, 3)])  # fmt: skip
+                [random(1, 2, 3) * 0.4, random(1, 1, 4, 3)])
 
 
 # ---- wrong arguments -------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ X = mg.zeros((2, 3, 4, 4))
     (lambda: F.grid_sample(X, mg.zeros((2, 3, 3, 2)), padding_mode="zero"), "padding_mode"),
     (lambda: F.affine_grid(mg.zeros((1, 2, 3)), (2, 3, 4, 4)), "affine_grid: theta"),
     (lambda: F.affine_grid(mg.zeros((2, 2, 3)), (2, 3, 0, 4)), "at least 1"),
-])  # fmt: skip
+])
 def test_wrong_arguments_are_value_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -53,7 +53,7 @@ def test_sequences_are_pytorchs_in_value_and_two_orders(kind, layers, bidirectio
     states = [random(layers * directions, batch, hidden, seed=k) for k in range(1 + (kind == "lstm"))]
     options = (biases, layers, 0.0, False, bidirectional, batch_first)
     same_as_torch(call(getattr(F, kind), kind, *options), call(getattr(torch, kind), kind, *options),
-                  x, *states, *weights(kind, inputs, hidden, layers, directions, biases), order=2)  # fmt: skip
+                  x, *states, *weights(kind, inputs, hidden, layers, directions, biases), order=2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -168,7 +168,7 @@ def test_dropout_lies_between_layers_and_only_in_training():
     params = [mg.tensor(p) for p in weights("gru", 3, 4, 2)]
     x = mg.tensor(random(6, 2, 3))
     runs = [F.gru(x, None, params, True, 2, 0.5, train, rng=Stream(seed, "d"))[0].array
-            for train, seed in ((False, 0), (True, 0), (True, 0), (True, 1))]  # fmt: skip
+            for train, seed in ((False, 0), (True, 0), (True, 0), (True, 1))]
     np.testing.assert_array_equal(runs[1], runs[2])
     assert (runs[1] != runs[0]).any() and (runs[1] != runs[3]).any() and (runs[3] != 0).all()
     one = [F.gru(x, None, params[:4], True, 1, 0.5, train)[0].array for train in (False, True)]
@@ -230,7 +230,7 @@ H = mg.zeros((1, 2, 5))
     (lambda: F.lstm(X, (H, H[:, :1]), P), r"c_0 \(1, 1, 5\) must be \(1, 2, 5\)"),
     (lambda: F.lstm_cell(X, None, *P), r"\(N, in\)"),
     (lambda: F.gru_cell(X[0], None, *P), "weight_ih"),
-])  # fmt: skip
+])
 def test_wrong_arguments_are_value_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()

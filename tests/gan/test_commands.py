@@ -124,7 +124,7 @@ def test_sample_and_evaluate(capsys):
     (["dcgan", "--gamma", "1", "--norm"], 1, "--no-norm"),
     (["dcgan", "--resume", "nowhere"], 1, "nowhere"),
     (["sample", "nowhere"], 1, "nowhere"),
-])  # fmt: skip
+])
 def test_wrong_calls_are_told_in_one_line(argv, status, message, capsys):
     try:
         found = gan(*argv)

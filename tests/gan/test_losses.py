@@ -75,7 +75,7 @@ def critic(rng):
     return nn.Sequential(
         nn.Conv2d(2, 5, 3, 2, 1, rng=rng), nn.LeakyReLU(0.2), nn.Conv2d(5, 4, 3, 1, 0, rng=rng), nn.LeakyReLU(0.2),
         nn.Flatten(), nn.Linear(16, 1, rng=rng), nn.Flatten(0),
-    ).to(mg.float64)  # fmt: skip
+    ).to(mg.float64)
 
 
 def two_point_oracle(network, x, weights, eps=1e-5):

@@ -76,7 +76,7 @@ def test_a_sequence_does_not_depend_on_its_batch():
         for a, b_ in zip(part, whole, strict=True):
             np.testing.assert_array_equal(a, b_[:, :count])
         gradients = [cpu.lstm_scan_dx(h[:, :n], None, c0[:n], c[:, :n], gates[:, :n], w_ih, w_hh)
-                     for (h, c, gates), n in ((whole, 40), (part, count))]  # fmt: skip
+                     for (h, c, gates), n in ((whole, 40), (part, count))]
         for a, b_ in zip(gradients[1][:2], gradients[0][:2], strict=True):
             np.testing.assert_array_equal(a, b_[:, :count])
 

@@ -27,7 +27,7 @@ def test_generator_at_64_pixels_is_the_published_one():
         ((100, 512, 4, 4), (1, 1), (0, 0), True), ((512, 256, 4, 4), (2, 2), (1, 1), True),
         ((256, 128, 4, 4), (2, 2), (1, 1), True), ((128, 64, 4, 4), (2, 2), (1, 1), True),
         ((64, 3, 4, 4), (2, 2), (1, 1), True),
-    ]  # fmt: skip
+    ]
     assert sum(p.numel() for p in g.parameters()) == 3_576_704  # the example prints the same
 
 

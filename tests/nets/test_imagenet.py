@@ -56,7 +56,7 @@ def test_squeezenet_has_the_papers_parameters_and_shapes():
     assert shapes == [
         (96, 111, 111), (96, 55, 55), (128, 55, 55), (128, 55, 55), (256, 55, 55), (256, 27, 27), (256, 27, 27),
         (384, 27, 27), (384, 27, 27), (512, 27, 27), (512, 13, 13), (512, 13, 13), (512, 13, 13), (1000, 15, 15),
-    ]  # fmt: skip
+    ]
 
 
 def test_efficientnet_lite0_has_the_papers_parameters_and_shapes():
@@ -90,7 +90,7 @@ def test_same_padding_is_tensorflows(size, kernel, stride):
     padded = np.pad(x[0, 0], (missing // 2, missing - missing // 2))
     w = unit.conv.weight.array[0, 0]
     expected = [[(padded[i * stride : i * stride + kernel, j * stride : j * stride + kernel] * w).sum()
-                 for j in range(out)] for i in range(out)]  # fmt: skip
+                 for j in range(out)] for i in range(out)]
     y = unit.conv(efficientnet_lite.same_padding(mg.tensor(x), kernel, stride))
     np.testing.assert_allclose(y.array[0, 0], expected)
 
@@ -200,7 +200,7 @@ def test_a_wrong_file_is_one_error_that_names_the_arrays(kind, tmp_path):
         load(path)
     text = str(error.value)
     for part in ("wrong.npz", kind.__name__, f"missing: {names[0]}", f"wrong shape: {names[1]}", "unexpected: stray",
-                 f"NaN or infinite: {names[2]}"):  # fmt: skip
+                 f"NaN or infinite: {names[2]}"):
         assert part in text
     save_weights(path, stored)
     whole = path.read_bytes()
@@ -242,7 +242,7 @@ def test_a_picture_of_the_networks_size_comes_back_pixel_for_pixel(tmp_path):
 
 
 @pytest.mark.parametrize("mode, value, expected", [("RGBA", (9, 9, 9, 0), (1, 1, 1)), ("L", 51, (0.2, 0.2, 0.2)),
-                                                   ("CMYK", (0, 255, 255, 0), (1, 0, 0))])  # fmt: skip
+                                                   ("CMYK", (0, 255, 255, 0), (1, 0, 0))])
 def test_every_mode_becomes_rgb(mode, value, expected, tmp_path):
     path = tmp_path / "p.tif"
     Image.new(mode, (8, 8), value).save(path)
