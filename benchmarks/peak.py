@@ -13,9 +13,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import launch, share, take
-from minigrad.kernels.cpu.tile import MR, VL
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.machine.threads import launch, share, take
+from minigrad.kernels.cpu.registers.tiles import MR, VL
 
 CHAINS = 12 if MR < 14 else 24  # independent sums: enough to hide the latency, few enough to stay in registers
 ROUNDS = 1 << 20  # multiply-adds of each chain in a block

@@ -27,7 +27,8 @@ from minigrad import kernels, report
 from minigrad.data import cache_folder
 from minigrad.data.dataset import roots
 from minigrad.data.standard import SETS
-from minigrad.kernels.cpu import blas, direct
+from minigrad.kernels.cpu.convolution import direct
+from minigrad.kernels.cpu.parts import blas
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 # package -> (first version that works, first that does not): what setup.py declares

@@ -17,8 +17,8 @@ import numpy as np
 from tqdm import tqdm
 
 from minigrad.kernels import cpu
-from minigrad.kernels.cpu.compiling import is_cached, on_compile
-from minigrad.kernels.cpu.threads import cores
+from minigrad.kernels.cpu.machine.compiling import is_cached, on_compile
+from minigrad.kernels.cpu.machine.threads import cores
 
 
 @contextlib.contextmanager

@@ -5,8 +5,9 @@ import pytest
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import lanes, recurrent
-from minigrad.kernels.cpu.compiling import kernel
+from minigrad.kernels.cpu.layers import lstm
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.registers import copies
 from minigrad.random import Stream
 
 SHAPES = [(1, 1, 1, 1), (3, 2, 3, 5), (2, 15, 40, 16), (4, 33, 7, 40), (3, 29, 128, 128), (2, 0, 2, 3), (3, 50, 1, 17)]
@@ -95,7 +96,7 @@ def test_a_nan_reaches_its_own_sequence_only_and_infinity_saturates():
 
 def test_tanh_and_sigmoid_against_float64():
     """The equations of `recurrent`, compiled, on vectors and on what is left over."""
-    both = lanes.lanewise(lambda x: (recurrent.tanh(x), recurrent.sigmoid(x)), 1, 2)
+    both = copies.lanewise(lambda x: (lstm.tanh(x), lstm.sigmoid(x)), 1, 2)
 
     @kernel
     def run(places, count):
@@ -111,7 +112,7 @@ def test_tanh_and_sigmoid_against_float64():
     assert (np.abs(y - true) <= 8 * np.spacing(np.abs(true).astype(np.float32))).all() and np.abs(y).max() == 1
     with np.errstate(over="ignore"):
         assert np.abs(s - 1 / (1 + np.exp(-x.astype(np.float64)))).max() < 3e-7
-    np.testing.assert_allclose(recurrent.tanh(x), y, rtol=1e-6)  # the same text on arrays
+    np.testing.assert_allclose(lstm.tanh(x), y, rtol=1e-6)  # the same text on arrays
 
 
 @pytest.mark.parametrize("terms, rows, columns", [(2500, 70, 65), (700, 128, 100), (513, 33, 600), (1000, 512, 300),

@@ -6,15 +6,16 @@ import sys
 
 import pytest
 
-from minigrad.kernels.cpu.tile import tile_shape
+from minigrad.kernels.cpu.registers.tiles import tile_shape
 
 CHECK = """
 import numpy as np
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import convolution, tile
-convolution.winograd_pays = lambda *_: {winograd}
-convolution.WHOLE = tile.STREAMED = 0
-print(tile.VL, tile.MR, tile.NV)
+from minigrad.kernels.cpu.convolution import choice
+from minigrad.kernels.cpu.registers import tiles
+choice.winograd_pays = lambda *_: {winograd}
+choice.WHOLE = tiles.STREAMED = 0
+print(tiles.VL, tiles.MR, tiles.NV)
 for n, c, h, o, k, s, p, groups in {cases}:
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((n, c, h, h + (k < h))).astype("f"), rng.standard_normal((o, c // groups, k, k)).astype("f")
@@ -99,7 +100,7 @@ def test_where_nothing_can_be_cached():
 def test_warming_up_leaves_nothing_to_compile_and_each_kernel_one_set_of_types():
     code = ("import minigrad.warmup as w; w.warmup(False); assert not w.warmup(False)\n"
             "import importlib, pkgutil; from minigrad.kernels import cpu\n"
-            "for m in pkgutil.iter_modules(cpu.__path__, 'minigrad.kernels.cpu.'):\n"
+            "for m in pkgutil.walk_packages(cpu.__path__, 'minigrad.kernels.cpu.'):\n"
             "    for name, f in vars(importlib.import_module(m.name)).items():\n"
             "        if hasattr(f, 'signatures'):\n"
             "            kept = {key[0] for key in f._cache._cache_file._load_index()} | set(f.signatures)\n"
@@ -110,7 +111,7 @@ def test_warming_up_leaves_nothing_to_compile_and_each_kernel_one_set_of_types()
 
 
 def test_the_garbage_collector_rests_while_a_kernel_compiles_and_no_longer():
-    code = ("import gc; from numba.core import event; from minigrad.kernels.cpu.compiling import kernel, on_compile\n"
+    code = ("import gc; from numba.core import event; from minigrad.kernels.cpu.machine.compiling import kernel, on_compile\n"
             "@kernel\ndef good(x): return x + 1\n"
             "@kernel\ndef bad(x): return x.y\n"
             "seen = []\n"

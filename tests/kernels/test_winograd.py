@@ -9,14 +9,14 @@ from numba import config
 
 from minigrad import kernels
 from minigrad.kernels import cpu, reference
-from minigrad.kernels.cpu import convolution, plans, transforms, winograd_panels
+from minigrad.kernels.cpu.convolution import choice, plans, winograd_panels, winograd_transforms
 from tests.kernels.strategies import out_size, values
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 1000))
 def test_the_matrices_give_the_correlation_for_any_tile_and_kernel(m, r, seed):
     points = (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, 4)
-    at, g, bt = transforms.matrices(m, r, points)
+    at, g, bt = winograd_transforms.matrices(m, r, points)
     x, w = values(seed, m + r - 1), values(seed + 1, r)
     direct = [sum(x[i + j] * w[j] for j in range(r)) for i in range(m)]
     np.testing.assert_allclose(at @ ((g @ w) * (bt @ x)), direct, rtol=1e-7, atol=1e-7)
@@ -33,15 +33,15 @@ def test_tiles_of_two_sides_cover_a_length_and_hang_out_as_little_as_can_be(leng
     assert sum(count for _, count in tiles) <= -(-length // min(sides)) and len(tiles) <= len(sides)
 
 
-@pytest.mark.parametrize("r", transforms.SIDES)
+@pytest.mark.parametrize("r", winograd_transforms.SIDES)
 def test_a_smaller_tile_shares_its_points_with_the_largest(r):
     """So one set of transformed weights serves all: `frequency` says which of them."""
-    points = transforms.POINTS if r < 5 else transforms.POINTS5
-    sides = transforms.SIDES[r]
-    whole = transforms.matrices(sides[0], r, points)[1]
+    points = winograd_transforms.POINTS if r < 5 else winograd_transforms.POINTS5
+    sides = winograd_transforms.SIDES[r]
+    whole = winograd_transforms.matrices(sides[0], r, points)[1]
     for down, across in itertools.product(sides, sides):
-        rows, columns = (transforms.matrices(m, r, points)[1] for m in (down, across))
-        pairs = [divmod(transforms.frequency(f, r, down, across), len(whole)) for f in range(len(rows) * len(columns))]
+        rows, columns = (winograd_transforms.matrices(m, r, points)[1] for m in (down, across))
+        pairs = [divmod(winograd_transforms.frequency(f, r, down, across), len(whole)) for f in range(len(rows) * len(columns))]
         np.testing.assert_array_equal([whole[i] for i, _ in pairs], np.repeat(rows, len(columns), 0))
         np.testing.assert_array_equal([whole[j] for _, j in pairs], np.tile(columns, (len(rows), 1)))
 
@@ -80,16 +80,16 @@ def error(ours, exact):
 def test_the_three_maps_equal_the_reference_for_any_size_and_padding(panels, case):
     """Also where it does not pay: images smaller than a tile, padding larger than the kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convolution, "winograd_pays", lambda *_: True)
-        patch.setattr(convolution, "by_panels", lambda *_, **__: panels)
+        patch.setattr(choice, "winograd_pays", lambda *_: True)
+        patch.setattr(choice, "by_panels", lambda *_, **__: panels)
         check(case)
 
 
 @pytest.mark.parametrize("span", [1, winograd_panels.SPAN])
 def test_panels_may_be_cut_into_groups_and_spans_of_tiles(span, monkeypatch):
     """270 tiles: three groups of 90, in three spans or in one."""
-    monkeypatch.setattr(convolution, "winograd_pays", lambda *_: True)
-    monkeypatch.setattr(convolution, "by_panels", lambda *_, **__: True)
+    monkeypatch.setattr(choice, "winograd_pays", lambda *_: True)
+    monkeypatch.setattr(choice, "by_panels", lambda *_, **__: True)
     monkeypatch.setattr(winograd_panels, "SPAN", span)
     check(((30, 64, 9, 11), (48, 64, 3, 3), (1, 1), (1, 1), (1, 1), 1))
     check(((30, 32, 17, 22), (48, 32, 4, 4), (2, 2), (1, 1), (1, 1), 1))

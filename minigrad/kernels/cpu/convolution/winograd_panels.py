@@ -17,12 +17,8 @@ May import: numpy, `compiling`, `direct`, `threads`, `tile`, `transforms`, `wino
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.direct import outer1, outer2
-from minigrad.kernels.cpu.threads import empty, launch, share, take
-from minigrad.kernels.cpu.tile import AR, MR, NR, VL, panel_tile
-from minigrad.kernels.cpu.transforms import SPARE, M, gathered, transforms
-from minigrad.kernels.cpu.winograd import (
+from minigrad.kernels.cpu.convolution.direct import outer1, outer2
+from minigrad.kernels.cpu.convolution.winograd import (
     COLS,
     FEW,
     IN_X,
@@ -36,6 +32,10 @@ from minigrad.kernels.cpu.winograd import (
     grid,
     window,
 )
+from minigrad.kernels.cpu.convolution.winograd_transforms import SPARE, M, gathered, transforms
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.registers.tiles import AR, MR, NR, VL, panel_tile
 
 GROUP = 128                         # tiles at most, whose products with one panel stay in the L2 cache
 SPAN = 1 << 21                      # floats of transformed inputs: they stay in the L3 cache

@@ -18,12 +18,12 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import inner, instruction, kernel
-from minigrad.kernels.cpu.direct import outer1, outer2
-from minigrad.kernels.cpu.endings import NOTHING
-from minigrad.kernels.cpu.lanes import PIECES, copy_matrix, copy_rows, prefetch
-from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
-from minigrad.kernels.cpu.tile import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, outer_tile, streams
+from minigrad.kernels.cpu.convolution.direct import outer1, outer2
+from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
+from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
+from minigrad.kernels.cpu.parts.endings import NOTHING
+from minigrad.kernels.cpu.registers.copies import PIECES, copy_matrix, copy_rows, prefetch
+from minigrad.kernels.cpu.registers.tiles import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, outer_tile, streams
 
 PARTS = 16                          # partial sums of a weight gradient, at most
 LOW = 6                             # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs

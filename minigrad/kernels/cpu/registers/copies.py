@@ -12,9 +12,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import inner, instruction
-from minigrad.kernels.cpu.threads import ALIGNMENT
-from minigrad.kernels.cpu.tile import I32, I64, MR, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.machine.compiling import inner, instruction
+from minigrad.kernels.cpu.machine.threads import ALIGNMENT
+from minigrad.kernels.cpu.registers.tiles import I32, I64, MR, NV, VL, Emit, addresses, at
 
 PIECES = 4, 8, 16                   # floats that `copy_rows` copies at once
 

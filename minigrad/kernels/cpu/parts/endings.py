@@ -11,10 +11,10 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import inner, instruction, kernel
-from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import launch, share, take
-from minigrad.kernels.cpu.tile import F32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
+from minigrad.kernels.cpu.machine.threads import launch, share, take
+from minigrad.kernels.cpu.parts.layout import BLOCK
+from minigrad.kernels.cpu.registers.tiles import F32, I64, VL, Emit, addresses, at
 
 NOTHING = np.zeros(0, np.float32), 1.0
 

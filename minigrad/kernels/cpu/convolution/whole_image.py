@@ -11,12 +11,12 @@ May import: numpy, and this folder.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import inner, kernel
-from minigrad.kernels.cpu.lanes import turn
-from minigrad.kernels.cpu.layout import swapped
-from minigrad.kernels.cpu.threads import empty, launch, share, take
-from minigrad.kernels.cpu.tile import LOW, MR, NR
-from minigrad.kernels.cpu.winograd import STEPS, start_of, tile2
+from minigrad.kernels.cpu.convolution.winograd import STEPS, start_of, tile2
+from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.parts.layout import swapped
+from minigrad.kernels.cpu.registers.copies import turn
+from minigrad.kernels.cpu.registers.tiles import LOW, MR, NR
 
 PIECE = 8                           # items of a block: pixels of images, or filters
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.kernels.cpu import winograd
-from minigrad.kernels.cpu.tile import MR, NR
-from minigrad.kernels.cpu.transforms import FORWARD, GRADIENT
+from minigrad.kernels.cpu.convolution import winograd
+from minigrad.kernels.cpu.convolution.winograd_transforms import FORWARD, GRADIENT
+from minigrad.kernels.cpu.registers.tiles import MR, NR
 
 BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
 TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache

@@ -14,8 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import inner, instruction, kernel
-from minigrad.kernels.cpu.tile import I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
+from minigrad.kernels.cpu.registers.tiles import I32, I64, VL, Emit, addresses, at
 
 POINTS = (0, 1, -1, 2, -2)
 POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding

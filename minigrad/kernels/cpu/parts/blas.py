@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 
-from minigrad.kernels.cpu.threads import empty, launch
+from minigrad.kernels.cpu.machine.threads import empty, launch
 
 WORTH_THREADS = 1 << 23             # multiplications
 WIDTH = 512                         # rows or columns of a block; but

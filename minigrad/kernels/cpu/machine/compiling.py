@@ -11,7 +11,7 @@
 * `fastmath` without `nnan` and `ninf`: NaN must stay NaN and infinity infinity.
 * Compiled code is kept beside the source (or in NUMBA_CACHE_DIR, or the user's cache). Numba notices a change of the file
   that holds a kernel, but not of a function that the kernel calls in another file, so the stamp of every cache file is
-  salted here with all sources of this folder. Where nothing can be written the kernel is compiled for this run.
+  salted here with all sources below `kernels/cpu`. Where nothing can be written the kernel is compiled for this run.
 * Each kernel is called with one set of types only (C-contiguous float32 or int64 arrays, int, float), so compiled once.
 
 `on_compile(callback)` lets a program say that it is compiling. May import: numba.
@@ -27,7 +27,7 @@ from numba.extending import intrinsic
 
 SAFE = {"reassoc", "contract", "arcp", "nsz"}
 
-_sources = sorted(pathlib.Path(__file__).parent.glob("*.py"))
+_sources = sorted(pathlib.Path(__file__).parent.parent.rglob("*.py"))                 # kernels/cpu, all folders
 SALT = hashlib.sha256(b"".join(p.read_bytes() for p in _sources)
                       + f"{numba.__version__} {bool(numba.config.BOUNDSCHECK)}".encode()).hexdigest()
 

@@ -7,11 +7,11 @@ products (`transposed`). May import: numpy, and this folder.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.blas import WORTH_THREADS, small_product
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.convolution import product
-from minigrad.kernels.cpu.threads import empty, launch, share, take
-from minigrad.kernels.cpu.transposed import LONG, transposed_product
+from minigrad.kernels.cpu.convolution.choice import product
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.parts.blas import WORTH_THREADS, small_product
+from minigrad.kernels.cpu.parts.long_sums import LONG, transposed_product
 
 COLUMNS, SMALL = 64, 1 << 15        # a block's columns in `add_rows`; numbers that one thread adds alone
 

@@ -10,10 +10,10 @@ from llvmlite import ir
 from numba import carray, types
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu.compiling import inner, instruction, kernel
-from minigrad.kernels.cpu.layout import BLOCK
-from minigrad.kernels.cpu.threads import address, launch, share, take
-from minigrad.kernels.cpu.tile import at
+from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
+from minigrad.kernels.cpu.machine.threads import address, launch, share, take
+from minigrad.kernels.cpu.parts.layout import BLOCK
+from minigrad.kernels.cpu.registers.tiles import at
 
 
 @instruction(lambda address: address)

@@ -4,9 +4,9 @@ May import: numpy, and this folder.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.layout import BLOCK, dense, empty_like, flat
-from minigrad.kernels.cpu.threads import launch, share, take
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.machine.threads import launch, share, take
+from minigrad.kernels.cpu.parts.layout import BLOCK, dense, empty_like, flat
 
 
 @kernel

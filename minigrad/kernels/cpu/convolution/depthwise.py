@@ -6,12 +6,12 @@ Channels are a multiple of VL. May import: numpy, and this folder.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.direct import COLS, FIRST_BLOCK, FIRST_TAP, LAST_TAP, OUT_X, OUT_Y, ROWS, phase_of
-from minigrad.kernels.cpu.lanes import channel_sums, channelwise
-from minigrad.kernels.cpu.plans import taps_of
-from minigrad.kernels.cpu.threads import empty, launch, share, take
-from minigrad.kernels.cpu.tile import NR
+from minigrad.kernels.cpu.convolution.direct import COLS, FIRST_BLOCK, FIRST_TAP, LAST_TAP, OUT_X, OUT_Y, ROWS, phase_of
+from minigrad.kernels.cpu.convolution.plans import taps_of
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.registers.copies import channel_sums, channelwise
+from minigrad.kernels.cpu.registers.tiles import NR
 
 BLOCKS, PARTS = 64, 16              # blocks of a convolution, about; partial sums of a gradient, at most
 

@@ -9,13 +9,9 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.cpu import depthwise, direct, windows, winograd, winograd_panels
-from minigrad.kernels.cpu.blas import small_product
-from minigrad.kernels.cpu.elementwise import leaky_relu
-from minigrad.kernels.cpu.endings import NOTHING, finished
-from minigrad.kernels.cpu.folds import TALL, transposed_convolution
-from minigrad.kernels.cpu.layout import channels_last, padded, swapped, with_slack
-from minigrad.kernels.cpu.plans import (
+from minigrad.kernels.cpu.convolution import depthwise, direct, few_channels, winograd, winograd_panels
+from minigrad.kernels.cpu.convolution.few_channels_transposed import TALL, transposed_convolution
+from minigrad.kernels.cpu.convolution.plans import (
     BLOCKS,
     NO_SHIFT,
     blocked,
@@ -33,11 +29,15 @@ from minigrad.kernels.cpu.plans import (
     transposed_phases,
     with_panels_of,
 )
-from minigrad.kernels.cpu.threads import empty, launch
-from minigrad.kernels.cpu.tile import AR, MR, NR, VL, streams
-from minigrad.kernels.cpu.transforms import M, points_of
-from minigrad.kernels.cpu.transposed import LONG, transposed_product
-from minigrad.kernels.cpu.whole import images_by_filters, images_from_filters
+from minigrad.kernels.cpu.convolution.whole_image import images_by_filters, images_from_filters
+from minigrad.kernels.cpu.convolution.winograd_transforms import M, points_of
+from minigrad.kernels.cpu.machine.threads import empty, launch
+from minigrad.kernels.cpu.parts.blas import small_product
+from minigrad.kernels.cpu.parts.elementwise import leaky_relu
+from minigrad.kernels.cpu.parts.endings import NOTHING, finished
+from minigrad.kernels.cpu.parts.layout import channels_last, padded, swapped, with_slack
+from minigrad.kernels.cpu.parts.long_sums import LONG, transposed_product
+from minigrad.kernels.cpu.registers.tiles import AR, MR, NR, VL, streams
 
 PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
 LARGE_WEIGHTS, HUGE_WEIGHTS = 1 << 21, 1 << 23                  # floats of transformed weights: see `by_panels`
@@ -79,7 +79,7 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
         together = merged_images(c, kh, stride[0], padding)
         tiles(x, w, y, ((*out, 0, 0, 0, 0),), images, stride[0], 1, c * kh * kw, together, ending)
     elif few_inputs(c, groups, kw, dilation[1]):
-        windows.convolution(x, w, y, stride, padding, dilation, ending)
+        few_channels.convolution(x, w, y, stride, padding, dilation, ending)
     else:
         plan = forward_phases(n, out, (kh, kw), stride, padding, dilation, c)
         products(x, w, y, plan, places_of_inputs(c, kh, kw), c * kh * kw, groups, ending)
@@ -106,7 +106,7 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     if stride == (1, 1) and few_inputs(o, groups, kw, dilation[1]):
         # The adjoint of stride 1 is a convolution with the filters turned round.
         lead = tuple(d * (k - 1) - p for d, k, p in zip(dilation, (kh, kw), padding, strict=True))
-        windows.convolution(nhwc(g), w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), x, stride, lead, dilation)
+        few_channels.convolution(nhwc(g), w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), x, stride, lead, dilation)
         return image(x)
     g, w = nhwc(g), np.ascontiguousarray(w)
     if one_filter_each(groups, groups * c, o):
@@ -144,7 +144,7 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
         images, places = even_and_odd(c, kh, stride[0], padding)
         tile_sums(x, g, w, images, stride[0], places)
     elif few_inputs(c, groups, kw, dilation[1]) and short_windows(c, kh, kw):
-        windows.weight_gradient(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
+        few_channels.weight_gradient(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
     elif merges_rows(c, groups, kw, dilation[1]):
         rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
                           zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])

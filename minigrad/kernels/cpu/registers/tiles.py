@@ -35,8 +35,8 @@ from llvmlite import binding, ir
 from numba import config, types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import instruction
-from minigrad.kernels.cpu.threads import ALIGNMENT
+from minigrad.kernels.cpu.machine.compiling import instruction
+from minigrad.kernels.cpu.machine.threads import ALIGNMENT
 
 F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 

@@ -10,11 +10,11 @@ import math
 import numpy as np
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu import columns
-from minigrad.kernels.cpu.columns import ROWS
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.layout import BLOCK, channels_first, channels_last
-from minigrad.kernels.cpu.threads import empty, launch, share, take
+from minigrad.kernels.cpu.layers import normalise_kernels
+from minigrad.kernels.cpu.layers.normalise_kernels import ROWS
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.parts.layout import BLOCK, channels_first, channels_last
 
 CACHED = 1 << 14                    # floats of x that are summed twice, from the cache
 JOINED = 64                         # blocks to a group at most, so that joining them costs nothing
@@ -119,8 +119,8 @@ def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
     means, squares = np.empty((2, groups, blocks, width))
     table, (istd, mean, var) = empty(ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
     others, mapped, maps = NO_COLUMNS if other is None else wide(other, (groups, rows, width)), *mapping(rows, width)
-    launch(columns.normalise, groups * max(blocks, maps), source, others, vector(weight), vector(bias), float(eps), float(slope), k,
-           cached, per_block, mapped, means, squares, table, istd, mean, var, memory)
+    launch(normalise_kernels.normalise, groups * max(blocks, maps), source, others, vector(weight), vector(bias), float(eps),
+           float(slope), k, cached, per_block, mapped, means, squares, table, istd, mean, var, memory)
     keep = [1 if a in axes else s for a, s in enumerate(x.shape)]
     return y, istd.reshape(keep), mean.reshape(keep), var.reshape(keep)
 
@@ -140,9 +140,9 @@ def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra, y=None):
     table, dweight, dbias = empty(ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
     signs, (dother, kept) = (NO_COLUMNS, (None, NO_COLUMNS)) if y is None else (wide(y, slopes.shape), output(x, slopes.shape))
     mapped, maps = mapping(rows, width)
-    launch(columns.differentiate, groups * max(blocks, maps), slopes, source, signs, matrix(mean, groups), matrix(istd, groups),
-           vector(weight), vector(bias), matrix(extra, groups), mean is None, float(slope), k, cached, per_block, mapped, sums,
-           products, table, dweight, dbias, kept, memory)
+    launch(normalise_kernels.differentiate, groups * max(blocks, maps), slopes, source, signs, matrix(mean, groups),
+           matrix(istd, groups), vector(weight), vector(bias), matrix(extra, groups), mean is None, float(slope), k, cached,
+           per_block, mapped, sums, products, table, dweight, dbias, kept, memory)
     return (dx, dweight, dbias) if y is None else (dx, dweight, dbias, dother)
 
 
@@ -152,8 +152,8 @@ def bias_leaky_relu(x, bias, slope):
     shape, k = wide_shape(x, (0,))
     y, memory = output(x, shape)
     (mapped, maps), sums = mapping(*shape[1:]), np.empty((1, 0, 0))
-    launch(columns.normalise, maps, wide(x, shape), NO_COLUMNS, NO_VECTOR, vector(bias), 0.0, float(slope), k, 1, 1, mapped, sums,
-           sums, empty(ROWS, *shape[::2]), NO_MATRIX, NO_MATRIX, NO_MATRIX, memory)
+    launch(normalise_kernels.normalise, maps, wide(x, shape), NO_COLUMNS, NO_VECTOR, vector(bias), 0.0, float(slope), k, 1, 1,
+           mapped, sums, sums, empty(ROWS, *shape[::2]), NO_MATRIX, NO_MATRIX, NO_MATRIX, memory)
     return y
 
 
@@ -165,7 +165,7 @@ def bias_leaky_relu_dx(g, y, slope):
     source, (dx, memory) = (slopes, (g, slopes)) if slope == 1 else (wide(y, shape), output(y, shape))
     cached, per_block, blocks = blocking(*shape[1:])
     sums = np.empty((blocks, shape[2]))
-    launch(columns.bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
+    launch(normalise_kernels.bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
     return dx, sums.reshape(blocks * k, y.shape[1]).sum(0).astype(np.float32)
 
 

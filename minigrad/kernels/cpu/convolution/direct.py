@@ -17,11 +17,11 @@ May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import inner, kernel
-from minigrad.kernels.cpu.endings import finish
-from minigrad.kernels.cpu.lanes import LANES, reach
-from minigrad.kernels.cpu.threads import after, complete, share, take
-from minigrad.kernels.cpu.tile import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
+from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.threads import after, complete, share, take
+from minigrad.kernels.cpu.parts.endings import finish
+from minigrad.kernels.cpu.registers.copies import LANES, reach
+from minigrad.kernels.cpu.registers.tiles import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
 
 # Columns of the table of phases.
 ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)

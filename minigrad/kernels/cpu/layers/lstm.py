@@ -18,11 +18,11 @@ The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9]. 
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import inner, kernel
-from minigrad.kernels.cpu.direct import pack, tile1
-from minigrad.kernels.cpu.lanes import lanewise, prefetch
-from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
-from minigrad.kernels.cpu.tile import LOW, MR, NR, NV, VL, product_tiles
+from minigrad.kernels.cpu.convolution.direct import pack, tile1
+from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
+from minigrad.kernels.cpu.registers.copies import lanewise, prefetch
+from minigrad.kernels.cpu.registers.tiles import LOW, MR, NR, NV, VL, product_tiles
 
 P = 1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08
 Q = 1.0, 0.46714338660240173, 0.02587697096168995, 0.00032856303732842207, 7.776535539960605e-07

@@ -16,8 +16,8 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import inner, kernel
-from minigrad.kernels.cpu.threads import after, complete, share, take
+from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.threads import after, complete, share, take
 
 MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
 ROWS = 5

@@ -42,8 +42,8 @@ from numba import types
 from numba.core import cgutils
 from numba.core.callconv import RETCODE_NONE, RETCODE_OK
 
-from minigrad.kernels.cpu.atomic import WORD, acquire, call, exchange, give_way, look, relax, release, replace
-from minigrad.kernels.cpu.compiling import inner, instruction, kernel
+from minigrad.kernels.cpu.machine.atomic import WORD, acquire, call, exchange, give_way, look, relax, release, replace
+from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
 
 ALIGNMENT = 64                      # bytes: a cache line, and the longest vector
 SLACK = 256                         # bytes that a tile may read beyond an array of `empty`, without using them

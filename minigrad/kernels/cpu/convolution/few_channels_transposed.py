@@ -20,11 +20,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import instruction, kernel
-from minigrad.kernels.cpu.lanes import prefetch
-from minigrad.kernels.cpu.plans import BLOCKS
-from minigrad.kernels.cpu.threads import empty, launch, share, take
-from minigrad.kernels.cpu.tile import F32, I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.convolution.plans import BLOCKS
+from minigrad.kernels.cpu.machine.compiling import instruction, kernel
+from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.registers.copies import prefetch
+from minigrad.kernels.cpu.registers.tiles import F32, I32, I64, VL, Emit, addresses, at
 
 TALL = max(VL, 8)                   # pixels of the tile: a multiple of VL, and at least eight independent sums
 PLANES = 1 << 16                    # floats of a block's planes, about: a quarter of an L2 cache

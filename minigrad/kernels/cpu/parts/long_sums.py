@@ -8,11 +8,11 @@ May import: numpy, and this folder.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import inner, kernel
-from minigrad.kernels.cpu.direct import outer1, outer2
-from minigrad.kernels.cpu.lanes import prefetch, to_strips
-from minigrad.kernels.cpu.threads import after, complete, empty, launch, share, take
-from minigrad.kernels.cpu.tile import AR, NR, VL
+from minigrad.kernels.cpu.convolution.direct import outer1, outer2
+from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
+from minigrad.kernels.cpu.registers.copies import prefetch, to_strips
+from minigrad.kernels.cpu.registers.tiles import AR, NR, VL
 
 LONG = 512                          # terms of a sum from which it pays
 CHUNK = 128                         # terms at a time

@@ -3,9 +3,9 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import kernel
-from minigrad.kernels.cpu.threads import address, empty, launch, share, take
-from minigrad.kernels.cpu.tile import AR, NR
+from minigrad.kernels.cpu.machine.compiling import kernel
+from minigrad.kernels.cpu.machine.threads import address, empty, launch, share, take
+from minigrad.kernels.cpu.registers.tiles import AR, NR
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
 

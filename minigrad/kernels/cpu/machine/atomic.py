@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from minigrad.kernels.cpu.compiling import instruction
+from minigrad.kernels.cpu.machine.compiling import instruction
 
 WORD = ir.IntType(64)
 

@@ -11,10 +11,10 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels import reference
-from minigrad.kernels.cpu.compiling import instruction, kernel
-from minigrad.kernels.cpu.layout import channels_first, channels_last
-from minigrad.kernels.cpu.threads import empty, launch, share, take
-from minigrad.kernels.cpu.tile import I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.machine.compiling import instruction, kernel
+from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.parts.layout import channels_first, channels_last
+from minigrad.kernels.cpu.registers.tiles import I32, I64, VL, Emit, addresses, at
 
 
 def _largest_of_four(upper, lower, channels, place, width, y, indices):

@@ -28,13 +28,8 @@ May import: numpy, `compiling`, `direct`, `endings`, `lanes`, `threads`, `tile`,
 """
 import numpy as np
 
-from minigrad.kernels.cpu.compiling import inner, kernel
-from minigrad.kernels.cpu.direct import outer1, outer2, phase_of
-from minigrad.kernels.cpu.endings import finish
-from minigrad.kernels.cpu.lanes import prefetch
-from minigrad.kernels.cpu.threads import after, complete, share, take
-from minigrad.kernels.cpu.tile import AR, LOW, MR, NR, NV, VL, product_tiles
-from minigrad.kernels.cpu.transforms import (
+from minigrad.kernels.cpu.convolution.direct import outer1, outer2, phase_of
+from minigrad.kernels.cpu.convolution.winograd_transforms import (
     SPARE,
     M,
     clipped,
@@ -47,6 +42,11 @@ from minigrad.kernels.cpu.transforms import (
     spread,
     weights_of,
 )
+from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.threads import after, complete, share, take
+from minigrad.kernels.cpu.parts.endings import finish
+from minigrad.kernels.cpu.registers.copies import prefetch
+from minigrad.kernels.cpu.registers.tiles import AR, LOW, MR, NR, NV, VL, product_tiles
 
 ZERO, ONE = np.int64(0), np.int64(1)                            # typed, for literal arguments would compile `window` a second time
 STEPS = 3                           # rows between one height of tiles and the next: each takes time to compile
