@@ -1,1 +1,1 @@
-"""The commands `python -m attacks NAME`: every attack (`attack`), and the exhibits `matrix`, `curve`, `trace`."""
+"""The commands `python -m attacks NAME`: `attack` serves every attack, the other files are named as their command is typed."""

@@ -14,24 +14,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.apgd import apgd, apgd_targeted
-from attacks.carlini import carlini_l2, carlini_linf, ead
+from attacks.black_box.decision import boundary
+from attacks.black_box.hop_skip_jump import hop_skip_jump
+from attacks.black_box.score import nes, one_pixel, random_noise, spsa, zoo
+from attacks.black_box.spatial import spatial
+from attacks.black_box.square import square
 from attacks.commands import shared
-from attacks.decision import boundary
+from attacks.core.goal import Targeted, Untargeted
+from attacks.core.loss import LOSSES
+from attacks.core.result import Result
 from attacks.evaluate.evaluation import interval
-from attacks.fab import fab, fab_targeted
-from attacks.goal import Targeted, Untargeted
-from attacks.gradient import bim, fgsm, mi_fgsm, pgd
-from attacks.hop_skip_jump import hop_skip_jump
-from attacks.jsma import jsma
-from attacks.loss import LOSSES
-from attacks.minimal import deepfool
-from attacks.pictures import Caption, colour, columns, confidence, magnified, times
-from attacks.result import Result
-from attacks.score import nes, one_pixel, random_noise, spsa, zoo
-from attacks.spatial import spatial
-from attacks.square import square
+from attacks.white_box.apgd import apgd, apgd_targeted
+from attacks.white_box.carlini import carlini_l2, carlini_linf, ead
+from attacks.white_box.deepfool import deepfool
+from attacks.white_box.fab import fab, fab_targeted
+from attacks.white_box.gradient import bim, fgsm, mi_fgsm, pgd
+from attacks.white_box.jsma import jsma
 from minigrad import command
+from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
 
 SHOWN = 10  # samples in the picture
 

@@ -14,10 +14,10 @@ import numpy as np
 
 from attacks.commands import shared
 from attacks.commands.shared import Samples
-from attacks.extract import fitting
-from attacks.gradient import fgsm, mi_fgsm, pgd
-from attacks.threat import rows_of
-from attacks.victim import Victim
+from attacks.copying.extract import fitting
+from attacks.core.threat import rows_of
+from attacks.core.victim import Victim
+from attacks.white_box.gradient import fgsm, mi_fgsm, pgd
 from minigrad import data
 from minigrad.random import Stream
 from nets.plain import build

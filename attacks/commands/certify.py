@@ -14,12 +14,12 @@ from typing import NamedTuple
 import numpy as np
 
 from attacks.commands import shared
+from attacks.core.goal import Untargeted
+from attacks.core.threat import L2
 from attacks.defend.smooth import ABSTAIN, Certificate, Smoothed, largest_radius
-from attacks.goal import Untargeted
-from attacks.gradient import pgd
-from attacks.pictures import lines
-from attacks.threat import L2
+from attacks.white_box.gradient import pgd
 from minigrad import checkpoint, command
+from minigrad.pictures import lines
 from minigrad.random import Stream
 
 PART = 10  # images certified between two moves of the progress bar

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.commands import shared
-from attacks.goal import Untargeted
-from attacks.gradient import fgsm, pgd
-from attacks.pictures import lines
-from attacks.result import batched
-from attacks.threat import rows_of
+from attacks.core.goal import Untargeted
+from attacks.core.result import batched
+from attacks.core.threat import rows_of
+from attacks.white_box.gradient import fgsm, pgd
 from minigrad import command
+from minigrad.pictures import lines
 
 POINTS = 11
 

@@ -22,15 +22,15 @@ import numpy as np
 import minigrad as mg
 from attacks.commands import shared
 from attacks.commands.lab import Bar, fit
+from attacks.core.goal import Untargeted
+from attacks.core.result import batched
+from attacks.core.threat import Linf
+from attacks.core.victim import Victim
 from attacks.defend import Ensemble, penalty, training
 from attacks.evaluate.published import GOODFELLOW, NUMBERS
-from attacks.goal import Untargeted
-from attacks.gradient import fgsm
-from attacks.pictures import bars
-from attacks.result import batched
-from attacks.threat import Linf
-from attacks.victim import Victim
+from attacks.white_box.gradient import fgsm
 from minigrad import command, data, nn
+from minigrad.pictures import bars
 from minigrad.random import Stream
 from nets.maxout import MaxoutNet, bound_norms_
 from nets.rbf import RBF, independent_loss

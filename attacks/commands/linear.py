@@ -18,19 +18,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.carlini import carlini_l2
+from attacks.black_box.decision import boundary
+from attacks.black_box.hop_skip_jump import hop_skip_jump
 from attacks.commands import shared
-from attacks.decision import boundary
+from attacks.core.goal import Untargeted
+from attacks.core.threat import L1, L2, Linf
+from attacks.core.victim import Victim
 from attacks.defend.smooth import Smoothed
-from attacks.fab import fab
-from attacks.goal import Untargeted
-from attacks.gradient import fgsm, pgd
-from attacks.hop_skip_jump import hop_skip_jump
-from attacks.minimal import deepfool
-from attacks.pictures import spans
-from attacks.threat import L1, L2, Linf
-from attacks.victim import Victim
+from attacks.white_box.carlini import carlini_l2
+from attacks.white_box.deepfool import deepfool
+from attacks.white_box.fab import fab
+from attacks.white_box.gradient import fgsm, pgd
 from minigrad import command
+from minigrad.pictures import spans
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
 

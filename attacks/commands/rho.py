@@ -12,14 +12,14 @@ import numpy as np
 
 import minigrad as mg
 from attacks.commands import shared
+from attacks.core.goal import Untargeted
+from attacks.core.result import batched
+from attacks.core.victim import Victim
 from attacks.evaluate.published import DEEPFOOL, beside
-from attacks.goal import Untargeted
-from attacks.minimal import deepfool, rho
-from attacks.pictures import Caption, colour, columns, confidence, magnified, times
-from attacks.result import batched
-from attacks.victim import Victim
+from attacks.white_box.deepfool import deepfool, rho
 from minigrad import command, data, optim
 from minigrad import functional as F
+from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
 from minigrad.random import Streams
 from nets.perceptron import Perceptron
 

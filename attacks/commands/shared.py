@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.threat import L0, L1, L2, Linf
-from attacks.victim import Victim
+from attacks.core.threat import L0, L1, L2, Linf
+from attacks.core.victim import Victim
 from minigrad import command, data
 from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream

@@ -15,11 +15,11 @@ import numpy as np
 
 from attacks.commands import blackbox, shared
 from attacks.commands.attack import label
+from attacks.copying.transfer import Matrix, substitute_rounds, transfer, tried
+from attacks.core.goal import Untargeted
 from attacks.evaluate.published import NUMBERS, PAPERNOT
-from attacks.goal import Untargeted
-from attacks.pictures import Caption, colour, columns, lines
-from attacks.transfer import Matrix, substitute_rounds, transfer, tried
 from minigrad import command
+from minigrad.pictures import Caption, colour, columns, lines
 from minigrad.random import Stream
 from nets.plain import NETWORKS
 

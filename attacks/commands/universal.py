@@ -16,10 +16,10 @@ import numpy as np
 
 from attacks.commands import shared
 from attacks.commands.attack import label
-from attacks.goal import Targeted, Untargeted
-from attacks.pictures import Caption, colour, columns, confidence, magnified, stacked, times
-from attacks.universal import Universal, shuffled, universal, universal_sgd
+from attacks.core.goal import Targeted, Untargeted
+from attacks.white_box.universal import Universal, shuffled, universal, universal_sgd
 from minigrad import command, data
+from minigrad.pictures import Caption, colour, columns, confidence, magnified, stacked, times
 
 NOISES = 10  # draws of noise, of which the mean rate is told
 SHOWN = 10

@@ -4,18 +4,18 @@
 `Tempered`    divides logits by a temperature. Defensive distillation (Papernot et al. 2016) trains at a temperature of 100
               and answers at 1: logits 100 times as large, and in float32 the textbook cross-entropy has a gradient of 0.
               p_y - 1 rounds to 0 at a margin of 17, the other p_j underflow at about 100. The margin and DLR do not care,
-              nor does attacks.loss.cross_entropy, up to a margin of 88.
+              nor does attacks.core.loss.cross_entropy, up to a margin of 88.
 `Hidden`      gives the same logits without any derivative: only attacks without gradients (Square) or with a substitute see.
 
-Neither changes where the decision boundary is. Imports: minigrad, attacks.defend.base, attacks.loss.
+Neither changes where the decision boundary is. Imports: minigrad, attacks.defend.base, attacks.core.loss.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from attacks.core.loss import pick
 from attacks.defend.base import count, positive, straight_through
-from attacks.loss import pick
 from minigrad import nn
 
 

@@ -8,7 +8,7 @@ R = sigma * Phi^-1(p_A) (theorem 1, with p_B <= 1 - p_A), whatever f is. p_A is 
 do not tell, both abstain. Sizes are in the input's units; noise leaves the bounds, as the theorem asks; f sees it as it is.
 
 For a linear f the bound is tight: p_A = Phi(margin / sigma) and R = margin. No radius can exceed sigma Phi^-1(alpha^(1/n)):
-1.50, 2.46, 3.20, 3.81 sigma for n = 100, 1e3, 1e4, 1e5 at alpha = 0.001.   Imports: minigrad, attacks.streams, binomial.
+1.50, 2.46, 3.20, 3.81 sigma for n = 100, 1e3, 1e4, 1e5 at alpha = 0.001.   Imports: minigrad, attacks.core.streams, binomial.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
+from attacks.core.streams import sample_streams
+from attacks.core.victim import Victim
 from attacks.defend.base import count, positive
 from attacks.defend.binomial import lower_bound, normal_quantile, two_sided_p_value
 from attacks.defend.noise import Noisy
-from attacks.streams import sample_streams
-from attacks.victim import Victim
 from minigrad.tensor import Tensor
 
 ABSTAIN = -1

@@ -23,10 +23,10 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
+from attacks.core.goal import Untargeted
+from attacks.core.threat import rows_of
 from attacks.defend.noise import draw
-from attacks.goal import Untargeted
-from attacks.gradient import perturb
-from attacks.threat import rows_of
+from attacks.white_box.gradient import perturb
 from minigrad import functional as F
 from minigrad.random import as_stream
 from minigrad.tensor import Tensor

@@ -10,7 +10,7 @@ attacks, so the rest is known from the ensemble. With F[a, i] = attack a fools s
 
 An attack with `without` equal to the ensemble's accuracy was of no use here; on another network it may be the one that is.
 
-Imports: attacks.evaluate.auto, attacks.goal, NumPy.
+Imports: attacks.evaluate.auto, attacks.core.goal, NumPy.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import dataclasses
 
 import numpy as np
 
+from attacks.core.goal import Untargeted
+from attacks.core.result import Result
 from attacks.evaluate.auto import Ensemble
-from attacks.goal import Untargeted
-from attacks.result import Result
 
 
 @dataclasses.dataclass

@@ -20,14 +20,14 @@ from functools import partial
 
 import numpy as np
 
-from attacks.apgd import apgd, apgd_targeted
-from attacks.fab import fab_targeted
-from attacks.goal import Untargeted
-from attacks.result import Result
-from attacks.square import square
-from attacks.streams import seed_of
-from attacks.threat import L1, L2, Linf, Threat
-from attacks.victim import Victim, View
+from attacks.black_box.square import square
+from attacks.core.goal import Untargeted
+from attacks.core.result import Result
+from attacks.core.streams import seed_of
+from attacks.core.threat import L1, L2, Linf, Threat
+from attacks.core.victim import Victim, View
+from attacks.white_box.apgd import apgd, apgd_targeted
+from attacks.white_box.fab import fab_targeted
 
 DRAWS = 20
 

@@ -17,12 +17,12 @@ import functools
 
 import numpy as np
 
-from attacks.goal import Untargeted
-from attacks.gradient import pgd
-from attacks.result import Result
-from attacks.streams import seed_of
-from attacks.threat import Linf, Threat
-from attacks.victim import Victim, View
+from attacks.core.goal import Untargeted
+from attacks.core.result import Result
+from attacks.core.streams import seed_of
+from attacks.core.threat import Linf, Threat
+from attacks.core.victim import Victim, View
+from attacks.white_box.gradient import pgd
 
 PASSED, WARN, FAIL, NA = "passed", "warn", "fail", "n/a"
 RANDOM = 1e-4  # logits of two looks may differ by this share of their norm; more is a network that answers at random

@@ -14,9 +14,9 @@ import dataclasses
 
 import numpy as np
 
-from attacks.goal import Untargeted
-from attacks.result import batched
-from attacks.threat import Threat
+from attacks.core.goal import Untargeted
+from attacks.core.result import batched
+from attacks.core.threat import Threat
 
 
 @dataclasses.dataclass

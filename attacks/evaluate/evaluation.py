@@ -18,15 +18,15 @@ from functools import partial
 
 import numpy as np
 
+from attacks.core.threat import Linf, Threat
 from attacks.evaluate.ablation import Ablation, ablate
 from attacks.evaluate.auto import Ensemble, auto
 from attacks.evaluate.case import FAIL, NA, WARN, Case, Check, percent
 from attacks.evaluate.checks import CHECKS, NOT_MECHANICAL, ask, verdict
 from attacks.evaluate.curve import Curves, curves, worst_case
 from attacks.evaluate.of_attack import eight_bits
-from attacks.gradient import fgsm, pgd
-from attacks.minimal import deepfool
-from attacks.threat import Linf, Threat
+from attacks.white_box.deepfool import deepfool
+from attacks.white_box.gradient import fgsm, pgd
 
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # radii of the curves, in units of epsilon
 LOOKS = ("clean accuracy", "range of the inputs", "determinism", "batch independence", "evaluation mode")

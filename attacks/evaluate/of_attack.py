@@ -14,12 +14,12 @@ import math
 
 import numpy as np
 
+from attacks.black_box.score import nes
+from attacks.black_box.square import square
+from attacks.core.result import Result
+from attacks.core.threat import L2, Linf, rows_of
 from attacks.evaluate.case import FAIL, PASSED, WARN, Case, lost, missing, over, percent, question
-from attacks.gradient import fgsm
-from attacks.result import Result
-from attacks.score import nes
-from attacks.square import square
-from attacks.threat import L2, Linf, rows_of
+from attacks.white_box.gradient import fgsm
 
 NONE_STANDS = "every sample that was right is fooled already: there is nothing left to find"
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from attacks.core.threat import flat
 from attacks.evaluate.case import FAIL, PASSED, WARN, Case, missing, over, percent, question
-from attacks.threat import flat
 from minigrad.nn import Module
 from minigrad.random import Stream
 

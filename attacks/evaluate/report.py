@@ -4,7 +4,7 @@ The order is that of a reader in doubt: the number and its verdict, all numbers 
 can say, curves, checks, attacks, the worst case, pictures, published numbers, settings and queries. No scripts, no network,
 pictures inside (base64); everything that comes from outside is escaped.
 
-Imports: attacks.evaluate, attacks.pictures, minigrad.report, minigrad.data.images.
+Imports: attacks.evaluate, minigrad.pictures, minigrad.report, minigrad.data.images.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from collections import Counter
 
 import numpy as np
 
-from attacks import pictures
 from attacks.evaluate.case import NA, percent
 from attacks.evaluate.checks import NOT_MECHANICAL
 from attacks.evaluate.evaluation import Evaluation, attack_name
 from attacks.evaluate.published import beside
-from minigrad import report
+from minigrad import pictures, report
 from minigrad.checkpoint import atomic_write
 
 COLOURS = {"passed": "#2a7d4f", "warn": "#b7791f", "fail": "#c0392b", "n/a": "#8a8f98",

@@ -5,7 +5,7 @@ import pytest
 from linear import classes, images, small_network
 
 from attacks import L1, L2, Box, Linf, Targeted, Untargeted, Victim, apgd, apgd_targeted, pgd
-from attacks.apgd import checkpoints
+from attacks.white_box.apgd import checkpoints
 
 
 def setting(n=16):

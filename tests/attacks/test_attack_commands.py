@@ -13,14 +13,14 @@ from PIL import Image
 import minigrad as mg
 from attacks import Linf, Result, Victim
 from attacks import __main__ as attacks_main
-from attacks.commands import certify, curve, matrix, shared
+from attacks.commands import certify, curve, shared, table
 from attacks.commands.attack import ATTACKS, typical
-from attacks.panda import class_number, eight_bit, fool
-from attacks.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
+from attacks.commands.panda import class_number, eight_bit, fool
 from minigrad import data, optim
 from minigrad import functional as F
 from minigrad.checkpoint import load, save_weights
 from minigrad.data import DataError, save_png
+from minigrad.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad.random import Stream
 from minigrad.run import Run
 from nets import imagenet, squeezenet
@@ -131,7 +131,7 @@ def test_the_table_counts_every_pair_of_classes(model, capsys):
 
 
 def test_the_table_in_letters():
-    text = matrix.text(np.array([[np.nan, 0.5], [1.0, np.nan]]), ("cat", "dog"))
+    text = table.text(np.array([[np.nan, 0.5], [1.0, np.nan]]), ("cat", "dog"))
     assert [line.split() for line in text.splitlines()[1:]] == [["cat", "-", "50", "50"], ["dog", "100", "-", "100"]]
 
 
@@ -381,7 +381,7 @@ def test_a_run_without_a_classifier_is_told(capsys):
 
 
 def test_without_data_panda_asks_for_a_picture(monkeypatch):
-    from attacks.panda import panda
+    from attacks.commands.panda import panda
 
     monkeypatch.setenv("MINIGRAD_DATA", "nowhere")
     monkeypatch.setenv("HOME", "nowhere")

@@ -9,12 +9,12 @@ from PIL import Image
 
 from attacks import Linf, Victim
 from attacks import __main__ as attacks_main
-from attacks.commands import blackbox, transfers
+from attacks.commands import blackbox, transfer
 from attacks.commands.substitute import by_round
-from attacks.extract import fit
-from attacks.pictures import heat
-from attacks.transfer import Matrix
+from attacks.copying.extract import fit
+from attacks.copying.transfer import Matrix
 from minigrad import data
+from minigrad.pictures import heat
 from minigrad.random import Stream
 from minigrad.run import Run
 from nets.lenet import LeNet
@@ -118,8 +118,8 @@ def test_more_questions_than_images_are_one_line(model, capsys):
 
 def test_disjoint_networks_get_other_images_and_too_many_are_told(monkeypatch, capsys):
     seen = []
-    fitting = transfers.fitting
-    monkeypatch.setattr(transfers, "fitting", lambda victim, x, y, **how: seen.append(x) or fitting(victim, x, y, **how))
+    fitting = transfer.fitting
+    monkeypatch.setattr(transfer, "fitting", lambda victim, x, y, **how: seen.append(x) or fitting(victim, x, y, **how))
     for extra in ([], ["--disjoint"]):
         argv = ["transfer", "--networks", "softmax", "mlp", "--images", 100, "--epochs", 1, "--count", 10, "--attack", "fgsm"]
         assert attacks(*argv, *extra) == 0
@@ -143,8 +143,8 @@ def test_rounds_that_the_budget_cut_off_stay_at_their_last_value():
 def test_the_matrix_in_letters_and_in_means():
     n = np.array([[10, 2], [4, 10], [1, 0]])
     found = Matrix(("a", "b", "signs"), ("a", "b"), np.array([10, 10]), n, n, n, 12)
-    rows = [line.split() for line in transfers.text(found).splitlines()[1:]]
+    rows = [line.split() for line in transfer.text(found).splitlines()[1:]]
     assert rows == [["a", "100.0", "20.0"], ["b", "40.0", "100.0"], ["signs", "10.0", "0.0"]]
-    means = transfers.means(found)
+    means = transfer.means(found)
     assert means["one other network"].startswith("30.0 %") and means["signs"].startswith("5.0 %")
     assert heat(found.rates, ("a", "b"), "t", rows=found.sources).ndim == 3

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from attacks import L1, L2, Linf, Untargeted
-from attacks.carlini import carlini_l2
-from attacks.decision import boundary
-from attacks.fab import fab
-from attacks.hop_skip_jump import hop_skip_jump
-from attacks.minimal import deepfool
-from attacks.score import nes
-from attacks.square import square
+from attacks.black_box.decision import boundary
+from attacks.black_box.hop_skip_jump import hop_skip_jump
+from attacks.black_box.score import nes
+from attacks.black_box.square import square
+from attacks.white_box.carlini import carlini_l2
+from attacks.white_box.deepfool import deepfool
+from attacks.white_box.fab import fab
 from tests.attacks.linear import DUAL, classes, linear
 
 NORMS = {"linf": Linf, "l2": L2, "l1": L1}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attacks import L1, L2, Linf, Targeted, Untargeted, Victim, deepfool
-from attacks.hyperplane import onto_hyperplane
+from attacks.core.projections import onto_hyperplane
 from minigrad.random import Stream
 from tests.attacks.linear import images, linear, small_network
 

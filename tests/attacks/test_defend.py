@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from linear import binary, images, linear, small_network
 
 import minigrad as mg
-from attacks import L2, Linf, Targeted, Untargeted, Victim, fgsm, pgd, train
+from attacks import L2, Linf, Targeted, Untargeted, Victim, fgsm, pgd
+from attacks.commands import train
 from attacks.defend import (
     Autoencoder,
     Bpda,

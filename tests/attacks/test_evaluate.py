@@ -14,7 +14,7 @@ from attacks.evaluate import CHECKS, Case, Check, ask, interval, verdict
 from attacks.evaluate import of_attack as attack_checks
 from attacks.evaluate import of_victim as victim_checks
 from attacks.evaluate.case import lost
-from attacks.minimal import deepfool
+from attacks.white_box.deepfool import deepfool
 from minigrad import nn
 from minigrad.random import Stream
 

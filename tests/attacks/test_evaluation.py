@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from linear import binary, classes, images, small_network
 
 from attacks import L1, L2, Box, Linf, Untargeted, Victim, apgd, fgsm, pgd
+from attacks.commands import evaluate as evaluate_command
 from attacks.evaluate import NUMBERS, ablate, auto, beside, curves, evaluate, report, standard, worst_case
-from attacks.evaluate import command as evaluate_command
-from attacks.minimal import deepfool
+from attacks.white_box.deepfool import deepfool
 from minigrad.checkpoint import load
 from minigrad.random import Stream
 from minigrad.run import Run

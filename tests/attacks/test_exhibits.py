@@ -14,15 +14,15 @@ from linear import binary, classes, images, linear, small_network
 
 from attacks import Linf, Untargeted, Victim, fgsm, pgd
 from attacks import __main__ as attacks_main
-from attacks.commands import broken, defenses, goodfellow
-from attacks.commands.broken import DEFENSES, Built, Defense, Lab, Way, one_step, through
+from attacks.commands import defenses, defenses_built, goodfellow
+from attacks.commands.defenses_built import DEFENSES, Built, Defense, Lab, Way, one_step, through
 from attacks.commands.lab import Bar, fit
 from attacks.defend import Hidden, training
 from attacks.evaluate import Case
 from attacks.evaluate.of_attack import iterative_not_weaker
 from attacks.evaluate.published import GOODFELLOW, NUMBERS
-from attacks.pictures import bars
 from minigrad import data
+from minigrad.pictures import bars
 from minigrad.random import Stream
 from minigrad.run import Run
 
@@ -151,7 +151,8 @@ def test_what_hides_nothing_is_not_accused(lab):
     for name in ("weight-decay", "noise-at-training", "dropout-at-training"):
         row = defenses.judged(name, DEFENSES[name], lab)
         assert row.check == row.warning == "none needed: PGD already breaks it" and row.own < row.clean
-    honest = Defense("the undefended network", 1, lambda lab: Built(lab.undefended, Way("PGD"), Way("PGD"), broken.STAND_IN))
+    honest = Defense("the undefended network", 1,
+                     lambda lab: Built(lab.undefended, Way("PGD"), Way("PGD"), defenses_built.STAND_IN))
     row = defenses.judged("honest", honest, lab)
     assert row.check == "none of 3 warns" and row.status == "" and "robust accuracy" in row.evidence
 
@@ -171,7 +172,7 @@ def test_the_margin_sees_what_the_saturated_cross_entropy_does_not(lab):
 
 def test_a_hidden_gradient_is_found_out_by_the_search_without_one(lab):
     hidden = Defense("hidden", 1, lambda lab: Built(lab.victim(Hidden(lab.undefended.net)), Way("PGD"), Way("PGD"),
-                                                    (broken.black_box_finds_nothing,)))
+                                                    (defenses_built.black_box_finds_nothing,)))
     row = defenses.judged("hidden", hidden, lab)
     assert row.naive > 0 and row.check == "white box not weaker than black box" and row.status == "fail"
 

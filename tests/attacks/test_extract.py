@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from linear import images, small_network
 
 from attacks import QueryBudgetError, Victim
-from attacks.extract import agreement, ask, centred, design, extract, fit, solve_softmax
+from attacks.copying.extract import agreement, ask, centred, design, extract, fit, solve_softmax
 from minigrad import nn
 from minigrad.random import Stream
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from attacks import Targeted, Toward, Untargeted
-from attacks import loss as losses
+from attacks.core import loss as losses
 from minigrad import functional as F
 from minigrad.random import Stream
 

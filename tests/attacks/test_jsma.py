@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import L0, Targeted, Untargeted, Victim, jsma
-from attacks.jsma import NO_PAIR, best_pair
+from attacks.white_box.jsma import NO_PAIR, best_pair
 from minigrad.random import Stream
 from tests.attacks.linear import images, linear, small_network
 

@@ -21,7 +21,7 @@ from attacks import (
     Victim,
     optimise,
 )
-from attacks.loss import clipped_margin
+from attacks.core.loss import clipped_margin
 from minigrad import nn, optim
 from minigrad.random import Stream
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacks import Targeted, Untargeted, Victim, spatial
-from attacks.spatial import grid, warp
+from attacks.black_box.spatial import grid, warp
 from minigrad import nn
 from minigrad.random import Stream
 from tests.attacks.linear import images, linear, small_network

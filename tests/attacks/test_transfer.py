@@ -10,8 +10,8 @@ from linear import images, linear, small_network
 
 import minigrad as mg
 from attacks import Labels, Linf, QueryBudgetError, Untargeted, Victim, fgsm
-from attacks.extract import agreement
-from attacks.transfer import (
+from attacks.copying.extract import agreement
+from attacks.copying.transfer import (
     augmented,
     chosen,
     ensemble,

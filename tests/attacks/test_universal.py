@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attacks import L1, L2, Linf, Targeted, Untargeted, Victim, deepfool
-from attacks.universal import shuffled, universal, universal_sgd
+from attacks.white_box.universal import shuffled, universal, universal_sgd
 from minigrad.random import Stream
 from tests.attacks.linear import images, linear, small_network
 

@@ -6,7 +6,7 @@ from linear import images, linear, small_network
 
 import minigrad as mg
 from attacks import QueryBudgetError, Victim
-from attacks.victim import as_labels, as_scores, as_white_box
+from attacks.core.victim import as_labels, as_scores, as_white_box
 from minigrad import kernels
 from minigrad.random import Stream
 

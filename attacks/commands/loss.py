@@ -1,0 +1,92 @@
+"""python -m attacks loss --model RUN: the loss falls as in training; only that the input is what learns.
+
+A network is trained by   weights <- weights - rate * d loss / d weights.   Here the weights are frozen and the very same loop
+(attacks.core.optimise) trains the perturbation, towards a wrong class, with several optimisers, two of which train the networks
+of this laboratory. Drawn: cross-entropy with the target class, the median image and the middle half; the share of images
+fooled so far; and one image on its way.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attacks.commands import shared
+from attacks.commands.attack import label
+from attacks.core.goal import Targeted
+from attacks.core.optimise import SGD, Adam, Steepest, optimise
+from attacks.core.parameterise import Additive
+from minigrad import command
+from minigrad.pictures import Caption, colour, columns, confidence, lines, magnified, times
+
+
+def recipes(epsilon: float, steps: int) -> dict:
+    """name -> optimiser of delta. Lengths of steps are in units of epsilon."""
+    small = 2.5 * epsilon / steps
+    return {
+        "steepest, one step (FGSM)": (Steepest(epsilon), 1),
+        "steepest, small steps (BIM)": (Steepest(small), steps),
+        "with momentum (MI-FGSM)": (Steepest(small, momentum=1.0), steps),
+        "Adam": (Adam(small), steps),
+        "SGD": (SGD(3 * epsilon), steps),
+    }
+
+
+def main(argv=None):
+    parser = command.Parser("attacks loss", __doc__.strip(), data=None, steps=None, run=False,
+                            examples=["--model runs/classifier-0001",
+                                      "--model runs/classifier-0001 --norm l2 --steps 100"])
+    shared.model_options(parser, 100, "images of the test set", ("linf", "l2"))
+    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
+    o = parser.parse(argv)
+    victim, config = shared.victim_of(o, parser)
+    samples = shared.pick(shared.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
+    threat = shared.threat_of(o, config)
+    run = shared.start("loss", o)
+    goal = Targeted(shared.other_class(samples.y, config["classes"], o.seed))
+
+    found, loss, fooled = {}, {}, {}
+    choices = recipes(o.epsilon, o.steps)
+    for part in run.loop(0, len(choices)):
+        name, (optimiser, steps) = list(choices.items())[part - 1]
+        found[name] = optimise(Additive(samples.x), victim, goal, threat, optimiser, steps, keep="last", attack_wrong=True,
+                               trace=True, rng=o.seed)
+        values = -found[name].trace["objective"]  # (steps + 1, N): -log p_target
+        loss[name] = tuple(np.quantile(values, q, axis=1) for q in (0.5, 0.25, 0.75))
+        fooled[name] = 100 * found[name].trace["success"].mean(axis=1)
+
+    title = f"The perturbation is the parameter: {o.norm} {o.epsilon:.4g}, {o.model} on {len(samples.y)} images of {samples.name}"
+    x = {name: np.arange(len(v)) for name, v in fooled.items()}
+    styles = {name: {"marker": "o" if len(v) == 2 else None} for name, v in fooled.items()}
+    run.image(o.steps, lines([
+        dict(x=x, series=loss, across="step", down="loss: -log p(target class)", log=True, styles=styles),
+        dict(x=x, series=fooled, across="step", down="images taken for the target class, %", percent=True, styles=styles),
+    ], title), "loss")
+    run.image(o.steps, film(victim, samples, goal, threat, choices["steepest, small steps (BIM)"], found), "on_the_way")
+    shared.write_json(run.file("loss.json"), {name: {"median_loss": loss[name][0].tolist(), "fooled": fooled[name].tolist()}
+                                              for name in found})
+    summary = {name: f"median loss {loss[name][0][0]:.3g} -> {loss[name][0][-1]:.3g}; {fooled[name][-1]:.0f} % taken for the "
+               "target" for name in found}
+    run.finish(title=title, summary=summary)
+    print(title)
+    shared.show(summary)
+
+
+def film(victim, samples, goal, threat, recipe, found) -> np.ndarray:
+    """One image at several steps of the small-step optimiser: what the loop has at hand there."""
+    optimiser, steps = recipe
+    success = found["steepest, small steps (BIM)"].trace["success"].astype(bool)
+    turned = np.where(success.any(axis=0) & ~success[0], success.argmax(axis=0), -1)
+    i = int(turned.argmax())  # the image that took longest to turn
+    stops = sorted({0, 1, *(round(steps * f) for f in (0.1, 0.2, 0.3, 0.5, 0.75)), steps})
+    x, at = samples.x[i : i + 1], []
+    for stop in stops:
+        at.append(optimise(Additive(x), victim, goal[[i]], threat, optimiser, stop, keep="last", attack_wrong=True).candidate[0])
+    at = np.stack(at)
+    p = shared.probabilities(victim, at)
+    target = int(goal.labels[i])
+    texts = [Caption(f"{label(samples.classes, q.argmax())}  {confidence(q.max(), 0)}\nloss {-np.log(max(q[target], 1e-300)):.2g}",
+                     q.argmax() == target) for q in p]
+    pixels, factor = magnified(at - x)
+    names = [f"step {stop}" for stop in stops]
+    return columns([colour(at), pixels], ["input", f"perturbation\n{times(factor)}"], [texts, names],
+                   f"A {label(samples.classes, samples.y[i])} on its way to {label(samples.classes, target)}")

@@ -1,0 +1,146 @@
+"""python -m attacks panda: a giant panda, and with a change that nobody sees, a gibbon at 99 %.
+
+The perturbation is trained like a network's weights; the network is one that was trained on ImageNet. It looks at whole
+grey levels while it is attacked, so that the picture survives being a file: the figures printed are those of the PNG, read
+back from disk. Any picture and any of the 1000 classes can be named.
+
+    x'  = clip(x + delta),  |delta| <= epsilon                    what is trained
+    t(x') = round(255 x') / 255,  dt/dx' = 1                      what the network sees ("straight through")
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+
+from attacks.commands import shared
+from attacks.core.goal import Targeted
+from attacks.core.optimise import Steepest, optimise
+from attacks.core.parameterise import Additive
+from attacks.core.threat import Linf
+from attacks.core.victim import Victim
+from minigrad import command
+from minigrad.data import DataError, find, save_png
+from minigrad.pictures import Caption, colour, confidence, equation, magnified, times
+from minigrad.tensor import Tensor
+from nets import imagenet
+from nets.classify import NETWORKS
+
+PANDA = "imagenet/samples/n02510455_giant_panda.jpg"
+WANTED = 0.99  # confidence that counts as reached
+
+
+def options(argv=None):
+    parser = command.Parser(
+        "attacks panda", __doc__.split("\n\n    x'")[0].strip(), data=None, steps=None, run=False,
+        examples=["", "--network efficientnet-lite0 --epsilon 1", "--image cat.jpg --target guacamole"],
+    )
+    parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to fool")
+    parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
+                        "classifiers/ below MINIGRAD_DATA)")
+    parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
+    parser.add_argument("--image", metavar="PATH", help="the picture (default: the giant panda below MINIGRAD_DATA)")
+    parser.add_argument("--target", metavar="CLASS", default="gibbon", help="what it is to be taken for: a name or a number")
+    parser.add_argument("--epsilon", type=command.positive, default=2, metavar="N", help="largest change of any pixel's "
+                        "red, green or blue, in grey levels of 255")
+    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
+    shared.run_options(parser)
+    return parser.parse(argv)
+
+
+def main(argv=None):
+    o = options(argv)
+    classes = imagenet.synsets(o.names)
+    target = class_number(o.target, classes)
+    network = NETWORKS[o.network](o.weights).to(o.device)
+    o.image = panda() if o.image is None else o.image
+    x = imagenet.photograph(o.image, network.size, network.shorter)[None]  # (1, 3, H, W), multiples of 1/255
+    victim = Victim(network, bounds=(0, 1))
+    clean = victim.predict(x)
+    was = int(clean.argmax())
+    if was == target:
+        raise ValueError(f"panda: {o.network} takes {o.image} for {classes[target].name!r} already; name another --target")
+    run = shared.start("panda", o)
+
+    result = fool(victim, x, target, o.epsilon, o.steps, o.seed)
+    for step, value in enumerate(result.trace["objective"][:, 0]):
+        run.log(step, loss=-value, target_confidence=np.exp(value))
+    before, path = (save_png(run.file(f"{name}.png"), colour(picture)[0])
+                    for name, picture in (("original", x), ("adversarial", result.candidate)))
+
+    read, original = (imagenet.photograph(p, network.size, network.shorter)[None] for p in (path, before))
+    answers = [imagenet.top_k(victim.predict(picture), 3)[0] for picture in (original, read)]
+    change = np.rint((read - original) * 255)
+    now, sure = answers[1][0]
+    reached = now == target and sure >= WANTED
+    pixels, factor = magnified(read - original)
+    captions = [
+        Caption(f"{classes[was].name}\n{confidence(answers[0][0][1])} confidence"),
+        Caption(f"perturbation\nmagnified {times(factor)}\nlargest change {np.abs(change).max():.0f} of 255"),
+        Caption(f"{classes[now].name}\n{confidence(sure)} confidence\nPNG, read back from disk", now != was),
+    ]
+    run.image(o.steps, equation([colour(original)[0], pixels[0], colour(read)[0]], captions), "panda")
+
+    for text, best in zip(("original   ", "adversarial"), answers, strict=True):
+        print(text, " ", ", ".join(f"{classes[i].name} {confidence(p, 2)}" for i, p in best))
+    distance = f"{np.abs(change).max():.0f}/255 (allowed {o.epsilon}/255)"
+    print(f"Linf distance {distance}, mean change {np.abs(change).mean():.2f}/255, "
+          f"{o.steps} steps of one loop; figures of {path}, read back")
+    summary = {
+        "network": o.network, "original": f"{classes[was].names}, {confidence(answers[0][0][1], 2)}",
+        "adversarial, read back from the PNG": f"{classes[now].names}, {confidence(sure, 2)}",
+        "confidence in the original class, before and after":
+        ", ".join(confidence(probability(victim, picture, was), 2) for picture in (original, read)),
+        "Linf distance": distance, "L2 distance": float(np.sqrt(np.square(change / 255).sum())),
+        "target reached with 99 %": "yes" if reached else "no",
+    }
+    run.finish(title=f"{classes[was].name} to {classes[target].name}", summary=summary)
+    if not reached and not o.dry_run:
+        print(f"not reached: {classes[target].name} has {confidence(probability(victim, read, target), 2)} after {o.steps} steps "
+              f"within {o.epsilon}/255; give more --steps or a larger --epsilon")
+        return 1
+
+
+def fool(victim, x, target: int, levels: int, steps: int, seed=0):
+    """The Result of training delta, |delta| <= levels / 255, until x' (1, 3, H, W), rounded, is of class `target`.
+
+    A step is shorter than a grey level: rounding hides it until a pixel was pushed the same way more often than back.
+    x must hold multiples of 1/255, so that rounding x' cannot leave the ball."""
+    return optimise(Additive(x), victim, Targeted(target), Linf(levels / 255), Steepest(0.25 * levels / 255), steps,
+                    transforms=lambda count, stream: [eight_bit] * count, rng=seed, trace=True, name="panda")
+
+
+def eight_bit(x):
+    """Whole grey levels: the value is rounded, the gradient passes straight through."""
+    return x + Tensor.wrap(np.rint(x.array * 255) / np.asarray(255, x.dtype) - x.array)
+
+
+def probability(victim, x, label) -> float:
+    """The probability of one class for the one picture x."""
+    return dict(imagenet.top_k(victim.predict(x), imagenet.CLASSES)[0])[label]
+
+
+def panda() -> str:
+    """The picture of a giant panda below MINIGRAD_DATA; DataError that asks for --image without one."""
+    path = find(PANDA)
+    if path == PANDA:
+        raise DataError(path, "there is no picture of a panda here", "Give one with --image PATH, or set MINIGRAD_DATA to the "
+                        "folder that has it")
+    return path
+
+
+def class_number(text: str, classes) -> int:
+    """The class of a number, a name ("gibbon", any of a class's names), or a WordNet id; ValueError with a guess."""
+    wanted = text.strip().lower()
+    if wanted.isdigit() and int(wanted) < len(classes):
+        return int(wanted)
+    names = {}
+    for i, synset in enumerate(classes):
+        for name in (synset.id, *synset.names.split(",")):
+            names.setdefault(name.strip().lower(), i)
+    if wanted in names:
+        return names[wanted]
+    near = [name for name in names if wanted in name][:4] or difflib.get_close_matches(wanted, names, 3)
+    hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
+    raise ValueError(f"--target {text!r} is none of the 1000 classes{hint}")

@@ -1,0 +1,1 @@
+"""Attacks through a copy: a network that only answers is learnt from its answers, and what fools the copy is tried on it."""

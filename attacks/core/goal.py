@@ -1,0 +1,151 @@
+"""What the attacker wants: `Untargeted(y)`, any class but y; `Targeted(t)`, class t.
+
+Every attack is an ascent on `goal.objective(logits)`, one value for each sample, larger = better for the attacker.
+`margin` is the objective that is positive exactly where the attack has succeeded, and `success` says whether it has.
+All take logits (N, classes) as a Tensor (then they can be differentiated) or as an array. A goal knows nothing of inputs.
+
+Imports: minigrad, attacks.core.loss.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attacks.core import loss as losses
+from minigrad.tensor import Tensor
+
+
+class Goal:
+    """Base class. labels: integers (N,) or one for all samples. `goal[rows]` is the goal for some samples."""
+
+    targeted = False
+
+    def __init__(self, labels):
+        self.labels = _labels(type(self).__name__, labels)
+
+    def __len__(self):
+        if self.labels.ndim == 0:
+            raise TypeError(f"{self!r} is one label for any number of samples; it has no length before goal.on(n, classes)")
+        return len(self.labels)
+
+    def __getitem__(self, rows) -> Goal:
+        return self if self.labels.ndim == 0 else type(self)(self.labels[rows])
+
+    def on(self, n: int, classes: int | None = None, name: str = "goal") -> Goal:
+        """The goal with one label for each of n samples, checked to lie in [0, classes). Raises ValueError."""
+        return type(self)(_spread(name, self, self.labels, n, classes))
+
+    def __repr__(self):
+        text = np.array2string(self.labels, threshold=6, separator=", ")
+        return f"{type(self).__name__}({text})"
+
+    def objective(self, logits, loss="ce"):
+        """(N,) what the attack climbs: 'ce', 'margin', 'dlr' or a callable loss(logits, goal) (attacks.core.loss)."""
+        loss, pull = losses.get(loss), self._pull()
+        return loss(logits, pull) if isinstance(logits, Tensor) else loss(Tensor.wrap(logits), pull).array
+
+    def margin(self, logits):
+        """(N,) positive where the attack has succeeded."""
+        return losses.margin(logits, self) if isinstance(logits, Tensor) else losses.margin(Tensor.wrap(logits), self).array
+
+    def _pull(self) -> Goal:
+        """The goal that the loss sees."""
+        return self
+
+    def success(self, logits, confidence: float = 0.0):
+        """(N,) bool: whether the attack has succeeded, by the first largest logit; with confidence, margin >= it.
+
+        Logits that are not finite are no success.
+        """
+        z = logits.array if isinstance(logits, Tensor) else logits
+        won = self._won(z.argmax(axis=1), np.asarray(self.labels, like=z))
+        if confidence:
+            won = won & (self.margin(z) >= confidence)
+        return won & np.isfinite(z).all(axis=1)
+
+    def already_wrong(self, logits):
+        """(N,) bool: samples that need no attack and are never counted as a success of one."""
+        return self.success(logits)
+
+
+class Untargeted(Goal):
+    """Any class but y. objective: CE(z, y); margin: max_{j != y} z_j - z_y."""
+
+    @property
+    def y(self):
+        """The true labels (N,)."""
+        return self.labels
+
+    def _won(self, prediction, labels):
+        return prediction != labels
+
+
+class Targeted(Goal):
+    """Class t. objective: -CE(z, t); margin: z_t - max_{j != t} z_j.
+
+    y, the true labels, is optional: with it samples that the network gets wrong from the start count as already wrong,
+    without it only those that it already takes for t; targeted DLR compares with y.
+    """
+
+    targeted = True
+
+    def __init__(self, t, y=None):
+        super().__init__(t)
+        self.y = None if y is None else _labels("Targeted: y", y)
+        if self.y is not None and np.any(self.y == self.labels):
+            raise ValueError("Targeted: some targets t equal their true label y; choose another target for those samples")
+
+    def __getitem__(self, rows):
+        t = self.labels if self.labels.ndim == 0 else self.labels[rows]
+        return Targeted(t, self.y if self.y is None or self.y.ndim == 0 else self.y[rows])
+
+    def on(self, n, classes=None, name="goal"):
+        y = None if self.y is None else _spread(name, self, self.y, n, classes)
+        return Targeted(_spread(name, self, self.labels, n, classes), y)
+
+    def _won(self, prediction, labels):
+        return prediction == labels
+
+    def already_wrong(self, logits):
+        won = self.success(logits)
+        if self.y is None:
+            return won
+        z = logits.array if isinstance(logits, Tensor) else logits
+        return won | (z.argmax(axis=1) != np.asarray(self.y, like=z))
+
+
+class Toward(Untargeted):
+    """Any class but y is a success, but the loss pulls towards t: how targeted losses serve an untargeted attack."""
+
+    def __init__(self, y, t):
+        super().__init__(y)
+        self.t = _labels("Toward: t", t)
+
+    def __getitem__(self, rows):
+        return Toward(*(v if v.ndim == 0 else v[rows] for v in (self.labels, self.t)))
+
+    def on(self, n, classes=None, name="goal"):
+        return Toward(_spread(name, self, self.labels, n, classes), _spread(name, self, self.t, n, classes))
+
+    def _pull(self):
+        return Targeted(self.t, self.labels)
+
+
+def _labels(name, labels):
+    labels = labels.cpu().array if isinstance(labels, Tensor) else labels
+    labels = labels.get() if hasattr(labels, "get") and hasattr(labels, "dtype") else np.asarray(labels)
+    if labels.dtype.kind not in "iu" and labels.size:
+        raise TypeError(f"{name}: labels must be integers (class numbers), got {labels.dtype}; for one-hot rows take "
+                        ".argmax(1)")
+    if labels.ndim > 1:
+        raise ValueError(f"{name}: labels must be (N,) class numbers, got shape {labels.shape}")
+    return labels.astype(np.int64)
+
+
+def _spread(name, goal, labels, n, classes):
+    if labels.ndim == 1 and len(labels) != n:
+        raise ValueError(f"{name}: {goal!r} has {len(labels)} labels for {n} samples; they must agree")
+    labels = np.broadcast_to(labels, (n,)).copy()
+    if classes is not None and labels.size and (labels.min() < 0 or labels.max() >= classes):
+        raise ValueError(f"{name}: {goal!r}: labels must lie in [0, {classes}), the victim's classes")
+    return labels

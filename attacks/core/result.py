@@ -1,0 +1,302 @@
+"""What an attack returns, and the bookkeeping that makes it honest.
+
+`Task` opens an attack (arrays checked, clean predictions, who needs no attack) and closes it: success is decided once, by a
+fresh forward pass on the very array that is returned. Rules:
+  * a sample that is wrong from the start is `already_wrong`: not attacked unless asked, never a success
+  * a sample that was not fooled is returned as it came, with `reason`; its strongest attempt is in `candidate`
+  * robust accuracy counts already wrong samples as wrong
+
+Imports: minigrad.checkpoint, attacks.core.victim, goal, threat, streams.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+
+from attacks.core.goal import Goal
+from attacks.core.streams import SampleStreams, seed_of
+from attacks.core.threat import Threat, flat
+from attacks.core.victim import View
+from minigrad import checkpoint
+from minigrad.tensor import Tensor
+
+NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
+    "no adversarial example found", "already wrong, not attacked", "zero gradient: the victim masks it or saturates",
+    "the gradient is not finite", "query budget spent",
+)
+
+
+@dataclasses.dataclass
+class Result:
+    """N samples, attacked. NumPy arrays, but for x_adv, candidate and original: of the type that was given.
+
+    x_adv          (N, ...) the adversarial example where success, else the original, to the bit
+    success        (N,) bool: fooled now, and was not before
+    already_wrong  (N,) bool
+    distance       (N,) size of the perturbation: 0 where already wrong, inf where none was found
+    objective      (N,) what the attack climbed, at the candidate; NaN where not attacked
+    steps          (N,) steps taken; queries (N,) forward passes of the attacker
+    reason         (N,) str, empty where success
+    zero_gradient  (N,) bool: the gradient vanished entirely at some step
+    candidate      (N, ...) the strongest attempt, successful or not
+    original       (N, ...) what was attacked
+    settings       dict: attack, threat, seed, every option
+    trace          None or dict of arrays (T, N): objective, success, distance at each step, NaN where a sample rested
+    """
+
+    x_adv: object
+    success: np.ndarray
+    already_wrong: np.ndarray
+    distance: np.ndarray
+    objective: np.ndarray
+    steps: np.ndarray
+    queries: np.ndarray
+    reason: np.ndarray
+    zero_gradient: np.ndarray
+    candidate: object
+    original: object
+    settings: dict
+    trace: dict | None = None
+
+    def __len__(self):
+        return len(self.success)
+
+    def __repr__(self):
+        return (f"Result({self.settings.get('attack')}: {len(self)} samples, success {self.success_rate:.3f}, "
+                f"robust accuracy {self.robust_accuracy:.3f})")
+
+    @property
+    def clean_accuracy(self) -> float:
+        """Share of samples that were right before the attack."""
+        return _share(~self.already_wrong, len(self))
+
+    @property
+    def robust_accuracy(self) -> float:
+        """Share of all samples that were right and were not fooled. NaN for an empty batch."""
+        return _share(~self.already_wrong & ~self.success, len(self))
+
+    @property
+    def success_rate(self) -> float:
+        """Share of the samples that were right before and were fooled. NaN where none was right."""
+        return _share(self.success, int((~self.already_wrong).sum()))
+
+    def at(self, epsilon: float) -> Result:
+        """The result if only perturbations of size <= epsilon counted: what is larger becomes a failure.
+
+        For a minimum-norm attack this is its result at any epsilon; for an attack at fixed epsilon, an upper bound on the
+        robust accuracy there.
+        """
+        lost = self.success & (self.distance > epsilon * (1 + 1e-6))  # float32 measures 0.1 as 0.1000000015
+        return dataclasses.replace(
+            self, x_adv=_choose(lost, self.original, self.x_adv), success=self.success & ~lost,
+            distance=np.where(lost, np.inf, self.distance),
+            reason=np.where(lost, np.array([f"needs {d:.6g} > {epsilon:g}" for d in self.distance], object), self.reason),
+            settings={**self.settings, "at": float(epsilon)},
+        )
+
+    def curve(self, epsilons=None):
+        """(epsilons, robust accuracy at each); by default at 0 and every distance found, where the curve has its steps."""
+        if epsilons is None:
+            epsilons = np.unique(np.concatenate([[0.0], self.distance[np.isfinite(self.distance)]]))
+        epsilons = np.asarray(epsilons, np.float64)
+        return epsilons, (self.distance[None] > epsilons[:, None] * (1 + 1e-6)).mean(axis=1)
+
+    def __getitem__(self, rows) -> Result:
+        """The result of some samples."""
+        kept = {f: _rows(getattr(self, f), rows) for f in _PER_SAMPLE}
+        trace = None if self.trace is None else {k: v[:, rows] for k, v in self.trace.items()}
+        return dataclasses.replace(self, **kept, trace=trace)
+
+    def merge(self, rows, other: Result) -> Result:
+        """This result with the samples `rows` replaced by `other`'s wherever that is better: another run on survivors.
+
+        Better is (success, objective). Steps and queries add up, whoever wins; the trace is the first run's.
+        """
+        rows = np.arange(len(self))[rows]
+        better = (other.success & ~self.success[rows]) | (
+            (other.success == self.success[rows]) & (other.objective > self.objective[rows])
+        )
+        out = {}
+        for f in _PER_SAMPLE:
+            out[f] = _replaced(getattr(self, f), rows[better], _rows(getattr(other, f), np.flatnonzero(better)))
+        for f in ("steps", "queries"):
+            out[f] = getattr(self, f).copy()
+            out[f][rows] += getattr(other, f)
+        return dataclasses.replace(self, **out)
+
+    @staticmethod
+    def join(results) -> Result:
+        """One result for batches attacked one after another; settings of the first. Traces are dropped."""
+        results = list(results)
+        if not results:
+            raise ValueError("Result.join: nothing to join")
+        parts = {f: _joined([getattr(r, f) for r in results]) for f in _PER_SAMPLE}
+        return dataclasses.replace(results[0], **parts, trace=None)
+
+    # ---- files -------------------------------------------------------------------------------------------------------
+
+    def save_npz(self, path) -> None:
+        """Everything to one .npz (minigrad.checkpoint: atomic, no pickle); `Result.load_npz(path)` reads it."""
+        tree = {f: _plain(getattr(self, f)) for f in _PER_SAMPLE}
+        tree["reason"] = [str(r) for r in self.reason]
+        tree["trace"] = None if self.trace is None else {k: np.asarray(v) for k, v in self.trace.items()}
+        tree["settings"] = json.loads(json.dumps(self.settings, default=str))
+        checkpoint.save(path, tree)
+
+    @staticmethod
+    def load_npz(path) -> Result:
+        """The result as saved; arrays are NumPy's. Raises CheckpointError for a file that is not one."""
+        tree = checkpoint.load(path)
+        missing = [f for f in (*_PER_SAMPLE, "settings", "trace") if f not in tree]
+        if missing:
+            raise checkpoint.CheckpointError(path, f"not the result of an attack: it lacks {', '.join(missing)}")
+        tree["reason"] = np.array(tree["reason"], object)
+        return Result(**tree)
+
+
+_PER_SAMPLE = ("x_adv", "success", "already_wrong", "distance", "objective", "steps", "queries", "reason", "zero_gradient",
+               "candidate", "original")
+
+
+class Task:
+    """One attack from its arguments to its Result; every attack of the package opens and closes with it.
+
+        task = Task("pgd", view, x, goal, rng=0)
+        task.x        (N, ...) array on the victim's device and in its dtype, within bounds
+        task.goal     one label for each sample;  task.box  (lo, hi)
+        task.rows     samples to attack;  task.streams("start")  their random numbers (index as x: by row of the batch)
+        ...           candidate = task.x.copy(); candidate[rows] = ...
+        return task.result(candidate, threat=threat, settings={...})
+
+    attack_wrong: also attack what is wrong from the start. looks: clean predictions to take the majority of, for victims that
+    answer at random. `task.clean` are the logits of the first look (N, classes), NumPy.
+    """
+
+    def __init__(self, name: str, view: View, x, goal: Goal, *, rng=0, attack_wrong: bool = False, looks: int = 1):
+        if not isinstance(goal, Goal):
+            raise TypeError(f"{name}: goal must be Untargeted(y) or Targeted(t), got {type(goal).__name__}")
+        self.name, self.view, self.given, self.victim = name, view, x, view.victim
+        self.x = self.victim.take(x, name)
+        self.box, self.seed = self.victim.bounds, seed_of(rng)
+        clean = self.victim.predict(self.x)
+        self.goal = goal.on(len(self.x), clean.shape[1], name)
+        votes = sum((self.goal.already_wrong(self.victim.predict(self.x)) for _ in range(looks - 1)),
+                    self.goal.already_wrong(clean).astype(np.int64))
+        self.already_wrong = 2 * votes > looks
+        self.rows = np.arange(len(self.x)) if attack_wrong else np.flatnonzero(~self.already_wrong)
+        self.attack_wrong, self.clean = attack_wrong, clean
+        view.begin(len(self.x))
+
+    def streams(self, purpose: str = "") -> SampleStreams:
+        """A stream for each sample of the batch (N), for this purpose."""
+        return SampleStreams(self.seed, self.x, f"{self.name}/{purpose}" if purpose else self.name)
+
+    def result(self, candidate, *, threat: Threat, measure: Threat | None = None, found=None, objective=None, steps=0,
+               zero_gradient=None, reason=None, settings=None, trace=None, judge=None) -> Result:
+        """Decide success on what is returned, and fill in the rest.
+
+        candidate  (N, ...) the strongest attempt for each sample; put into ball (threat) and box first
+        found      (N,) bool: False where the attack itself does not claim success (default: whatever the victim says)
+        objective  (N,); default: the margin at the candidate
+        reason     {row: text} or (N,) of str for failures whose cause is known
+        judge      judge(array (N, ...)) -> success (N,), instead of one forward pass: for randomised victims, transforms
+        """
+        n = len(self.x)
+        candidate = np.clip(threat.settle(np.clip(candidate, *self.box), self.x), *self.box)
+        bad = ~flat(np.isfinite(candidate)).all(axis=1)
+        candidate = np.where(bad.reshape((-1,) + (1,) * (candidate.ndim - 1)), self.x, candidate)
+        out = alike(self.given, candidate)
+        z = self.victim.predict(out)
+        won = self.goal.success(z) if judge is None else judge(self.victim.take(out))
+        success = _host(won) & ~self.already_wrong
+        if found is not None:
+            success &= _host(found)
+        x_adv = _choose(success, out, self.given)
+        measure = measure or threat
+        size = _host(measure.size(self.victim.take(x_adv) - self.x))
+        why = np.full(n, NOT_FOUND, object)
+        zero = np.zeros(n, bool) if zero_gradient is None else _host(zero_gradient).astype(bool)
+        why[zero] = ZERO
+        why[_host(bad)] = NAN
+        for i, text in (reason.items() if isinstance(reason, dict) else enumerate(reason if reason is not None else ())):
+            why[i] = text or why[i]
+        why[self.already_wrong] = ALREADY if not self.attack_wrong else "already wrong"
+        why[success] = ""
+        objective = np.array(_host(self.goal.margin(z) if objective is None else objective), np.float64)
+        objective[np.setdiff1d(np.arange(n), self.rows)] = np.nan
+        seconds = {"attack": self.name, "threat": repr(threat), "goal": type(self.goal).__name__, "seed": self.seed,
+                   "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}
+        return Result(
+            x_adv=x_adv, success=success, already_wrong=self.already_wrong.copy(),
+            distance=np.where(self.already_wrong, 0.0, np.where(success, size, np.inf)),
+            objective=objective, steps=np.broadcast_to(_host(steps), (n,)).astype(np.int64),
+            queries=self.view.queries.copy(), reason=why, zero_gradient=zero, candidate=out,
+            settings={**seconds, **(settings or {})}, trace=trace, original=self.given,
+        )
+
+
+def batched(attack, victim, x, goal, *args, batch: int = 250, rng=0, **options) -> Result:
+    """attack(victim, x, goal, *args, rng=rng, **options) in batches, joined: the same result in less memory.
+
+    Radii of a threat among args may be one for each sample. Samples are independent, so batches change nothing but time.
+    """
+    seed, parts = seed_of(rng), []
+    for first in range(0, max(len(x), 1), batch):
+        rows = slice(first, first + batch)
+        here = [a[rows] if isinstance(a, Threat) else a for a in args]
+        parts.append(attack(victim, x[rows], goal[rows], *here, rng=seed, **options))
+    return Result.join(parts)
+
+
+# ---- arrays of either kind -------------------------------------------------------------------------------------------
+
+
+def _share(mask, n) -> float:
+    return float(mask.sum() / n) if n else float("nan")
+
+
+def _host(a):
+    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)
+
+
+def _raw(x):
+    return x.array if isinstance(x, Tensor) else x
+
+
+def _wrapped(like, array):
+    return Tensor.wrap(array) if isinstance(like, Tensor) else array
+
+
+def alike(given, array):
+    """An array in the type, dtype and device of what the caller gave."""
+    raw = _raw(given)
+    array = _host(array) if isinstance(raw, np.ndarray) else np.asarray(array, like=raw)
+    return _wrapped(given, array.astype(raw.dtype, copy=False))
+
+
+def _choose(mask, yes, no):
+    """yes where mask (N,), else no; of yes's type, in no's memory layout."""
+    out = _raw(no).copy(order="K")
+    out[mask] = _raw(yes)[mask]
+    return _wrapped(no, out)
+
+
+def _rows(value, rows):
+    return _wrapped(value, _raw(value)[rows])
+
+
+def _replaced(value, rows, new):
+    out = _raw(value).copy(order="K")
+    out[rows] = _raw(new)
+    return _wrapped(value, out)
+
+
+def _joined(values):
+    return _wrapped(values[0], np.concatenate([_raw(v) for v in values]))
+
+
+def _plain(value):
+    return _host(_raw(value))

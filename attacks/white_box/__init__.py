@@ -1,0 +1,1 @@
+"""Attacks that know architecture and weights: they follow gradients."""

@@ -1,0 +1,237 @@
+"""Small perturbations by training: Carlini & Wagner's attacks in L2 and Linf, and EAD for few coordinates (L1).
+
+All three minimise   size(x' - x) + c * f(x'),   f = max(kappa - margin, 0),   with kappa = `confidence`: f is 0 where the
+margin of the goal is at least kappa, and that is what counts as a success. c is searched for each sample: a larger c
+insists on success, a smaller one on nearness. The nearest success ever seen, over all constants and steps, is returned.
+
+    carlini_l2     x' = mid + half tanh(w), Adam on w; size = ||x' - x||_2^2
+    carlini_linf   the same; size = sum_i max(|x' - x|_i - tau, 0), with tau falling as long as that succeeds
+    ead            FISTA on x' itself; size = ||x' - x||_2^2 + beta ||x' - x||_1
+
+Each is told from logits: probabilities are refused, for which f would vanish long before the margin is won.
+
+Imports: attacks.white_box.deepfool and what it imports, minigrad.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from attacks.core.loss import clipped_margin
+from attacks.core.optimise import Adam, Climb, optimise
+from attacks.core.parameterise import Direct, TanhBox
+from attacks.core.result import NOT_FOUND, Result, Task
+from attacks.core.threat import L1, L2, Box, Linf, flat, rows_of
+from attacks.core.victim import as_white_box
+from attacks.white_box.deepfool import ConstantSearch, Nearest, host, whole
+
+REACH = 0.75  # how far beyond the middle of the box a pixel must be able to go: (1 + tanh 0.75) / 2 = 0.82 of the range
+
+
+def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence=0.0, *, abort_early=True, rng=0,
+               trace=False) -> Result:
+    """The smallest L2 perturbation, trained (Carlini & Wagner 2017, section VI.A; their l2_attack.py).
+
+    steps        of Adam(lr) for each constant, from w_0 and with a new state every time (10000 in the paper)
+    lr           lr * steps is as far as w can go; a black or white pixel starts 7.25 from the middle and cannot be moved
+                 unless that is 8 or so: a UserWarning says when it is less
+    search_steps rounds of the search for c, which starts at c = 1e-3
+    confidence   kappa: the margin, in logits, that a success needs
+    abort_early  a sample leaves a round when its loss has not fallen by 1e-4 over a tenth of the steps; with few steps that is
+                 too soon, as Adam still swings
+    An untargeted attack follows the class with the largest logit, which need not have the nearest boundary.
+    trace        'c', 'distance' (inf for a failure) and 'success' of each round (search_steps, N).  rng is not used
+    Raises ValueError where the victim gives probabilities.
+    """
+    white = as_white_box(victim, "carlini_l2")
+    with white:
+        task = _open("carlini_l2", white, x, goal, rng, steps, lr, c, confidence)
+        why = _reach(task, lr, steps)
+        near, search = Nearest(task, L2(0).size), ConstantSearch(len(task.x), c, whole("carlini_l2", "search_steps", search_steps))
+        log = _Log(trace, len(task.x))
+        rows = task.rows
+        for _ in search if len(rows) else ():
+            far, won = _train(task, near, rows, Adam(lr), steps, search.c[rows], _squares, L2(0), confidence, abort_early)
+            log.see(rows, c=search.c[rows], distance=far, success=won)
+            search.tell(rows, won)
+        settings = dict(steps=steps, lr=lr, search_steps=search_steps, c=c, confidence=confidence, abort_early=abort_early)
+        return near.result(L2(np.inf), settings=settings, trace=log.trace, why=why)
+
+
+def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *, decrease=0.9, largest_c=20.0, least=1 / 256,
+                 abort_early=True, rng=0, trace=False) -> Result:
+    """The smallest Linf perturbation, trained (Carlini & Wagner 2017, section VI.C; their li_attack.py).
+
+    tau starts at the range of the box. Adam(lr) trains sum_i max(|delta_i| - tau, 0) + c f from the last success; when it wins
+    within tau, tau becomes `decrease` * min(tau, ||delta||_inf); when it does not, c doubles. A sample is done when tau is
+    below `least` of the range, or c above largest_c. The result is accurate to about 1 - decrease.
+    Other arguments as in carlini_l2; trace: 'c', 'tau', 'distance' and 'success' of each round (rounds, N).
+    """
+    white = as_white_box(victim, "carlini_linf")
+    if not 0 < decrease < 1:
+        raise ValueError(f"carlini_linf: decrease must lie in (0, 1), got {decrease!r}")
+    with white:
+        task = _open("carlini_linf", white, x, goal, rng, steps, lr, c, confidence)
+        why = _reach(task, lr, steps)
+        near, n, width = Nearest(task, Linf(0).size), len(task.x), task.box[1] - task.box[0]
+        constant, tau, start = np.full(n, float(c)), np.full(n, width), task.x.copy(order="K")
+        log = _Log(trace, n)
+        rows = task.rows
+        while len(rows):
+            far, won = _train(task, near, rows, Adam(lr), steps, constant[rows], _excess(tau[rows]), Linf(0), confidence,
+                              abort_early, start[rows])
+            won &= far <= tau[rows] * (2 / (1 + decrease))  # half way from the last distance to tau is progress
+            log.see(rows, c=constant[rows], tau=tau[rows], distance=far, success=won)
+            start[rows[won]] = near.x[rows[won]]
+            tau[rows[won]] = decrease * np.minimum(tau[rows[won]], near.distance[rows[won]])
+            constant[rows[~won]] *= 2
+            rows = rows[(tau[rows] >= least * width) & (constant[rows] <= largest_c)]
+        settings = dict(steps=steps, lr=lr, c=c, confidence=confidence, decrease=decrease, largest_c=largest_c, least=least,
+                        abort_early=abort_early)
+        return near.result(Linf(np.inf), settings=settings, trace=log.trace, why=why)
+
+
+def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence=0.0, *, beta=1e-2, rule="en", abort_early=True,
+        rng=0, trace=False) -> Result:
+    """Elastic-net attack: few coordinates, found by shrinkage (Chen et al. 2018, algorithm 1).
+
+        x_{k+1} = S(y_k - a_k grad(||y - x_0||_2^2 + c f(y)))          a_k = lr sqrt(1 - k / steps)
+        y_{k+1} = x_{k+1} + k / (k + 3) (x_{k+1} - x_k)                FISTA
+
+    S moves each coordinate by beta towards x_0, as far as x_0 itself, and into the box: by beta and not a_k beta, as in the paper
+    and its code, so that the weight of L1 that is felt is beta / a_k. Success is judged at x_k, never at the extrapolated y_k;
+    both cost a query.
+    beta  weight of L1 (0.01; 0 is gradient descent in L2)
+    rule  'en': nearest by ||d||_2^2 + beta ||d||_1; 'l1': by L1.  The distance of the result is L1 in either case
+    Other arguments and the trace as in carlini_l2.
+    """
+    white = as_white_box(victim, "ead")
+    if not (np.ndim(beta) == 0 and beta >= 0) or rule not in ("en", "l1"):
+        raise ValueError(f"ead: beta must be a number >= 0 and rule 'en' or 'l1', got {beta!r} and {rule!r}")
+    with white:
+        task = _open("ead", white, x, goal, rng, steps, lr, c, confidence)
+        near = Nearest(task, L1(0).size if rule == "l1" else lambda d: np.square(L2(0).size(d)) + beta * L1(0).size(d))
+        search = ConstantSearch(len(task.x), c, whole("ead", "search_steps", search_steps))
+        log = _Log(trace, len(task.x))
+        rows = task.rows
+        for _ in search if len(rows) else ():
+            far = _fista(task, near, search.c, steps, lr, beta, confidence, abort_early)[rows]
+            log.see(rows, c=search.c[rows], distance=far, success=np.isfinite(far))
+            search.tell(rows, np.isfinite(far))
+        near.queries = white.queries.copy()
+        settings = dict(steps=steps, lr=lr, search_steps=search_steps, c=c, confidence=confidence, beta=beta, rule=rule,
+                        abort_early=abort_early)
+        return near.result(L1(np.inf), settings=settings, trace=log.trace)
+
+
+def _fista(task, near, c, steps, lr, beta, confidence, abort_early):
+    """One round of EAD with the constants c (N,) -> (N,) how far its nearest success is, inf where it has none."""
+    p = Direct(task.x)
+    climb = Climb(task, p, task.view, clipped_margin(confidence), np.asarray(c, task.x.dtype, like=task.x), _squares)
+    rows, best, checkpoint = task.rows, np.full(len(task.x), np.inf), np.full(len(task.x), -np.inf)
+    before = y = task.x[rows]
+    for k in range(steps):
+        p.at(task.x[rows], y)
+        _, value, _, grads = climb(rows, gradient=True)
+        near.gradients(grads, rows)
+        near.steps[rows] += 1
+        point = _shrink(y + lr * (1 - k / steps) ** 0.5 * grads[0], task.x[rows], beta, task.box)
+        goal, z = task.goal[rows], host(task.view(point, rows))
+        far = near.see(rows, point, goal.margin(z), goal.success(z, confidence))
+        best[rows] = np.minimum(best[rows], far)
+        before, y = point, point + k / (k + 3) * (point - before)
+        if abort_early and k and k % max(1, steps // 10) == 0:
+            stay = np.flatnonzero(value > checkpoint[rows])
+            checkpoint[rows] = value + 1e-4 * np.abs(value)
+            rows, before, y = rows[stay], before[stay], y[stay]
+            if not len(rows):
+                break
+    return best
+
+
+def _shrink(x, x0, beta, box):
+    """S_beta: sign(d) max(|d| - beta, 0) for d = x - x0, in the box (equation 5)."""
+    d = x - x0
+    return np.where(np.abs(d) <= beta, x0, np.clip(x - np.sign(d) * beta, *box))
+
+
+# ---- what they share -------------------------------------------------------------------------------------------------
+
+
+def _open(name, white, x, goal, rng, steps, lr, c, confidence):
+    """The task, and the arguments checked."""
+    whole(name, "steps", steps)
+    for what, value in (("lr", lr), ("c", c)):
+        if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
+            raise ValueError(f"{name}: {what} must be a number > 0, got {value!r}")
+    if not (np.ndim(confidence) == 0 and confidence >= 0):
+        raise ValueError(f"{name}: confidence must be a number >= 0, the margin in logits that counts, got {confidence!r}")
+    task = Task(name, white, x, goal, rng=rng)
+    z = task.clean
+    if len(z) and (z >= 0).all() and (np.abs(z.sum(axis=1) - 1) < 1e-5).all():
+        raise ValueError(f"{name}: the victim gives probabilities (each row sums to 1), the attack needs logits: leave out the "
+                         "softmax, or give its logarithm")
+    return task
+
+
+def _reach(task, lr, steps) -> str:
+    """Warn where lr * steps cannot bring coordinates to the other side of the box; the reason for failures."""
+    lo, hi = task.box
+    x = flat(task.x[task.rows]).astype(np.float64)
+    need = np.abs(np.arctanh((2 * x - lo - hi) / (hi - lo) * 0.999999)) + REACH
+    share = float((need > lr * steps).mean()) if x.size else 0.0
+    if not share:
+        return NOT_FOUND
+    text = f"lr * steps = {lr * steps:g} is too short for {100 * share:.3g} % of the coordinates; they need {float(need.max()):.2g}"
+    warnings.warn(f"{task.name}: {text} to cross the box, black and white ones first: give more steps or a larger lr", UserWarning,
+                  stacklevel=3)
+    return f"{NOT_FOUND}: {text}"
+
+
+def _train(task, near, rows, recipe, steps, c, penalty, measure, confidence, abort_early, start="zero"):
+    """One run of the loop with the constants c (n,) on the samples `rows` -> (distance, success), (n,) each."""
+    goal = task.goal[rows]
+    run = optimise(TanhBox(task.x[rows]), task.view, goal, Box(), recipe, steps, loss=clipped_margin(confidence), weight=c,
+                   penalty=penalty, keep="distance", measure=measure, confidence=confidence, abort_early=abort_early, start=start,
+                   name=task.name)
+    near.add(rows, run)
+    z = task.victim.predict(run.candidate)
+    won = goal.success(z, confidence)
+    return near.see(rows, run.candidate, goal.margin(z), won), won
+
+
+def _squares(x_adv, x, rows):
+    d = x_adv - x
+    return (d * d).sum(tuple(range(1, d.ndim)))
+
+
+def _excess(tau):
+    """sum_i max(|x' - x|_i - tau, 0), tau (n,) for the rows of the batch."""
+
+    def penalty(x_adv, x, rows):
+        d = (x_adv - x).abs()
+        return (d - rows_of(tau[rows], d.array)).relu().sum(tuple(range(1, d.ndim)))
+
+    return penalty
+
+
+class _Log:
+    """What each round did, as arrays (rounds, N), NaN where a sample was at rest."""
+
+    def __init__(self, on: bool, n: int):
+        self.on, self.n, self.rounds = on, n, []
+
+    def see(self, rows, **values):
+        if self.on:
+            full = {k: np.full(self.n, np.nan) for k in values}
+            for k, v in values.items():
+                full[k][rows] = v
+            self.rounds.append(full)
+
+    @property
+    def trace(self):
+        if not self.on:
+            return None
+        return {k: np.stack([r[k] for r in self.rounds]) for k in (self.rounds[0] if self.rounds else ())}

@@ -1,0 +1,126 @@
+"""Attacks at a fixed epsilon that follow the gradient. Each is `optimise` with another optimiser or another start.
+
+    fgsm      one step of steepest ascent over the whole radius            Goodfellow, Shlens & Szegedy 2014
+    bim       many small ones, projected                                    Kurakin, Goodfellow & Bengio 2016
+    pgd       from a random point of the ball, with restarts                Madry et al. 2017
+    mi_fgsm   with momentum                                                 Dong et al. 2018
+    perturb   PGD's last point without any bookkeeping, for training
+    apgd      attacks.white_box.apgd: step sizes that adapt themselves                Croce & Hein 2020
+
+All take victim (Victim or white_box()), x (N, ...) in the victim's bounds, goal, threat (Linf, L2, L1, ...), and return a
+Result whose x_adv has x's type. `loss` is 'ce', 'margin', 'dlr' or a callable.
+
+Imports: attacks.core.optimise and what it imports.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from attacks.core.optimise import Steepest, optimise
+from attacks.core.parameterise import Additive
+from attacks.core.result import Result, alike
+from attacks.core.streams import seed_of
+from attacks.core.threat import rows_of
+from attacks.core.victim import as_white_box
+
+
+def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, step=None, attack_wrong=False, rng=0,
+         trace=False) -> Result:
+    """x' = clip(x + epsilon * argmax <gradient, u> over ||u|| <= 1): epsilon * sign(gradient) in Linf (equation in section 3).
+
+    clip=False leaves the box, as the paper's numbers do.
+    random_start=True with step=1.25 * epsilon is the single step of fast adversarial training (Wong, Rice & Kolter 2020).
+    """
+    white = as_white_box(victim, "fgsm")
+    if not clip:
+        white.victim.take(x, "fgsm")
+        reach = float(np.max(threat.epsilon, initial=0.0))
+        lo, hi = white.bounds
+        white = white.victim.within((lo - reach, hi + reach)).white_box()  # the box is there, and too wide to act
+    step = threat.scale(white.bounds) if step is None else step
+    return optimise(Additive(x), white, goal, threat, Steepest(step), 1, loss=loss, keep="last",
+                    start="random" if random_start else "zero", attack_wrong=attack_wrong, rng=rng, trace=trace,
+                    name="fgsm", settings=dict(step=_plain(step), clip=clip))
+
+
+def bim(victim, x, goal, threat, steps=10, step=None, *, loss="ce", early_stop=False, attack_wrong=False, rng=0,
+        trace=False) -> Result:
+    """Steepest ascent from x itself in steps of epsilon / steps (or `step`), each projected onto ball and box."""
+    step = np.asarray(threat.scale(_box(victim))) / steps if step is None else step
+    return optimise(Additive(x), victim, goal, threat, Steepest(step), steps, loss=loss, early_stop=early_stop,
+                    attack_wrong=attack_wrong, rng=rng, trace=trace, name="bim", settings=dict(step=_plain(step)))
+
+
+def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", early_stop=True, rng=0, *, random_start=True,
+        transforms=None, samples=1, attack_wrong=False, keep="success", trace=False) -> Result:
+    """Steepest ascent from a random point of the ball, projected; step defaults to 2.5 * epsilon / steps.
+
+    Madry et al. 2017, MNIST: epsilon 0.3, 40 steps of 0.01. restarts: further runs from other points, on the samples that are
+    still standing. early_stop: a sample rests after its first success (faster; turn it off for the largest loss).
+    transforms, samples: expectation over transformations, or over the victim's own randomness (see optimise).
+    """
+    step = 2.5 * np.asarray(threat.scale(_box(victim))) / steps if step is None else step
+
+    def run(again, rows, seed):
+        here = step[rows] if np.ndim(step) else step
+        return optimise(Additive(x[rows]), victim, goal[rows], threat[rows], Steepest(here), steps, loss=loss,
+                        early_stop=early_stop, start="random" if random_start else "zero", transforms=transforms,
+                        samples=samples, keep=keep, attack_wrong=attack_wrong, rng=seed, trace=trace and not again, name="pgd",
+                        settings=dict(step=_plain(step), restarts=restarts))
+
+    return with_restarts(run, restarts, rng)
+
+
+def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss="ce", early_stop=False, attack_wrong=False,
+            rng=0, trace=False) -> Result:
+    """m <- momentum * m + g / ||g||_1; a step of epsilon / steps (or `step`) along m; from x itself (algorithm 1)."""
+    step = np.asarray(threat.scale(_box(victim))) / steps if step is None else step
+    return optimise(Additive(x), victim, goal, threat, Steepest(step, momentum), steps, loss=loss, early_stop=early_stop,
+                    attack_wrong=attack_wrong, rng=rng, trace=trace, name="mi_fgsm",
+                    settings=dict(step=_plain(step), momentum=momentum))
+
+
+def perturb(victim, x, goal, threat, steps=1, step=None, *, loss="ce", random_start=True, clip_start=True, rng=None):
+    """The inner maximisation of adversarial training: the last point of PGD, of x's type; every sample, nothing judged.
+
+    clip_start=False: the gradient of the first step is taken at a random point of the ball, in the box or not; what is returned
+    lies in both. Where x is on the wall of the box this matters (see defend.training.fast).
+    It costs `steps` forward and backward passes and no other: no clean look, no best so far, no Result. For evaluation use
+    pgd. Fast training is steps=1, step=1.25 * epsilon; step defaults to 2.5 * epsilon / steps. Give rng a Stream, so that each
+    call draws anew: an int gives the same sample the same start every time.
+    """
+    white = as_white_box(victim, "perturb")
+    box, clean = white.bounds, white.victim.take(x, "perturb")
+    goal, threat = goal.on(len(clean), white.classes, "perturb"), threat.check(len(clean), "perturb")
+    step = rows_of(2.5 * np.asarray(threat.scale(box)) / steps if step is None else step, clean)
+    x_adv = clean
+    if random_start:
+        x_adv = threat.project(clean + threat.random(clean, seed_of(rng), box), clean, box if clip_start or not steps else None)
+    with white:
+        for _ in range(steps):
+            _, g, _ = white.gradient(x_adv, lambda logits: goal.objective(logits, loss))
+            x_adv = threat.project(x_adv + step * threat.steepest(g), clean, box)
+    return alike(x, x_adv)
+
+
+def with_restarts(run, count, rng) -> Result:
+    """run(0, all rows, seed), then run(i, rows still standing, another seed) for i = 1 .. count - 1, merged."""
+    if isinstance(count, bool) or int(count) != count or count < 1:
+        raise ValueError(f"restarts must be an integer >= 1, got {count!r}")
+    seed = seed_of(rng)
+    result = run(0, slice(None), seed)
+    for again in range(1, count):
+        left = np.flatnonzero(~result.success & ~result.already_wrong)
+        if not len(left):
+            break
+        result = result.merge(left, run(again, left, seed + (again << 64)))
+    return result
+
+
+def _box(victim):
+    return as_white_box(victim, "gradient attack").bounds
+
+
+def _plain(step):
+    return float(step) if np.ndim(step) == 0 else [float(s) for s in step]
