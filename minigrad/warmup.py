@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from minigrad.kernels import cpu
 from minigrad.kernels.cpu.machine.compiling import is_cached, on_compile
-from minigrad.kernels.cpu.machine.threads import cores
+from minigrad.kernels.cpu.machine.threads import cores, serve
 
 
 @contextlib.contextmanager
@@ -46,7 +46,7 @@ def compiling(stream=None):
 def helper(jobs):
     """Within the block, a process that compiles `jobs` for the cache. It ends with the block, or with us, whose pipe it reads."""
     jobs, here = list(jobs), sys.executable and not getattr(sys, "frozen", False)
-    if not jobs or not here or cores() < 2 or not is_cached(cpu.threads.serve) or os.environ.get(CHILD):
+    if not jobs or not here or cores() < 2 or not is_cached(serve) or os.environ.get(CHILD):
         yield
         return
     command = [sys.executable, "-m", "minigrad.warmup", *(word for job in jobs for word in ("--job", job))]

@@ -1,1 +1,1 @@
-"""The core of every attack: the victim as the attacker sees it, goal and loss, threat, parameters, the one loop `optimise`, Result."""
+"""What every attack uses: the victim as the attacker sees it, goal, loss, threat, parameters, the loop `optimise`, Result."""
