@@ -32,8 +32,8 @@ from attacks import Linf, Untargeted, Victim, carlini_l2, pgd
 from attacks.defend import training
 from minigrad import data, optim
 from minigrad.random import Stream, Streams
-from nets.lenet import LeNet
-from nets.strided import Strided
+from nets.classifiers.lenet import LeNet
+from nets.classifiers.strided import Strided
 
 BATCH, STEPS = 100, 40
 MISSING = "Foolbox is not installed, so the rows beside it are left out: pip install foolbox==3.3.4 (or the extra `bench`)"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 from benchmarks.common import OURS, THEIRS, copy_weights, peer
-from nets.dcgan import Discriminator, Generator
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
+from nets.generators.dcgan import Discriminator, Generator
 
 
 def players(size, channels, latent, width, norm):

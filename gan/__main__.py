@@ -5,9 +5,9 @@ import sys
 from minigrad import command
 
 COMMANDS = {
-    "dcgan": ("gan.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
-    "sample": ("gan.sample", "draw from a trained run: a grid and a walk through latent space (GIF)"),
-    "evaluate": ("gan.evaluate", "judge a run by a classifier: class histogram, confidence, Frechet distance"),
+    "dcgan": ("gan.commands.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
+    "sample": ("gan.commands.sample", "draw from a trained run: a grid and a walk through latent space (GIF)"),
+    "evaluate": ("gan.commands.evaluate", "judge a run by a classifier: class histogram, confidence, Frechet distance"),
 }
 
 if __name__ == "__main__":

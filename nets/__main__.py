@@ -5,8 +5,8 @@ import sys
 from minigrad import command
 
 COMMANDS = {
-    "classifier": ("nets.classifier", "train a classifier of images and report its test accuracy"),
-    "classify": ("nets.classify", "name what photographs show, by a network trained on ImageNet"),
+    "classifier": ("nets.commands.classifier", "train a classifier of images and report its test accuracy"),
+    "classify": ("nets.commands.classify", "name what photographs show, by a network trained on ImageNet"),
 }
 
 if __name__ == "__main__":

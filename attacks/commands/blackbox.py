@@ -20,7 +20,7 @@ from attacks.core.victim import Victim
 from attacks.white_box.gradient import fgsm, mi_fgsm, pgd
 from minigrad import data
 from minigrad.random import Stream
-from nets.plain import build
+from nets.classifiers.plain import build
 
 IMAGES, EPOCHS = 6000, 2  # that an oracle without --model is trained on
 TRAVELS = {  # an iterated attack goes on behind the boundary: points just behind it fool nobody else

@@ -16,12 +16,12 @@ import numpy as np
 
 from attacks.commands import shared
 from attacks.commands.defenses_built import DEFENSES, Lab
-from attacks.commands.lab import Bar
 from attacks.evaluate.case import FAIL, WARN, Case
 from attacks.evaluate.checks import ask
 from minigrad import command, data
 from minigrad.pictures import bars
 from minigrad.random import Stream
+from nets.training import Bar
 
 DRY = dict(count=4, steps=2, attack_steps=2, draws=2, points=2, members=2, looks=4, certified=2, width=2)
 

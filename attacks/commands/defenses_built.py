@@ -11,7 +11,7 @@ Sources: Athalye, Carlini & Wagner 2018 (BPDA, EOT, signs of masking); Carlini e
 Goodfellow et al. 2014 (noise, ensembles, weight decay, dropout, generative training); Madry et al. 2017 (training against
 FGSM); Carlini & Wagner 2017 (distillation); Cohen, Rosenfeld & Kolter 2019 (smoothing).
 
-Imports: attacks, attacks.defend, attacks.evaluate, attacks.commands.lab, nets.lenet.
+Imports: attacks, attacks.defend, attacks.evaluate, nets.training, nets.classifiers.lenet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from functools import partial
 from typing import NamedTuple
 
 from attacks.black_box.score import random_noise
-from attacks.commands.lab import fit
 from attacks.core.result import Result, Task
 from attacks.core.threat import L2, Linf
 from attacks.core.victim import Victim, as_white_box
@@ -55,7 +54,8 @@ from minigrad import data
 from minigrad import functional as F
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
+from nets.training import fit
 
 LOOKS = 11  # fresh looks at a random defense, whose majority decides
 VOTES, POLLS = 15, 3  # noisy looks in one answer of a voting defense, and how many such answers decide

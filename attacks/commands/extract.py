@@ -19,7 +19,7 @@ from attacks.core.victim import Victim
 from minigrad import command
 from minigrad.pictures import lines
 from minigrad.random import Stream
-from nets.plain import NETWORKS
+from nets.classifiers.plain import NETWORKS
 
 KINDS = {  # name in figures -> (questions, answers)
     "probabilities": ("images", "probabilities"),

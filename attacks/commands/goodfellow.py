@@ -5,10 +5,10 @@ to the range; the share of all test points that is classified wrongly then, and 
 the published figures.
 
 What the paper leaves open, and what is done here: training is by Adam for --epochs (far fewer than its hundreds); dropout and
-the bound on weights are nets.maxout's, and weights begin in U(-0.005, 0.005), those of linear models at 0; sign(0) = 0; points
-that are wrong already are perturbed, too, and count; an ensemble answers with the mean probability; examples for training are
-made in evaluation mode at the whole radius from the first step; noise at training time is not clipped; confidence is the
-largest probability. The RBF network's B is diagonal, and its loss that of independent classes.
+the bound on weights are nets.classifiers.maxout's, and weights begin in U(-0.005, 0.005), those of linear models at 0; sign(0)
+= 0; points that are wrong already are perturbed, too, and count; an ensemble answers with the mean probability; examples for
+training are made in evaluation mode at the whole radius from the first step; noise at training time is not clipped; confidence
+is the largest probability. The RBF network's B is diagonal, and its loss that of independent classes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import numpy as np
 
 import minigrad as mg
 from attacks.commands import shared
-from attacks.commands.lab import Bar, fit
 from attacks.core.goal import Untargeted
 from attacks.core.result import batched
 from attacks.core.threat import Linf
@@ -32,8 +31,9 @@ from attacks.white_box.gradient import fgsm
 from minigrad import command, data, nn
 from minigrad.pictures import bars
 from minigrad.random import Stream
-from nets.maxout import MaxoutNet, bound_norms_
-from nets.rbf import RBF, independent_loss
+from nets.classifiers.maxout import MaxoutNet, bound_norms_
+from nets.classifiers.rbf import RBF, independent_loss
+from nets.training import Bar, fit
 
 EPSILON, BATCH, SPREAD = 0.25, 100, 0.005
 THREE, SEVEN = 3, 7

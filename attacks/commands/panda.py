@@ -24,8 +24,8 @@ from minigrad import command
 from minigrad.data import DataError, find, save_png
 from minigrad.pictures import Caption, colour, confidence, equation, magnified, times
 from minigrad.tensor import Tensor
-from nets import imagenet
-from nets.classify import NETWORKS
+from nets.commands.classify import NETWORKS
+from nets.imagenet import weights as imagenet
 
 PANDA = "imagenet/samples/n02510455_giant_panda.jpg"
 WANTED = 0.99  # confidence that counts as reached

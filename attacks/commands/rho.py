@@ -21,7 +21,7 @@ from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
 from minigrad.random import Streams
-from nets.perceptron import Perceptron
+from nets.classifiers.perceptron import Perceptron
 
 SIZES = (500, 150)
 OPEN = (-100.0, 101.0)  # bounds that no perturbation reaches

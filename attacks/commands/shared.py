@@ -3,7 +3,7 @@
 The network comes from a run of `python -m nets classifier`; samples are pictures in [0, 1], and the network's own range of
 [-1, 1] is the victim's normalisation, so that epsilon counts as the literature does: 1 is the way from black to white.
 
-Imports: attacks, minigrad, nets.lenet.
+Imports: attacks, minigrad, nets.classifiers.lenet.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from minigrad import command, data
 from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
 from minigrad.run import Run, RunError
-from nets.classifier import trained
+from nets.commands.classifier import trained
 
 HINT = "train one with: python -m nets classifier --data mnist"
 EPSILON = {  # by channels and norm: what is usual for digits, and for colour pictures of 32 pixels

@@ -21,7 +21,7 @@ from attacks.evaluate.published import NUMBERS, PAPERNOT
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, lines
 from minigrad.random import Stream
-from nets.plain import NETWORKS
+from nets.classifiers.plain import NETWORKS
 
 SHOWN = 10
 

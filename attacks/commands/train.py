@@ -25,7 +25,7 @@ from attacks.defend.noise import KINDS
 from attacks.white_box.gradient import pgd
 from minigrad import command, data, optim
 from minigrad.random import Streams
-from nets.classifier import NETWORKS, evaluate
+from nets.commands.classifier import NETWORKS, evaluate
 
 WIDTH = {"strided": 16, "lenet": 32}  # maps of the first convolution
 WARMUP = {"pgd": 0.3, "trades": 0.3}  # at the full radius from the start, they may learn to answer with one class only

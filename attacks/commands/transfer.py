@@ -18,7 +18,7 @@ from attacks.copying.extract import fitting
 from attacks.copying.transfer import Matrix, left_out, stacked, transfer, tried
 from minigrad import command
 from minigrad.pictures import heat
-from nets.plain import NETWORKS
+from nets.classifiers.plain import NETWORKS
 
 RULES = {"logits": "all others, mean logits", "probability": "all others, mean probability"}
 NOISE = "random signs"

@@ -23,8 +23,9 @@ from minigrad.data import DataError, save_png
 from minigrad.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets import imagenet, squeezenet
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
+from nets.imagenet import squeezenet
+from nets.imagenet import weights as imagenet
 
 
 def attacks(*argv):

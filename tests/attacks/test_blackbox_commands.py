@@ -17,7 +17,7 @@ from minigrad import data
 from minigrad.pictures import heat
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
 
 
 def attacks(*argv):

@@ -35,7 +35,7 @@ from attacks.defend import (
 from minigrad import data, nn, optim
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets import classifier
+from nets.commands import classifier
 
 
 def gradient_of(net, x, loss="ce", y=0):

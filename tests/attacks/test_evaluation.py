@@ -17,7 +17,7 @@ from attacks.white_box.deepfool import deepfool
 from minigrad.checkpoint import load
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
 
 QUICK = dict(steps=10, targets=3, queries=60)
 DUAL = {Linf: 1, L2: 2, L1: np.inf}

@@ -16,7 +16,6 @@ from attacks import Linf, Untargeted, Victim, fgsm, pgd
 from attacks import __main__ as attacks_main
 from attacks.commands import defenses, defenses_built, goodfellow
 from attacks.commands.defenses_built import DEFENSES, Built, Defense, Lab, Way, one_step, through
-from attacks.commands.lab import Bar, fit
 from attacks.defend import Hidden, training
 from attacks.evaluate import Case
 from attacks.evaluate.of_attack import iterative_not_weaker
@@ -25,6 +24,7 @@ from minigrad import data
 from minigrad.pictures import bars
 from minigrad.random import Stream
 from minigrad.run import Run
+from nets.training import Bar, fit
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from attacks.copying.transfer import (
 )
 from minigrad import nn
 from minigrad.random import Stream
-from nets.plain import NETWORKS, build
+from nets.classifiers.plain import NETWORKS, build
 
 K, D = 3, 6
 

@@ -11,7 +11,7 @@ from attacks import Linf, carlini_l2, pgd  # noqa: E402
 from benchmarks import attack, common, networks, overhead, training  # noqa: E402
 from minigrad import nn  # noqa: E402
 from minigrad.random import Stream  # noqa: E402
-from nets.strided import Strided  # noqa: E402
+from nets.classifiers.strided import Strided  # noqa: E402
 
 
 def test_a_peer_computes_the_same():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gan import __main__ as gan_main
-from gan import dcgan
+from gan.commands import dcgan
 from minigrad import command
 from minigrad.checkpoint import load
 from nets import __main__ as nets_main

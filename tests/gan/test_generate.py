@@ -8,7 +8,7 @@ import minigrad as mg
 from gan.generate import generate, interpolate, reestimate_batch_norm
 from minigrad import nn
 from minigrad.random import Stream
-from nets.dcgan import Generator
+from nets.generators.dcgan import Generator
 
 
 def small(seed=0):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan.metrics import class_report, fingerprint, frechet_distance, judge
+from gan.metrics.judge import class_report, fingerprint, frechet_distance, judge
 from minigrad.random import Stream
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
 
 
 @given(seed=st.integers(0, 999), d=st.integers(1, 6))

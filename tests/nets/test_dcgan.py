@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from gan import dcgan, losses
+from gan import losses
+from gan.commands import dcgan
 from minigrad import nn
 from minigrad.random import Stream
-from nets.dcgan import Discriminator, Generator, stages
+from nets.generators.dcgan import Discriminator, Generator, stages
 
 
 def kinds(network):

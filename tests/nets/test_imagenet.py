@@ -12,9 +12,11 @@ from minigrad import kernels
 from minigrad.checkpoint import CheckpointError, load_weights, save_weights
 from minigrad.data import DataError, save_png
 from minigrad.random import Stream
-from nets import classify, efficientnet_lite, imagenet, squeezenet
-from nets.efficientnet_lite import EfficientNetLite0
-from nets.squeezenet import SqueezeNet
+from nets.commands import classify
+from nets.imagenet import efficientnet_lite, squeezenet
+from nets.imagenet import weights as imagenet
+from nets.imagenet.efficientnet_lite import EfficientNetLite0
+from nets.imagenet.squeezenet import SqueezeNet
 
 MODULES = {SqueezeNet: squeezenet, EfficientNetLite0: efficientnet_lite}
 NETWORKS = pytest.mark.parametrize("kind", list(MODULES))

@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.random import Stream
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
 
 
 @pytest.mark.parametrize("size, channels, classes", [(28, 1, 10), (32, 3, 10), (16, 1, 4), (33, 2, 3)])

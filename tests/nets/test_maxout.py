@@ -9,8 +9,8 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.gradcheck import check_grads
 from minigrad.random import Stream
-from nets.maxout import Maxout, MaxoutNet, bound_norms_
-from nets.rbf import RBF, independent_loss
+from nets.classifiers.maxout import Maxout, MaxoutNet, bound_norms_
+from nets.classifiers.rbf import RBF, independent_loss
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(0, 99))

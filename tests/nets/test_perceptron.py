@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.random import Stream
-from nets.perceptron import Perceptron
+from nets.classifiers.perceptron import Perceptron
 
 
 def test_it_is_linear_layers_with_relu_between():

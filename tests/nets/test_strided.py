@@ -5,7 +5,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.random import Stream
-from nets.strided import Strided
+from nets.classifiers.strided import Strided
 
 
 def test_on_mnist_it_has_the_layers_of_the_paper():

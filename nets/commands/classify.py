@@ -15,7 +15,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import command
 from minigrad.data import DataError
-from nets import efficientnet_lite, imagenet, squeezenet
+from nets.imagenet import efficientnet_lite, squeezenet
+from nets.imagenet import weights as imagenet
 
 NETWORKS = {"squeezenet": squeezenet.load, "efficientnet-lite0": efficientnet_lite.load}
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")

@@ -19,7 +19,7 @@ from gan.generate import generate, reestimate_batch_norm
 from minigrad import command, data, optim
 from minigrad.random import Stream, Streams
 from minigrad.run import RunError
-from nets.dcgan import Discriminator, Generator
+from nets.generators.dcgan import Discriminator, Generator
 
 PRESETS = {
     "best": dict(

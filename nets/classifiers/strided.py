@@ -4,7 +4,7 @@ Wong & Kolter 2018 (Provable defenses via the convex outer adversarial polytope)
 2020 (Fast is better than free) train it against one step of FGSM to 88.8 % under PGD: 16 and 32 maps of 4x4 with stride 2,
 then 100 features; ReLU throughout. It has neither pooling nor batch norm: what it answers is the same function in training
 and in evaluation, so that an attack on the one is an attack on the other, and no maximum is taken over neighbours whose
-order a perturbation can change. 0.6 million multiplications an image; LeNet (nets/lenet.py) takes 3.9 million.
+order a perturbation can change. 0.6 million multiplications an image; LeNet (nets/classifiers/lenet.py) takes 3.9 million.
 
 Imports: minigrad.nn.
 """

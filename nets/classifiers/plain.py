@@ -2,16 +2,16 @@
 
     softmax   one linear map: softmax regression
     mlp       two hidden layers of 200 ReLU, what the attacker of Papernot et al. 2017 is given in CleverHans' tutorial
-    lenet     convolutions, batch norm, max-pooling, dropout (nets/lenet.py)
+    lenet     convolutions, batch norm, max-pooling, dropout (nets/classifiers/lenet.py)
     residual  convolutions of 3x3 with shortcuts, no pooling but the last mean (after He et al. 2016, much smaller)
 
-All take images (N, channels, size, size) in [-1, 1] and give logits (N, classes). Imports: minigrad, nets.lenet.
+All take images (N, channels, size, size) in [-1, 1] and give logits (N, classes). Imports: minigrad, nets.classifiers.lenet.
 """
 
 from __future__ import annotations
 
 from minigrad import nn
-from nets.lenet import LeNet
+from nets.classifiers.lenet import LeNet
 
 
 def softmax_regression(channels=1, classes=10, size=28, rng=None):

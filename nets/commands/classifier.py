@@ -1,6 +1,7 @@
 """python -m nets classifier: LeNet learns to read, by cross-entropy; the test accuracy is printed and drawn.
 
-Adam with a rate that rises over the first tenth and then falls to 0 along a line; batch norm and dropout (nets/lenet.py).
+Adam with a rate that rises over the first tenth and then falls to 0 along a line; batch norm and dropout
+(nets/classifiers/lenet.py).
 The test set is looked at once per epoch and never trained on.
 """
 
@@ -13,8 +14,8 @@ from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.random import Streams
 from minigrad.run import RunError
-from nets.lenet import LeNet
-from nets.strided import Strided
+from nets.classifiers.lenet import LeNet
+from nets.classifiers.strided import Strided
 
 NETWORKS = {"lenet": LeNet, "strided": Strided}  # what `trained` can build; a run that names none holds a LeNet
 

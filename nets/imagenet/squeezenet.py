@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import minigrad as mg
 from minigrad import nn
-from nets import imagenet
+from nets.imagenet import weights as imagenet
 
 WEIGHTS = "classifiers/squeezenet1_0_fp16.npz"
 LEAST = 21  # pixels: smaller images vanish in the pools

@@ -1,8 +1,8 @@
 """What every ImageNet network needs around it: photographs in, names out, weights from a file.
 
 A photograph becomes float32 (3, size, size) in [0, 1], RGB: shorter side resized, centre cut out. The networks
-(`nets.squeezenet`, `nets.efficientnet_lite`) take batches of these and do their own normalisation inside, so that an
-attack works on pixels between 0 and 1, and its result is a picture that can be saved and read back. A picture that has
+(`nets.imagenet.squeezenet`, `nets.imagenet.efficientnet_lite`) take batches of these and do their own normalisation inside, so
+that an attack works on pixels between 0 and 1, and its result is a picture that can be saved and read back. A picture that has
 the network's size already is taken pixel for pixel.
 
 Names come from `imagenet/synset_words.txt` below MINIGRAD_DATA: 1000 lines "n02510455 giant panda, panda, ...", line i

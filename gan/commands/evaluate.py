@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 
-from gan.dcgan import trained_generator
+from gan.commands.dcgan import trained_generator
 from gan.generate import generate
-from gan.metrics import class_report, fingerprint, frechet_distance, judge
+from gan.metrics.judge import class_report, fingerprint, frechet_distance, judge
 from minigrad import command, data
 from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets.classifier import trained
+from nets.commands.classifier import trained
 
 
 def main(argv=None):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gan.dcgan import trained_generator
+from gan.commands.dcgan import trained_generator
 from gan.generate import generate, interpolate
 from minigrad import command
 from minigrad.data import make_grid, save_gif, save_png

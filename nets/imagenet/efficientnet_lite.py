@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from minigrad import functional as F
 from minigrad import nn
-from nets import imagenet
+from nets.imagenet import weights as imagenet
 
 WEIGHTS = "classifiers/efficientnet_lite0_fp16.npz"
 STAGES = [  # repeats, kernel, stride of the first, expansion, output channels

@@ -1,0 +1,1 @@
+"""The commands `python -m gan NAME`: plain scripts that read top to bottom."""

@@ -1,0 +1,1 @@
+"""How good are the samples? Numbers for a generator, each named after what it was measured with."""

@@ -1,0 +1,1 @@
+"""Classifiers of images: (N, C, H, W) in [-1, 1] -> logits (N, classes)."""

@@ -1,0 +1,1 @@
+"""Networks that draw, and the critics that judge them."""

@@ -1,0 +1,1 @@
+"""Networks trained on ImageNet, from files of their weights; `weights` holds what they share."""
