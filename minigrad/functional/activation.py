@@ -35,6 +35,7 @@ def leaky_relu(input, negative_slope=0.01):
 
 @primitive(saves=((0,),))
 def _leaky(x, slope):
+    """x where x > 0, else slope * x."""
     return as_array(kernels.leaky_relu(x, slope), x, x)
 
 
@@ -62,6 +63,7 @@ def elu(input, alpha=1.0):
 
 @primitive(saves=((0,),))
 def _elu(x, alpha):
+    """x where x > 0, else alpha * (e^x - 1)."""
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
@@ -97,6 +99,7 @@ def softplus(input, beta=1.0, threshold=20.0):
 
 @primitive(saves=((0,),))
 def _softplus(x, beta, threshold):
+    """log(1 + e^(beta * x)) / beta, and x where beta * x > threshold."""
     z = x * beta
     return np.where(z > threshold, x, np.logaddexp(z, np.zeros_like(z)) / beta)
 
@@ -128,6 +131,7 @@ def log_softmax(input, dim=-1):
 
 @primitive(saves_out=(0,))
 def _log_softmax(x, axis):
+    """x - log(sum(e^x)), the sum along `axis`."""
     top = x.max(axis=axis, keepdims=True)
     shifted = x - np.where(np.isfinite(top), top, np.zeros_like(top))
     return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))

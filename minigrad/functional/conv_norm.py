@@ -101,7 +101,10 @@ def _to_product(node, needs, g, g_y, eps, slope):
 
 @primitive(**READ)
 def _conv_norm(x, w, gamma, beta, *other, eps, slope, **geometry):
-    """(z, y, istd, mean, var); only z is used by others, and y by the rule itself."""
+    """(z, y, istd, mean, var): y = conv2d(x, w), z = leaky_relu((y - mean) * istd * gamma + beta [+ other]).
+
+    Only z is used by others, and y by the rule itself.
+    """
     return _normalised(kernels.conv2d(x, w, **geometry), gamma, beta, other, eps, slope)
 
 
@@ -118,7 +121,7 @@ def _(node, needs, g, g_y, g_istd, g_mean, g_var, eps, slope, **geometry):
 
 @primitive(**READ)
 def _transposed_norm(x, w, gamma, beta, *other, eps, slope, **geometry):
-    """(z, y, istd, mean, var), y being the transposed convolution."""
+    """(z, y, istd, mean, var): as conv_norm, y being the transposed convolution, conv2d_dx(x, w)."""
     return _normalised(kernels.conv2d_dx(x, w, **geometry), gamma, beta, other, eps, slope)
 
 

@@ -27,6 +27,7 @@ from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, u
 
 @primitive(saves=((1,), (0,)))
 def _conv2d(x, w, stride, padding, dilation, groups):
+    """y[n,o,i,j] = sum over c,u,v of w[o,c,u,v] * x[n,c, i*s - p + u*d, j*s - p + v*d]."""
     return kernels.conv2d(x, w, stride, padding, dilation, groups)
 
 
@@ -58,6 +59,7 @@ def _(node, needs, g, slope, **geometry):
 
 @primitive(saves=((1,), (0,)))
 def _conv2d_dx(g, w, stride, padding, dilation, groups, size):
+    """The adjoint of conv2d in x, which is transposed convolution: <conv2d(x, w), g> = <x, conv2d_dx(g, w)>."""
     return kernels.conv2d_dx(g, w, stride, padding, dilation, groups, size)
 
 
@@ -72,6 +74,7 @@ def _(node, needs, u, size, **geometry):
 
 @primitive(saves=((1,), (0,)))
 def _conv2d_dw(x, g, stride, padding, dilation, groups, size):
+    """The adjoint of conv2d in w: <conv2d(x, w), g> = <w, conv2d_dw(x, g)>."""
     return kernels.conv2d_dw(x, g, stride, padding, dilation, groups, size)
 
 

@@ -47,6 +47,7 @@ def bias_leaky_relu(input, bias, negative_slope=0.0):
 
 @primitive(saves_out=(0,))
 def _bias_leaky(x, bias, slope):
+    """leaky_relu(x + bias), one bias for each channel; slope 1 is no activation."""
     return kernels.bias_leaky_relu(x, bias, slope)
 
 
@@ -92,7 +93,7 @@ def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, moment
 
 @primitive(saves=((0, 1, 2), (0, 1, 2), (0, 1, 2)), saves_out=(1, 2))
 def _norm_leaky(x, weight, bias, axes, eps, slope):
-    """(y, istd, mean, var); only y is used in the graph."""
+    """(y, istd, mean, var): y = leaky_relu((x - mean) * istd * weight + bias); only y is used in the graph."""
     return kernels.norm_leaky_relu(x, weight, bias, axes, eps, slope)
 
 
@@ -123,7 +124,7 @@ def _norm_back(h, x, weight, needs, axes, eps):
 
 @primitive(saves=((0, 1), (0, 1), (0, 1), ()), saves_out=(0, 1, 2))
 def _norm_add_leaky(x, weight, bias, other, axes, eps, slope):
-    """(y, istd, mean, var); only y is used in the graph."""
+    """(y, istd, mean, var): y = leaky_relu((x - mean) * istd * weight + bias + other); only y is used in the graph."""
     return kernels.norm_leaky_relu(x, weight, bias, axes, eps, slope, other)
 
 
@@ -160,6 +161,7 @@ def _check_sum(name, input, other, slope):
 
 @primitive(saves_out=(0,))
 def _add_leaky(x, other, slope):
+    """leaky_relu(x + other)."""
     return kernels.add_leaky_relu(x, other, slope)
 
 

@@ -45,6 +45,7 @@ def matmul(a, b):
 
 @primitive(saves=((1,), (0,)))
 def _matmul(a, b):
+    """y[..., i, j] = sum over k of a[..., i, k] * b[..., k, j]."""
     return binary(kernels.matmul, a, b)
 
 
@@ -178,6 +179,7 @@ def _diagonals(x, letters):
 
 @primitive(saves=_ALL_OTHERS)
 def _einsum(*arrays, inputs, output):
+    """Sum of the product of all operands over the letters that `output` does not name."""
     out = np.einsum(",".join(inputs) + "->" + output, *arrays, optimize=len(arrays) > 2)
     if len(arrays) == 1:  # of one operand NumPy returns a view where it can; the result must own its memory
         return np.array(out)

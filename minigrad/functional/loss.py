@@ -161,6 +161,7 @@ def huber_loss(input, target, reduction="mean", delta=1.0):
 
 @primitive(saves=((0,),))
 def _huber(d, delta):
+    """d^2 / 2 where |d| <= delta, else delta * (|d| - delta / 2)."""
     near = np.minimum(np.abs(d), delta)
     return near * near * 0.5 + (np.abs(d) - near) * delta
 
@@ -200,6 +201,7 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
 
 @primitive(saves=((0, 1), (0,)))
 def _bce(x, t):
+    """-(t log x + (1 - t) log(1 - x)), no logarithm below -100."""
     with np.errstate(divide="ignore"):
         return (t - 1) * np.maximum(np.log1p(-x), -100) - t * np.maximum(np.log(x), -100)
 
@@ -217,6 +219,7 @@ def _(node, needs, g):
 
 @primitive(saves=((0,),))
 def _log_floor(x):
+    """max(log x, -100)."""
     with np.errstate(divide="ignore"):
         return np.maximum(np.log(x), -100)
 
@@ -244,6 +247,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
 
 @primitive(saves=((0, 1, 2), (0, 2), (0, 1)))
 def _bce_logits(x, t, p):
+    """-(p t log s + (1 - t) log(1 - s)) with s = sigmoid(x)."""
     # with l = log(1 + e^-|x|):  -log s = l + max(-x, 0),  -log(1 - s) = l + max(x, 0);  no term cancels another
     yes, no = t * p, 1 - t
     return (yes + no) * np.log1p(np.exp(-np.abs(x))) + yes * np.maximum(-x, 0) + no * np.maximum(x, 0)

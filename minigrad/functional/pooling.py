@@ -25,6 +25,7 @@ from minigrad.functional.shape import squeeze, unsqueeze
 
 @primitive(saves_out=(1,))
 def _max_pool2d(x, kernel, stride, padding, dilation, out_size):
+    """(y, indices): the largest value of each window, and where it was: h * W + w."""
     return kernels.max_pool2d(x, kernel, stride, padding, dilation, out_size)
 
 
@@ -113,6 +114,7 @@ def _adaptive_indices(x, size):
 
 @primitive
 def _avg_pool2d(x, kernel, stride, padding, out_size, count_include_pad, divisor):
+    """The sum of each window, divided by its number of pixels or by `divisor`."""
     return kernels.avg_pool2d(x, kernel, stride, padding, out_size, count_include_pad, divisor)
 
 
@@ -123,6 +125,7 @@ def _(node, needs, g, out_size, **geometry):
 
 @primitive
 def _avg_pool2d_dx(g, kernel, stride, padding, size, count_include_pad, divisor):
+    """The adjoint of avg_pool2d: each window's g, divided as there, is added to its pixels."""
     return kernels.avg_pool2d_dx(g, kernel, stride, padding, size, count_include_pad, divisor)
 
 
@@ -223,6 +226,7 @@ def axis_map(x, axis, taps):
 
 @primitive
 def _axis_map(x, axis, taps):
+    """y[row] = sum of weight * x[column] along `axis`, over the triples of `taps`."""
     images = x.ndim == 4  # work on the N,H,W,C side, so that images stay channels-last
     if images:
         x, axis = x.transpose(0, 2, 3, 1), (0, 3, 1, 2)[axis]

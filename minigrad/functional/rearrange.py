@@ -118,6 +118,7 @@ def _taps_of(padded, kernel, dilation, stride, counts):
 
 @primitive
 def _unfold(x, **geometry):
+    """y[n, (c,u,v), (i,j)] = x[n, c, i*s - p + u*d, j*s - p + v*d], and 0 outside the image."""
     (kh, kw), (ph, pw) = geometry["kernel"], geometry["padding"]
     _, counts = _windows("unfold", x.shape[2:], **geometry)
     n, c = x.shape[:2]
@@ -135,6 +136,7 @@ def _(node, needs, g, **geometry):
 
 @primitive
 def _fold(g, size, **geometry):
+    """The adjoint of unfold: every column is added at the pixels that it came from."""
     (kh, kw), (ph, pw) = geometry["kernel"], geometry["padding"]
     _, counts = _windows("fold", size, **geometry)
     n, c = g.shape[0], g.shape[1] // (kh * kw)
@@ -187,6 +189,7 @@ def _flat_batch(x):
 
 @primitive
 def _shuffle(x, factor):
+    """y[n, c, i*r + u, j*r + v] = x[n, (c,u,v), i, j] with r = factor."""
     n, c, h, w = x.shape
     c //= factor * factor
     blocks = x.transpose(0, 2, 3, 1).reshape(n, h, w, c, factor, factor).transpose(0, 1, 4, 2, 5, 3)
@@ -200,6 +203,7 @@ def _(node, needs, g, factor):
 
 @primitive
 def _unshuffle(x, factor):
+    """y[n, (c,u,v), i, j] = x[n, c, i*r + u, j*r + v] with r = factor: the adjoint of shuffle."""
     n, c, h, w = x.shape
     h, w = h // factor, w // factor
     blocks = x.transpose(0, 2, 3, 1).reshape(n, h, factor, w, factor, c).transpose(0, 1, 3, 5, 2, 4)

@@ -75,6 +75,7 @@ def _plus(a, g, t):
 
 @primitive(saves=((1, 2), (1, 2), (1, 2)), saves_out=(0,))
 def _rnn_scan(p, h0, w, relu):
+    """h[t] = tanh(p[t] + h[t-1] w^T), or relu instead of tanh; h[-1] is h0."""
     h = np.empty_like(p, order="C")
     for t in range(len(p)):
         np.add(kernels.matmul(h[t - 1] if t else h0, w.T), p[t], out=h[t])
@@ -96,7 +97,10 @@ def _(node, needs, gh, relu):
 
 @primitive(saves=((2, 3, 4), (2, 4), (2, 4), (0, 2, 4), (1, 2, 4), (2, 4)), saves_out=(0, 1, 2))
 def _lstm_scan(x, h0, c0, w_ih, w_hh, b):
-    """(h, c, gates): gates holds the values of i, f, g, o behind their sigmoids and tanh."""
+    """(h, c, gates): c[t] = f c[t-1] + i g, h[t] = o tanh(c[t]), gates from x[t] w_ih^T + h[t-1] w_hh^T + b.
+
+    gates holds the values of i, f, g, o behind their sigmoids and tanh.
+    """
     return kernels.lstm_scan(x, h0, c0, w_ih, w_hh, b)
 
 
@@ -150,7 +154,10 @@ def _lstm_scan_dx(on, gh, gc, ga, c0, c, gates, w):
 
 @primitive(saves=((1, 2), (1, 2), (1, 2), (1, 2)), saves_out=(0, 1, 2))
 def _gru_scan(p, h0, w, b):
-    """(h, gates, q): gates holds the values of r, z, n; q = h W_hn^T + b_hn, what r is multiplied with."""
+    """(h, gates, q): h[t] = n + z (h[t-1] - n), n = tanh(p_n + r q), r and z = sigmoid(p + h[t-1] w^T + b).
+
+    gates holds the values of r, z, n; q = h W_hn^T + b_hn, what r is multiplied with.
+    """
     steps, batch, width = *p.shape[:2], p.shape[2] // 3
     h, q = (np.empty_like(p, shape=(steps, batch, width), order="C") for _ in range(2))
     gates = np.empty_like(p, order="C")

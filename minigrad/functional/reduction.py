@@ -31,6 +31,7 @@ def sum(x, dim=None, keepdim=False):
 
 @primitive
 def _sum(x, axes, keepdims):
+    """The sum of x over `axes`."""
     return np.asarray(x.sum(axis=axes, keepdims=keepdims)) if type(x) is np.ndarray else x.sum(axes, keepdims=keepdims)
 
 
@@ -111,6 +112,7 @@ def norm(x, p=2, dim=None, keepdim=False):
 
 @primitive(saves=((0,),), saves_out=(0,))
 def _norm2(x, axes, keepdims):
+    """sqrt(sum of x^2 over `axes`); its derivative is x / norm, and 0 at 0."""
     # scaled by the largest element, so that neither 1e30 nor 1e-30 is lost in float32
     scale = np.max(np.abs(x), axis=axes, keepdims=True, initial=0.0)
     safe = np.where((scale == 0) | ~np.isfinite(scale), np.ones_like(scale), scale)
@@ -150,6 +152,7 @@ def _non_empty(name, x, dim):
 
 @primitive(saves=((0,),), saves_out=(0,))
 def _extreme(x, axes, keepdims, largest):
+    """The largest or smallest value over `axes`; ties share the gradient evenly."""
     return np.asarray((np.max if largest else np.min)(x, axis=axes, keepdims=keepdims))
 
 
@@ -241,6 +244,7 @@ def cumsum(x, dim):
 
 @primitive
 def _cumsum(x, axis):
+    """y[i] = x[0] + ... + x[i] along `axis`."""
     return np.cumsum(x, axis=axis)
 
 

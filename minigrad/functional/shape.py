@@ -46,6 +46,7 @@ def _resolve(name, old, new):
 
 @primitive(view=True)
 def _reshape(x, shape):
+    """The elements of x in C order as `shape`."""
     return x.reshape(shape)
 
 
@@ -99,6 +100,7 @@ def permute(x, *dims):
 
 @primitive(view=True)
 def _permute(x, dims):
+    """Axis k of the result is axis dims[k] of x."""
     return x.transpose(dims)
 
 
@@ -138,6 +140,7 @@ def flip(x, dims):
 
 @primitive(view=True)
 def _flip(x, axes):
+    """y[i] = x[n - 1 - i] along each of `axes`."""
     return np.flip(x, axes)
 
 
@@ -161,6 +164,7 @@ def roll(x, shifts, dims=None):
 
 @primitive
 def _roll(x, shifts, axes):
+    """y[(i + shift) mod n] = x[i] along each of `axes`."""
     return np.roll(x, shifts, axes)
 
 
@@ -188,6 +192,7 @@ def expand(x, *shape):
 
 @primitive(view=True)
 def _expand(x, shape):
+    """x repeated along new axes and axes of length 1 up to `shape`, without copying."""
     return np.broadcast_to(x, shape)
 
 
@@ -240,6 +245,7 @@ def _index_item(item):
 
 @primitive(view=True)
 def _getitem(x, index):
+    """x[index] for integers and slices."""
     out = x[index]
     return out if isinstance(out, np.ndarray) or hasattr(out, "get") else np.asarray(out)
 
@@ -251,6 +257,7 @@ def _(node, needs, g, index):
 
 @primitive
 def _take(x, index):
+    """x[index] for arrays of indices or a mask; an element may be taken more than once."""
     return np.ascontiguousarray(x[index])
 
 
@@ -339,6 +346,7 @@ def cat(tensors, dim=0):
 
 @primitive
 def _cat(*arrays, axis, sizes):
+    """The arrays one behind another along `axis`."""
     return np.concatenate(arrays, axis)
 
 
@@ -378,6 +386,7 @@ def pad_constant(x, widths, value=0.0):
 
 @primitive
 def _pad(x, widths, value):
+    """`value` around x: widths[k] = (before, after) along axis k."""
     shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
     out = _like_layout(x, shape)
     out[...] = value
@@ -425,6 +434,7 @@ def _open(index, axis):
 
 @primitive
 def _gather(x, axis, index):
+    """y[i, j, k] = x[i, index[i, j, k], k] for axis 1."""
     return x[_open(index, axis)]
 
 
@@ -506,6 +516,7 @@ def contiguous(x):
 
 @primitive
 def _contiguous(x):
+    """x copied into C order."""
     return np.ascontiguousarray(x).reshape(x.shape)
 
 
