@@ -8,17 +8,22 @@
 gradient, such as parameters, are not counted: they live anyway. "kernels" are those launched since the row above; a
 fused derivative calls them outside of any operation. A kernel compiles at its first call: explain twice, believe the
 second.
-Imports: the engine, `minigrad.kernels`, `minigrad.nn`.
+
+`python -m minigrad.explain rules` prints the equation and the derivative rule of every operation: `minigrad.rulebook`.
+Imports: the engine, Tensor, `minigrad.kernels`, `minigrad.nn`, `minigrad.rulebook`, NumPy.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 import time
 from collections import Counter
 
 import numpy as np
 
-from minigrad import kernels
+from minigrad import kernels, rulebook
 from minigrad.autograd import Node, Variable, grad, is_grad_enabled, observing
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor
@@ -266,3 +271,48 @@ def _bytes(n: int) -> str:
             return f"{n:.0f} B" if unit == "B" else f"{n:.1f} {unit}"
         n /= 1000
     return f"{n:.2f} GB"
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+USE = """\
+examples:
+  python -m minigrad.explain rules                every operation: equation, derivative rule, file and line
+  python -m minigrad.explain rules pow conv2d     these two
+  python -m minigrad.explain rules --package attacks.defend
+
+The tables of a computation are printed from Python:
+  from minigrad.explain import explain
+  explain(f, x)                    run f(x) once: its operations with shapes, milliseconds, bytes kept, kernels
+  explain(f, x, backward=True)     the same, and the operations of the sweep back to every leaf
+  explain(net, x)                  run a Module once: its layers with outputs, parameters, milliseconds
+  explain(loss)                    the graph recorded behind a Tensor; nothing runs"""
+
+
+def main(argv=None) -> int:
+    """The command line. Returns 0; wrong usage and unknown names leave with status 2."""
+    parser = argparse.ArgumentParser(prog="python -m minigrad.explain", description="What an operation or a computation is.",
+                                     epilog=USE, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    rules = commands.add_parser("rules", help="print operations with equation, derivative rule and place", allow_abbrev=False)
+    rules.add_argument("names", nargs="*", metavar="NAME", help="an operation such as conv2d (default: every one)")
+    rules.add_argument("--package", default="minigrad", metavar="PACKAGE",
+                       help="whose operations; it is imported, with all that is below it (default: minigrad)")
+    try:
+        options = parser.parse_args(argv)
+        if options.command is None:
+            parser.print_help()
+        else:
+            try:
+                text = rulebook.rules(options.names, options.package)
+            except LookupError as error:
+                rules.error(str(error))
+            print(text)
+        sys.stdout.flush()
+    except BrokenPipeError:  # | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
