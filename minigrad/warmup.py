@@ -19,6 +19,7 @@ from tqdm import tqdm
 from minigrad.kernels import cpu
 from minigrad.kernels.cpu.machine.compiling import is_cached, on_compile
 from minigrad.kernels.cpu.machine.threads import cores, serve
+from minigrad.kernels.geometry import window_count
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ def image(n, c, size):
 def convolution(n, c, size, o, k, stride=1, padding=1, groups=1, maps=("forward", "dx", "dw")):
     """All three maps for one shape."""
     w, rest = np.ones((o, c // groups, k, k), np.float32), ((stride,) * 2, (padding,) * 2, (1, 1), groups)
-    y = image(n, o, (size + 2 * padding - k) // stride + 1)
+    y = image(n, o, window_count(size, k, stride, padding))
     if "forward" in maps:
         cpu.conv2d(image(n, c, size), w, *rest)
     if "dx" in maps:

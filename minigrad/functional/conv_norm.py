@@ -19,6 +19,7 @@ from minigrad.functional.common import real
 from minigrad.functional.convolution import _checked, _checked_transposed, _conv2d_dw, _conv2d_dx, _conv2d_to
 from minigrad.functional.fused import _norm_back
 from minigrad.functional.normalization import _check_affine, _normalise, _scale_shift, _update_running
+from minigrad.kernels.geometry import window_count
 
 AXES = (0, 2, 3)
 # Arguments x, w, gamma, beta[, other]: what the gradient of each reads; outputs z, y, istd, mean, var: what any of them reads.
@@ -34,8 +35,7 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
     Raises ValueError where shapes do not fit and where a channel has but one value, TypeError for several dtypes.
     """
     x, geometry, _ = _checked(input, weight, None, stride, padding, dilation, groups)
-    size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, p, d, k, t in zip(
-        x.shape[2:], geometry["padding"], geometry["dilation"], weight.shape[2:], geometry["stride"], strict=True)]
+    size = map(window_count, x.shape[2:], weight.shape[2:], geometry["stride"], geometry["padding"], geometry["dilation"])
     shape = (x.shape[0], weight.shape[0], *size)
     inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
     return _apply("conv2d_batch_norm_leaky_relu", _conv_norm, inputs, moving, shape, eps, negative_slope, geometry)

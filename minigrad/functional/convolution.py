@@ -21,6 +21,7 @@ from minigrad.functional.activation import leaky_relu
 from minigrad.functional.common import integer, pair, real, require_float
 from minigrad.functional.fused import _bias_leaky, leaky_back
 from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, unsqueeze
+from minigrad.kernels.geometry import transposed_size, window_count
 
 # ---- the three maps --------------------------------------------------------------------------------------------------
 
@@ -139,11 +140,10 @@ def _checked(input, weight, bias, stride, padding, dilation, groups):
         raise ValueError(f"conv2d: {outputs} output channels do not divide into {groups} groups")
     _check_bias("conv2d", bias, outputs)
     x, padding = _padding(x, weight, padding, stride, dilation)
-    for axis, name in ((0, "height"), (1, "width")):
-        size, span = x.shape[2 + axis] + 2 * padding[axis], dilation[axis] * (weight.shape[2 + axis] - 1) + 1
-        if size < span:
-            raise ValueError(f"conv2d: the {name} {x.shape[2 + axis]} with padding {padding[axis]} is smaller than the "
-                             f"kernel's extent {span} (weight {weight.shape}, dilation {dilation})")
+    for name, size, k, s, p, d in zip(("height", "width"), x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True):
+        if window_count(size, k, s, p, d) < 1:
+            raise ValueError(f"conv2d: the {name} {size} with padding {p} is smaller than the kernel's extent {d * (k - 1) + 1} "
+                             f"(weight {weight.shape}, dilation {dilation})")
     return x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, unbatched
 
 
@@ -170,17 +170,15 @@ def _checked_transposed(input, weight, bias, stride, padding, output_padding, gr
     if x.shape[1] % groups:
         raise ValueError(f"conv_transpose2d: {x.shape[1]} input channels do not divide into {groups} groups")
     _check_bias("conv_transpose2d", bias, weight.shape[1] * groups)
-    size = []
     for axis in (0, 1):
         if extra[axis] >= max(stride[axis], dilation[axis]):
             raise ValueError(f"conv_transpose2d: output_padding {extra} must be smaller than stride {stride} or "
                              f"dilation {dilation}")
-        span = dilation[axis] * (weight.shape[2 + axis] - 1) + 1
-        size.append((x.shape[2 + axis] - 1) * stride[axis] - 2 * padding[axis] + span + extra[axis])
+    size = tuple(map(transposed_size, x.shape[2:], weight.shape[2:], stride, padding, dilation, extra))
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: input {x.shape[2:]} and weight {weight.shape} with stride {stride}, padding "
-                         f"{padding} give the output size {tuple(size)}; it must be at least 1")
-    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "size": tuple(size)}
+                         f"{padding} give the output size {size}; it must be at least 1")
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "size": size}
     return x, geometry, unbatched
 
 

@@ -19,6 +19,7 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import integer, pair, require_float
 from minigrad.functional.shape import squeeze, unsqueeze
+from minigrad.kernels.geometry import window_count
 
 # ---- pixels by index: max pooling, grid sampling ---------------------------------------------------------------------
 
@@ -288,16 +289,11 @@ def _geometry(name, kernel_size, stride, padding):
 
 
 def _out_size(name, shape, kernel, stride, padding, dilation, ceil_mode):
-    size = []
-    for length, k, s, p, d in zip(shape[2:], kernel, stride, padding, dilation, strict=True):
-        n = (length + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (n - 1) * s >= length + p:
-            n -= 1  # the last window would start behind the image
-        size.append(n)
+    size = tuple(window_count(*axis, ceil_mode) for axis in zip(shape[2:], kernel, stride, padding, dilation, strict=True))
     if min(size) < 1:
         raise ValueError(f"{name}: input {shape[2:]} with kernel {kernel}, stride {stride}, padding {padding} and "
-                         f"dilation {dilation} gives the output size {tuple(size)}; it must be at least 1")
-    return tuple(size)
+                         f"dilation {dilation} gives the output size {size}; it must be at least 1")
+    return size
 
 
 def _adaptive_size(name, x, output_size):

@@ -14,6 +14,8 @@ import math
 
 import numpy as np
 
+from minigrad.kernels.geometry import transposed_size, window_count
+
 COLUMN_BYTES = 64 << 20         # bound on the im2col buffer; larger batches are cut into chunks of samples
 
 
@@ -28,7 +30,7 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
     """
     n, _, h, wd = x.shape
     o, c, kh, kw = w.shape
-    oh, ow = (conv_output_size(*a) for a in zip((h, wd), (kh, kw), stride, padding, dilation, strict=True))
+    oh, ow = map(window_count, (h, wd), (kh, kw), stride, padding, dilation)
     matrix = _weight_matrix(w, groups)                                                      # (G, kh*kw*C/G, O/G)
     y = np.empty_like(x, shape=(n, oh, ow, groups, o // groups), dtype=np.result_type(x, w), order="C")
     for part in _chunks(n, oh * ow * groups * kh * kw * c * x.itemsize):
@@ -50,8 +52,8 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
     matrix = _weight_matrix(w, groups).transpose(0, 2, 1)                                   # (G, O/G, kh*kw*C/G)
     # The padded image; it is larger than size + 2p where the output was asked to be (output_padding, dropped rows).
-    reach = [max(s + 2 * p, (q - 1) * t + (k - 1) * d + 1)
-             for s, p, q, t, k, d in zip(size, padding, (oh, ow), stride, (kh, kw), dilation, strict=True)]
+    reach = [max(s + 2 * p, covered) for s, p, covered in
+             zip(size, padding, map(transposed_size, (oh, ow), (kh, kw), stride, (0, 0), dilation), strict=True)]
     dtype = np.result_type(g, w)
     x = np.empty_like(g, shape=(n, *size, groups * c), dtype=dtype, order="C")
     rows = _rows(g, groups, o // groups)                                                    # (G, N, OH, OW, O/G)
@@ -83,11 +85,6 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
         total += columns.transpose(0, 2, 1) @ rows[:, part].reshape(groups, -1, o // groups)
     total = total.reshape(groups, kh, kw, c, o // groups).transpose(0, 4, 3, 1, 2)
     return np.ascontiguousarray(total.reshape(o, c, kh, kw))
-
-
-def conv_output_size(size, kernel, stride, padding, dilation=1):
-    """floor((size + 2p - d(k-1) - 1) / s) + 1"""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def _columns(x, kernel, out, stride, padding, dilation, groups):
@@ -202,8 +199,8 @@ def avg_pool2d_dx(g, kernel, stride, padding, size, count_include_pad, divisor):
     (kh, kw), (sh, sw), (ph, pw) = kernel, stride, padding
     divisors = pool_divisors(kernel, stride, padding, size, (oh, ow), count_include_pad, divisor)
     share = g.transpose(0, 2, 3, 1) / _like(g, divisors.astype(g.dtype))
-    reach = [max(s + 2 * p, (q - 1) * t + k)
-             for s, p, q, t, k in zip(size, padding, (oh, ow), stride, kernel, strict=True)]
+    reach = [max(s + 2 * p, covered) for s, p, covered in
+             zip(size, padding, map(transposed_size, (oh, ow), kernel, stride, (0, 0)), strict=True)]
     padded = np.zeros_like(g, shape=(n, *reach, c), order="C")
     for u in range(kh):
         for v in range(kw):
