@@ -17,8 +17,7 @@ from sys import getrefcount
 
 import numpy as np
 
-from minigrad import autograd
-from minigrad.autograd import Variable
+from minigrad.autograd import Variable, backward, make_variable
 from minigrad.functional import activation as _a
 from minigrad.functional import elementwise as _e
 from minigrad.functional import reduction as _r
@@ -40,7 +39,7 @@ class Tensor(Variable):
 
     def __init__(self, data, dtype=None, device=None, requires_grad=False):
         self.array = _as_array(data, dtype, device)
-        self.node, self.index, self._cell, self.grad = None, 0, None, None
+        self.node, self.index, self.cell, self.grad = None, 0, None, None
         if requires_grad and self.array.dtype.kind != "f":
             raise TypeError(f"tensor: only floating-point tensors can require a gradient, got {self.array.dtype}")
         self.requires_grad = builtins.bool(requires_grad)
@@ -71,7 +70,7 @@ class Tensor(Variable):
     @classmethod
     def wrap(cls, array) -> Tensor:
         """A constant Tensor around an array, without checks or copies."""
-        return autograd._join(cls.result_type, array, None, 0)
+        return make_variable(cls.result_type, array, None, 0)
 
     def ones_like(self) -> Tensor:
         if self.array.size != 1:
@@ -79,7 +78,7 @@ class Tensor(Variable):
                                "element. Reduce it (.sum() or .mean()) or pass the cotangent.")
         return self.wrap(np.ones_like(self.array))
 
-    def _shared(self, alone) -> bool:
+    def memory_is_shared(self, alone) -> bool:
         array, held = self.array, alone + 1  # by a name of this function, and by one other
         if getrefcount(array) > held or type(array) is not np.ndarray or not array.flags.writeable:
             return True
@@ -105,6 +104,13 @@ class Tensor(Variable):
             root = t.array
         handed_out.add(id(root))
         return t
+
+    def backward(self, gradient=None, retain_graph=None) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires one: `autograd.backward(self, gradient, retain_graph)`.
+
+        `gradient` is the cotangent of self (default: ones, for a value with one element).
+        """
+        backward(self, gradient, retain_graph)
 
     # ---- attributes ----------------------------------------------------------------------------------------------
 
@@ -151,7 +157,7 @@ class Tensor(Variable):
     def detach(self) -> Tensor:
         """The same memory outside the graph; in-place changes to either are noticed by the sweep."""
         t = self.wrap(self.array)
-        t._cell = self.version_cell
+        t.cell = self.version_cell
         return t
 
     def assign_(self, value) -> Tensor:
@@ -302,7 +308,7 @@ class Tensor(Variable):
             raise RuntimeError("deepcopy: only a leaf can be copied; use .detach() first")
         new = self.__class__.__new__(self.__class__)
         new.array, new.requires_grad, new.grad = self.array.copy(order="K"), self.requires_grad, None
-        new.node, new.index, new._cell = None, 0, None
+        new.node, new.index, new.cell = None, 0, None
         if hasattr(self, "name"):
             new.name = self.name
         return new
