@@ -6,7 +6,7 @@
 | NumPy, any other type | `reference`: plain array code (float64 is for checking) |
 | CuPy | `reference` |
 
-`reference.py` is the text: each kernel's signature, shapes and equation stand there, and the others must equal it.
+`reference` is the text: each kernel's signature, shapes and equation stand there, and the others must equal it.
 Beside the plain kernels there are fused ones for passes that memory bounds:
 
     bias_leaky_relu(x, bias, slope) -> y                          bias_leaky_relu_dx(g, y, slope) -> dx, dbias
