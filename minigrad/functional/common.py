@@ -139,3 +139,10 @@ def axis_tuple(name: str, axis, ndim: int) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ValueError(f"{name}: dim {axis} names an axis twice")
     return tuple(sorted(a for a in axes if a < ndim))
+
+
+def size_tuple(name, sizes):
+    """reshape(2, 3) or reshape((2, 3)) as a tuple of ints."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = sizes[0]
+    return tuple(integer(f"{name}: size", n) for n in sizes)

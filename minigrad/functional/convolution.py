@@ -20,7 +20,8 @@ from minigrad.autograd import primitive
 from minigrad.functional.activation import leaky_relu
 from minigrad.functional.common import integer, pair, real, require_float
 from minigrad.functional.fused import _bias_leaky, leaky_back
-from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, unsqueeze
+from minigrad.functional.indexing import getitem, pad_constant
+from minigrad.functional.shape import reshape, squeeze, unsqueeze
 from minigrad.kernels.geometry import transposed_size, window_count
 
 # ---- the three maps --------------------------------------------------------------------------------------------------

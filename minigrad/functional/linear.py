@@ -14,7 +14,8 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import array_of, binary, integer, require_float, require_tensor, unbroadcast
 from minigrad.functional.elementwise import where
-from minigrad.functional.shape import expand, getitem, permute, reshape, squeeze, transpose, unsqueeze
+from minigrad.functional.indexing import getitem
+from minigrad.functional.shape import expand, permute, reshape, squeeze, transpose, unsqueeze
 
 
 def matmul(a, b):

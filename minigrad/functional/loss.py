@@ -20,9 +20,10 @@ from minigrad.autograd import Variable, primitive
 from minigrad.functional.activation import _softplus, log_softmax
 from minigrad.functional.common import array_of, axis_index, integer, real, require_float, require_tensor, unbroadcast
 from minigrad.functional.elementwise import abs, clamp, exp, log, maximum, sigmoid, where
+from minigrad.functional.indexing import gather
 from minigrad.functional.reduction import norm
 from minigrad.functional.reduction import sum as sum_over
-from minigrad.functional.shape import gather, reshape, squeeze
+from minigrad.functional.shape import reshape, squeeze
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
 

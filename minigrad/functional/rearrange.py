@@ -17,8 +17,9 @@ import numpy as np
 
 from minigrad.autograd import primitive
 from minigrad.functional.common import integer, pair, real, require_float, require_tensor
+from minigrad.functional.indexing import pad_constant
 from minigrad.functional.pooling import Taps, axis_map
-from minigrad.functional.shape import pad_constant, reshape, squeeze, unsqueeze
+from minigrad.functional.shape import reshape, squeeze, unsqueeze
 from minigrad.kernels.geometry import window_count
 
 # ---- padding ---------------------------------------------------------------------------------------------------------

@@ -27,8 +27,9 @@ from minigrad.autograd import Variable, is_grad_enabled, primitive
 from minigrad.functional.activation import dropout as drop
 from minigrad.functional.common import integer, real, require_float
 from minigrad.functional.elementwise import tanh
+from minigrad.functional.indexing import cat, stack
 from minigrad.functional.linear import linear, matmul
-from minigrad.functional.shape import cat, flip, squeeze, stack, transpose, unsqueeze
+from minigrad.functional.shape import flip, squeeze, transpose, unsqueeze
 
 _ON_ARRAYS = SimpleNamespace(matmul=kernels.matmul, tanh=np.tanh, cat=np.concatenate, stack=np.stack)
 _ON_TENSORS = SimpleNamespace(matmul=matmul, tanh=tanh, cat=cat, stack=stack)

@@ -15,7 +15,8 @@ from minigrad.autograd import primitive
 from minigrad.functional.common import as_array, axis_index, axis_tuple, require_float, require_tensor
 from minigrad.functional.elementwise import abs, exp, log, where
 from minigrad.functional.elementwise import pow as power
-from minigrad.functional.shape import cat, expand, flip, gather, narrow, reshape, squeeze
+from minigrad.functional.indexing import cat, gather, narrow
+from minigrad.functional.shape import expand, flip, reshape, squeeze
 
 ValuesIndices = namedtuple("ValuesIndices", "values indices")
 
