@@ -14,7 +14,7 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import as_array, axis_index, real, require_float
 from minigrad.functional.elementwise import erf, exp, sigmoid, tanh, where
-from minigrad.functional.reduction import _non_empty
+from minigrad.functional.reduction import non_empty_axes
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.random import as_stream
 
@@ -35,23 +35,23 @@ def leaky_relu(input, negative_slope=0.01):
 
 @primitive(saves=((0,),))
 def _leaky(x, slope):
-    return as_array(kernels.leaky_relu(x, slope), x, x)
+    return as_array(kernels.leaky_relu(x, slope))
 
 
 @_leaky.vjp
 def _(node, needs, g, slope):
-    return (_leaky_dx(g, g.wrap(node.inputs[0].array), slope=slope),)
+    return (leaky_relu_dx(g, g.wrap(node.inputs[0].array), slope=slope),)
 
 
 @primitive(saves=((1,),))
-def _leaky_dx(g, x, slope):
+def leaky_relu_dx(g, x, slope):
     """g where x > 0, else slope * g: linear in g, and x counts only by its sign, a constant almost everywhere."""
-    return as_array(kernels.leaky_relu_dx(g, x, slope), g, x)
+    return as_array(kernels.leaky_relu_dx(g, x, slope))
 
 
-@_leaky_dx.vjp
+@leaky_relu_dx.vjp
 def _(node, needs, u, slope):
-    return _leaky_dx(u, node.inputs[1], slope=slope), None
+    return leaky_relu_dx(u, node.inputs[1], slope=slope), None
 
 
 def elu(input, alpha=1.0):
@@ -122,7 +122,7 @@ def log_softmax(input, dim=-1):
     """x - log(sum(e^x)) along `dim`, shifted by the maximum so that nothing overflows."""
     require_float("log_softmax", input=input)
     axis = axis_index("log_softmax", dim, input.ndim)
-    _non_empty("log_softmax", input, axis)
+    non_empty_axes("log_softmax", input, axis)
     return _log_softmax(input, axis=axis) if input.ndim else input * 0.0
 
 

@@ -14,11 +14,11 @@ import math
 
 from minigrad import kernels
 from minigrad.autograd import is_grad_enabled, primitive
-from minigrad.functional.activation import _leaky_dx
+from minigrad.functional.activation import leaky_relu_dx
 from minigrad.functional.common import real
-from minigrad.functional.convolution import _checked, _checked_transposed, _conv2d_dw, _conv2d_dx, _conv2d_to
-from minigrad.functional.fused import _norm_back
-from minigrad.functional.normalization import _check_affine, _normalise, _scale_shift, _update_running
+from minigrad.functional.convolution import conv2d_arguments, conv2d_dw, conv2d_dx, conv2d_to_size, conv_transpose2d_arguments
+from minigrad.functional.fused import norm_back
+from minigrad.functional.normalization import check_affine, normalise, scale_shift, update_running
 from minigrad.kernels.geometry import window_count
 
 AXES = (0, 2, 3)
@@ -34,7 +34,7 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
     moving(shape of the output) -> (running_mean, running_var, momentum): what the batch's statistics are to move, as in batch_norm.
     Raises ValueError where shapes do not fit and where a channel has but one value, TypeError for several dtypes.
     """
-    x, geometry, _ = _checked(input, weight, None, stride, padding, dilation, groups)
+    x, geometry, _ = conv2d_arguments(input, weight, None, stride, padding, dilation, groups)
     size = map(window_count, x.shape[2:], weight.shape[2:], geometry["stride"], geometry["padding"], geometry["dilation"])
     shape = (x.shape[0], weight.shape[0], *size)
     inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
@@ -44,7 +44,7 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
 def conv_transpose2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, stride=1, padding=0, output_padding=0,
                                            groups=1, dilation=1, negative_slope=0.0, other=None):
     """The same with conv_transpose2d(input, weight, ...), whose arguments these are."""
-    x, geometry, _ = _checked_transposed(input, weight, None, stride, padding, output_padding, groups, dilation)
+    x, geometry, _ = conv_transpose2d_arguments(input, weight, None, stride, padding, output_padding, groups, dilation)
     shape = (x.shape[0], weight.shape[1] * geometry["groups"], *geometry["size"])
     inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
     return _apply("conv_transpose2d_batch_norm_leaky_relu", _transposed_norm, inputs, moving, shape, eps, negative_slope, geometry)
@@ -60,14 +60,14 @@ def _apply(name, unit, inputs, moving, shape, eps, negative_slope, geometry):
     if other and other[0].shape != shape:
         raise ValueError(f"{name}: other {other[0].shape} must have the shape of the output, {shape}")
     mean, var, momentum = moving(shape)
-    _check_affine(name, shape[1:2], gamma=gamma, beta=beta)
+    check_affine(name, shape[1:2], gamma=gamma, beta=beta)
     count = math.prod(shape) // shape[1]
     if count <= 1:
         raise ValueError(f"{name}: training needs more than one value per channel, got {shape}; use a larger batch or .eval()")
     z, _, _, batch_mean, batch_var = unit(*inputs, eps=real("batch_norm: eps", eps), slope=slope, **geometry)
     if not other and z.node is not None:
         z.node.outputs[0] = None                                # only a sum's rule reads it: others need not keep it alive
-    _update_running(mean, var, batch_mean.array, batch_var.array, momentum, count)
+    update_running(mean, var, batch_mean.array, batch_var.array, momentum, count)
     return z
 
 
@@ -84,7 +84,7 @@ def _to_product(node, needs, g, g_y, eps, slope):
     if g is None:
         return [g_y] + [None] * (len(needs) - 2)
     if not any(needs[:4]):
-        return [None, None, None, _leaky_dx(g, z, slope=slope)]
+        return [None, None, None, leaky_relu_dx(g, z, slope=slope)]
     if g_y is None and not is_grad_enabled():
         found = kernels.norm_leaky_relu_dx(
             g.array, y, gamma.array, None if summed else beta.array, istd, mean, AXES, slope, *([z] if summed else [])
@@ -92,10 +92,10 @@ def _to_product(node, needs, g, g_y, eps, slope):
         return [g.wrap(d) for d in found]
     h = g
     if summed:
-        h = _leaky_dx(g, z, slope=slope)
+        h = leaky_relu_dx(g, z, slope=slope)
     elif slope != 1:
-        h = _leaky_dx(g, _scale_shift(_normalise(node.output(1), axes=AXES, eps=eps)[0], gamma, beta).array, slope=slope)
-    dy, dgamma, dbeta = _norm_back(h, node.output(1), gamma, (True, *needs[2:4]), AXES, eps)
+        h = leaky_relu_dx(g, scale_shift(normalise(node.output(1), axes=AXES, eps=eps)[0], gamma, beta).array, slope=slope)
+    dy, dgamma, dbeta = norm_back(h, node.output(1), gamma, (True, *needs[2:4]), AXES, eps)
     return [dy if g_y is None else dy + g_y, dgamma, dbeta] + [h] * summed
 
 
@@ -110,8 +110,8 @@ def _(node, needs, g, g_y, g_istd, g_mean, g_var, eps, slope, **geometry):
     x, w = node.inputs[:2]
     dy, *rest = _to_product(node, needs, g, g_y, eps, slope)
     return (
-        _conv2d_dx(dy, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_dw(x, dy, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_dx(dy, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_dw(x, dy, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
         *rest,
     )
 
@@ -127,7 +127,7 @@ def _(node, needs, g, g_y, g_istd, g_mean, g_var, eps, slope, size, **geometry):
     x, w = node.inputs[:2]
     dy, *rest = _to_product(node, needs, g, g_y, eps, slope)
     return (
-        _conv2d_to(node.specs[0][0][2:], dy, w, geometry) if needs[0] else None,
-        _conv2d_dw(dy, x, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_to_size(node.specs[0][0][2:], dy, w, geometry) if needs[0] else None,
+        conv2d_dw(dy, x, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
         *rest,
     )

@@ -19,7 +19,7 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.activation import leaky_relu
 from minigrad.functional.common import integer, pair, real, require_float
-from minigrad.functional.fused import _bias_leaky, leaky_back
+from minigrad.functional.fused import bias_leaky, leaky_back
 from minigrad.functional.indexing import getitem, pad_constant
 from minigrad.functional.shape import reshape, squeeze, unsqueeze
 from minigrad.kernels.geometry import transposed_size, window_count
@@ -36,8 +36,8 @@ def _conv2d(x, w, stride, padding, dilation, groups):
 def _(node, needs, g, **geometry):
     x, w = node.inputs
     return (
-        _conv2d_dx(g, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_dw(x, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_dx(g, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_dw(x, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
     )
 
 
@@ -52,41 +52,41 @@ def _(node, needs, g, slope, **geometry):
     (x, w, _), y = node.inputs, node.outputs[0]
     h, dbias = leaky_back(g, y, slope, needs[2])
     return (
-        _conv2d_dx(h, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_dw(x, h, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_dx(h, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_dw(x, h, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
         dbias,
     )
 
 
 @primitive(saves=((1,), (0,)))
-def _conv2d_dx(g, w, stride, padding, dilation, groups, size):
+def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     return kernels.conv2d_dx(g, w, stride, padding, dilation, groups, size)
 
 
-@_conv2d_dx.vjp
+@conv2d_dx.vjp
 def _(node, needs, u, size, **geometry):
     g, w = node.inputs
     return (
-        _conv2d_to(node.specs[0][0][2:], u, w, geometry) if needs[0] else None,
-        _conv2d_dw(u, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_to_size(node.specs[0][0][2:], u, w, geometry) if needs[0] else None,
+        conv2d_dw(u, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
     )
 
 
 @primitive(saves=((1,), (0,)))
-def _conv2d_dw(x, g, stride, padding, dilation, groups, size):
+def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     return kernels.conv2d_dw(x, g, stride, padding, dilation, groups, size)
 
 
-@_conv2d_dw.vjp
+@conv2d_dw.vjp
 def _(node, needs, v, size, **geometry):
     x, g = node.inputs
     return (
-        _conv2d_dx(g, v, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_to(node.specs[1][0][2:], x, v, geometry) if needs[1] else None,
+        conv2d_dx(g, v, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_to_size(node.specs[1][0][2:], x, v, geometry) if needs[1] else None,
     )
 
 
-def _conv2d_to(size, x, w, geometry):
+def conv2d_to_size(size, x, w, geometry):
     """conv2d, cut to `size`: an image made with output_padding >= stride has room for more windows than it came from."""
     y = _conv2d(x, w, **geometry)
     return y if y.shape[2:] == size else getitem(y, (..., slice(size[0]), slice(size[1])))
@@ -103,7 +103,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     horizontal); padding may be 'valid' (none) or 'same' (stride 1 only; the extra row of an even kernel goes below).
     Raises ValueError where channels, groups or sizes do not fit.
     """
-    x, geometry, unbatched = _checked(input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = conv2d_arguments(input, weight, bias, stride, padding, dilation, groups)
     if bias is not None and bias.dtype == weight.dtype:
         y = _conv2d_leaky(x, weight, bias, slope=1.0, **geometry)
         return squeeze(y, 0) if unbatched else y
@@ -119,7 +119,7 @@ def conv2d_leaky_relu(input, weight, bias=None, stride=1, padding=0, dilation=1,
     slope = real("conv2d_leaky_relu: negative_slope", negative_slope)
     if slope < 0:
         raise ValueError(f"conv2d_leaky_relu: negative_slope must be at least 0, got {slope}; use conv2d, then leaky_relu")
-    x, geometry, unbatched = _checked(input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = conv2d_arguments(input, weight, bias, stride, padding, dilation, groups)
     if bias is None:
         bias = weight.wrap(np.zeros_like(weight.array, shape=weight.shape[:1]))
     elif bias.dtype != weight.dtype:
@@ -128,7 +128,7 @@ def conv2d_leaky_relu(input, weight, bias=None, stride=1, padding=0, dilation=1,
     return squeeze(y, 0) if unbatched else y
 
 
-def _checked(input, weight, bias, stride, padding, dilation, groups):
+def conv2d_arguments(input, weight, bias, stride, padding, dilation, groups):
     """(images, the kernel's geometry, whether the input was a single image), or the error that says what does not fit."""
     x, unbatched = _images("conv2d", input, weight, bias)
     stride, dilation = pair("conv2d: stride", stride, 1), pair("conv2d: dilation", dilation, 1)
@@ -155,12 +155,12 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     H' = (H - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1. output_padding must be smaller than stride
     or dilation: it chooses among the sizes that conv2d would map to H.
     """
-    x, geometry, unbatched = _checked_transposed(input, weight, bias, stride, padding, output_padding, groups, dilation)
-    return _finish(_conv2d_dx(x, weight, **geometry), bias, unbatched)
+    x, geometry, unbatched = conv_transpose2d_arguments(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _finish(conv2d_dx(x, weight, **geometry), bias, unbatched)
 
 
-def _checked_transposed(input, weight, bias, stride, padding, output_padding, groups, dilation):
-    """As `_checked`; the geometry has the output's size, which `conv2d_dx` asks for."""
+def conv_transpose2d_arguments(input, weight, bias, stride, padding, output_padding, groups, dilation):
+    """As `conv2d_arguments`; the geometry has the output's size, which `conv2d_dx` asks for."""
     x, unbatched = _images("conv_transpose2d", input, weight, bias)
     stride, dilation = pair("conv_transpose2d: stride", stride, 1), pair("conv_transpose2d: dilation", dilation, 1)
     padding, extra = pair("conv_transpose2d: padding", padding), pair("conv_transpose2d: output_padding", output_padding)
@@ -219,7 +219,7 @@ def _padding(x, weight, padding, stride, dilation):
 
 def _finish(y, bias, unbatched):
     if bias is not None and bias.dtype == y.dtype:
-        y = _bias_leaky(y, bias, slope=1.0)
+        y = bias_leaky(y, bias, slope=1.0)
     elif bias is not None:  # promotes, as any sum
         y = y + reshape(bias, (1, -1, 1, 1))
     return squeeze(y, 0) if unbatched else y

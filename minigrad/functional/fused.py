@@ -10,22 +10,22 @@ from __future__ import annotations
 
 from minigrad import kernels
 from minigrad.autograd import is_grad_enabled, primitive
-from minigrad.functional.activation import _leaky_dx
+from minigrad.functional.activation import leaky_relu_dx
 from minigrad.functional.common import real, require_float, unbroadcast
 from minigrad.functional.normalization import (
-    _along_channels,
-    _check_affine,
-    _check_batch_statistics,
-    _normalise,
-    _normalise_dx,
-    _scale_shift,
-    _update_running,
+    along_channels,
+    check_affine,
+    check_batch_statistics,
+    normalise,
+    normalise_dx,
+    scale_shift,
+    update_running,
 )
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.functional.shape import reshape
 
 
-def _others(ndim):
+def all_but_channels(ndim):
     return (0, *range(2, ndim))
 
 
@@ -41,16 +41,16 @@ def bias_leaky_relu(input, bias, negative_slope=0.0):
     slope = real("bias_leaky_relu: negative_slope", negative_slope)
     if slope < 0:
         raise ValueError(f"bias_leaky_relu: negative_slope must be at least 0, got {slope}; add the bias separately")
-    _check_affine("bias_leaky_relu", (input.shape[1],), bias=bias)
-    return _bias_leaky(input, bias, slope=slope)
+    check_affine("bias_leaky_relu", (input.shape[1],), bias=bias)
+    return bias_leaky(input, bias, slope=slope)
 
 
 @primitive(saves_out=(0,))
-def _bias_leaky(x, bias, slope):
+def bias_leaky(x, bias, slope):
     return kernels.bias_leaky_relu(x, bias, slope)
 
 
-@_bias_leaky.vjp
+@bias_leaky.vjp
 def _(node, needs, g, slope):
     dx, dbias = leaky_back(g, node.outputs[0], slope, needs[1])
     return dx if needs[0] else None, dbias
@@ -59,8 +59,8 @@ def _(node, needs, g, slope):
 def leaky_back(g, y, slope, biased):
     """The cotangents of leaky_relu(x + bias) from its output y, an array: (dx, dbias or None)."""
     if is_grad_enabled() or not biased:
-        dx = g if slope == 1 else _leaky_dx(g, y, slope=slope)
-        return dx, sum_over(dx, _others(y.ndim)) if biased else None
+        dx = g if slope == 1 else leaky_relu_dx(g, y, slope=slope)
+        return dx, sum_over(dx, all_but_channels(y.ndim)) if biased else None
     dx, dbias = kernels.bias_leaky_relu_dx(g.array, y, slope)
     return g.wrap(dx), g.wrap(dbias)
 
@@ -75,7 +75,7 @@ def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, moment
     like input, the other way through a residual block; then negative_slope must be at least 0, for the output's sign decides.
     """
     require_float("batch_norm_leaky_relu", input=input, weight=weight, bias=bias)
-    axes, count = _check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
+    axes, count = check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
     slope = real("batch_norm_leaky_relu: negative_slope", negative_slope)
     options = {"axes": axes, "eps": real("batch_norm: eps", eps), "slope": slope}
     if other is None:
@@ -86,7 +86,7 @@ def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, moment
             y = batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum, eps, 1.0)
             return add_leaky_relu(y, other, slope)
         y, _, mean, var = _norm_add_leaky(input, weight, bias, other, **options)
-    _update_running(running_mean, running_var, mean.array, var.array, momentum, count)
+    update_running(running_mean, running_var, mean.array, var.array, momentum, count)
     return y
 
 
@@ -107,17 +107,17 @@ def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
         return g.wrap(dx) if needs[0] else None, g.wrap(dweight), g.wrap(dbias)
     h = g
     if slope != 1:
-        h = _leaky_dx(g, _scale_shift(_normalise(x, axes=axes, eps=eps)[0], weight, bias).array, slope=slope)
-    return _norm_back(h, x, weight, needs, axes, eps)
+        h = leaky_relu_dx(g, scale_shift(normalise(x, axes=axes, eps=eps)[0], weight, bias).array, slope=slope)
+    return norm_back(h, x, weight, needs, axes, eps)
 
 
-def _norm_back(h, x, weight, needs, axes, eps):
+def norm_back(h, x, weight, needs, axes, eps):
     """(dx, dweight, dbias) of normalise(x)*weight + bias from its cotangent, in operations that have derivatives."""
-    xhat, istd, _, _ = _normalise(x, axes=axes, eps=eps)
+    xhat, istd, _, _ = normalise(x, axes=axes, eps=eps)
     return (
-        _normalise_dx(h * _along_channels(weight, h.ndim), xhat, istd, axes=axes) if needs[0] else None,
-        reshape(sum_over(h * xhat, _others(h.ndim)), weight.shape) if needs[1] else None,
-        reshape(sum_over(h, _others(h.ndim)), weight.shape) if needs[2] else None,
+        normalise_dx(h * along_channels(weight, h.ndim), xhat, istd, axes=axes) if needs[0] else None,
+        reshape(sum_over(h * xhat, all_but_channels(h.ndim)), weight.shape) if needs[1] else None,
+        reshape(sum_over(h, all_but_channels(h.ndim)), weight.shape) if needs[2] else None,
     )
 
 
@@ -131,13 +131,13 @@ def _norm_add_leaky(x, weight, bias, other, axes, eps, slope):
 def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
     y, istd, mean = node.outputs[:3]
     if not any(needs[:3]):
-        return None, None, None, _leaky_dx(g, y, slope=slope)
+        return None, None, None, leaky_relu_dx(g, y, slope=slope)
     x, weight = node.inputs[:2]
     if not is_grad_enabled():
         found = kernels.norm_leaky_relu_dx(g.array, x.array, weight.array, None, istd, mean, axes, slope, y)
         return tuple(g.wrap(d) if needed else None for d, needed in zip(found, needs, strict=True))
-    h = _leaky_dx(g, y, slope=slope)
-    return *_norm_back(h, x, weight, needs, axes, eps), h
+    h = leaky_relu_dx(g, y, slope=slope)
+    return *norm_back(h, x, weight, needs, axes, eps), h
 
 
 # ---- a sum and (leaky) ReLU ------------------------------------------------------------------------------------------
@@ -165,5 +165,5 @@ def _add_leaky(x, other, slope):
 
 @_add_leaky.vjp
 def _(node, needs, g, slope):
-    h = _leaky_dx(g, node.outputs[0], slope=slope)
+    h = leaky_relu_dx(g, node.outputs[0], slope=slope)
     return unbroadcast(h, node, 0) if needs[0] else None, unbroadcast(h, node, 1) if needs[1] else None

@@ -43,7 +43,7 @@ def _operands(node, *cotangents):
     return _ON_ARRAYS, raw[0], node.outputs, raw[1]
 
 
-def _gradients(node, needs, *gradients):
+def _results(node, needs, *gradients):
     """The rule's results: Tensors, and None where no gradient is needed."""
     return tuple((g if isinstance(g, Variable) else node.cls.wrap(np.ascontiguousarray(g))) if need else None
                  for g, need in zip(gradients, needs, strict=True))
@@ -92,7 +92,7 @@ def _(node, needs, gh, relu):
         dp.append(dh * (h[t] > 0) if relu else dh * (1 - h[t] * h[t]))
         back = on.matmul(dp[-1], w)
     dp = on.stack(dp[::-1], 0)
-    return _gradients(node, needs, dp, back, _weight_gradient(on, dp, h0, h) if needs[2] else None)
+    return _results(node, needs, dp, back, _weight_gradient(on, dp, h0, h) if needs[2] else None)
 
 
 @primitive(saves=((2, 3, 4), (2, 4), (2, 4), (0, 2, 4), (1, 2, 4), (2, 4)), saves_out=(0, 1, 2))
@@ -117,7 +117,7 @@ def _(node, needs, gh, gc, ga):
         dw_ih = on.matmul(_rows(dp).T, _rows(x))
     elif needs[4]:
         dw_hh = _weight_gradient(on, dp, h0, h)
-    return _gradients(node, needs, dx, back, dc, dw_ih, dw_hh, db)
+    return _results(node, needs, dx, back, dc, dw_ih, dw_hh, db)
 
 
 def _lstm_inputs(on, x, h0, h):
@@ -192,7 +192,7 @@ def _(node, needs, gh, ga, gq):
         back = dh * z + on.matmul(dq[-1], w)
     dp, dq = on.stack(dp[::-1], 0), on.stack(dq[::-1], 0)
     dw = _weight_gradient(on, dq, h0, h) if needs[2] else None
-    return _gradients(node, needs, dp, back, dw, dq.sum((0, 1)) if needs[3] else None)
+    return _results(node, needs, dp, back, dw, dq.sum((0, 1)) if needs[3] else None)
 
 
 # ---- one layer in one direction: x (T, N, in), states (N, H) -> (output (T, N, H), last states...) ---------------------
