@@ -80,7 +80,7 @@ class Tensor(Variable):
         return self.wrap(np.ones_like(self.array))
 
     def memory_is_shared(self, alone) -> bool:
-        array, held = self.array, alone + 1  # by a name of this function, and by one other
+        array, held = self.array, alone + 1  # held twice: by the name `array` and by self
         if getrefcount(array) > held or type(array) is not np.ndarray or not array.flags.writeable:
             return True
         base = array.base

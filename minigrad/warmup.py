@@ -1,8 +1,8 @@
 """Compile every kernel ahead of the first run: `python -m minigrad.warmup`. Compiled code is cached on disk, so once is enough.
 
-`compiling()` is for programs: within the block, the first kernel that has to be compiled prints one line to standard error, and
-a second process begins to compile, on another core, what a training step asks for last. Numba compiles on one core only, but
-its cache on disk serves both: whoever comes to a kernel second finds it there.
+`compiling()` is for programs. Within the block, the first kernel that has to be compiled prints one line to standard error, and
+a second process begins to compile on another core. It begins with what a training step asks for last. Numba compiles on one core
+only, but its cache on disk serves both processes: the one that comes second finds the kernel there.
 May import: numpy, tqdm, `kernels`.
 """
 import argparse
@@ -45,7 +45,8 @@ def compiling(stream=None):
 
 @contextlib.contextmanager
 def helper(jobs):
-    """Within the block, a process that compiles `jobs` for the cache. It ends with the block, or with us, whose pipe it reads."""
+    """Within the block, a second process compiles `jobs` for the cache. It ends with the block. If this process dies first, the
+    pipe between the two closes, and the second one ends as well."""
     jobs, here = list(jobs), sys.executable and not getattr(sys, "frozen", False)
     if not jobs or not here or cores() < 2 or not is_cached(serve) or os.environ.get(CHILD):
         yield
@@ -54,7 +55,7 @@ def helper(jobs):
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    env={**os.environ, CHILD: "1"})
-    except OSError:                                             # no more processes allowed: then without
+    except OSError:                                             # the system allows no more processes: go on without one
         yield
         return
     try:
@@ -69,6 +70,7 @@ CHILD = "MINIGRAD_WARMUP_CHILD"     # set for a helper, which starts none and en
 
 
 def end_with_parent():
+    """Wait until the pipe from the parent closes, then end this process."""
     os.read(0, 1)
     os._exit(1)
 

@@ -61,13 +61,14 @@ class Variable:
         raise TypeError(f"{type(self).__name__} does not say what its default cotangent is")
 
     def memory_is_shared(self, alone: int) -> bool:
-        """Whether others may see the memory of self's array, so that nothing may be added to it. True is always right.
+        """Whether anybody else may read the memory of self's array. If so, the sweep does not add to it. True is always safe.
 
-        alone: the reference count of an object that one local name holds."""
+        alone: the reference count of an object that one local name holds, and nobody else.
+        """
         return True
 
     def accumulate_(self, other: Variable) -> Variable:
-        """self + other in place, where the memory is not shared. Out of place is always right."""
+        """self + other; in place if the subclass can. The sweep calls it only where the memory is not shared."""
         return self + other  # type: ignore[operator]
 
     def owned(self, handed_out: set) -> Variable:
@@ -91,8 +92,9 @@ class Variable:
 
 
 class Node:
-    """One recorded call. It holds its parents and what its rule reads, never a Variable that it produced.
+    """One recorded call. It holds its parents and what its rule reads, but never a Variable that it produced.
 
+    op, kw       the primitive and its keyword arguments
     parents[i]   the Node that made argument i, or the leaf Variable itself, or None where no gradient flows
     slots[i]     which output of parents[i] argument i was
     inputs[i]    argument i (a Variable or a constant) if the rule reads it, else None

@@ -179,10 +179,11 @@ def _collect(node: Node, pending: dict, wanted: set | None, found: dict) -> list
 
 
 def _add(pending: dict, key, g: Variable, create_graph: bool) -> None:
-    """Add g to what has arrived: the first by reference; then in place if nobody else can see the sum's memory.
+    """Add g to what has arrived. The first is kept by reference; later ones are added in place where nobody else sees the sum.
 
-    A rule may hand on the cotangent that it got, hand out one twice, a view of it, or an array that something keeps. Rather
-    than have rules say so, the sweep asks how many hold the sum: no more than hold a new object may.
+    A rule may return the cotangent that it was given, one array twice, a view, or an array that something else keeps. To add in
+    place would then change what others read. Rules need not declare any of this, because the sweep compares reference counts: it
+    adds in place only if the sum is held as often as a new object that nobody else knows.
     """
     total = pending.get(key)
     if total is None:
@@ -197,6 +198,7 @@ def _add(pending: dict, key, g: Variable, create_graph: bool) -> None:
 
 
 def _check(node: Node) -> None:
+    """Raise RuntimeError if the node's rule cannot be called, or would read values that have changed since."""
     if node.inputs is None:
         raise RuntimeError(f"grad: the graph of {node.op.name} was already released by an earlier sweep; "
                            "pass retain_graph=True to the earlier call to go through it twice")
@@ -210,6 +212,7 @@ def _check(node: Node) -> None:
 
 
 def _stale(node: Node, x: Variable, version: int) -> str:
+    """The message for a changed value. It names the leaf that x is a view of, because that is what the caller changed."""
     base = x
     while base.node is not None and base.node.op.view and isinstance(base.node.parents[0], (Node, Variable)):
         parent = base.node.parents[0]

@@ -1,5 +1,5 @@
-"""Activations and dropout. Piecewise linear ones are primitives whose derivative is itself one of the family; smooth
-ones are written in terms of others, or as primitives where that saves memory.
+"""Activations and dropout. Leaky ReLUs are primitives, and their derivative is again one of the family. Smooth activations are
+written in terms of other operations, or as primitives where that saves memory.
 
 Published subgradients: relu'(0) = 0, leaky_relu'(0) = slope, elu'(0) = alpha, softplus and sigmoid have none to state.
 """
@@ -45,7 +45,7 @@ def _(node, needs, g, slope):
 
 @primitive(saves=((1,),))
 def leaky_relu_dx(g, x, slope):
-    """g where x > 0, else slope * g: linear in g, and x counts only by its sign, a constant almost everywhere."""
+    """g where x > 0, else slope * g. It is linear in g, and it reads only the sign of x, which is constant almost everywhere."""
     return as_array(kernels.leaky_relu_dx(g, x, slope))
 
 

@@ -6,8 +6,8 @@
 
     <conv2d(x, w), g> = <x, conv2d_dx(g, w)> = <w, conv2d_dw(x, g)>
 
-so the rule of each map calls the other two, and no derivative of any order needs another kernel. What follows conv2d in most
-networks, a bias and a (leaky) ReLU, is done while its output is in the cache: `conv2d_leaky_relu`.
+So the rule of each map calls the other two, and no derivative of any order needs another kernel. In most networks a bias and a
+(leaky) ReLU follow; `conv2d_leaky_relu` does them while the output is still in the cache.
 Images are (N, C, H, W) in shape; the fast memory layout is channels-last, and any layout gives the same answer.
 """
 
@@ -87,7 +87,7 @@ def _(node, needs, v, size, **geometry):
 
 
 def conv2d_to_size(size, x, w, geometry):
-    """conv2d, cut to `size`: an image made with output_padding >= stride has room for more windows than it came from."""
+    """conv2d, cut to `size`. An image made with output_padding >= stride has room for more windows than it was made from."""
     y = _conv2d(x, w, **geometry)
     return y if y.shape[2:] == size else getitem(y, (..., slice(size[0]), slice(size[1])))
 
@@ -113,8 +113,8 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 def conv2d_leaky_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, negative_slope=0.0):
     """leaky_relu(conv2d(input, weight, bias, ...), negative_slope) in one pass over the output; slope 0 is ReLU, 1 none.
 
-    Arguments as in conv2d; 0 <= negative_slope, for the pass back decides by the output's sign. Equals the composed one at every
-    order. `nn.Sequential` calls it where such layers are neighbours.
+    Arguments as in conv2d. negative_slope is at least 0, because the backward pass goes by the sign of the output. Equals conv2d
+    followed by leaky_relu at every order. `nn.Sequential` calls it where such layers are neighbours.
     """
     slope = real("conv2d_leaky_relu: negative_slope", negative_slope)
     if slope < 0:

@@ -1,9 +1,11 @@
-"""Two to four operations in one pass over memory, where memory is the limit. Each equals the composed one at every order
-(tests/functional/test_fused.py), and nobody needs to call them: `nn.Sequential` does where such layers are neighbours.
+"""Two to four operations in one pass over memory, because reading and writing takes longer there than computing.
 
-A fused rule has two branches. While nothing records it calls one kernel for the whole backward pass. Under `create_graph`
-it is written out in the operations of the other modules, which are closed under differentiation; so only the first
-derivative is fused, and no order is wrong.
+Each equals its parts, called one after the other, at every order (tests/functional/test_fused.py). Nobody needs to call them:
+`nn.Sequential` does it where such layers are neighbours.
+
+A fused rule has two branches. While nothing is recorded, one kernel does the whole backward pass. Under `create_graph` the rule is
+written in the operations of the other modules, and their derivatives are known. So only the first derivative is fused, and
+every order is right.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def all_but_channels(ndim):
 def bias_leaky_relu(input, bias, negative_slope=0.0):
     """leaky_relu(input + bias[c]): input (N, C, ...), bias (C,), 0 <= negative_slope; slope 0 is ReLU, 1 the bias alone.
 
-    The pass back decides by the output's sign, which is why the slope may not be negative; at 0 it is the slope.
+    The backward pass tells by the sign of the output whether the sum was positive. A negative slope would spoil that sign, so it is
+    an error. At 0 the derivative is the slope.
     """
     require_float("bias_leaky_relu", input=input, bias=bias)
     slope = real("bias_leaky_relu: negative_slope", negative_slope)
@@ -71,8 +74,9 @@ def leaky_back(g, y, slope, biased):
 def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum=0.1, eps=1e-5, negative_slope=0.0, other=None):
     """leaky_relu(batch_norm(input, ..., training=True) [+ other]) without keeping the normalised values.
 
-    Arguments as in batch_norm; weight and bias are needed. Statistics are the batch's; the running ones move. other: a Tensor
-    like input, the other way through a residual block; then negative_slope must be at least 0, for the output's sign decides.
+    Arguments as in batch_norm; weight and bias are needed. The statistics are the batch's, and the running ones move towards them.
+    other: a Tensor like input, the other branch of a residual block. With it negative_slope must be at least 0, because the
+    backward pass goes by the sign of the output.
     """
     require_float("batch_norm_leaky_relu", input=input, weight=weight, bias=bias)
     axes, count = check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
@@ -144,7 +148,7 @@ def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
 
 
 def add_leaky_relu(input, other, negative_slope=0.0):
-    """leaky_relu(input + other) of two Tensors of one shape: where the two ways through a residual block meet."""
+    """leaky_relu(input + other) of two Tensors of one shape: where the two branches of a residual block meet."""
     require_float("add_leaky_relu", input=input, other=other)
     slope = real("add_leaky_relu: negative_slope", negative_slope)
     _check_sum("add_leaky_relu", input, other, slope)

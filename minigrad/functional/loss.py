@@ -1,9 +1,9 @@
 """Losses, and the similarity of vectors. Names, arguments and values are PyTorch's.
 
 Every loss ends in `reduction`: 'none' keeps one value for each element or sample, 'sum' adds them, 'mean' averages
-(weighted where a class weight is given). Targets are Tensors, or arrays, which are taken in the input's dtype; a
-floating target is differentiated too. Labels are checked before anything is computed. What is not composed is a
-primitive whose rule is written in terms that do not cancel: logits of +-1e4 give finite values and gradients.
+(weighted where a class weight is given). Targets are Tensors or arrays. Arrays are converted to the input's dtype; a floating-point
+Tensor is differentiated too. Labels are checked before anything is computed. Most losses are made of other operations. The others
+are primitives, with rules in which no two large terms cancel: logits of +-1e4 give finite values and gradients.
 
 Published subgradients: l1 has 0 at 0; huber and smooth_l1 pass the clamp on the closed interval at order 2; in
 binary_cross_entropy the logarithm stops at -100 and the gradient's denominator at 1e-12, as in PyTorch.

@@ -1,11 +1,14 @@
 """Batch, instance, group and layer normalisation, all from one map and its derivative:
 
+    x, xhat    the input, and the input with mean 0 and variance 1        g         the cotangent of xhat
+    istd       1 over the standard deviation                              g_istd    the cotangent of istd
+    mean       over the M elements that are normalised together           dx        the gradient of x
+
     normalise(x) -> (xhat, istd)      xhat = (x - mean(x)) * istd,   istd = 1 / sqrt(var(x) + eps)
     dx = istd * (g - mean(g) - xhat * mean(g * xhat))  -  istd^2 * xhat * g_istd / M
 
-Both results stay in the graph, so the rule reads nothing that is not an input or an output, and every order is right.
-`normalise_dx` is the first term as one kernel; it is its own adjoint in g. Means run over M elements, the axes that are
-normalised together.
+Both results stay in the graph. So the rule reads only inputs and outputs, and every order is right. `normalise_dx` is the first
+term as one kernel; it is its own adjoint in g.
 """
 
 from __future__ import annotations

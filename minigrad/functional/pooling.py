@@ -4,7 +4,7 @@
     average pooling avg_pool2d <-> its adjoint; with divisor 1 the adjoint is nearest up-sampling by an integer
     axis map        y[i] = sum of w[i, t] * x[index[i, t]] along one axis:  a map <-> the transposed map
 
-Axis maps carry adaptive pooling here, and interpolation and padding by reflection in `sampling`.
+Adaptive pooling is an axis map; so are interpolation (in `sampling`) and padding by reflection (in `rearrange`).
 Images are (N, C, H, W) or one (C, H, W). Published subgradient: the first of equal maxima gets the whole gradient.
 Imports: the engine, the kernels, NumPy, and `common`, `shape`.
 """
@@ -186,8 +186,8 @@ def upsample_nearest(x, factors):
 class Taps:
     """A sparse matrix (count, length): y[row] += weight * x[column] for each of the triples given.
 
-    `weights` None means ones. `steps` holds the triples so that no row occurs twice in a step: each step is one
-    vectorised assignment, and no product with a filled-in 0 turns an infinity into NaN.
+    `weights` None means ones. `steps` groups the triples so that no row occurs twice in a step; each step is then one vectorised
+    addition. Shorter rows are not filled up with weights of 0, because 0 times infinity would be NaN.
     """
 
     def __init__(self, rows, columns, weights, count, length):

@@ -1,17 +1,21 @@
 """Recurrent networks over sequences: rnn_tanh, rnn_relu, lstm, gru, and their single steps.
 
-The input's part, p = x W_ih^T + b, needs no state: for RNN and GRU it is one product over all time steps, and the LSTM's
-kernel computes it together with h W^T. What is left is a scan over time:
+    x, h, c    input, state and cell of a step; h' and c' are those after it
+    p          the input's part, x W_ih^T + b          W     W_hh, the weight of the state
+    s          the sigmoid                             phi   tanh or ReLU
 
-    RNN     h' = phi(p + h W^T)                                       (Elman 1990)
-    LSTM    i, f, g, o = p + h W^T;  c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c')
-    GRU     q = h W^T + b_hh;  r, z = s(p + q);  n = tanh(p_n + r q_n);  h' = n + z (h - n)
+    RNN     h' = phi(p + h W^T)                                                                 (Elman 1990)
+    LSTM    i, f, g, o = p + h W^T;  c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c')            (Hochreiter & Schmidhuber 1997,
+                                                                                                 Gers et al. 2000)
+    GRU     q = h W^T + b_hh;  r, z = s(p + q);  n = tanh(p_n + r q_n);  h' = n + z (h - n)     (Cho et al. 2014, but with b_hn
+                                                                                                 inside the product with r)
 
-with s the sigmoid (Hochreiter & Schmidhuber 1997, Gers et al. 2000; Cho et al. 2014 with b_hn inside the product with r).
+p needs no state. So for RNN and GRU it is one product over all time steps, and the LSTM's kernel computes it together with h W^T.
+What is left is a scan: a loop over time in which each step reads the state of the one before.
 Names, gate order and shapes are PyTorch's: weight_ih (gates * H, in), weight_hh (gates * H, H), biases (gates * H,).
 
-A scan is one primitive. Its rule reads nothing but its inputs and outputs (the gates are outputs for that reason) and uses
-operators only: one text runs on arrays, and on Tensors while the sweep is recorded. So every order is right. The gradient
+A scan is one primitive. Its rule reads only its inputs and outputs; this is why the gates are outputs. The rule is written in
+operators alone, so the same text runs on arrays, and on Tensors while the sweep is recorded. So every order is right. The gradient
 of a weight is one product over all time steps.
 """
 

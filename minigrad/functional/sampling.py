@@ -4,8 +4,8 @@ interpolate is a linear map along one axis after another (`pooling.axis_map`); i
 grid_sample picks pixels by index (`pooling.pick`, whose adjoint scatters) and mixes them with weights that are
 polynomials of the grid, in Tensor operations: it can be differentiated by the image and by the grid, at any order.
 
-Published subgradients are PyTorch's: by a coordinate on the border or behind it 0 in padding_mode 'border', by the grid
-0 in mode 'nearest'. NaN propagates, also from the grid.
+Published subgradients are PyTorch's. In padding_mode 'border' the derivative by a coordinate on or behind the border is 0. In mode
+'nearest' the derivative by the grid is 0. NaN propagates, also from the grid.
 Imports: the engine, NumPy, and `common elementwise shape linear pooling`.
 """
 

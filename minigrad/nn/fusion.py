@@ -1,4 +1,4 @@
-"""Layers that share one pass over memory when they are neighbours in a Sequential.
+"""Layers that share one pass over memory when they are neighbours in a Sequential. They "fuse":
 
     convolution, (leaky) ReLU                           conv2d_leaky_relu; transposed and with bias: the product, then
                                                         F.fused.bias_leaky_relu
@@ -9,7 +9,9 @@
         norm(W x + b) = (s W) x + (s b + t), where the norm is y -> s y + t: the same with scaled weights
 
 The result is that of calling one layer after the other (tests/nn/test_fusion.py), up to rounding where weights are scaled.
-Only layers of exactly these types fuse, and none with hooks, so a hook always sees what its layer computes.
+Only layers of exactly these types fuse. A layer with a hook does not, so a hook always sees what its layer computes.
+
+A "training pair" is a convolution and its batch norm in training; an "evaluation pair" is the same in evaluation.
 """
 
 from __future__ import annotations
@@ -80,6 +82,7 @@ def is_training_norm(module) -> bool:
 
 
 def training_norm(norm, input, slope: float, other=None):
+    """leaky_relu(norm(input) + other) in one pass over memory"""
     mean, var, momentum = norm.statistics(input.shape)
     return F.batch_norm_leaky_relu(input, mean, var, norm.weight, norm.bias, momentum, norm.eps, slope, other)
 
@@ -103,7 +106,7 @@ def training_pair(convolution, norm, input, slope: float, other=None):
 
 
 def is_evaluation_pair(convolution, norm, input) -> bool:
-    """Whether the norm is a fixed map that the convolution's weights can take in."""
+    """Whether the norm is a fixed map that can be multiplied into the convolution's weights."""
     if type(convolution) not in (Conv2d, ConvTranspose2d) or type(norm) is not BatchNorm2d or norm.uses_batch:
         return False
     if convolution.hooked or norm.hooked or input.ndim != 4 or norm.num_features != convolution.out_channels:

@@ -16,8 +16,8 @@ COLUMN_BYTES = 64 << 20         # bound on the im2col buffer; larger batches are
 def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
     """y[n,o,i,j] = sum_{c,u,v} x[n, c, i*s - p + u*d, j*s - p + v*d] * w[o,c,u,v]    (cross-correlation, as in PyTorch).
 
-    x (N,C,H,W), w (O,C/groups,kh,kw) -> (N,O,OH,OW); with a bias (O,) or a slope other than 1 leaky_relu(y + bias). By im2col: each
-    window becomes a row, and all windows one matrix product.
+    x (N,C,H,W), w (O,C/groups,kh,kw) -> (N,O,OH,OW). With a bias (O,), or a slope other than 1, the result is leaky_relu(y + bias).
+    The method is im2col: each window becomes a row of a matrix, and one matrix product does them all.
     """
     n, _, h, wd = x.shape
     o, c, kh, kw = w.shape
@@ -36,13 +36,13 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
 def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     """The adjoint of `conv2d` in x, which is the transposed convolution: g (N,O,OH,OW), w (O,C/groups,kh,kw) -> (N,C,*size).
 
-    Every product g*w[..., u, v] is added where tap (u, v) had read from: one strided addition for each tap.
+    Tap (u, v) of `conv2d` read some pixels; here g*w[..., u, v] is added to those pixels, in one strided addition for each tap.
     """
     n, o, oh, ow = g.shape
     _, c, kh, kw = w.shape
     (sh, sw), (ph, pw), (dh, dw) = stride, padding, dilation
     matrix = _weight_matrix(w, groups).transpose(0, 2, 1)                                   # (G, O/G, kh*kw*C/G)
-    # The padded image; it is larger than size + 2p where the output was asked to be (output_padding, dropped rows).
+    # The size of the padded image. The windows may reach beyond size + 2p: what lies there is dropped.
     reach = [max(s + 2 * p, covered) for s, p, covered in
              zip(size, padding, map(transposed_size, (oh, ow), (kh, kw), stride, (0, 0), dilation), strict=True)]
     dtype = np.result_type(g, w)

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def lstm_scan(x, h0, c0, w_ih, w_hh, b):
-    """i, f, g, o = W_ih x[t] + W_hh h[t-1] + b;  c[t] = s(f) c[t-1] + s(i) tanh(g);  h[t] = s(o) tanh(c[t])    (s the sigmoid).
+    """With the sigmoid s:  i, f, g, o = W_ih x[t] + W_hh h[t-1] + b;  c[t] = s(f) c[t-1] + s(i) tanh(g);  h[t] = s(o) tanh(c[t]).
 
     x (T, N, in), h0 and c0 (N, H), w_ih (4H, in), w_hh (4H, H), b (4H,)
     -> h, c (T, N, H) and gates (T, N, 4H): s(i), s(f), tanh(g), s(o).
@@ -16,7 +16,7 @@ def lstm_scan(x, h0, c0, w_ih, w_hh, b):
     steps, batch, width = *p.shape[:2], p.shape[2] // 4
     h, c = (np.empty_like(p, shape=(steps, batch, width), order="C") for _ in range(2))
     gates = np.empty_like(p, order="C")
-    # s(x) = tanh(x / 2) / 2 + 1/2, so that all four gates are one tanh; a gate needs no digits of its tail
+    # Because s(x) = tanh(x / 2) / 2 + 1/2, one tanh serves all four gates. Near 0 s loses digits that a gate does not need.
     half = np.repeat(np.asarray([0.5, 0.5, 1, 0.5], dtype=p.dtype, like=p), width)
     rest = 1 - half
     for t in range(steps):
@@ -32,10 +32,11 @@ def lstm_scan(x, h0, c0, w_ih, w_hh, b):
 
 
 def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
-    """Gradients of `lstm_scan`'s sums p = W_ih x[t] + W_hh h[t-1] + b, of x, h0, c0 and b, for those of its h and c.
+    """The adjoint of `lstm_scan`, from the gradients gh and gc of its results h and c.
 
     gh, gc (T, N, H), either may be None; c (T, N, H), c0 (N, H), gates (T, N, 4H); w_ih (4H, in), or None where no dx is
-    wanted; w_hh (4H, H) -> dp (T, N, 4H), dx (T, N, in) or None, dh0, dc0 (N, H), db (4H,).
+    wanted; w_hh (4H, H) -> dp (T, N, 4H), dx (T, N, in) or None, dh0, dc0 (N, H), db (4H,). dp is the gradient of the sums
+    p = W_ih x[t] + W_hh h[t-1] + b.
     """
     dp, back, dc = np.empty_like(gates), np.zeros_like(c0), np.zeros_like(c0)
     for t in reversed(range(len(c))):

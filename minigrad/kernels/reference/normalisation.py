@@ -38,8 +38,8 @@ def normalise_dx(g, g_istd, xhat, istd, axes):
 def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
     """leaky_relu(xhat * weight[c] + bias[c] + other): batch norm (axes all but 1) or instance norm (axes 2..) with what follows.
 
-    x (N,C,...); weight, bias (C,) or None; other like x or None; slope 1 is no activation. Returns (y, istd, mean, var); xhat is
-    not kept.
+    x (N,C,...); weight, bias (C,) or None; other like x or None; slope 1 is no activation. Returns (y, istd, mean, var), where y is
+    the result and the others are as in `normalise`. xhat is not kept.
     """
     xhat, istd, mean, var = normalise(x, axes, eps)
     y = xhat if weight is None else xhat * along_channels(weight, x)
@@ -55,7 +55,8 @@ def norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope, y=None):
 
     Returns (dx, dweight (C,), dbias (C,)): with h = g where xhat*weight + bias > 0 else slope*g,
     dbias = sum h, dweight = sum h*xhat, dx = istd*weight*(h - mean(h) - xhat*mean(h*xhat)).
-    Where something was added before the activation its output y decides (slope >= 0), and h, the adjoint in `other`, comes last.
+    If `other` was added, pass the output y. Its sign then says where the slope applies (slope >= 0), and h, which is the adjoint
+    in `other`, is returned last.
     """
     if y is not None:
         h = leaky_relu_dx(g, y, slope)

@@ -10,7 +10,7 @@ from minigrad.kernels.reference.convolution import as_nchw, pad_image
 
 
 def max_pool2d(x, kernel, stride, padding, dilation, out_size):
-    """The largest value of each window, and where it was: (N,C,H,W) -> y (N,C,OH,OW), indices int64 h*W + w, as PyTorch's.
+    """The largest value of each window and its place: (N,C,H,W) -> y (N,C,OH,OW), indices (N,C,OH,OW) int64, h*W + w as PyTorch's.
 
     Padding counts as minus infinity and is never picked. The first of equal maxima wins; NaN wins over everything.
     """
