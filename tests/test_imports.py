@@ -57,6 +57,26 @@ def test_the_engine_imports_the_standard_library_only(path):
         assert own or top in sys.stdlib_module_names or top == "__future__", f"minigrad/autograd/{path.name}:{line} imports {name}"
 
 
+PRIVATE_ALLOWED = {"minigrad/doctor.py": {"blas._get"}}  # the number of BLAS's threads, which has no public name yet
+
+
+LIBRARY = [p for p in FILES if p.is_relative_to(ROOT / "minigrad")]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_no_private_name_is_used_in_another_module(path):
+    here, found = path.relative_to(ROOT).as_posix(), []
+    tree, modules = ast.parse(path.read_text(encoding="utf-8")), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and within(node.module, OWN):
+            modules |= {alias.asname or alias.name for alias in node.names}
+            found += [alias.name for alias in node.names if alias.name.startswith("_")]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            found += [f"{node.value.id}.{node.attr}"] if node.attr.startswith("_") and not node.attr.startswith("__") else []
+    assert set(found) <= PRIVATE_ALLOWED.get(here, set()), f"{here} uses {found}: give it a public name where it is defined"
+
+
 def test_functional_and_kernels_do_not_know_tensor():
     for path in FILES:
         here = path.relative_to(ROOT).as_posix()

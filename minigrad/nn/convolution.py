@@ -9,7 +9,7 @@ from minigrad import functional as F
 from minigrad.functional.common import integer, pair
 from minigrad.functional.convolution import conv2d_leaky_relu
 from minigrad.kernels.geometry import transposed_size
-from minigrad.nn.linear import empty, fan_in_uniform_
+from minigrad.nn.linear import fan_in_uniform_, zero_parameter
 from minigrad.nn.module import Module
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -43,8 +43,8 @@ class _Convolution(Module):
         self.padding_mode, self.transposed = padding_mode, transposed
         self.output_padding = pair(f"{name}: output_padding", output_padding)
         first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        self.weight = empty((first, second // self.groups, *self.kernel_size), dtype, device)
-        self.register_parameter("bias", empty((self.out_channels,), dtype, device) if bias else None)
+        self.weight = zero_parameter((first, second // self.groups, *self.kernel_size), dtype, device)
+        self.register_parameter("bias", zero_parameter((self.out_channels,), dtype, device) if bias else None)
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng=None) -> None:
