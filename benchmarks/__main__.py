@@ -11,7 +11,8 @@ NAMES = ("convolution", "training", "attack", "overhead", "memory", "startup", "
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of both libraries (default: 2)")
     parser.add_argument("--quick", action="store_true", help="few repetitions, small cases only")
     options = parser.parse_args(argv)
