@@ -141,10 +141,11 @@ def conv2d_arguments(input, weight, bias, stride, padding, dilation, groups):
         raise ValueError(f"conv2d: {outputs} output channels do not divide into {groups} groups")
     _check_bias("conv2d", bias, outputs)
     x, padding = _padding(x, weight, padding, stride, dilation)
-    for name, size, k, s, p, d in zip(("height", "width"), x.shape[2:], weight.shape[2:], stride, padding, dilation, strict=True):
-        if window_count(size, k, s, p, d) < 1:
-            raise ValueError(f"conv2d: the {name} {size} with padding {p} is smaller than the kernel's extent {d * (k - 1) + 1} "
-                             f"(weight {weight.shape}, dilation {dilation})")
+    size, kernel = x.shape[2:], weight.shape[2:]
+    for i in (0, 1):
+        if window_count(size[i], kernel[i], stride[i], padding[i], dilation[i]) < 1:
+            raise ValueError(f"conv2d: the {('height', 'width')[i]} {size[i]} with padding {padding[i]} is smaller than the "
+                             f"kernel's extent {dilation[i] * (kernel[i] - 1) + 1} (weight {weight.shape}, dilation {dilation})")
     return x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, unbatched
 
 

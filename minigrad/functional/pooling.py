@@ -289,7 +289,7 @@ def _geometry(name, kernel_size, stride, padding):
 
 
 def _out_size(name, shape, kernel, stride, padding, dilation, ceil_mode):
-    size = tuple(window_count(*axis, ceil_mode) for axis in zip(shape[2:], kernel, stride, padding, dilation, strict=True))
+    size = tuple(map(window_count, shape[2:], kernel, stride, padding, dilation, (ceil_mode, ceil_mode)))
     if min(size) < 1:
         raise ValueError(f"{name}: input {shape[2:]} with kernel {kernel}, stride {stride}, padding {padding} and "
                          f"dilation {dilation} gives the output size {size}; it must be at least 1")

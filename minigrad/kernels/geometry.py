@@ -20,8 +20,11 @@ def window_count(size: int, kernel: int, stride: int, padding: int, dilation: in
     behind the image, at pixel H or later, because it would then hold no pixel. (Pooling sees to it that 2p <= k.)
     (PyTorch's documentation of Conv2d and MaxPool2d, "Shape".)
     """
-    count = (size + 2 * padding - dilation * (kernel - 1) - 1 + (stride - 1 if ceil_mode else 0)) // stride + 1
-    return count - 1 if ceil_mode and (count - 1) * stride >= size + padding else count
+    room = size + 2 * padding - dilation * (kernel - 1) - 1                                 # for the first window to move in
+    if not ceil_mode:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    return count - 1 if (count - 1) * stride >= size + padding else count
 
 
 def transposed_size(count: int, kernel: int, stride: int, padding: int, dilation: int = 1, output_padding: int = 0) -> int:
