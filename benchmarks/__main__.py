@@ -1,4 +1,7 @@
-"""python -m benchmarks [--threads N] [--quick]: every benchmark in turn, each in a process of its own."""
+"""Every benchmark in turn, each in a process of its own.
+
+    python -m benchmarks [--threads N] [--quick]
+"""
 
 import argparse
 import subprocess
@@ -7,11 +10,12 @@ import sys
 NAMES = ("convolution", "training", "attack", "overhead", "memory", "startup", "scaling")
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of both libraries (default: 2)")
     parser.add_argument("--quick", action="store_true", help="few repetitions, small cases only")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     status = 0
     for name in NAMES:
         print(f"\n# {name}", flush=True)

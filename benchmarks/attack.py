@@ -3,14 +3,14 @@
     python -m benchmarks.attack [--threads N] [--quick] [--cpu-time]
 
 First the sweep alone: projected gradient descent, 40 steps in the L-infinity ball (Madry et al. 2018, section 2.1), on residual
-classifiers of 3x3 convolutions in evaluation mode with frozen parameters; the attack is written once and runs in both.
+classifiers of 3x3 convolutions in evaluation mode with frozen parameters. The attack is written once and runs in both.
 
 Then whole attacks as a user calls them: attacks.pgd and attacks.carlini_l2 beside Foolbox's LinfPGD and L2CarliniWagnerAttack
 on PyTorch, on the same small networks (a LeNet, and a strided one that was trained against one step) with the same weights,
-images, steps, step sizes and search. Before anything is timed success rates must agree within a point (PGD: from the images
-themselves, since no two libraries draw the same random starts) and C&W's mean distances within 2 %. Ours checks every point
-and keeps the best, Foolbox's PGD returns the last. `early stop` is our default: a sample rests once it is fooled; Foolbox has
-no such thing. Without Foolbox these rows are left out: pip install foolbox==3.3.4
+images, steps, step sizes and search. Before anything is timed, success rates must agree within a point and C&W's mean distances
+within 2 %. (PGD starts from the images themselves for this, because no two libraries draw the same random starts.) Ours checks
+every point and keeps the best; Foolbox's PGD returns the last. `early stop` is our default: a sample rests once it is fooled.
+Foolbox has no such thing. Without Foolbox these rows are left out: pip install foolbox==3.3.4
 """
 
 from __future__ import annotations

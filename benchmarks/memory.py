@@ -2,9 +2,9 @@
 
     python -m benchmarks.memory [--threads N] [--quick]
 
-Each figure comes from a process of its own: both libraries are imported, one library's players are made, the system's
-high-water mark of resident memory is set back, three steps run, and the mark is read: activations, gradients, Adam's
-moments and workspaces, but not the weights and the code. Our kernels come from the cache, as after a first run. Linux only.
+Each figure comes from a process of its own. It imports both libraries and makes one library's players. It sets the system's
+high-water mark of resident memory back, runs three steps and reads the mark. So activations, gradients, Adam's moments and
+workspaces count, but not the weights and the code. Our kernels come from the cache, as after a first run. Linux only.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(library: str, case: str, options) -> list[float]:
     command = [sys.executable, "-m", "benchmarks.memory", "--measure", library, case, "--threads", str(options.threads)]
     runs = [int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             for _ in range(2 if options.quick else 4)]
-    return [bytes / 2**20 for bytes in runs[1:]]
+    return [count / 2**20 for count in runs[1:]]
 
 
 def main(argv=None):

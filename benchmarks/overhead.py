@@ -44,10 +44,11 @@ def small_network(batch=32):
 
 
 def importing(options) -> Timing:
+    """Milliseconds to import each library in a fresh interpreter."""
     def seconds(code):
-        start = time.perf_counter()
+        begin = time.perf_counter()
         subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - start
+        return time.perf_counter() - begin
 
     rounds = [[seconds(code) for code in ("import minigrad", "import torch", "pass")]
               for _ in range(3 if options.quick else 9)]

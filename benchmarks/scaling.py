@@ -7,8 +7,8 @@ DCGAN at 28 pixels, n=64. "speed-up" is what the threads bring, ours and PyTorch
 
 from __future__ import annotations
 
-from benchmarks.common import HEAD, row, set_threads, start, table
-from benchmarks.training import FlopCounter, dcgan, interleaved
+from benchmarks.common import HEAD, FlopCounter, interleaved, row, set_threads, start, table
+from benchmarks.training import dcgan
 
 BATCHES = (16, 32, 64, 128, 256, 512)
 

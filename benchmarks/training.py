@@ -124,14 +124,14 @@ def penalty_step(lib, generator, critic, batch, latent, images):
     return step
 
 
-def players(size, width, batch, channels=1, latent=100, norm=True):
+def twin_players(size, width, batch, channels=1, latent=100, norm=True):
     """(our generator and discriminator, PyTorch's, images)"""
     ours = networks.players(size, channels, latent, width, norm)
     return ours, networks.peers(*ours), draw(batch, channels, size, size)
 
 
 def dcgan(size, width, batch, channels=1):
-    ours, theirs, images = players(size, width, batch, channels)
+    ours, theirs, images = twin_players(size, width, batch, channels)
     return Duel(f"DCGAN {size} px, n={width}, B={batch}", published_step(OURS, *ours, batch, 100, images),
                 published_step(THEIRS, *theirs, batch, 100, images))
 
@@ -149,7 +149,7 @@ def default_recipe(**changes):
 
 
 def wgan_gp(size, channels, batch=64, width=64):
-    ours, theirs, images = players(size, width, batch, channels, norm=False)
+    ours, theirs, images = twin_players(size, width, batch, channels, norm=False)
     return Duel(f"WGAN-GP critic, {size} px, n={width}, B={batch}", penalty_step(OURS, *ours, batch, 100, images),
                 penalty_step(THEIRS, *theirs, batch, 100, images))
 

@@ -52,6 +52,7 @@ from minigrad.functional.elementwise import (
     tanh,
     where,
 )
+from minigrad.functional.indexing import cat, chunk, gather, split, stack, unbind
 from minigrad.functional.linear import einsum, matmul
 from minigrad.functional.reduction import (
     amax,
@@ -70,22 +71,16 @@ from minigrad.functional.reduction import (
     var,
 )
 from minigrad.functional.shape import (
-    cat,
-    chunk,
     expand,
     flatten,
     flip,
-    gather,
     permute,
     reshape,
     roll,
-    split,
     squeeze,
-    stack,
     transpose,
     tril,
     triu,
-    unbind,
     unsqueeze,
 )
 from minigrad.kernels import get_conv_precision, get_num_threads, set_conv_precision, set_num_threads

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from minigrad.functional.shape import _sizes
-from minigrad.tensor import _KINDS, Tensor, _cupy, _device, bool, float32, int64
+from minigrad.functional.common import size_tuple
+from minigrad.tensor import KINDS, Tensor, bool, cupy_or_error, device_name, float32, int64
 
 
 def tensor(data, dtype=None, device=None, requires_grad=False) -> Tensor:
@@ -27,21 +27,21 @@ def from_numpy(array) -> Tensor:
     """A Tensor on the array's own memory."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
-    if array.dtype.kind not in _KINDS:
+    if array.dtype.kind not in KINDS:
         raise TypeError(f"from_numpy: cannot hold {array.dtype}")
     return Tensor.wrap(array)
 
 
 def _shape(name, size) -> tuple[int, ...]:
-    shape = _sizes(name, size)
+    shape = size_tuple(name, size)
     if any(n < 0 for n in shape):
         raise ValueError(f"{name}: sizes must be >= 0, got {shape}")
     return shape
 
 
 def _made(array, device, requires_grad) -> Tensor:
-    if device is not None and _device(device) == "cuda":
-        array = _cupy().asarray(array)
+    if device is not None and device_name(device) == "cuda":
+        array = cupy_or_error().asarray(array)
     return Tensor.wrap(array).requires_grad_(requires_grad)
 
 

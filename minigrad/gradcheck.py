@@ -64,8 +64,8 @@ def check_grads(f, inputs, order=2, *, eps=1e-6, rtol=1e-6, atol=1e-7, rng=None,
 
 
 def _generator(rng) -> np.random.Generator:
-    """A seed is mixed with a key: cotangents equal to the caller's own default_rng(0) inputs would hide errors, because
-    u = x makes whatever is invariant under scaling look right."""
+    """A seed is mixed with a key. Without it the cotangents u could be the very numbers that the caller drew for x from
+    default_rng(0), and u = x hides errors: for a function that scaling leaves unchanged, x^T J is 0 whatever else is wrong."""
     if rng is None or isinstance(rng, int):
         return np.random.default_rng([*b"check_grads", rng or 0])
     return getattr(rng, "generator", rng)

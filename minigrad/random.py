@@ -156,8 +156,8 @@ class Streams:
         return {"seed": self.seed, "streams": {name: stream.state_dict() for name, stream in self._streams.items()}}
 
     def load_state_dict(self, state: dict) -> None:
-        """Put every stream where `state` says, in place (whoever holds a Stream goes on with it). A stream that the
-        state does not know had not been drawn from when the state was taken, and goes back to its beginning."""
+        """Put every stream where `state` says. This happens in place, so a Stream that was handed out before goes on from there.
+        A stream that is missing in the state had not been drawn from at that time; it goes back to its beginning."""
         try:
             seed, states = state["seed"], dict(state["streams"])
         except (KeyError, TypeError, ValueError):
@@ -172,8 +172,8 @@ class Streams:
 
 
 def as_stream(rng=None) -> Stream:
-    """What a function does with its argument `rng`: a Stream as it is, a numpy Generator in the clothes of a Stream
-    (same numbers, same position), None as a fresh Stream from the operating system's entropy."""
+    """The Stream that an argument `rng` stands for. A Stream is returned as it is. A numpy Generator is wrapped: its numbers and
+    position stay its own. None makes a new Stream from the operating system's entropy."""
     if isinstance(rng, Stream):
         return rng
     if rng is None:

@@ -17,10 +17,10 @@ from sys import getrefcount
 
 import numpy as np
 
-from minigrad import autograd
-from minigrad.autograd import Variable
+from minigrad.autograd import Variable, backward, make_variable
 from minigrad.functional import activation as _a
 from minigrad.functional import elementwise as _e
+from minigrad.functional import indexing as _i
 from minigrad.functional import reduction as _r
 from minigrad.functional import shape as _s
 from minigrad.functional.linear import matmul as _matmul
@@ -28,7 +28,7 @@ from minigrad.functional.linear import matmul as _matmul
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 int64, bool = np.dtype(np.int64), np.dtype(np.bool_)
 
-_KINDS = "fiub"
+KINDS = "fiub"
 
 
 class Tensor(Variable):
@@ -40,7 +40,7 @@ class Tensor(Variable):
 
     def __init__(self, data, dtype=None, device=None, requires_grad=False):
         self.array = _as_array(data, dtype, device)
-        self.node, self.index, self._cell, self.grad = None, 0, None, None
+        self.node, self.index, self.cell, self.grad = None, 0, None, None
         if requires_grad and self.array.dtype.kind != "f":
             raise TypeError(f"tensor: only floating-point tensors can require a gradient, got {self.array.dtype}")
         self.requires_grad = builtins.bool(requires_grad)
@@ -64,14 +64,14 @@ class Tensor(Variable):
         """A NumPy scalar counts as the Python number that it holds (it never widens); an array is used as it is."""
         if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
             value = value.item()
-        if isinstance(value, (int, float)) or (hasattr(value, "dtype") and value.dtype.kind in _KINDS):
+        if isinstance(value, (int, float)) or (hasattr(value, "dtype") and value.dtype.kind in KINDS):
             return value
         raise TypeError(f"a Tensor works with Tensors, arrays and numbers, not with {type(value).__name__} ({value!r})")
 
     @classmethod
     def wrap(cls, array) -> Tensor:
         """A constant Tensor around an array, without checks or copies."""
-        return autograd._join(cls.result_type, array, None, 0)
+        return make_variable(cls.result_type, array, None, 0)
 
     def ones_like(self) -> Tensor:
         if self.array.size != 1:
@@ -79,8 +79,8 @@ class Tensor(Variable):
                                "element. Reduce it (.sum() or .mean()) or pass the cotangent.")
         return self.wrap(np.ones_like(self.array))
 
-    def _shared(self, alone) -> bool:
-        array, held = self.array, alone + 1  # by a name of this function, and by one other
+    def memory_is_shared(self, alone) -> bool:
+        array, held = self.array, alone + 1  # held twice: by the name `array` and by self
         if getrefcount(array) > held or type(array) is not np.ndarray or not array.flags.writeable:
             return True
         base = array.base
@@ -101,10 +101,17 @@ class Tensor(Variable):
         if id(root) in handed_out or not getattr(flags, "writeable", True) or 0 in self.array.strides:
             t = _s.clone(self)
             if 0 in t.array.strides:
-                t = _s._contiguous(t)
+                t = _s.contiguous(t)
             root = t.array
         handed_out.add(id(root))
         return t
+
+    def backward(self, gradient=None, retain_graph=None) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires one: `autograd.backward(self, gradient, retain_graph)`.
+
+        `gradient` is the cotangent of self (default: ones, for a value with one element).
+        """
+        backward(self, gradient, retain_graph)
 
     # ---- attributes ----------------------------------------------------------------------------------------------
 
@@ -151,7 +158,7 @@ class Tensor(Variable):
     def detach(self) -> Tensor:
         """The same memory outside the graph; in-place changes to either are noticed by the sweep."""
         t = self.wrap(self.array)
-        t._cell = self.version_cell
+        t.cell = self.version_cell
         return t
 
     def assign_(self, value) -> Tensor:
@@ -174,12 +181,12 @@ class Tensor(Variable):
         out = self
         if dtype is not None and np.dtype(dtype) != self.dtype:
             dtype = np.dtype(dtype)
-            if dtype.kind not in _KINDS:
+            if dtype.kind not in KINDS:
                 raise TypeError(f"to: {dtype} is not supported; use float32, float64, int64 or bool")
             out = _s.astype(out, dtype=dtype) if dtype.kind == "f" and self.dtype.kind == "f" else \
                 self.wrap(self.array.astype(dtype))
-        if device is not None and _device(device) != out.device:
-            out = _s.to_device(out, device=_device(device))
+        if device is not None and device_name(device) != out.device:
+            out = _s.to_device(out, device=device_name(device))
         return out
 
     def float(self):
@@ -200,7 +207,7 @@ class Tensor(Variable):
     # ---- operators -----------------------------------------------------------------------------------------------
 
     __add__, __sub__, __mul__, __truediv__ = _e.add, _e.sub, _e.mul, _e.div
-    __pow__, __neg__, __abs__, __getitem__ = _e.pow, _e.neg, _e.abs, _s.getitem
+    __pow__, __neg__, __abs__, __getitem__ = _e.pow, _e.neg, _e.abs, _i.getitem
 
     def __radd__(self, other):
         return _e.add(other, self)
@@ -266,7 +273,7 @@ class Tensor(Variable):
     def __iter__(self):
         if self.ndim == 0:
             raise TypeError("iteration over a tensor without axes")
-        return iter(_s.unbind(self, 0))
+        return iter(_i.unbind(self, 0))
 
     def __bool__(self):
         if self.array.size != 1:
@@ -302,7 +309,7 @@ class Tensor(Variable):
             raise RuntimeError("deepcopy: only a leaf can be copied; use .detach() first")
         new = self.__class__.__new__(self.__class__)
         new.array, new.requires_grad, new.grad = self.array.copy(order="K"), self.requires_grad, None
-        new.node, new.index, new._cell = None, 0, None
+        new.node, new.index, new.cell = None, 0, None
         if hasattr(self, "name"):
             new.name = self.name
         return new
@@ -319,8 +326,8 @@ class Tensor(Variable):
     logsumexp, prod, cumsum, matmul = _r.logsumexp, _r.prod, _r.cumsum, _matmul
     reshape, view, flatten, unflatten = _s.reshape, _s.reshape, _s.flatten, _s.unflatten
     squeeze, unsqueeze, permute, transpose, movedim = _s.squeeze, _s.unsqueeze, _s.permute, _s.transpose, _s.movedim
-    expand, repeat, flip, roll, gather = _s.expand, _s.repeat, _s.flip, _s.roll, _s.gather
-    narrow, split, chunk, unbind, tril, triu = _s.narrow, _s.split, _s.chunk, _s.unbind, _s.tril, _s.triu
+    expand, repeat, flip, roll, gather = _s.expand, _s.repeat, _s.flip, _s.roll, _i.gather
+    narrow, split, chunk, unbind, tril, triu = _i.narrow, _i.split, _i.chunk, _i.unbind, _s.tril, _s.triu
     clone, contiguous = _s.clone, _s.contiguous
 
     def expand_as(self, other):
@@ -354,7 +361,7 @@ Tensor.result_type = Tensor  # what operations return, also for subclasses such 
 # ---- data in ---------------------------------------------------------------------------------------------------------
 
 
-def _device(device) -> str:
+def device_name(device) -> str:
     name = str(device).split(":")[0]
     if name not in ("cpu", "cuda"):
         raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
@@ -366,17 +373,17 @@ def _as_array(data, dtype, device):
         data = data.array
     if not hasattr(data, "dtype"):  # Python numbers and nested lists: floats become float32, integers int64
         data = _from_python(data, np.float32 if dtype is None else None)
-    if data.dtype.kind not in _KINDS:
+    if data.dtype.kind not in KINDS:
         raise TypeError(f"tensor: cannot hold {data.dtype}; give numbers (or bools) of one shape")
     if dtype is not None:
         dtype = np.dtype(dtype)
-        if dtype.kind not in _KINDS:
+        if dtype.kind not in KINDS:
             raise TypeError(f"tensor: dtype {dtype} is not supported; use float32, float64, int64 or bool")
     out = data.astype(dtype if dtype is not None else data.dtype, copy=True)
     out = np.asarray(out) if isinstance(out, np.generic) else out  # a NumPy scalar could not be assigned in place
-    if device is not None and _device(device) == "cuda" and isinstance(out, np.ndarray):
-        out = _cupy().asarray(out)
-    elif device is not None and _device(device) == "cpu" and not isinstance(out, np.ndarray):
+    if device is not None and device_name(device) == "cuda" and isinstance(out, np.ndarray):
+        out = cupy_or_error().asarray(out)
+    elif device is not None and device_name(device) == "cpu" and not isinstance(out, np.ndarray):
         out = out.get()
     return out
 
@@ -396,7 +403,7 @@ def _from_python(data, floats) -> np.ndarray:
     return array
 
 
-def _cupy():
+def cupy_or_error():
     try:
         import cupy
     except ImportError:

@@ -1,8 +1,8 @@
 """Compile every kernel ahead of the first run: `python -m minigrad.warmup`. Compiled code is cached on disk, so once is enough.
 
-`compiling()` is for programs: within the block, the first kernel that has to be compiled prints one line to standard error, and
-a second process begins to compile, on another core, what a training step asks for last. Numba compiles on one core only, but
-its cache on disk serves both: whoever comes to a kernel second finds it there.
+`compiling()` is for programs. Within the block, the first kernel that has to be compiled prints one line to standard error, and
+a second process begins to compile on another core. It begins with what a training step asks for last. Numba compiles on one core
+only, but its cache on disk serves both processes: the one that comes second finds the kernel there.
 May import: numpy, tqdm, `kernels`.
 """
 import argparse
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from minigrad.kernels import cpu
 from minigrad.kernels.cpu.machine.compiling import is_cached, on_compile
 from minigrad.kernels.cpu.machine.threads import cores, serve
+from minigrad.kernels.geometry import window_count
 
 
 @contextlib.contextmanager
@@ -44,7 +45,8 @@ def compiling(stream=None):
 
 @contextlib.contextmanager
 def helper(jobs):
-    """Within the block, a process that compiles `jobs` for the cache. It ends with the block, or with us, whose pipe it reads."""
+    """Within the block, a second process compiles `jobs` for the cache. It ends with the block. If this process dies first, the
+    pipe between the two closes, and the second one ends as well."""
     jobs, here = list(jobs), sys.executable and not getattr(sys, "frozen", False)
     if not jobs or not here or cores() < 2 or not is_cached(serve) or os.environ.get(CHILD):
         yield
@@ -53,7 +55,7 @@ def helper(jobs):
     try:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                    env={**os.environ, CHILD: "1"})
-    except OSError:                                             # no more processes allowed: then without
+    except OSError:                                             # the system allows no more processes: go on without one
         yield
         return
     try:
@@ -68,6 +70,7 @@ CHILD = "MINIGRAD_WARMUP_CHILD"     # set for a helper, which starts none and en
 
 
 def end_with_parent():
+    """Wait until the pipe from the parent closes, then end this process."""
     os.read(0, 1)
     os._exit(1)
 
@@ -79,7 +82,7 @@ def image(n, c, size):
 def convolution(n, c, size, o, k, stride=1, padding=1, groups=1, maps=("forward", "dx", "dw")):
     """All three maps for one shape."""
     w, rest = np.ones((o, c // groups, k, k), np.float32), ((stride,) * 2, (padding,) * 2, (1, 1), groups)
-    y = image(n, o, (size + 2 * padding - k) // stride + 1)
+    y = image(n, o, window_count(size, k, stride, padding))
     if "forward" in maps:
         cpu.conv2d(image(n, c, size), w, *rest)
     if "dx" in maps:

@@ -47,8 +47,8 @@ def pytest_sessionfinish(session):
 def recording_is_restored():
     """No test, and nothing that it calls, may leave the recording flag or an observer behind."""
     yield
-    left = (autograd._state.recording, autograd._state.observer)
-    autograd._state.recording, autograd._state.observer = True, None
+    left = (autograd.state.recording, autograd.state.observer)
+    autograd.state.recording, autograd.state.observer = True, None
     assert left == (True, None), f"the engine was left with recording={left[0]}, observer={left[1]}"
 
 

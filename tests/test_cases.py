@@ -281,8 +281,8 @@ NOT_OPERATIONS = {
                    get_conv_precision get_num_threads set_conv_precision set_num_threads""",
     "minigrad.functional": "",
     "Tensor": """shape dtype ndim device is_leaf name result_type size numel dim numpy item tolist describe
-                 requires_grad_ detach assign_ long cpu cuda isfinite isnan any all
-                 constant ones_like accumulate_ _shared owned spec differentiable wrap _compare
+                 requires_grad_ detach backward assign_ long cpu cuda isfinite isnan any all
+                 constant ones_like accumulate_ memory_is_shared owned spec differentiable wrap _compare
                  __init__ __hash__ __array_ufunc__ __eq__ __ne__ __lt__ __le__ __gt__ __ge__ __invert__ __and__ __or__
                  __setitem__ __len__ __bool__ __float__ __int__ __index__ __repr__ __reduce__ __deepcopy__
                  __module__ __doc__ __slots__ __dict__ __weakref__ __static_attributes__ __firstlineno__""",

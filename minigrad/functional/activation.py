@@ -1,5 +1,5 @@
-"""Activations and dropout. Piecewise linear ones are primitives whose derivative is itself one of the family; smooth
-ones are written in terms of others, or as primitives where that saves memory.
+"""Activations and dropout. Leaky ReLUs are primitives, and their derivative is again one of the family. Smooth activations are
+written in terms of other operations, or as primitives where that saves memory.
 
 Published subgradients: relu'(0) = 0, leaky_relu'(0) = slope, elu'(0) = alpha, softplus and sigmoid have none to state.
 """
@@ -14,7 +14,7 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import as_array, axis_index, real, require_float
 from minigrad.functional.elementwise import erf, exp, sigmoid, tanh, where
-from minigrad.functional.reduction import _non_empty
+from minigrad.functional.reduction import non_empty_axes
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.random import as_stream
 
@@ -35,24 +35,23 @@ def leaky_relu(input, negative_slope=0.01):
 
 @primitive(saves=((0,),))
 def _leaky(x, slope):
-    """x where x > 0, else slope * x."""
-    return as_array(kernels.leaky_relu(x, slope), x, x)
+    return as_array(kernels.leaky_relu(x, slope))
 
 
 @_leaky.vjp
 def _(node, needs, g, slope):
-    return (_leaky_dx(g, g.wrap(node.inputs[0].array), slope=slope),)
+    return (leaky_relu_dx(g, g.wrap(node.inputs[0].array), slope=slope),)
 
 
 @primitive(saves=((1,),))
-def _leaky_dx(g, x, slope):
-    """g where x > 0, else slope * g: linear in g, and x counts only by its sign, a constant almost everywhere."""
-    return as_array(kernels.leaky_relu_dx(g, x, slope), g, x)
+def leaky_relu_dx(g, x, slope):
+    """g where x > 0, else slope * g. It is linear in g, and it reads only the sign of x, which is constant almost everywhere."""
+    return as_array(kernels.leaky_relu_dx(g, x, slope))
 
 
-@_leaky_dx.vjp
+@leaky_relu_dx.vjp
 def _(node, needs, u, slope):
-    return _leaky_dx(u, node.inputs[1], slope=slope), None
+    return leaky_relu_dx(u, node.inputs[1], slope=slope), None
 
 
 def elu(input, alpha=1.0):
@@ -125,7 +124,7 @@ def log_softmax(input, dim=-1):
     """x - log(sum(e^x)) along `dim`, shifted by the maximum so that nothing overflows."""
     require_float("log_softmax", input=input)
     axis = axis_index("log_softmax", dim, input.ndim)
-    _non_empty("log_softmax", input, axis)
+    non_empty_axes("log_softmax", input, axis)
     return _log_softmax(input, axis=axis) if input.ndim else input * 0.0
 
 

@@ -35,10 +35,10 @@ def binary(ufunc, a, b):
         raise ValueError(f"{name}: shapes {np.shape(a)} and {np.shape(b)} do not broadcast; from the last axis backwards "
                          "lengths must be equal, or one of them 1 or absent") from None
     if type(out) is not np.ndarray:
-        out = as_array(out, a, b)
+        out = as_array(out)
     if out.dtype.char == "d" and not (is_double(a) or is_double(b)):
-        out = ufunc(narrow(a), narrow(b))
-        return out if type(out) is np.ndarray else as_array(out, a, b)
+        out = ufunc(as_float32_operand(a), as_float32_operand(b))
+        return out if type(out) is np.ndarray else as_array(out)
     return out
 
 
@@ -46,13 +46,13 @@ def unary(ufunc, x):
     """ufunc(x); an integer argument of a real-valued function gives float32."""
     out = ufunc(x)
     if type(out) is not np.ndarray:
-        out = as_array(out, x, x)
+        out = as_array(out)
     if out.dtype.char in "de" and x.dtype.kind in "iub":
         return out.astype(np.float32)
     return out
 
 
-def as_array(out, a, b):
+def as_array(out):
     """NumPy returns scalars where an array of no dimensions is meant; CuPy does not."""
     return np.asarray(out) if isinstance(out, np.generic) else out
 
@@ -61,7 +61,7 @@ def is_double(a) -> bool:
     return getattr(a, "dtype", None) == np.float64
 
 
-def narrow(a):
+def as_float32_operand(a):
     """A number or an integer array as a float32 operand."""
     return a.astype(np.float32) if hasattr(a, "astype") and a.dtype.kind in "iub" else a
 
@@ -139,3 +139,10 @@ def axis_tuple(name: str, axis, ndim: int) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         raise ValueError(f"{name}: dim {axis} names an axis twice")
     return tuple(sorted(a for a in axes if a < ndim))
+
+
+def size_tuple(name, sizes):
+    """reshape(2, 3) or reshape((2, 3)) as a tuple of ints."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = sizes[0]
+    return tuple(integer(f"{name}: size", n) for n in sizes)

@@ -1,11 +1,20 @@
-"""Convolution, batch norm in training and (leaky) ReLU as one node of the graph: what most image networks are made of.
+"""Convolution, batch norm in training and (leaky) ReLU as one node of the graph. Most image networks are made of these layers.
 
-    y = conv2d(x, w), or its transpose;    z = leaky_relu((y - mean) * istd * gamma + beta [+ other])
+| symbol | meaning |
+|---|---|
+| x, w | images (N, C, H, W) and the weight of the convolution |
+| y | the convolution's output (N, O, H', W') |
+| mean, istd | of y for each channel: the mean, and 1 / sqrt(variance + eps) |
+| gamma, beta | the scale and shift of batch norm, (O,) |
+| other | what a residual block adds, shaped as y; may be missing |
+| z | the result |
 
-The kernels are those of the parts, one after the other. What one node in place of two saves is the work between the kernels: up to
-a fifth of a small network's training step is Python, and these layers are most of it. The rule is batch norm's, then the
-convolution's, and under `create_graph` it is written in operations that have derivatives, as in `fused`. Nobody needs to call them:
-`nn.Sequential` and `nn.Residual` do where such layers are neighbours (tests/functional/test_fused.py: equal to the composed ones).
+    y = conv2d(x, w), or conv_transpose2d(x, w);    z = leaky_relu((y - mean) * istd * gamma + beta [+ other])
+
+The node calls the same kernels as the separate layers do, one after the other. It saves the Python between the kernels, which is up
+to a fifth of a small network's training step. Its rule is batch norm's rule followed by the convolution's. Under `create_graph` the
+rule is written in operations that have derivatives, as in `fused`. Nobody needs to call these functions: `nn.Sequential` and
+`nn.Residual` do it where such layers are neighbours. tests/functional/test_fused.py holds them equal to the separate layers.
 """
 
 from __future__ import annotations
@@ -14,14 +23,17 @@ import math
 
 from minigrad import kernels
 from minigrad.autograd import is_grad_enabled, primitive
-from minigrad.functional.activation import _leaky_dx
+from minigrad.functional.activation import leaky_relu_dx
 from minigrad.functional.common import real
-from minigrad.functional.convolution import _checked, _checked_transposed, _conv2d_dw, _conv2d_dx, _conv2d_to
-from minigrad.functional.fused import _norm_back
-from minigrad.functional.normalization import _check_affine, _normalise, _scale_shift, _update_running
+from minigrad.functional.convolution import conv2d_arguments, conv2d_dw, conv2d_dx, conv2d_to_size, conv_transpose2d_arguments
+from minigrad.functional.fused import norm_back
+from minigrad.functional.normalization import check_affine, normalise, scale_shift, update_running
+from minigrad.kernels.geometry import window_count
 
 AXES = (0, 2, 3)
-# Arguments x, w, gamma, beta[, other]: what the gradient of each reads; outputs z, y, istd, mean, var: what any of them reads.
+# What a node keeps for its rule. Arguments: x 0, w 1, gamma 2, beta 3, other 4. Outputs: z 0, y 1, istd 2, mean 3, var 4.
+# `saves` lists for each argument the arguments that its gradient reads: the gradient of x reads w, gamma and beta; that of `other`
+# reads none. `saves_out` lists the outputs that any of the gradients reads.
 READ = {"saves": ((1, 2, 3), (0, 2, 3), (2, 3), (2, 3)), "saves_out": (0, 1, 2, 3)}
 
 
@@ -30,12 +42,12 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
     """leaky_relu(batch_norm(conv2d(input, weight, ...), ..., gamma, beta, training=True) [+ other], negative_slope).
 
     Shapes as in conv2d, input (N, C, H, W), all of one dtype; gamma, beta (O,); other like the output; negative_slope at least 0.
-    moving(shape of the output) -> (running_mean, running_var, momentum): what the batch's statistics are to move, as in batch_norm.
-    Raises ValueError where shapes do not fit and where a channel has but one value, TypeError for several dtypes.
+    moving: a function that is called with the output's shape and returns (running_mean, running_var, momentum), the statistics
+    that this batch moves, as in batch_norm.
+    Raises ValueError where shapes do not fit or a channel has only one value, TypeError where dtypes differ.
     """
-    x, geometry, _ = _checked(input, weight, None, stride, padding, dilation, groups)
-    size = [(s + 2 * p - d * (k - 1) - 1) // t + 1 for s, p, d, k, t in zip(
-        x.shape[2:], geometry["padding"], geometry["dilation"], weight.shape[2:], geometry["stride"], strict=True)]
+    x, geometry, _ = conv2d_arguments(input, weight, None, stride, padding, dilation, groups)
+    size = map(window_count, x.shape[2:], weight.shape[2:], geometry["stride"], geometry["padding"], geometry["dilation"])
     shape = (x.shape[0], weight.shape[0], *size)
     inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
     return _apply("conv2d_batch_norm_leaky_relu", _conv_norm, inputs, moving, shape, eps, negative_slope, geometry)
@@ -43,8 +55,8 @@ def conv2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, s
 
 def conv_transpose2d_batch_norm_leaky_relu(input, weight, gamma, beta, moving, eps=1e-5, stride=1, padding=0, output_padding=0,
                                            groups=1, dilation=1, negative_slope=0.0, other=None):
-    """The same with conv_transpose2d(input, weight, ...), whose arguments these are."""
-    x, geometry, _ = _checked_transposed(input, weight, None, stride, padding, output_padding, groups, dilation)
+    """The same with conv_transpose2d(input, weight, ...) in place of conv2d, and with its arguments."""
+    x, geometry, _ = conv_transpose2d_arguments(input, weight, None, stride, padding, output_padding, groups, dilation)
     shape = (x.shape[0], weight.shape[1] * geometry["groups"], *geometry["size"])
     inputs = (x, weight, gamma, beta, *([] if other is None else [other]))
     return _apply("conv_transpose2d_batch_norm_leaky_relu", _transposed_norm, inputs, moving, shape, eps, negative_slope, geometry)
@@ -60,14 +72,14 @@ def _apply(name, unit, inputs, moving, shape, eps, negative_slope, geometry):
     if other and other[0].shape != shape:
         raise ValueError(f"{name}: other {other[0].shape} must have the shape of the output, {shape}")
     mean, var, momentum = moving(shape)
-    _check_affine(name, shape[1:2], gamma=gamma, beta=beta)
+    check_affine(name, shape[1:2], gamma=gamma, beta=beta)
     count = math.prod(shape) // shape[1]
     if count <= 1:
         raise ValueError(f"{name}: training needs more than one value per channel, got {shape}; use a larger batch or .eval()")
     z, _, _, batch_mean, batch_var = unit(*inputs, eps=real("batch_norm: eps", eps), slope=slope, **geometry)
     if not other and z.node is not None:
-        z.node.outputs[0] = None                                # only a sum's rule reads it: others need not keep it alive
-    _update_running(mean, var, batch_mean.array, batch_var.array, momentum, count)
+        z.node.outputs[0] = None                                # the rule reads z only where `other` was added
+    update_running(mean, var, batch_mean.array, batch_var.array, momentum, count)
     return z
 
 
@@ -77,14 +89,14 @@ def _normalised(y, gamma, beta, other, eps, slope):
 
 
 def _to_product(node, needs, g, g_y, eps, slope):
-    """The cotangents of y, gamma, beta[, other]."""
+    """The cotangents of y, gamma, beta[, other], from those of z (g) and of y (g_y); either may be None."""
     gamma, beta = node.inputs[2:4]
-    z, y, istd, mean = node.outputs[:4]  # z where there is a sum
+    z, y, istd, mean = node.outputs[:4]  # z is None unless `other` was added
     summed = len(needs) == 5
     if g is None:
         return [g_y] + [None] * (len(needs) - 2)
     if not any(needs[:4]):
-        return [None, None, None, _leaky_dx(g, z, slope=slope)]
+        return [None, None, None, leaky_relu_dx(g, z, slope=slope)]
     if g_y is None and not is_grad_enabled():
         found = kernels.norm_leaky_relu_dx(
             g.array, y, gamma.array, None if summed else beta.array, istd, mean, AXES, slope, *([z] if summed else [])
@@ -92,19 +104,16 @@ def _to_product(node, needs, g, g_y, eps, slope):
         return [g.wrap(d) for d in found]
     h = g
     if summed:
-        h = _leaky_dx(g, z, slope=slope)
+        h = leaky_relu_dx(g, z, slope=slope)
     elif slope != 1:
-        h = _leaky_dx(g, _scale_shift(_normalise(node.output(1), axes=AXES, eps=eps)[0], gamma, beta).array, slope=slope)
-    dy, dgamma, dbeta = _norm_back(h, node.output(1), gamma, (True, *needs[2:4]), AXES, eps)
+        h = leaky_relu_dx(g, scale_shift(normalise(node.output(1), axes=AXES, eps=eps)[0], gamma, beta).array, slope=slope)
+    dy, dgamma, dbeta = norm_back(h, node.output(1), gamma, (True, *needs[2:4]), AXES, eps)
     return [dy if g_y is None else dy + g_y, dgamma, dbeta] + [h] * summed
 
 
 @primitive(**READ)
 def _conv_norm(x, w, gamma, beta, *other, eps, slope, **geometry):
-    """(z, y, istd, mean, var): y = conv2d(x, w), z = leaky_relu((y - mean) * istd * gamma + beta [+ other]).
-
-    Only z is used by others, and y by the rule itself.
-    """
+    """(z, y, istd, mean, var). Only z is handed out; y is an output because the rule differentiates through it."""
     return _normalised(kernels.conv2d(x, w, **geometry), gamma, beta, other, eps, slope)
 
 
@@ -113,8 +122,8 @@ def _(node, needs, g, g_y, g_istd, g_mean, g_var, eps, slope, **geometry):
     x, w = node.inputs[:2]
     dy, *rest = _to_product(node, needs, g, g_y, eps, slope)
     return (
-        _conv2d_dx(dy, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_dw(x, dy, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_dx(dy, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_dw(x, dy, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
         *rest,
     )
 
@@ -130,7 +139,7 @@ def _(node, needs, g, g_y, g_istd, g_mean, g_var, eps, slope, size, **geometry):
     x, w = node.inputs[:2]
     dy, *rest = _to_product(node, needs, g, g_y, eps, slope)
     return (
-        _conv2d_to(node.specs[0][0][2:], dy, w, geometry) if needs[0] else None,
-        _conv2d_dw(dy, x, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_to_size(node.specs[0][0][2:], dy, w, geometry) if needs[0] else None,
+        conv2d_dw(dy, x, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
         *rest,
     )

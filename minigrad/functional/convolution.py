@@ -6,8 +6,8 @@
 
     <conv2d(x, w), g> = <x, conv2d_dx(g, w)> = <w, conv2d_dw(x, g)>
 
-so the rule of each map calls the other two, and no derivative of any order needs another kernel. What follows conv2d in most
-networks, a bias and a (leaky) ReLU, is done while its output is in the cache: `conv2d_leaky_relu`.
+So the rule of each map calls the other two, and no derivative of any order needs another kernel. In most networks a bias and a
+(leaky) ReLU follow; `conv2d_leaky_relu` does them while the output is still in the cache.
 Images are (N, C, H, W) in shape; the fast memory layout is channels-last, and any layout gives the same answer.
 """
 
@@ -19,8 +19,10 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.activation import leaky_relu
 from minigrad.functional.common import integer, pair, real, require_float
-from minigrad.functional.fused import _bias_leaky, leaky_back
-from minigrad.functional.shape import getitem, pad_constant, reshape, squeeze, unsqueeze
+from minigrad.functional.fused import bias_leaky, leaky_back
+from minigrad.functional.indexing import getitem, pad_constant
+from minigrad.functional.shape import reshape, squeeze, unsqueeze
+from minigrad.kernels.geometry import transposed_size, window_count
 
 # ---- the three maps --------------------------------------------------------------------------------------------------
 
@@ -35,8 +37,8 @@ def _conv2d(x, w, stride, padding, dilation, groups):
 def _(node, needs, g, **geometry):
     x, w = node.inputs
     return (
-        _conv2d_dx(g, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_dw(x, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_dx(g, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_dw(x, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
     )
 
 
@@ -51,44 +53,42 @@ def _(node, needs, g, slope, **geometry):
     (x, w, _), y = node.inputs, node.outputs[0]
     h, dbias = leaky_back(g, y, slope, needs[2])
     return (
-        _conv2d_dx(h, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_dw(x, h, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_dx(h, w, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_dw(x, h, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
         dbias,
     )
 
 
 @primitive(saves=((1,), (0,)))
-def _conv2d_dx(g, w, stride, padding, dilation, groups, size):
-    """The adjoint of conv2d in x, which is transposed convolution: <conv2d(x, w), g> = <x, conv2d_dx(g, w)>."""
+def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     return kernels.conv2d_dx(g, w, stride, padding, dilation, groups, size)
 
 
-@_conv2d_dx.vjp
+@conv2d_dx.vjp
 def _(node, needs, u, size, **geometry):
     g, w = node.inputs
     return (
-        _conv2d_to(node.specs[0][0][2:], u, w, geometry) if needs[0] else None,
-        _conv2d_dw(u, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
+        conv2d_to_size(node.specs[0][0][2:], u, w, geometry) if needs[0] else None,
+        conv2d_dw(u, g, **geometry, size=node.specs[1][0][2:]) if needs[1] else None,
     )
 
 
 @primitive(saves=((1,), (0,)))
-def _conv2d_dw(x, g, stride, padding, dilation, groups, size):
-    """The adjoint of conv2d in w: <conv2d(x, w), g> = <w, conv2d_dw(x, g)>."""
+def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     return kernels.conv2d_dw(x, g, stride, padding, dilation, groups, size)
 
 
-@_conv2d_dw.vjp
+@conv2d_dw.vjp
 def _(node, needs, v, size, **geometry):
     x, g = node.inputs
     return (
-        _conv2d_dx(g, v, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
-        _conv2d_to(node.specs[1][0][2:], x, v, geometry) if needs[1] else None,
+        conv2d_dx(g, v, **geometry, size=node.specs[0][0][2:]) if needs[0] else None,
+        conv2d_to_size(node.specs[1][0][2:], x, v, geometry) if needs[1] else None,
     )
 
 
-def _conv2d_to(size, x, w, geometry):
-    """conv2d, cut to `size`: an image made with output_padding >= stride has room for more windows than it came from."""
+def conv2d_to_size(size, x, w, geometry):
+    """conv2d, cut to `size`. An image made with output_padding >= stride has room for more windows than it was made from."""
     y = _conv2d(x, w, **geometry)
     return y if y.shape[2:] == size else getitem(y, (..., slice(size[0]), slice(size[1])))
 
@@ -104,7 +104,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     horizontal); padding may be 'valid' (none) or 'same' (stride 1 only; the extra row of an even kernel goes below).
     Raises ValueError where channels, groups or sizes do not fit.
     """
-    x, geometry, unbatched = _checked(input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = conv2d_arguments(input, weight, bias, stride, padding, dilation, groups)
     if bias is not None and bias.dtype == weight.dtype:
         y = _conv2d_leaky(x, weight, bias, slope=1.0, **geometry)
         return squeeze(y, 0) if unbatched else y
@@ -114,13 +114,13 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 def conv2d_leaky_relu(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, negative_slope=0.0):
     """leaky_relu(conv2d(input, weight, bias, ...), negative_slope) in one pass over the output; slope 0 is ReLU, 1 none.
 
-    Arguments as in conv2d; 0 <= negative_slope, for the pass back decides by the output's sign. Equals the composed one at every
-    order. `nn.Sequential` calls it where such layers are neighbours.
+    Arguments as in conv2d. negative_slope is at least 0, because the backward pass goes by the sign of the output. Equals conv2d
+    followed by leaky_relu at every order. `nn.Sequential` calls it where such layers are neighbours.
     """
     slope = real("conv2d_leaky_relu: negative_slope", negative_slope)
     if slope < 0:
         raise ValueError(f"conv2d_leaky_relu: negative_slope must be at least 0, got {slope}; use conv2d, then leaky_relu")
-    x, geometry, unbatched = _checked(input, weight, bias, stride, padding, dilation, groups)
+    x, geometry, unbatched = conv2d_arguments(input, weight, bias, stride, padding, dilation, groups)
     if bias is None:
         bias = weight.wrap(np.zeros_like(weight.array, shape=weight.shape[:1]))
     elif bias.dtype != weight.dtype:
@@ -129,7 +129,7 @@ def conv2d_leaky_relu(input, weight, bias=None, stride=1, padding=0, dilation=1,
     return squeeze(y, 0) if unbatched else y
 
 
-def _checked(input, weight, bias, stride, padding, dilation, groups):
+def conv2d_arguments(input, weight, bias, stride, padding, dilation, groups):
     """(images, the kernel's geometry, whether the input was a single image), or the error that says what does not fit."""
     x, unbatched = _images("conv2d", input, weight, bias)
     stride, dilation = pair("conv2d: stride", stride, 1), pair("conv2d: dilation", dilation, 1)
@@ -142,11 +142,11 @@ def _checked(input, weight, bias, stride, padding, dilation, groups):
         raise ValueError(f"conv2d: {outputs} output channels do not divide into {groups} groups")
     _check_bias("conv2d", bias, outputs)
     x, padding = _padding(x, weight, padding, stride, dilation)
-    for axis, name in ((0, "height"), (1, "width")):
-        size, span = x.shape[2 + axis] + 2 * padding[axis], dilation[axis] * (weight.shape[2 + axis] - 1) + 1
-        if size < span:
-            raise ValueError(f"conv2d: the {name} {x.shape[2 + axis]} with padding {padding[axis]} is smaller than the "
-                             f"kernel's extent {span} (weight {weight.shape}, dilation {dilation})")
+    size, kernel = x.shape[2:], weight.shape[2:]
+    for i in (0, 1):
+        if window_count(size[i], kernel[i], stride[i], padding[i], dilation[i]) < 1:
+            raise ValueError(f"conv2d: the {('height', 'width')[i]} {size[i]} with padding {padding[i]} is smaller than the "
+                             f"kernel's extent {dilation[i] * (kernel[i] - 1) + 1} (weight {weight.shape}, dilation {dilation})")
     return x, {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}, unbatched
 
 
@@ -157,12 +157,12 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
     H' = (H - 1)*stride - 2*padding + dilation*(kh - 1) + output_padding + 1. output_padding must be smaller than stride
     or dilation: it chooses among the sizes that conv2d would map to H.
     """
-    x, geometry, unbatched = _checked_transposed(input, weight, bias, stride, padding, output_padding, groups, dilation)
-    return _finish(_conv2d_dx(x, weight, **geometry), bias, unbatched)
+    x, geometry, unbatched = conv_transpose2d_arguments(input, weight, bias, stride, padding, output_padding, groups, dilation)
+    return _finish(conv2d_dx(x, weight, **geometry), bias, unbatched)
 
 
-def _checked_transposed(input, weight, bias, stride, padding, output_padding, groups, dilation):
-    """As `_checked`; the geometry has the output's size, which `conv2d_dx` asks for."""
+def conv_transpose2d_arguments(input, weight, bias, stride, padding, output_padding, groups, dilation):
+    """As `conv2d_arguments`; the geometry has the output's size, which `conv2d_dx` asks for."""
     x, unbatched = _images("conv_transpose2d", input, weight, bias)
     stride, dilation = pair("conv_transpose2d: stride", stride, 1), pair("conv_transpose2d: dilation", dilation, 1)
     padding, extra = pair("conv_transpose2d: padding", padding), pair("conv_transpose2d: output_padding", output_padding)
@@ -173,17 +173,15 @@ def _checked_transposed(input, weight, bias, stride, padding, output_padding, gr
     if x.shape[1] % groups:
         raise ValueError(f"conv_transpose2d: {x.shape[1]} input channels do not divide into {groups} groups")
     _check_bias("conv_transpose2d", bias, weight.shape[1] * groups)
-    size = []
     for axis in (0, 1):
         if extra[axis] >= max(stride[axis], dilation[axis]):
             raise ValueError(f"conv_transpose2d: output_padding {extra} must be smaller than stride {stride} or "
                              f"dilation {dilation}")
-        span = dilation[axis] * (weight.shape[2 + axis] - 1) + 1
-        size.append((x.shape[2 + axis] - 1) * stride[axis] - 2 * padding[axis] + span + extra[axis])
+    size = tuple(map(transposed_size, x.shape[2:], weight.shape[2:], stride, padding, dilation, extra))
     if min(size) < 1:
         raise ValueError(f"conv_transpose2d: input {x.shape[2:]} and weight {weight.shape} with stride {stride}, padding "
-                         f"{padding} give the output size {tuple(size)}; it must be at least 1")
-    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "size": tuple(size)}
+                         f"{padding} give the output size {size}; it must be at least 1")
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "size": size}
     return x, geometry, unbatched
 
 
@@ -223,7 +221,7 @@ def _padding(x, weight, padding, stride, dilation):
 
 def _finish(y, bias, unbatched):
     if bias is not None and bias.dtype == y.dtype:
-        y = _bias_leaky(y, bias, slope=1.0)
+        y = bias_leaky(y, bias, slope=1.0)
     elif bias is not None:  # promotes, as any sum
         y = y + reshape(bias, (1, -1, 1, 1))
     return squeeze(y, 0) if unbatched else y

@@ -1,31 +1,33 @@
-"""Two to four operations in one pass over memory, where memory is the limit. Each equals the composed one at every order
-(tests/functional/test_fused.py), and nobody needs to call them: `nn.Sequential` does where such layers are neighbours.
+"""Two to four operations in one pass over memory, because reading and writing takes longer there than computing.
 
-A fused rule has two branches. While nothing records it calls one kernel for the whole backward pass. Under `create_graph`
-it is written out in the operations of the other modules, which are closed under differentiation; so only the first
-derivative is fused, and no order is wrong.
+Each equals its parts, called one after the other, at every order (tests/functional/test_fused.py). Nobody needs to call them:
+`nn.Sequential` does it where such layers are neighbours.
+
+A fused rule has two branches. While nothing is recorded, one kernel does the whole backward pass. Under `create_graph` the rule is
+written in the operations of the other modules, and their derivatives are known. So only the first derivative is fused, and
+every order is right.
 """
 
 from __future__ import annotations
 
 from minigrad import kernels
 from minigrad.autograd import is_grad_enabled, primitive
-from minigrad.functional.activation import _leaky_dx
+from minigrad.functional.activation import leaky_relu_dx
 from minigrad.functional.common import real, require_float, unbroadcast
 from minigrad.functional.normalization import (
-    _along_channels,
-    _check_affine,
-    _check_batch_statistics,
-    _normalise,
-    _normalise_dx,
-    _scale_shift,
-    _update_running,
+    along_channels,
+    check_affine,
+    check_batch_statistics,
+    normalise,
+    normalise_dx,
+    scale_shift,
+    update_running,
 )
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.functional.shape import reshape
 
 
-def _others(ndim):
+def all_but_channels(ndim):
     return (0, *range(2, ndim))
 
 
@@ -35,23 +37,23 @@ def _others(ndim):
 def bias_leaky_relu(input, bias, negative_slope=0.0):
     """leaky_relu(input + bias[c]): input (N, C, ...), bias (C,), 0 <= negative_slope; slope 0 is ReLU, 1 the bias alone.
 
-    The pass back decides by the output's sign, which is why the slope may not be negative; at 0 it is the slope.
+    The backward pass tells by the sign of the output whether the sum was positive. A negative slope would spoil that sign, so it is
+    an error. At 0 the derivative is the slope.
     """
     require_float("bias_leaky_relu", input=input, bias=bias)
     slope = real("bias_leaky_relu: negative_slope", negative_slope)
     if slope < 0:
         raise ValueError(f"bias_leaky_relu: negative_slope must be at least 0, got {slope}; add the bias separately")
-    _check_affine("bias_leaky_relu", (input.shape[1],), bias=bias)
-    return _bias_leaky(input, bias, slope=slope)
+    check_affine("bias_leaky_relu", (input.shape[1],), bias=bias)
+    return bias_leaky(input, bias, slope=slope)
 
 
 @primitive(saves_out=(0,))
-def _bias_leaky(x, bias, slope):
-    """leaky_relu(x + bias), one bias for each channel; slope 1 is no activation."""
+def bias_leaky(x, bias, slope):
     return kernels.bias_leaky_relu(x, bias, slope)
 
 
-@_bias_leaky.vjp
+@bias_leaky.vjp
 def _(node, needs, g, slope):
     dx, dbias = leaky_back(g, node.outputs[0], slope, needs[1])
     return dx if needs[0] else None, dbias
@@ -60,8 +62,8 @@ def _(node, needs, g, slope):
 def leaky_back(g, y, slope, biased):
     """The cotangents of leaky_relu(x + bias) from its output y, an array: (dx, dbias or None)."""
     if is_grad_enabled() or not biased:
-        dx = g if slope == 1 else _leaky_dx(g, y, slope=slope)
-        return dx, sum_over(dx, _others(y.ndim)) if biased else None
+        dx = g if slope == 1 else leaky_relu_dx(g, y, slope=slope)
+        return dx, sum_over(dx, all_but_channels(y.ndim)) if biased else None
     dx, dbias = kernels.bias_leaky_relu_dx(g.array, y, slope)
     return g.wrap(dx), g.wrap(dbias)
 
@@ -72,11 +74,12 @@ def leaky_back(g, y, slope, biased):
 def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum=0.1, eps=1e-5, negative_slope=0.0, other=None):
     """leaky_relu(batch_norm(input, ..., training=True) [+ other]) without keeping the normalised values.
 
-    Arguments as in batch_norm; weight and bias are needed. Statistics are the batch's; the running ones move. other: a Tensor
-    like input, the other way through a residual block; then negative_slope must be at least 0, for the output's sign decides.
+    Arguments as in batch_norm; weight and bias are needed. The statistics are the batch's, and the running ones move towards them.
+    other: a Tensor like input, the other branch of a residual block. With it negative_slope must be at least 0, because the
+    backward pass goes by the sign of the output.
     """
     require_float("batch_norm_leaky_relu", input=input, weight=weight, bias=bias)
-    axes, count = _check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
+    axes, count = check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
     slope = real("batch_norm_leaky_relu: negative_slope", negative_slope)
     options = {"axes": axes, "eps": real("batch_norm: eps", eps), "slope": slope}
     if other is None:
@@ -87,7 +90,7 @@ def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, moment
             y = batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, momentum, eps, 1.0)
             return add_leaky_relu(y, other, slope)
         y, _, mean, var = _norm_add_leaky(input, weight, bias, other, **options)
-    _update_running(running_mean, running_var, mean.array, var.array, momentum, count)
+    update_running(running_mean, running_var, mean.array, var.array, momentum, count)
     return y
 
 
@@ -108,17 +111,17 @@ def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
         return g.wrap(dx) if needs[0] else None, g.wrap(dweight), g.wrap(dbias)
     h = g
     if slope != 1:
-        h = _leaky_dx(g, _scale_shift(_normalise(x, axes=axes, eps=eps)[0], weight, bias).array, slope=slope)
-    return _norm_back(h, x, weight, needs, axes, eps)
+        h = leaky_relu_dx(g, scale_shift(normalise(x, axes=axes, eps=eps)[0], weight, bias).array, slope=slope)
+    return norm_back(h, x, weight, needs, axes, eps)
 
 
-def _norm_back(h, x, weight, needs, axes, eps):
+def norm_back(h, x, weight, needs, axes, eps):
     """(dx, dweight, dbias) of normalise(x)*weight + bias from its cotangent, in operations that have derivatives."""
-    xhat, istd, _, _ = _normalise(x, axes=axes, eps=eps)
+    xhat, istd, _, _ = normalise(x, axes=axes, eps=eps)
     return (
-        _normalise_dx(h * _along_channels(weight, h.ndim), xhat, istd, axes=axes) if needs[0] else None,
-        reshape(sum_over(h * xhat, _others(h.ndim)), weight.shape) if needs[1] else None,
-        reshape(sum_over(h, _others(h.ndim)), weight.shape) if needs[2] else None,
+        normalise_dx(h * along_channels(weight, h.ndim), xhat, istd, axes=axes) if needs[0] else None,
+        reshape(sum_over(h * xhat, all_but_channels(h.ndim)), weight.shape) if needs[1] else None,
+        reshape(sum_over(h, all_but_channels(h.ndim)), weight.shape) if needs[2] else None,
     )
 
 
@@ -132,20 +135,20 @@ def _norm_add_leaky(x, weight, bias, other, axes, eps, slope):
 def _(node, needs, g, g_istd, g_mean, g_var, axes, eps, slope):
     y, istd, mean = node.outputs[:3]
     if not any(needs[:3]):
-        return None, None, None, _leaky_dx(g, y, slope=slope)
+        return None, None, None, leaky_relu_dx(g, y, slope=slope)
     x, weight = node.inputs[:2]
     if not is_grad_enabled():
         found = kernels.norm_leaky_relu_dx(g.array, x.array, weight.array, None, istd, mean, axes, slope, y)
         return tuple(g.wrap(d) if needed else None for d, needed in zip(found, needs, strict=True))
-    h = _leaky_dx(g, y, slope=slope)
-    return *_norm_back(h, x, weight, needs, axes, eps), h
+    h = leaky_relu_dx(g, y, slope=slope)
+    return *norm_back(h, x, weight, needs, axes, eps), h
 
 
 # ---- a sum and (leaky) ReLU ------------------------------------------------------------------------------------------
 
 
 def add_leaky_relu(input, other, negative_slope=0.0):
-    """leaky_relu(input + other) of two Tensors of one shape: where the two ways through a residual block meet."""
+    """leaky_relu(input + other) of two Tensors of one shape: where the two branches of a residual block meet."""
     require_float("add_leaky_relu", input=input, other=other)
     slope = real("add_leaky_relu: negative_slope", negative_slope)
     _check_sum("add_leaky_relu", input, other, slope)
@@ -167,5 +170,5 @@ def _add_leaky(x, other, slope):
 
 @_add_leaky.vjp
 def _(node, needs, g, slope):
-    h = _leaky_dx(g, node.outputs[0], slope=slope)
+    h = leaky_relu_dx(g, node.outputs[0], slope=slope)
     return unbroadcast(h, node, 0) if needs[0] else None, unbroadcast(h, node, 1) if needs[1] else None

@@ -14,7 +14,8 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import array_of, binary, integer, require_float, require_tensor, unbroadcast
 from minigrad.functional.elementwise import where
-from minigrad.functional.shape import expand, getitem, permute, reshape, squeeze, transpose, unsqueeze
+from minigrad.functional.indexing import getitem
+from minigrad.functional.shape import expand, permute, reshape, squeeze, transpose, unsqueeze
 
 
 def matmul(a, b):
@@ -196,7 +197,8 @@ def _(node, needs, g, inputs, output):
         shape = node.specs[i][0]
         others = [(s, x) for j, (s, x) in enumerate(zip(inputs, node.inputs, strict=True)) if j != i]
         seen = set(output).union(*[s for s, _ in others])
-        reached = "".join(c for c in letters if c in seen)  # an axis summed away alone gets its gradient by repetition
+        # An axis that only this operand has, and that was summed away, is not reached: its gradient is repeated along it.
+        reached = "".join(c for c in letters if c in seen)
         d = _einsum(g, *[x for _, x in others], inputs=(output, *[s for s, _ in others]), output=reached)
         d = reshape(d, tuple(d.shape[reached.index(c)] if c in seen else 1 for c in letters))
         full = tuple(d.shape[k] if c in seen else shape[k] for k, c in enumerate(letters))

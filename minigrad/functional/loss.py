@@ -1,9 +1,9 @@
 """Losses, and the similarity of vectors. Names, arguments and values are PyTorch's.
 
 Every loss ends in `reduction`: 'none' keeps one value for each element or sample, 'sum' adds them, 'mean' averages
-(weighted where a class weight is given). Targets are Tensors, or arrays, which are taken in the input's dtype; a
-floating target is differentiated too. Labels are checked before anything is computed. What is not composed is a
-primitive whose rule is written in terms that do not cancel: logits of +-1e4 give finite values and gradients.
+(weighted where a class weight is given). Targets are Tensors or arrays. Arrays are converted to the input's dtype; a floating-point
+Tensor is differentiated too. Labels are checked before anything is computed. Most losses are made of other operations. The others
+are primitives, with rules in which no two large terms cancel: logits of +-1e4 give finite values and gradients.
 
 Published subgradients: l1 has 0 at 0; huber and smooth_l1 pass the clamp on the closed interval at order 2; in
 binary_cross_entropy the logarithm stops at -100 and the gradient's denominator at 1e-12, as in PyTorch.
@@ -17,12 +17,13 @@ import warnings
 import numpy as np
 
 from minigrad.autograd import Variable, primitive
-from minigrad.functional.activation import _softplus, log_softmax
+from minigrad.functional.activation import log_softmax, softplus
 from minigrad.functional.common import array_of, axis_index, integer, real, require_float, require_tensor, unbroadcast
 from minigrad.functional.elementwise import abs, clamp, exp, log, maximum, sigmoid, where
+from minigrad.functional.indexing import gather
 from minigrad.functional.reduction import norm
 from minigrad.functional.reduction import sum as sum_over
-from minigrad.functional.shape import gather, reshape, squeeze
+from minigrad.functional.shape import reshape, squeeze
 
 # ---- classes ---------------------------------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ def _difference(name, input, target, reduction):
     _check_reduction(name, reduction)
     target = _like_input(target, input, name)
     if target.shape != input.shape:
-        _broadcast(name, "target", target, input)
+        _check_broadcast(name, "target", target, input)
         warnings.warn(f"{name}: target {target.shape} is broadcast against input {input.shape}, which is rarely meant; "
                       "give both the same shape", stacklevel=3)
     return input - target
@@ -240,7 +241,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
         losses = _bce_logits(input, target, 1.0)
     else:
         pos_weight = _like_input(pos_weight, input, name)
-        _broadcast(name, "pos_weight", pos_weight, input, grow=False)
+        _check_broadcast(name, "pos_weight", pos_weight, input, grow=False)
         losses = _bce_logits(input, target, pos_weight)
     return _reduce(name, _weighted(name, losses, weight), reduction)
 
@@ -260,14 +261,10 @@ def _(node, needs, g):
     if needs[0]:
         dx = unbroadcast(g * ((1 - t) * sigmoid(x) - t * p * sigmoid(-x)), node, 0)
     if needs[1]:  # log((1 - s) / s^p) = (p - 1) softplus(x) - p x
-        dt = unbroadcast(g * (_positive_part(x) * (p - 1) - x * p), node, 1)
+        dt = unbroadcast(g * (softplus(x, threshold=math.inf) * (p - 1) - x * p), node, 1)
     if needs[2]:
-        dp = unbroadcast(g * (t * _positive_part(-x)), node, 2)
+        dp = unbroadcast(g * (t * softplus(-x, threshold=math.inf)), node, 2)
     return dx, dt, dp
-
-
-def _positive_part(x):
-    return _softplus(x, beta=1.0, threshold=math.inf)
 
 
 def _same_shape(name, input, target, reduction):
@@ -283,7 +280,7 @@ def _weighted(name, losses, weight):
     if weight is None:
         return losses
     weight = _like_input(weight, losses, name)
-    _broadcast(name, "weight", weight, losses, grow=False)
+    _check_broadcast(name, "weight", weight, losses, grow=False)
     return losses * weight
 
 
@@ -299,7 +296,7 @@ def kl_div(input, target, reduction="mean", log_target=False):
     require_float("kl_div", input=input)
     _check_reduction("kl_div", reduction, "batchmean")
     target = _like_input(target, input, "kl_div")
-    _broadcast("kl_div", "target", target, input)
+    _check_broadcast("kl_div", "target", target, input)
     if log_target:
         target = target if isinstance(target, Variable) else input.result_type.wrap(target)
         losses = exp(target) * (target - input)
@@ -326,7 +323,7 @@ def normalize(input, p=2.0, dim=1, eps=1e-12):
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """x1 . x2 / (max(||x1||, eps) * max(||x2||, eps)) along `dim`; x1 and x2 broadcast."""
     require_float("cosine_similarity", x1=x1, x2=x2)
-    _broadcast("cosine_similarity", "x2", x2, x1)
+    _check_broadcast("cosine_similarity", "x2", x2, x1)
     ndim, eps = max(x1.ndim, x2.ndim), real("cosine_similarity: eps", eps)
     axis = axis_index("cosine_similarity", dim, ndim)
     unit = []
@@ -383,7 +380,7 @@ def _like_input(target, input, name="cross_entropy"):
     return array if array.dtype == input.array.dtype else array.astype(input.array.dtype)
 
 
-def _broadcast(name, label, value, input, grow=True):
+def _check_broadcast(name, label, value, input, grow=True):
     """Raise ValueError unless value broadcasts with input (and, without `grow`, to the input's own shape)."""
     try:
         shape = np.broadcast_shapes(value.shape, input.shape)

@@ -1,11 +1,14 @@
 """Batch, instance, group and layer normalisation, all from one map and its derivative:
 
+    x, xhat    the input, and the input with mean 0 and variance 1        g         the cotangent of xhat
+    istd       1 over the standard deviation                              g_istd    the cotangent of istd
+    mean       over the M elements that are normalised together           dx        the gradient of x
+
     normalise(x) -> (xhat, istd)      xhat = (x - mean(x)) * istd,   istd = 1 / sqrt(var(x) + eps)
     dx = istd * (g - mean(g) - xhat * mean(g * xhat))  -  istd^2 * xhat * g_istd / M
 
-Both results stay in the graph, so the rule reads nothing that is not an input or an output, and every order is right.
-`_normalise_dx` is the first term as one kernel; it is its own adjoint in g. Means run over M elements, the axes that are
-normalised together.
+Both results stay in the graph. So the rule reads only inputs and outputs, and every order is right. `normalise_dx` is the first
+term as one kernel; it is its own adjoint in g.
 """
 
 from __future__ import annotations
@@ -22,21 +25,18 @@ from minigrad.functional.shape import reshape
 
 
 @primitive(saves_out=(0, 1))
-def _normalise(x, axes, eps):
-    """(xhat, istd, mean, var): xhat = (x - mean) * istd, istd = 1 / sqrt(var + eps), all over `axes`.
-
-    mean and var are for running statistics and carry no gradient.
-    """
+def normalise(x, axes, eps):
+    """(xhat, istd, mean, var); the last two are for running statistics and carry no gradient."""
     return kernels.normalise(x, axes, eps)
 
 
-@_normalise.vjp
+@normalise.vjp
 def _(node, needs, g, g_istd, g_mean, g_var, axes, eps):
     xhat, istd = node.output(0), node.output(1)
     count = _count(node.specs[0][0], axes)
     dx = None
     if g is not None:
-        dx = _normalise_dx(g, xhat, istd, axes=axes)
+        dx = normalise_dx(g, xhat, istd, axes=axes)
     if g_istd is not None:
         through_istd = istd * istd * xhat * g_istd * (-1.0 / count)
         dx = through_istd if dx is None else dx + through_istd
@@ -44,16 +44,16 @@ def _(node, needs, g, g_istd, g_mean, g_var, axes, eps):
 
 
 @primitive(saves=((1, 2), (0, 1, 2), (0, 1, 2)))
-def _normalise_dx(g, xhat, istd, axes):
+def normalise_dx(g, xhat, istd, axes):
     """istd * (g - mean(g) - xhat * mean(g * xhat))"""
     return kernels.normalise_dx(g, None, xhat, istd, axes)
 
 
-@_normalise_dx.vjp
+@normalise_dx.vjp
 def _(node, needs, u, axes):
     g, xhat, istd = node.inputs
     scale = 1.0 / _count(xhat.shape, axes)
-    dg = _normalise_dx(u, xhat, istd, axes=axes) if needs[0] else None
+    dg = normalise_dx(u, xhat, istd, axes=axes) if needs[0] else None
     dxhat = distd = None
     if needs[1] or needs[2]:
         mean_gx = sum_over(g * xhat, axes, keepdim=True) * scale
@@ -82,23 +82,23 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     """
     require_float("batch_norm", input=input)
     if training:
-        axes, count = _check_batch_statistics("batch_norm", input, running_mean, running_var, weight, bias)
-        xhat, _, mean, var = _normalise(input, axes=axes, eps=real("batch_norm: eps", eps))
-        _update_running(running_mean, running_var, mean.array, var.array, momentum, count)
-        return _scale_shift(xhat, weight, bias)
+        axes, count = check_batch_statistics("batch_norm", input, running_mean, running_var, weight, bias)
+        xhat, _, mean, var = normalise(input, axes=axes, eps=real("batch_norm: eps", eps))
+        update_running(running_mean, running_var, mean.array, var.array, momentum, count)
+        return scale_shift(xhat, weight, bias)
     _check_channels("batch_norm", input, running_mean, running_var, weight, bias)
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: without training=True running_mean and running_var are needed")
-    return _affine_eval(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
+    return _evaluation_norm(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
 
 
 def _check_channels(name, input, running_mean, running_var, weight, bias):
     if input.ndim < 2:
         raise ValueError(f"{name}: input must be (N, C) or (N, C, ...), got {input.shape}")
-    _check_affine(name, (input.shape[1],), weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
+    check_affine(name, (input.shape[1],), weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
 
 
-def _check_batch_statistics(name, input, running_mean, running_var, weight, bias):
+def check_batch_statistics(name, input, running_mean, running_var, weight, bias):
     """The axes that are normalised together and how many values they hold."""
     _check_channels(name, input, running_mean, running_var, weight, bias)
     axes = (0, *range(2, input.ndim))
@@ -113,42 +113,42 @@ def _raw(x):
     return x.array if isinstance(x, Variable) else x
 
 
-def _check_affine(name, shape, **values):
+def check_affine(name, shape, **values):
     for key, value in values.items():
         if value is not None and tuple(value.shape) != shape:
             raise ValueError(f"{name}: {key} {tuple(value.shape)} must be {shape}")
 
 
-def _along_channels(v, ndim):
+def along_channels(v, ndim):
     return reshape(v, (1, -1) + (1,) * (ndim - 2))
 
 
-def _scale_shift(xhat, weight, bias):
+def scale_shift(xhat, weight, bias):
     if weight is not None:
-        xhat = xhat * _along_channels(weight, xhat.ndim)
-    return xhat if bias is None else xhat + _along_channels(bias, xhat.ndim)
+        xhat = xhat * along_channels(weight, xhat.ndim)
+    return xhat if bias is None else xhat + along_channels(bias, xhat.ndim)
 
 
-def _affine_eval(x, mean, var, weight, bias, eps):
+def _evaluation_norm(x, mean, var, weight, bias, eps):
     if weight is None:
-        istd, mean = (v.reshape((1, -1) + (1,) * (x.ndim - 2)) for v in _fixed(x, mean, var, eps))
-        return _scale_shift((x - mean) * istd, None, bias)
+        istd, mean = (v.reshape((1, -1) + (1,) * (x.ndim - 2)) for v in _fixed_statistics(x, mean, var, eps))
+        return scale_shift((x - mean) * istd, None, bias)
     scale, shift = evaluation_map(x, mean, var, weight, bias, eps)
-    return x * _along_channels(scale, x.ndim) + _along_channels(shift, x.ndim)  # two passes over x instead of four
+    return x * along_channels(scale, x.ndim) + along_channels(shift, x.ndim)  # two passes over x instead of four
 
 
 def evaluation_map(x, mean, var, weight, bias, eps):
     """(scale, shift), each (C,), with (x - mean) / sqrt(var + eps) * weight + bias = x*scale + shift."""
-    istd, mean = _fixed(x, mean, var, eps)
+    istd, mean = _fixed_statistics(x, mean, var, eps)
     scale = x.wrap(istd) if weight is None else weight * istd
     return scale, -(scale * mean) if bias is None else bias - scale * mean
 
 
-def _fixed(x, mean, var, eps):
+def _fixed_statistics(x, mean, var, eps):
     return (1.0 / np.sqrt(_raw(var) + eps)).astype(x.dtype), _raw(mean).astype(x.dtype, copy=False)
 
 
-def _update_running(running_mean, running_var, mean, var, momentum, count):
+def update_running(running_mean, running_var, mean, var, momentum, count):
     """running <- (1 - momentum) * running + momentum * batch, with the unbiased variance; in place, outside the graph."""
     for running, batch in ((running_mean, mean), (running_var, var * (count / max(count - 1, 1)))):
         if running is None:
@@ -166,20 +166,20 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
     if input.ndim < 3:
         raise ValueError(f"instance_norm: input must be (N, C, ...) with at least one axis of positions, got {input.shape}")
     channels = input.shape[1]
-    _check_affine("instance_norm", (channels,), weight=weight, bias=bias, running_mean=running_mean,
+    check_affine("instance_norm", (channels,), weight=weight, bias=bias, running_mean=running_mean,
                   running_var=running_var)
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise ValueError("instance_norm: without use_input_stats running_mean and running_var are needed")
-        return _affine_eval(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
+        return _evaluation_norm(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
     axes = tuple(range(2, input.ndim))
     count = _count(input.shape, axes)
     if count <= 1:
         raise ValueError(f"instance_norm: needs more than one value per channel and sample, got input {input.shape}")
-    xhat, _, mean, var = _normalise(input, axes=axes, eps=real("instance_norm: eps", eps))
+    xhat, _, mean, var = normalise(input, axes=axes, eps=real("instance_norm: eps", eps))
     if input.shape[0]:
-        _update_running(running_mean, running_var, mean.array.mean(0), var.array.mean(0), momentum, count)
-    return _scale_shift(xhat, weight, bias)
+        update_running(running_mean, running_var, mean.array.mean(0), var.array.mean(0), momentum, count)
+    return scale_shift(xhat, weight, bias)
 
 
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
@@ -188,10 +188,10 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     groups = integer("group_norm: num_groups", num_groups, 1)
     if input.ndim < 2 or input.shape[1] % groups:
         raise ValueError(f"group_norm: input {input.shape} must be (N, C, ...) with C divisible by {groups} groups")
-    _check_affine("group_norm", (input.shape[1],), weight=weight, bias=bias)
+    check_affine("group_norm", (input.shape[1],), weight=weight, bias=bias)
     grouped = reshape(input, (input.shape[0], groups, input.shape[1] // groups, *input.shape[2:]))
-    xhat = _normalise(grouped, axes=tuple(range(2, grouped.ndim)), eps=real("group_norm: eps", eps))[0]
-    return _scale_shift(reshape(xhat, input.shape), weight, bias)
+    xhat = normalise(grouped, axes=tuple(range(2, grouped.ndim)), eps=real("group_norm: eps", eps))[0]
+    return scale_shift(reshape(xhat, input.shape), weight, bias)
 
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
@@ -200,8 +200,8 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     if not shape or input.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: input {input.shape} must end in normalized_shape {shape}")
-    _check_affine("layer_norm", shape, weight=weight, bias=bias)
-    xhat = _normalise(input, axes=tuple(range(input.ndim - len(shape), input.ndim)), eps=real("layer_norm: eps", eps))[0]
+    check_affine("layer_norm", shape, weight=weight, bias=bias)
+    xhat = normalise(input, axes=tuple(range(input.ndim - len(shape), input.ndim)), eps=real("layer_norm: eps", eps))[0]
     if weight is not None:
         xhat = xhat * weight
     return xhat if bias is None else xhat + bias

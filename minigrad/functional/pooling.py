@@ -4,7 +4,7 @@
     average pooling avg_pool2d <-> its adjoint; with divisor 1 the adjoint is nearest up-sampling by an integer
     axis map        y[i] = sum of w[i, t] * x[index[i, t]] along one axis:  a map <-> the transposed map
 
-Axis maps carry adaptive pooling here, and interpolation and padding by reflection in `sampling`.
+Adaptive pooling is an axis map; so are interpolation (in `sampling`) and padding by reflection (in `rearrange`).
 Images are (N, C, H, W) or one (C, H, W). Published subgradient: the first of equal maxima gets the whole gradient.
 Imports: the engine, the kernels, NumPy, and `common`, `shape`.
 """
@@ -19,6 +19,7 @@ from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import integer, pair, require_float
 from minigrad.functional.shape import squeeze, unsqueeze
+from minigrad.kernels.geometry import window_count
 
 # ---- pixels by index: max pooling, grid sampling ---------------------------------------------------------------------
 
@@ -188,8 +189,8 @@ def upsample_nearest(x, factors):
 class Taps:
     """A sparse matrix (count, length): y[row] += weight * x[column] for each of the triples given.
 
-    `weights` None means ones. `steps` holds the triples so that no row occurs twice in a step: each step is one
-    vectorised assignment, and no product with a filled-in 0 turns an infinity into NaN.
+    `weights` None means ones. `steps` groups the triples so that no row occurs twice in a step; each step is then one vectorised
+    addition. Shorter rows are not filled up with weights of 0, because 0 times infinity would be NaN.
     """
 
     def __init__(self, rows, columns, weights, count, length):
@@ -292,16 +293,11 @@ def _geometry(name, kernel_size, stride, padding):
 
 
 def _out_size(name, shape, kernel, stride, padding, dilation, ceil_mode):
-    size = []
-    for length, k, s, p, d in zip(shape[2:], kernel, stride, padding, dilation, strict=True):
-        n = (length + 2 * p - d * (k - 1) - 1 + (s - 1 if ceil_mode else 0)) // s + 1
-        if ceil_mode and (n - 1) * s >= length + p:
-            n -= 1  # the last window would start behind the image
-        size.append(n)
+    size = tuple(map(window_count, shape[2:], kernel, stride, padding, dilation, (ceil_mode, ceil_mode)))
     if min(size) < 1:
         raise ValueError(f"{name}: input {shape[2:]} with kernel {kernel}, stride {stride}, padding {padding} and "
-                         f"dilation {dilation} gives the output size {tuple(size)}; it must be at least 1")
-    return tuple(size)
+                         f"dilation {dilation} gives the output size {size}; it must be at least 1")
+    return size
 
 
 def _adaptive_size(name, x, output_size):

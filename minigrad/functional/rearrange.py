@@ -17,8 +17,10 @@ import numpy as np
 
 from minigrad.autograd import primitive
 from minigrad.functional.common import integer, pair, real, require_float, require_tensor
+from minigrad.functional.indexing import pad_constant
 from minigrad.functional.pooling import Taps, axis_map
-from minigrad.functional.shape import pad_constant, reshape, squeeze, unsqueeze
+from minigrad.functional.shape import reshape, squeeze, unsqueeze
+from minigrad.kernels.geometry import window_count
 
 # ---- padding ---------------------------------------------------------------------------------------------------------
 
@@ -101,8 +103,7 @@ def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
 def _windows(name, size, kernel, dilation, padding, stride):
     kernel, stride = pair(f"{name}: kernel_size", kernel, 1), pair(f"{name}: stride", stride, 1)
     dilation, padding = pair(f"{name}: dilation", dilation, 1), pair(f"{name}: padding", padding)
-    counts = tuple((n + 2 * p - d * (k - 1) - 1) // s + 1
-                   for n, k, d, p, s in zip(size, kernel, dilation, padding, stride, strict=True))
+    counts = tuple(map(window_count, size, kernel, stride, padding, dilation))
     if min(counts) < 1:
         raise ValueError(f"{name}: no window of kernel {kernel} and dilation {dilation} fits into {size} with padding "
                          f"{padding}")

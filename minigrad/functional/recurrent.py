@@ -1,17 +1,21 @@
 """Recurrent networks over sequences: rnn_tanh, rnn_relu, lstm, gru, and their single steps.
 
-The input's part, p = x W_ih^T + b, needs no state: for RNN and GRU it is one product over all time steps, and the LSTM's
-kernel computes it together with h W^T. What is left is a scan over time:
+    x, h, c    input, state and cell of a step; h' and c' are those after it
+    p          the input's part, x W_ih^T + b          W     W_hh, the weight of the state
+    s          the sigmoid                             phi   tanh or ReLU
 
-    RNN     h' = phi(p + h W^T)                                       (Elman 1990)
-    LSTM    i, f, g, o = p + h W^T;  c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c')
-    GRU     q = h W^T + b_hh;  r, z = s(p + q);  n = tanh(p_n + r q_n);  h' = n + z (h - n)
+    RNN     h' = phi(p + h W^T)                                                                 (Elman 1990)
+    LSTM    i, f, g, o = p + h W^T;  c' = s(f) c + s(i) tanh(g);  h' = s(o) tanh(c')            (Hochreiter & Schmidhuber 1997,
+                                                                                                 Gers et al. 2000)
+    GRU     q = h W^T + b_hh;  r, z = s(p + q);  n = tanh(p_n + r q_n);  h' = n + z (h - n)     (Cho et al. 2014, but with b_hn
+                                                                                                 inside the product with r)
 
-with s the sigmoid (Hochreiter & Schmidhuber 1997, Gers et al. 2000; Cho et al. 2014 with b_hn inside the product with r).
+p needs no state. So for RNN and GRU it is one product over all time steps, and the LSTM's kernel computes it together with h W^T.
+What is left is a scan: a loop over time in which each step reads the state of the one before.
 Names, gate order and shapes are PyTorch's: weight_ih (gates * H, in), weight_hh (gates * H, H), biases (gates * H,).
 
-A scan is one primitive. Its rule reads nothing but its inputs and outputs (the gates are outputs for that reason) and uses
-operators only: one text runs on arrays, and on Tensors while the sweep is recorded. So every order is right. The gradient
+A scan is one primitive. Its rule reads only its inputs and outputs; this is why the gates are outputs. The rule is written in
+operators alone, so the same text runs on arrays, and on Tensors while the sweep is recorded. So every order is right. The gradient
 of a weight is one product over all time steps.
 """
 
@@ -27,8 +31,9 @@ from minigrad.autograd import Variable, is_grad_enabled, primitive
 from minigrad.functional.activation import dropout as drop
 from minigrad.functional.common import integer, real, require_float
 from minigrad.functional.elementwise import tanh
+from minigrad.functional.indexing import cat, stack
 from minigrad.functional.linear import linear, matmul
-from minigrad.functional.shape import cat, flip, squeeze, stack, transpose, unsqueeze
+from minigrad.functional.shape import flip, squeeze, transpose, unsqueeze
 
 _ON_ARRAYS = SimpleNamespace(matmul=kernels.matmul, tanh=np.tanh, cat=np.concatenate, stack=np.stack)
 _ON_TENSORS = SimpleNamespace(matmul=matmul, tanh=tanh, cat=cat, stack=stack)
@@ -42,7 +47,7 @@ def _operands(node, *cotangents):
     return _ON_ARRAYS, raw[0], node.outputs, raw[1]
 
 
-def _gradients(node, needs, *gradients):
+def _results(node, needs, *gradients):
     """The rule's results: Tensors, and None where no gradient is needed."""
     return tuple((g if isinstance(g, Variable) else node.cls.wrap(np.ascontiguousarray(g))) if need else None
                  for g, need in zip(gradients, needs, strict=True))
@@ -92,7 +97,7 @@ def _(node, needs, gh, relu):
         dp.append(dh * (h[t] > 0) if relu else dh * (1 - h[t] * h[t]))
         back = on.matmul(dp[-1], w)
     dp = on.stack(dp[::-1], 0)
-    return _gradients(node, needs, dp, back, _weight_gradient(on, dp, h0, h) if needs[2] else None)
+    return _results(node, needs, dp, back, _weight_gradient(on, dp, h0, h) if needs[2] else None)
 
 
 @primitive(saves=((2, 3, 4), (2, 4), (2, 4), (0, 2, 4), (1, 2, 4), (2, 4)), saves_out=(0, 1, 2))
@@ -120,7 +125,7 @@ def _(node, needs, gh, gc, ga):
         dw_ih = on.matmul(_rows(dp).T, _rows(x))
     elif needs[4]:
         dw_hh = _weight_gradient(on, dp, h0, h)
-    return _gradients(node, needs, dx, back, dc, dw_ih, dw_hh, db)
+    return _results(node, needs, dx, back, dc, dw_ih, dw_hh, db)
 
 
 def _lstm_inputs(on, x, h0, h):
@@ -198,7 +203,7 @@ def _(node, needs, gh, ga, gq):
         back = dh * z + on.matmul(dq[-1], w)
     dp, dq = on.stack(dp[::-1], 0), on.stack(dq[::-1], 0)
     dw = _weight_gradient(on, dq, h0, h) if needs[2] else None
-    return _gradients(node, needs, dp, back, dw, dq.sum((0, 1)) if needs[3] else None)
+    return _results(node, needs, dp, back, dw, dq.sum((0, 1)) if needs[3] else None)
 
 
 # ---- one layer in one direction: x (T, N, in), states (N, H) -> (output (T, N, H), last states...) ---------------------

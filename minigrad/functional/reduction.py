@@ -15,7 +15,8 @@ from minigrad.autograd import primitive
 from minigrad.functional.common import as_array, axis_index, axis_tuple, require_float, require_tensor
 from minigrad.functional.elementwise import abs, exp, log, where
 from minigrad.functional.elementwise import pow as power
-from minigrad.functional.shape import cat, expand, flip, gather, narrow, reshape, squeeze
+from minigrad.functional.indexing import cat, gather, narrow
+from minigrad.functional.shape import expand, flip, reshape, squeeze
 
 ValuesIndices = namedtuple("ValuesIndices", "values indices")
 
@@ -117,7 +118,7 @@ def _norm2(x, axes, keepdims):
     scale = np.max(np.abs(x), axis=axes, keepdims=True, initial=0.0)
     safe = np.where((scale == 0) | ~np.isfinite(scale), np.ones_like(scale), scale)
     out = safe * np.sqrt(np.sum(np.square(x / safe), axis=axes, keepdims=True))
-    return as_array(out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axes]), x, x)
+    return as_array(out if keepdims else out.reshape([n for i, n in enumerate(x.shape) if i not in axes]))
 
 
 @_norm2.vjp
@@ -134,16 +135,16 @@ def _(node, needs, g, axes, keepdims):
 def amax(x, dim=None, keepdim=False):
     """Largest value over `dim`; ties share the gradient evenly. NaN propagates."""
     require_tensor("amax", x=x)
-    return _extreme(x, axes=_non_empty("amax", x, dim), keepdims=bool(keepdim), largest=True)
+    return _extreme(x, axes=non_empty_axes("amax", x, dim), keepdims=bool(keepdim), largest=True)
 
 
 def amin(x, dim=None, keepdim=False):
     """Smallest value over `dim`; ties share the gradient evenly. NaN propagates."""
     require_tensor("amin", x=x)
-    return _extreme(x, axes=_non_empty("amin", x, dim), keepdims=bool(keepdim), largest=False)
+    return _extreme(x, axes=non_empty_axes("amin", x, dim), keepdims=bool(keepdim), largest=False)
 
 
-def _non_empty(name, x, dim):
+def non_empty_axes(name, x, dim):
     axes = axis_tuple(name, dim, x.ndim)
     if any(x.shape[a] == 0 for a in axes):
         raise ValueError(f"{name}: there is no extreme over dim {axes} of the empty shape {x.shape}")
@@ -178,7 +179,7 @@ def min(x, dim=None, keepdim=False):
 def _with_index(name, find, x, dim, keepdim):
     require_tensor(name, x=x)
     axis = axis_index(name, dim, x.ndim)
-    _non_empty(name, x, axis)
+    non_empty_axes(name, x, axis)
     index = np.expand_dims(find(x.array, axis=axis), axis) if x.ndim else np.zeros_like(x.array, dtype=np.int64)
     values = gather(x, axis, index) if x.ndim else x + 0
     indices = x.result_type.wrap(index)
@@ -199,7 +200,7 @@ def argmin(x, dim=None, keepdim=False):
 
 def _argument(name, find, x, dim, keepdim):
     require_tensor(name, x=x)
-    _non_empty(name, x, dim)
+    non_empty_axes(name, x, dim)
     axis = None if dim is None else axis_index(name, dim, x.ndim)
     return x.result_type.wrap(np.asarray(find(x.array, axis=axis, keepdims=bool(keepdim))))
 
@@ -210,7 +211,7 @@ def _argument(name, find, x, dim, keepdim):
 def logsumexp(x, dim=None, keepdim=False):
     """log(sum(e^x)) over `dim`, shifted by the largest value so that nothing overflows."""
     require_float("logsumexp", x=x)
-    axes = _non_empty("logsumexp", x, dim)
+    axes = non_empty_axes("logsumexp", x, dim)
     top = np.max(x.array, axis=axes, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(x.array.dtype)  # a constant: the shift cancels in the derivative
     total = sum(exp(x - top), axes, keepdim=True)

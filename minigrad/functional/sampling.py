@@ -4,8 +4,8 @@ interpolate is a linear map along one axis after another (`pooling.axis_map`); i
 grid_sample picks pixels by index (`pooling.pick`, whose adjoint scatters) and mixes them with weights that are
 polynomials of the grid, in Tensor operations: it can be differentiated by the image and by the grid, at any order.
 
-Published subgradients are PyTorch's: by a coordinate on the border or behind it 0 in padding_mode 'border', by the grid
-0 in mode 'nearest'. NaN propagates, also from the grid.
+Published subgradients are PyTorch's. In padding_mode 'border' the derivative by a coordinate on or behind the border is 0. In mode
+'nearest' the derivative by the grid is 0. NaN propagates, also from the grid.
 Imports: the engine, NumPy, and `common elementwise shape linear pooling`.
 """
 
@@ -222,7 +222,7 @@ def _taps_at(x, length, mode, padding_mode, align_corners):
     if padding_mode != "reflection":  # far outside all taps are 0, or all the border: a constant also for infinity
         x = where((x.array < -2) | (x.array > length + 1), np.clip(x.array, -4, length + 3), x)
     if padding_mode != "zeros" and mode != "bicubic":
-        x = _fold_back(x, length, padding_mode, align_corners)
+        x = _into_image(x, length, padding_mode, align_corners)
     known = np.nan_to_num(x.array, nan=0.0, posinf=0.0, neginf=0.0)  # a NaN stays in the weight
     if mode == "nearest":
         steps = [(np.rint(known), _one(x))]
@@ -234,13 +234,13 @@ def _taps_at(x, length, mode, padding_mode, align_corners):
     taps = []
     for at, weight in steps:
         if mode == "bicubic" and padding_mode != "zeros":
-            at = _fold_back(x.result_type.wrap(at), length, padding_mode, align_corners).array
+            at = _into_image(x.result_type.wrap(at), length, padding_mode, align_corners).array
         at = at.astype(np.int64)
         taps.append((np.clip(at, 0, length - 1), (at >= 0) & (at < length), weight))
     return taps
 
 
-def _fold_back(x, length, padding_mode, align_corners):
+def _into_image(x, length, padding_mode, align_corners):
     """Points outside the image moved into it: to the border, or by reflection. A piecewise linear map of x."""
     if padding_mode == "reflection":
         low, span = (0.0, length - 1) if align_corners else (-0.5, length)

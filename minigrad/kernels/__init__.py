@@ -6,15 +6,17 @@
 | NumPy, any other type | `reference`: plain array code (float64 is for checking) |
 | CuPy | `reference` |
 
-`reference.py` is the text: each kernel's signature, shapes and equation stand there, and the others must equal it.
-Beside the plain kernels there are fused ones for passes that memory bounds:
+`reference` is the text: each kernel's signature, shapes and equation stand there, and the others must equal it.
+Some kernels are fused: they do several operations in one pass, because reading and writing memory takes longer there than
+computing. A slope of 1 leaves the activation out.
 
     bias_leaky_relu(x, bias, slope) -> y                          bias_leaky_relu_dx(g, y, slope) -> dx, dbias
     norm_leaky_relu(x, weight, bias, axes, eps, slope[, other]) -> y, istd, mean, var
     norm_leaky_relu_dx(g, x, weight, bias, istd, mean, axes, slope[, y]) -> dx, dweight, dbias[, dother]
     add_leaky_relu(x, other, slope) -> y
 
-slope 1 leaves the activation out. May import: the implementations. No other file of the library asks which backend it is on.
+No other file of the library asks which backend it is on.
+May import: the implementations.
 """
 import contextlib
 import functools

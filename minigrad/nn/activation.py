@@ -154,7 +154,7 @@ class _Dropout(Module):
 class Dropout(_Dropout):
     """In training each element is 0 with probability p and otherwise divided by 1 - p; in evaluation nothing happens.
 
-    rng: the Stream (or numpy Generator) of the masks, shared with whoever holds it; its owner saves its state.
+    rng: the Stream (or numpy Generator) that draws the masks. It is not copied, and its state is not part of the module's state.
     """
 
     def forward(self, input):

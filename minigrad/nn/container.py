@@ -148,8 +148,8 @@ class Residual(Module):
 
     def forward(self, input):
         other = input if self.skip is None else self.skip(input)
-        plain = type(self.main) is Sequential and not self.main._hooks
-        return fusion.summed(self.main._list() if plain else [self.main], input, other, self.negative_slope)
+        plain = type(self.main) is Sequential and not self.main.hooked
+        return fusion.summed(list(self.main) if plain else [self.main], input, other, self.negative_slope)
 
     def extra_repr(self):
         return f"negative_slope={self.negative_slope}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 from minigrad import functional as F
 from minigrad.functional.common import integer, pair
 from minigrad.functional.convolution import conv2d_leaky_relu
-from minigrad.nn.linear import empty, fan_in_uniform_
+from minigrad.kernels.geometry import transposed_size
+from minigrad.nn.linear import fan_in_uniform_, zero_parameter
 from minigrad.nn.module import Module
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
@@ -42,8 +43,8 @@ class _Convolution(Module):
         self.padding_mode, self.transposed = padding_mode, transposed
         self.output_padding = pair(f"{name}: output_padding", output_padding)
         first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        self.weight = empty((first, second // self.groups, *self.kernel_size), dtype, device)
-        self.register_parameter("bias", empty((self.out_channels,), dtype, device) if bias else None)
+        self.weight = zero_parameter((first, second // self.groups, *self.kernel_size), dtype, device)
+        self.register_parameter("bias", zero_parameter((self.out_channels,), dtype, device) if bias else None)
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng=None) -> None:
@@ -123,8 +124,7 @@ class ConvTranspose2d(_Convolution):
         size = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 2
         if len(size) not in (2, input.ndim):
             raise ValueError(f"ConvTranspose2d: output_size {size} must be (H, W) or the whole shape of the output")
-        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in
-                 zip(input.shape[-2:], self.stride, self.padding, self.dilation, self.kernel_size, strict=True)]
+        least = list(map(transposed_size, input.shape[-2:], self.kernel_size, self.stride, self.padding, self.dilation))
         extra = tuple(wanted - low for wanted, low in zip(size[-2:], least, strict=True))
         if any(not 0 <= e < s for e, s in zip(extra, self.stride, strict=True)):
             most = [low + s - 1 for low, s in zip(least, self.stride, strict=True)]

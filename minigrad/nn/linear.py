@@ -14,7 +14,7 @@ from minigrad.random import as_stream
 from minigrad.tensor import Tensor, float32
 
 
-def empty(shape, dtype=None, device=None) -> Parameter:
+def zero_parameter(shape, dtype=None, device=None) -> Parameter:
     """A Parameter of zeros, for an initialiser to fill. A dtype of None is float32."""
     dtype = np.dtype(float32 if dtype is None else dtype)
     if dtype.kind != "f":
@@ -42,8 +42,8 @@ class Linear(Module):
         super().__init__()
         self.in_features = integer("Linear: in_features", in_features, 0)
         self.out_features = integer("Linear: out_features", out_features, 0)
-        self.weight = empty((self.out_features, self.in_features), dtype, device)
-        self.register_parameter("bias", empty((self.out_features,), dtype, device) if bias else None)
+        self.weight = zero_parameter((self.out_features, self.in_features), dtype, device)
+        self.register_parameter("bias", zero_parameter((self.out_features,), dtype, device) if bias else None)
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng=None) -> None:
@@ -81,7 +81,7 @@ class Embedding(Module):
                                  f"[{-num_embeddings}, {num_embeddings})")
             padding_idx %= num_embeddings
         self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, float(norm_type)
-        self.weight = empty((self.num_embeddings, self.embedding_dim), dtype, device)
+        self.weight = zero_parameter((self.num_embeddings, self.embedding_dim), dtype, device)
         self.reset_parameters(rng)
 
     @classmethod

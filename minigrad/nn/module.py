@@ -167,6 +167,11 @@ class Module:
         """Call hook(module, args) before each forward; a result other than None replaces the arguments."""
         return Handle(self._hooks, (True, hook))
 
+    @property
+    def hooked(self) -> bool:
+        """Whether a hook watches this module."""
+        return bool(self._hooks)
+
     # ---- walking the tree ----------------------------------------------------------------------------------------
 
     def _own(self, *kinds) -> Iterator[tuple]:

@@ -14,7 +14,7 @@ from minigrad import functional as F
 from minigrad.functional.common import integer
 from minigrad.functional.fused import batch_norm_leaky_relu
 from minigrad.nn import init
-from minigrad.nn.linear import empty
+from minigrad.nn.linear import zero_parameter
 from minigrad.nn.module import Module
 from minigrad.tensor import Tensor, float32
 
@@ -45,8 +45,8 @@ class _ChannelNorm(Module):
         self.eps, self.momentum = eps, momentum
         self.affine, self.track_running_stats = bool(affine), bool(track_running_stats)
         shape = (self.num_features,)
-        self.register_parameter("weight", empty(shape, dtype, device) if affine else None)
-        self.register_parameter("bias", empty(shape, dtype, device) if affine and bias else None)
+        self.register_parameter("weight", zero_parameter(shape, dtype, device) if affine else None)
+        self.register_parameter("bias", zero_parameter(shape, dtype, device) if affine and bias else None)
         real = np.dtype(dtype or float32)
         for name, array in (("running_mean", np.zeros(shape, real)), ("running_var", np.ones(shape, real)),
                             ("num_batches_tracked", np.zeros((), np.int64))):
@@ -157,8 +157,8 @@ class GroupNorm(Module):
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm: num_channels {num_channels} must be divisible by num_groups {num_groups}")
         self.eps, self.affine = eps, bool(affine)
-        self.register_parameter("weight", empty((num_channels,), dtype, device) if affine else None)
-        self.register_parameter("bias", empty((num_channels,), dtype, device) if affine and bias else None)
+        self.register_parameter("weight", zero_parameter((num_channels,), dtype, device) if affine else None)
+        self.register_parameter("bias", zero_parameter((num_channels,), dtype, device) if affine and bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -187,8 +187,8 @@ class LayerNorm(Module):
             raise ValueError("LayerNorm: normalized_shape must name at least one axis")
         self.eps, self.elementwise_affine = eps, bool(elementwise_affine)
         shape = self.normalized_shape
-        self.register_parameter("weight", empty(shape, dtype, device) if elementwise_affine else None)
-        self.register_parameter("bias", empty(shape, dtype, device) if elementwise_affine and bias else None)
+        self.register_parameter("weight", zero_parameter(shape, dtype, device) if elementwise_affine else None)
+        self.register_parameter("bias", zero_parameter(shape, dtype, device) if elementwise_affine and bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

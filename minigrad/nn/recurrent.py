@@ -13,7 +13,7 @@ import warnings
 from minigrad import functional as F
 from minigrad.functional.common import integer
 from minigrad.nn import init
-from minigrad.nn.linear import empty
+from minigrad.nn.linear import zero_parameter
 from minigrad.nn.module import Module
 from minigrad.random import as_stream
 
@@ -59,7 +59,7 @@ class _Recurrent(Module):
                 shapes.update({"bias_ih": (), "bias_hh": ()} if bias else {})
                 for kind, rest in shapes.items():
                     self._names.append(f"{kind}_l{k}{suffix}")
-                    setattr(self, self._names[-1], empty((self._gates * self.hidden_size, *rest), dtype, device))
+                    setattr(self, self._names[-1], zero_parameter((self._gates * self.hidden_size, *rest), dtype, device))
         self.reset_parameters(self.rng)
 
     def reset_parameters(self, rng=None) -> None:
@@ -144,10 +144,10 @@ class _Cell(Module):
         self.input_size = integer(f"{name}: input_size", input_size, 1)
         self.hidden_size = integer(f"{name}: hidden_size", hidden_size, 1)
         self.bias, rows = bool(bias), self._gates * self.hidden_size
-        self.weight_ih = empty((rows, self.input_size), dtype, device)
-        self.weight_hh = empty((rows, self.hidden_size), dtype, device)
-        self.register_parameter("bias_ih", empty((rows,), dtype, device) if bias else None)
-        self.register_parameter("bias_hh", empty((rows,), dtype, device) if bias else None)
+        self.weight_ih = zero_parameter((rows, self.input_size), dtype, device)
+        self.weight_hh = zero_parameter((rows, self.hidden_size), dtype, device)
+        self.register_parameter("bias_ih", zero_parameter((rows,), dtype, device) if bias else None)
+        self.register_parameter("bias_hh", zero_parameter((rows,), dtype, device) if bias else None)
         self.reset_parameters(rng)
 
     def reset_parameters(self, rng=None) -> None:

@@ -1,4 +1,4 @@
-"""Averaged weights: a shadow copy of a module whose parameters follow slowly. Generators draw better from it.
+"""Averaged weights: a copy of a module, the shadow, whose parameters follow the module's slowly. A generator's shadow draws better.
 
 Parameters are averaged; buffers are copied as they are, so batch norm's statistics belong to the last weights, not to
 the averaged ones (re-estimate them before sampling from a network with batch norm: Mescheder et al. 2018).

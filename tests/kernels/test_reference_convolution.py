@@ -64,7 +64,7 @@ def test_chunks_over_the_batch_do_not_change_the_result(monkeypatch):
     x, w, rest = values(0, (7, 4, 9, 9)), values(1, (6, 2, 3, 3)), ((1, 1), (1, 1), (1, 1), 2)
     whole = reference.conv2d(x, w, *rest)
     pair = reference.conv2d_dx(whole, w, *rest, (9, 9)), reference.conv2d_dw(x, whole, *rest, (3, 3))
-    monkeypatch.setattr(reference, "COLUMN_BYTES", 30000)
+    monkeypatch.setattr(reference.convolution, "COLUMN_BYTES", 30000)
     np.testing.assert_allclose(reference.conv2d(x, w, *rest), whole, rtol=1e-12)
     np.testing.assert_allclose(reference.conv2d_dx(whole, w, *rest, (9, 9)), pair[0], rtol=1e-12)
     np.testing.assert_allclose(reference.conv2d_dw(x, whole, *rest, (3, 3)), pair[1], rtol=1e-9, atol=1e-12)
