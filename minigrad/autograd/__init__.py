@@ -1,4 +1,5 @@
 """Automatic differentiation: `graph` records calls, `sweep` walks them backwards. It knows no operation and no array library.
+docs/engine.md is the preface: a toy engine of 60 lines, and the map from there to here.
 
 Invariants (each one is a test in tests/test_autograd.py):
   * A rule is written in operations on Variables, and recording is off during the sweep unless `create_graph`.

@@ -35,6 +35,7 @@ def leaky_relu(input, negative_slope=0.01):
 
 @primitive(saves=((0,),))
 def _leaky(x, slope):
+    """x where x > 0, else slope * x."""
     return as_array(kernels.leaky_relu(x, slope))
 
 

@@ -113,7 +113,10 @@ def _to_product(node, needs, g, g_y, eps, slope):
 
 @primitive(**READ)
 def _conv_norm(x, w, gamma, beta, *other, eps, slope, **geometry):
-    """(z, y, istd, mean, var). Only z is handed out; y is an output because the rule differentiates through it."""
+    """(z, y, istd, mean, var): y = conv2d(x, w), z = leaky_relu((y - mean) * istd * gamma + beta [+ other]).
+
+    Only z is handed out; y is an output because the rule differentiates through it.
+    """
     return _normalised(kernels.conv2d(x, w, **geometry), gamma, beta, other, eps, slope)
 
 

@@ -61,6 +61,7 @@ def _(node, needs, g, slope, **geometry):
 
 @primitive(saves=((1,), (0,)))
 def conv2d_dx(g, w, stride, padding, dilation, groups, size):
+    """The adjoint of conv2d in x, which is transposed convolution: <conv2d(x, w), g> = <x, conv2d_dx(g, w)>."""
     return kernels.conv2d_dx(g, w, stride, padding, dilation, groups, size)
 
 
@@ -75,6 +76,7 @@ def _(node, needs, u, size, **geometry):
 
 @primitive(saves=((1,), (0,)))
 def conv2d_dw(x, g, stride, padding, dilation, groups, size):
+    """The adjoint of conv2d in w: <conv2d(x, w), g> = <w, conv2d_dw(x, g)>."""
     return kernels.conv2d_dw(x, g, stride, padding, dilation, groups, size)
 
 

@@ -332,6 +332,7 @@ def clamp(x, min=None, max=None):
 
 @primitive(saves=((0,),))
 def _clamp(x, low, high):
+    """min(max(x, low), high); None is no limit."""
     return as_array(np.clip(x, low, high))
 
 

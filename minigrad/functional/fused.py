@@ -50,6 +50,7 @@ def bias_leaky_relu(input, bias, negative_slope=0.0):
 
 @primitive(saves_out=(0,))
 def bias_leaky(x, bias, slope):
+    """leaky_relu(x + bias), one bias for each channel; slope 1 is no activation."""
     return kernels.bias_leaky_relu(x, bias, slope)
 
 

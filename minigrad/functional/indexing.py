@@ -48,6 +48,7 @@ def _index_item(item):
 
 @primitive(view=True)
 def _getitem(x, index):
+    """x[index] for integers and slices."""
     out = x[index]
     return out if isinstance(out, np.ndarray) or hasattr(out, "get") else np.asarray(out)
 
@@ -59,6 +60,7 @@ def _(node, needs, g, index):
 
 @primitive
 def _take(x, index):
+    """x[index] for arrays of indices or a mask; an element may be taken more than once."""
     return np.ascontiguousarray(x[index])
 
 
@@ -147,6 +149,7 @@ def cat(tensors, dim=0):
 
 @primitive
 def _cat(*arrays, axis, sizes):
+    """The arrays one behind another along `axis`."""
     return np.concatenate(arrays, axis)
 
 
@@ -186,6 +189,7 @@ def pad_constant(x, widths, value=0.0):
 
 @primitive
 def _pad(x, widths, value):
+    """`value` around x: widths[k] = (before, after) along axis k."""
     shape = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
     out = _like_layout(x, shape)
     out[...] = value
@@ -233,6 +237,7 @@ def _open(index, axis):
 
 @primitive
 def _gather(x, axis, index):
+    """y[i, j, k] = x[i, index[i, j, k], k] for axis 1."""
     return x[_open(index, axis)]
 
 

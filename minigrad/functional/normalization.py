@@ -26,7 +26,10 @@ from minigrad.functional.shape import reshape
 
 @primitive(saves_out=(0, 1))
 def normalise(x, axes, eps):
-    """(xhat, istd, mean, var); the last two are for running statistics and carry no gradient."""
+    """(xhat, istd, mean, var): xhat = (x - mean) * istd, istd = 1 / sqrt(var + eps), all over `axes`.
+
+    mean and var are for running statistics and carry no gradient.
+    """
     return kernels.normalise(x, axes, eps)
 
 
