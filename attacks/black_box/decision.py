@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.black_box.oracle import Oracle, host, whole
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.result import Result, Task
-from attacks.core.threat import L2, Box, Linf, flat, rows_of
+from attacks.core.threat import L2, Box, Linf
 from attacks.core.victim import as_labels
 
 NO_START = "no adversarial starting point found; give start=, inputs that are adversarial already"

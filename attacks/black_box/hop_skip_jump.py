@@ -18,9 +18,10 @@ import math
 import numpy as np
 
 from attacks.black_box.decision import begin, bisect
-from attacks.black_box.oracle import Oracle, host, whole
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.result import Result, Task
-from attacks.core.threat import L2, Box, Linf, flat, rows_of
+from attacks.core.threat import L2, Box, Linf
 from attacks.core.victim import as_labels
 
 PROBES = 1 << 21  # numbers held in one block of probes

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core import loss as losses
+from attacks.core.arrays import host
 from attacks.core.result import BUDGET, Task
 from attacks.core.victim import Labels, View
 
@@ -75,15 +76,3 @@ class Draws:
             self.at = 0
         self.at += 1
         return self.block[rows, self.at - 1]
-
-
-def whole(name: str, **numbers) -> None:
-    """Each is an integer of at least 1, else ValueError."""
-    for key, value in numbers.items():
-        if isinstance(value, bool) or int(value) != value or value < 1:
-            raise ValueError(f"{name}: {key} must be an integer >= 1, got {value!r}")
-
-
-def host(a):
-    """a as a NumPy array."""
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)

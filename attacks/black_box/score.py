@@ -20,11 +20,12 @@ import math
 
 import numpy as np
 
-from attacks.black_box.oracle import Oracle, host, whole
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import flat, host, whole
 from attacks.core.optimise import Adam, Best, Steepest, _make, _shrink
 from attacks.core.parameterise import Additive
 from attacks.core.result import Result, Task
-from attacks.core.threat import L0, L2, Box, flat
+from attacks.core.threat import L0, L2, Box
 from attacks.core.victim import Labels, as_scores
 from minigrad.tensor import Tensor
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from attacks.black_box.oracle import Oracle, whole
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import whole
 from attacks.core.result import Result, Task
 from attacks.core.threat import Box
 from attacks.core.victim import Labels, as_scores

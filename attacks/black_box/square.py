@@ -20,9 +20,10 @@ import math
 
 import numpy as np
 
-from attacks.black_box.oracle import Draws, Oracle, host, whole
+from attacks.black_box.oracle import Draws, Oracle
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.result import Result, Task
-from attacks.core.threat import L2, Linf, flat, rows_of
+from attacks.core.threat import L2, Linf
 from attacks.core.victim import as_scores
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

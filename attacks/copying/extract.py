@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.black_box.oracle import BATCH, host, whole
+from attacks.black_box.oracle import BATCH
+from attacks.core.arrays import host, whole
 from attacks.core.streams import seed_of
 from attacks.core.victim import QueryBudgetError, Victim, View, as_labels, as_scores
 from minigrad import functional as F

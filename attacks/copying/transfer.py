@@ -17,15 +17,14 @@ import dataclasses
 
 import numpy as np
 
-from attacks.black_box.oracle import host, whole
 from attacks.copying.extract import agreement, ask, fit, left_in_all, own
+from attacks.core.arrays import host, raw, whole
 from attacks.core.goal import Untargeted
 from attacks.core.streams import seed_of
 from attacks.core.victim import Victim, View, as_labels
 from attacks.defend.base import Normalized
 from attacks.defend.ensemble import Ensemble
 from minigrad.random import Stream
-from minigrad.tensor import Tensor
 
 # ---- the substitute --------------------------------------------------------------------------------------------------
 
@@ -230,7 +229,7 @@ def stacked(rows) -> Matrix:
 
 
 def _says(v, x) -> np.ndarray:
-    return (v.victim if isinstance(v, View) else v).predict(x.array if isinstance(x, Tensor) else x).argmax(axis=1)
+    return (v.victim if isinstance(v, View) else v).predict(raw(x)).argmax(axis=1)
 
 
 # ---- ensembles -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core import loss as losses
+from attacks.core.arrays import host, raw
 from minigrad.tensor import Tensor
 
 
@@ -57,7 +58,7 @@ class Goal:
 
         Logits that are not finite are no success.
         """
-        z = logits.array if isinstance(logits, Tensor) else logits
+        z = raw(logits)
         won = self._won(z.argmax(axis=1), np.asarray(self.labels, like=z))
         if confidence:
             won = won & (self.margin(z) >= confidence)
@@ -110,7 +111,7 @@ class Targeted(Goal):
         won = self.success(logits)
         if self.y is None:
             return won
-        z = logits.array if isinstance(logits, Tensor) else logits
+        z = raw(logits)
         return won | (z.argmax(axis=1) != np.asarray(self.y, like=z))
 
 
@@ -132,8 +133,7 @@ class Toward(Untargeted):
 
 
 def _labels(name, labels):
-    labels = labels.cpu().array if isinstance(labels, Tensor) else labels
-    labels = labels.get() if hasattr(labels, "get") and hasattr(labels, "dtype") else np.asarray(labels)
+    labels = host(raw(labels))
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: labels must be integers (class numbers), got {labels.dtype}; for one-hot rows take "
                         ".argmax(1)")

@@ -23,10 +23,11 @@ import numpy as np
 
 import minigrad as mg
 from attacks.core import loss as losses
+from attacks.core.arrays import flat, host, rows_of
 from attacks.core.goal import Goal
 from attacks.core.parameterise import Parameterisation
 from attacks.core.result import NAN, Result, Task
-from attacks.core.threat import L2, Box, Linf, Threat, flat, rows_of
+from attacks.core.threat import L2, Box, Linf, Threat
 from attacks.core.victim import as_white_box
 from minigrad import optim
 from minigrad.tensor import Tensor
@@ -258,7 +259,7 @@ class Climb:
                 votes = votes + goal.success(logits, self.confidence)
         count = len(draws)
         grads = grads if count == 1 or grads is None else [g / count for g in grads]
-        return x_adv.array, _host(total / count), _host(2 * votes > count), grads
+        return x_adv.array, host(total / count), host(2 * votes > count), grads
 
     def judge(self, x):
         """Success by majority over fresh draws, which the attack has not seen. Not counted as queries."""
@@ -286,7 +287,7 @@ class Best:
 
     def see(self, step, rows, x_adv, value, success, p):
         need = self.keep == "distance" or self.trace is not None
-        distance = _host(self.measure.size(x_adv - self.task.x[rows])) if need else np.zeros(len(rows))
+        distance = host(self.measure.size(x_adv - self.task.x[rows])) if need else np.zeros(len(rows))
         if self.trace is not None:
             for k, v in (("objective", value), ("success", success), ("distance", distance)):
                 self.trace[k][step, rows] = v
@@ -313,9 +314,9 @@ class Best:
             finite = np.isfinite(g)
             if not finite.all():
                 bad = ~flat(finite).all(axis=1)
-                self.nan[rows[_host(bad)] if self.per_sample else rows] = True
+                self.nan[rows[host(bad)] if self.per_sample else rows] = True
                 grads[i] = np.where(rows_of(bad, g) > 0, np.zeros_like(g), g)
-        nothing = np.all([_host(~flat(g != 0).any(axis=1)) for g in grads], axis=0)
+        nothing = np.all([host(~flat(g != 0).any(axis=1)) for g in grads], axis=0)
         self.zero[rows[nothing] if self.per_sample else rows[: len(rows) * int(nothing.all())]] = True
 
     def reasons(self) -> dict:
@@ -342,7 +343,3 @@ def _start(start, task, threat):
             raise ValueError(f"{task.name}: start has shape {given.shape}, x {x.shape}; they must agree")
         x = threat.project(given, x, task.box)
     return x[task.rows]
-
-
-def _host(a):
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)

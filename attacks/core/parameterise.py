@@ -21,7 +21,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from attacks.core.threat import flat, rows_of
+from attacks.core.arrays import flat, rows_of
 from minigrad.tensor import Tensor
 
 
@@ -164,7 +164,7 @@ class Shared(Parameterisation):
     def __init__(self, x, delta=None):
         super().__init__(x)
         self.box = None
-        self.params = [] if delta is None else [leaf(_array(delta))]
+        self.params = [] if delta is None else [leaf(delta.array if isinstance(delta, Tensor) else np.asarray(delta))]
 
     def on(self, x) -> Shared:
         """The same delta for another batch."""
@@ -193,7 +193,3 @@ class Shared(Parameterisation):
 
     def keep(self, rows):
         self.x = self.x[rows]
-
-
-def _array(x):
-    return x.array if isinstance(x, Tensor) else np.asarray(x)

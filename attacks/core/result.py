@@ -16,12 +16,12 @@ import json
 
 import numpy as np
 
+from attacks.core.arrays import alike, at_rows, choose, flat, host, joined, raw, replaced
 from attacks.core.goal import Goal
 from attacks.core.streams import SampleStreams, seed_of
-from attacks.core.threat import Threat, flat
+from attacks.core.threat import Threat
 from attacks.core.victim import View
 from minigrad import checkpoint
-from minigrad.tensor import Tensor
 
 NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
     "no adversarial example found", "already wrong, not attacked", "zero gradient: the victim masks it or saturates",
@@ -91,7 +91,7 @@ class Result:
         """
         lost = self.success & (self.distance > epsilon * (1 + 1e-6))  # float32 measures 0.1 as 0.1000000015
         return dataclasses.replace(
-            self, x_adv=_choose(lost, self.original, self.x_adv), success=self.success & ~lost,
+            self, x_adv=choose(lost, self.original, self.x_adv), success=self.success & ~lost,
             distance=np.where(lost, np.inf, self.distance),
             reason=np.where(lost, np.array([f"needs {d:.6g} > {epsilon:g}" for d in self.distance], object), self.reason),
             settings={**self.settings, "at": float(epsilon)},
@@ -106,7 +106,7 @@ class Result:
 
     def __getitem__(self, rows) -> Result:
         """The result of some samples."""
-        kept = {f: _rows(getattr(self, f), rows) for f in _PER_SAMPLE}
+        kept = {f: at_rows(getattr(self, f), rows) for f in _PER_SAMPLE}
         trace = None if self.trace is None else {k: v[:, rows] for k, v in self.trace.items()}
         return dataclasses.replace(self, **kept, trace=trace)
 
@@ -121,7 +121,7 @@ class Result:
         )
         out = {}
         for f in _PER_SAMPLE:
-            out[f] = _replaced(getattr(self, f), rows[better], _rows(getattr(other, f), np.flatnonzero(better)))
+            out[f] = replaced(getattr(self, f), rows[better], at_rows(getattr(other, f), np.flatnonzero(better)))
         for f in ("steps", "queries"):
             out[f] = getattr(self, f).copy()
             out[f][rows] += getattr(other, f)
@@ -133,14 +133,14 @@ class Result:
         results = list(results)
         if not results:
             raise ValueError("Result.join: nothing to join")
-        parts = {f: _joined([getattr(r, f) for r in results]) for f in _PER_SAMPLE}
+        parts = {f: joined([getattr(r, f) for r in results]) for f in _PER_SAMPLE}
         return dataclasses.replace(results[0], **parts, trace=None)
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
     def save_npz(self, path) -> None:
         """Everything to one .npz (minigrad.checkpoint: atomic, no pickle); `Result.load_npz(path)` reads it."""
-        tree = {f: _plain(getattr(self, f)) for f in _PER_SAMPLE}
+        tree = {f: host(raw(getattr(self, f))) for f in _PER_SAMPLE}
         tree["reason"] = [str(r) for r in self.reason]
         tree["trace"] = None if self.trace is None else {k: np.asarray(v) for k, v in self.trace.items()}
         tree["settings"] = json.loads(json.dumps(self.settings, default=str))
@@ -211,28 +211,28 @@ class Task:
         out = alike(self.given, candidate)
         z = self.victim.predict(out)
         won = self.goal.success(z) if judge is None else judge(self.victim.take(out))
-        success = _host(won) & ~self.already_wrong
+        success = host(won) & ~self.already_wrong
         if found is not None:
-            success &= _host(found)
-        x_adv = _choose(success, out, self.given)
+            success &= host(found)
+        x_adv = choose(success, out, self.given)
         measure = measure or threat
-        size = _host(measure.size(self.victim.take(x_adv) - self.x))
+        size = host(measure.size(self.victim.take(x_adv) - self.x))
         why = np.full(n, NOT_FOUND, object)
-        zero = np.zeros(n, bool) if zero_gradient is None else _host(zero_gradient).astype(bool)
+        zero = np.zeros(n, bool) if zero_gradient is None else host(zero_gradient).astype(bool)
         why[zero] = ZERO
-        why[_host(bad)] = NAN
+        why[host(bad)] = NAN
         for i, text in (reason.items() if isinstance(reason, dict) else enumerate(reason if reason is not None else ())):
             why[i] = text or why[i]
         why[self.already_wrong] = ALREADY if not self.attack_wrong else "already wrong"
         why[success] = ""
-        objective = np.array(_host(self.goal.margin(z) if objective is None else objective), np.float64)
+        objective = np.array(host(self.goal.margin(z) if objective is None else objective), np.float64)
         objective[np.setdiff1d(np.arange(n), self.rows)] = np.nan
         seconds = {"attack": self.name, "threat": repr(threat), "goal": type(self.goal).__name__, "seed": self.seed,
                    "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}
         return Result(
             x_adv=x_adv, success=success, already_wrong=self.already_wrong.copy(),
             distance=np.where(self.already_wrong, 0.0, np.where(success, size, np.inf)),
-            objective=objective, steps=np.broadcast_to(_host(steps), (n,)).astype(np.int64),
+            objective=objective, steps=np.broadcast_to(host(steps), (n,)).astype(np.int64),
             queries=self.view.queries.copy(), reason=why, zero_gradient=zero, candidate=out,
             settings={**seconds, **(settings or {})}, trace=trace, original=self.given,
         )
@@ -251,52 +251,5 @@ def batched(attack, victim, x, goal, *args, batch: int = 250, rng=0, **options) 
     return Result.join(parts)
 
 
-# ---- arrays of either kind -------------------------------------------------------------------------------------------
-
-
 def _share(mask, n) -> float:
     return float(mask.sum() / n) if n else float("nan")
-
-
-def _host(a):
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)
-
-
-def _raw(x):
-    return x.array if isinstance(x, Tensor) else x
-
-
-def _wrapped(like, array):
-    return Tensor.wrap(array) if isinstance(like, Tensor) else array
-
-
-def alike(given, array):
-    """An array in the type, dtype and device of what the caller gave."""
-    raw = _raw(given)
-    array = _host(array) if isinstance(raw, np.ndarray) else np.asarray(array, like=raw)
-    return _wrapped(given, array.astype(raw.dtype, copy=False))
-
-
-def _choose(mask, yes, no):
-    """yes where mask (N,), else no; of yes's type, in no's memory layout."""
-    out = _raw(no).copy(order="K")
-    out[mask] = _raw(yes)[mask]
-    return _wrapped(no, out)
-
-
-def _rows(value, rows):
-    return _wrapped(value, _raw(value)[rows])
-
-
-def _replaced(value, rows, new):
-    out = _raw(value).copy(order="K")
-    out[rows] = _raw(new)
-    return _wrapped(value, out)
-
-
-def _joined(values):
-    return _wrapped(values[0], np.concatenate([_raw(v) for v in values]))
-
-
-def _plain(value):
-    return _host(_raw(value))

@@ -15,6 +15,7 @@ import hashlib
 
 import numpy as np
 
+from attacks.core.arrays import host
 from minigrad.random import Stream, as_stream
 
 
@@ -35,9 +36,8 @@ class SampleStreams:
 
     def __init__(self, rng, x, purpose: str = ""):
         self.seed, self.purpose = seed_of(rng), purpose
-        rows = x if isinstance(x, np.ndarray) else x.get()
         self.streams = [Stream(self.seed, f"{purpose}/{hashlib.sha256(np.ascontiguousarray(r).tobytes()).hexdigest()}")
-                        for r in rows]
+                        for r in host(x)]
 
     def __len__(self):
         return len(self.streams)

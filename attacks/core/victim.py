@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import host, raw
 from minigrad.nn import Module
 from minigrad.tensor import Tensor
 
@@ -107,7 +108,7 @@ class Victim:
         Raises TypeError unless it holds floating-point numbers, ValueError where it leaves the bounds by more than 1e-6 of
         the range, or is NaN.
         """
-        a = x.array if isinstance(x, Tensor) else x
+        a = raw(x)
         if not hasattr(a, "dtype"):
             raise TypeError(f"{name}: x must be a NumPy array or a Tensor (N, ...), got {type(x).__name__}")
         lo, hi = self.bounds
@@ -163,8 +164,7 @@ class Victim:
 
     def accuracy(self, x, y) -> float:
         """Share of samples that are classified as y."""
-        y = y.cpu().array if isinstance(y, Tensor) else np.asarray(y)
-        return float((self.predict(x).argmax(1) == y).mean())
+        return float((self.predict(x).argmax(1) == host(raw(y))).mean())
 
     # ---- what the attacker gets --------------------------------------------------------------------------------------
 

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import rows_of
 from attacks.core.goal import Untargeted
-from attacks.core.threat import rows_of
 from attacks.defend.noise import draw
 from attacks.white_box.gradient import perturb
 from minigrad import functional as F

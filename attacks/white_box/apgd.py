@@ -18,11 +18,12 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core import loss as losses
+from attacks.core.arrays import flat, host, rows_of
 from attacks.core.goal import Toward, Untargeted
 from attacks.core.optimise import Best, Climb
 from attacks.core.parameterise import Direct
 from attacks.core.result import Result, Task
-from attacks.core.threat import L1, L2, Linf, flat, rows_of
+from attacks.core.threat import L1, L2, Linf
 from attacks.core.victim import as_white_box
 from attacks.white_box.gradient import with_restarts
 
@@ -182,7 +183,7 @@ class _Walk:
     def reconsider(self, period):
         """At a checkpoint, `period` steps after the last one."""
         if isinstance(self.threat, L1):
-            now = _host(np.sum(flat(self.best_x != self.x0), axis=1)).astype(np.float64)
+            now = host(np.sum(flat(self.best_x != self.x0), axis=1)).astype(np.float64)
             back = now / np.maximum(self.sparsity, 1) < 0.95
             self.share = now / self.size / 1.5
             self.eta = np.clip(np.where(back, self.full, self.eta / 1.5), self.full / 10, self.full)
@@ -209,7 +210,3 @@ class _Walk:
         for name in self.ARRAYS:
             setattr(self, name, getattr(self, name)[rows])
         self.threat = self.threat[rows]
-
-
-def _host(a):
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)

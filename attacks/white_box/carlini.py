@@ -19,13 +19,14 @@ import warnings
 
 import numpy as np
 
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.loss import clipped_margin
+from attacks.core.nearest import ConstantSearch, Nearest
 from attacks.core.optimise import Adam, Climb, optimise
 from attacks.core.parameterise import Direct, TanhBox
 from attacks.core.result import NOT_FOUND, Result, Task
-from attacks.core.threat import L1, L2, Box, Linf, flat, rows_of
+from attacks.core.threat import L1, L2, Box, Linf
 from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import ConstantSearch, Nearest, host, whole
 
 REACH = 0.75  # how far beyond the middle of the box a pixel must be able to go: (1 + tanh 0.75) / 2 = 0.82 of the range
 
@@ -49,7 +50,7 @@ def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, con
     with white:
         task = _open("carlini_l2", white, x, goal, rng, steps, lr, c, confidence)
         why = _reach(task, lr, steps)
-        near, search = Nearest(task, L2(0).size), ConstantSearch(len(task.x), c, whole("carlini_l2", "search_steps", search_steps))
+        near, search = Nearest(task, L2(0).size), ConstantSearch(len(task.x), c, whole("carlini_l2", search_steps=search_steps))
         log = _Log(trace, len(task.x))
         rows = task.rows
         for _ in search if len(rows) else ():
@@ -113,7 +114,7 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
     with white:
         task = _open("ead", white, x, goal, rng, steps, lr, c, confidence)
         near = Nearest(task, L1(0).size if rule == "l1" else lambda d: np.square(L2(0).size(d)) + beta * L1(0).size(d))
-        search = ConstantSearch(len(task.x), c, whole("ead", "search_steps", search_steps))
+        search = ConstantSearch(len(task.x), c, whole("ead", search_steps=search_steps))
         log = _Log(trace, len(task.x))
         rows = task.rows
         for _ in search if len(rows) else ():
@@ -162,7 +163,7 @@ def _shrink(x, x0, beta, box):
 
 def _open(name, white, x, goal, rng, steps, lr, c, confidence):
     """The task, and the arguments checked."""
-    whole(name, "steps", steps)
+    whole(name, steps=steps)
     for what, value in (("lr", lr), ("c", c)):
         if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
             raise ValueError(f"{name}: {what} must be a number > 0, got {value!r}")

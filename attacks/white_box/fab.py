@@ -18,13 +18,14 @@ import math
 
 import numpy as np
 
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.goal import Toward, Untargeted
+from attacks.core.nearest import boundaries, nearest_boundary, norm_of, rivals
 from attacks.core.optimise import Best
 from attacks.core.projections import onto_hyperplane
 from attacks.core.result import Result, Task
-from attacks.core.threat import Linf, flat, rows_of
+from attacks.core.threat import Linf
 from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import boundaries, host, nearest, norm_of, rivals, whole
 
 
 def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta=1.05, beta=0.9, epsilon=None, rng=0,
@@ -54,7 +55,7 @@ def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *
     if not isinstance(goal, Untargeted) or isinstance(goal, Toward):
         raise TypeError(f"fab_targeted: goal must be Untargeted(y): it chooses the targets itself, got {goal!r}; for one use "
                         "fab(..., Targeted(t)) or fab(..., Toward(y, t))")
-    whole("fab_targeted", "targets", targets)
+    whole("fab_targeted", targets=targets)
     task, best = _open("fab_targeted", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace)
     likely = rivals(task, targets)
     for turn in range(restarts):
@@ -67,8 +68,8 @@ def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *
 
 def _open(name, victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace):
     measure, white = norm_of(norm, name), as_white_box(victim, name)
-    whole(name, "steps", steps)
-    whole(name, "restarts", restarts)
+    whole(name, steps=steps)
+    whole(name, restarts=restarts)
     if not (0 <= alpha_max <= 1 and eta >= 1 and 0 < beta < 1):
         raise ValueError(f"{name}: needs 0 <= alpha_max <= 1, eta >= 1 and 0 < beta < 1, got {alpha_max!r}, {eta!r}, {beta!r}")
     task = Task(name, white, x, goal, rng=rng)
@@ -93,7 +94,7 @@ def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, 
             x = np.clip(x, *task.box)
         z = white(x, rows) if len(rows) else None
         for step in range(steps if len(rows) else 0):
-            f, w = nearest(*boundaries(white, goal[rows], z, x, rows, None if others is None else others[rows]), measure)
+            f, w = nearest_boundary(*boundaries(white, goal[rows], z, x, rows, None if others is None else others[rows]), measure)
             gradient = [w]
             best.gradients(gradient, rows)
             w = gradient[0]

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from attacks.core.arrays import alike, rows_of
 from attacks.core.optimise import Steepest, optimise
 from attacks.core.parameterise import Additive
-from attacks.core.result import Result, alike
+from attacks.core.result import Result
 from attacks.core.streams import seed_of
-from attacks.core.threat import rows_of
 from attacks.core.victim import as_white_box
 
 

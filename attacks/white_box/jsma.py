@@ -15,11 +15,12 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import flat, host, whole
 from attacks.core.goal import Toward
+from attacks.core.nearest import Nearest, rivals
 from attacks.core.result import NOT_FOUND, Result, Task
-from attacks.core.threat import L0, flat
+from attacks.core.threat import L0
 from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import Nearest, host, rivals, whole
 from minigrad.tensor import Tensor
 
 NO_PAIR = f"{NOT_FOUND}: no pair of coordinates is left that helps the target"
@@ -40,7 +41,7 @@ def jsma(victim, x, goal, theta=1.0, share=0.1, targets=1, *, rng=0, trace=False
         raise ValueError(f"jsma: theta must lie in [-1, 1] and not be 0, a part of the range of the box, got {theta!r}")
     if not (np.ndim(share) == 0 and 0 < share <= 1):
         raise ValueError(f"jsma: share must lie in (0, 1], the part of the coordinates that may change, got {share!r}")
-    white, targets = as_white_box(victim, "jsma"), whole("jsma", "targets", targets)
+    white, targets = as_white_box(victim, "jsma"), whole("jsma", targets=targets)
     with white:
         task = Task("jsma", white, x, goal, rng=rng)
         near, turns = Nearest(task, L0(0).size), int(share * flat(task.x).shape[1] / 2)

@@ -16,14 +16,15 @@ import dataclasses
 
 import numpy as np
 
+from attacks.core.arrays import flat, host, whole
 from attacks.core.goal import Goal
 from attacks.core.optimise import Steepest, _make, optimise
 from attacks.core.parameterise import Shared
 from attacks.core.result import Result, Task
 from attacks.core.streams import seed_of
-from attacks.core.threat import Box, Linf, Threat, flat
+from attacks.core.threat import Box, Linf, Threat
 from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import deepfool, host, whole
+from attacks.white_box.deepfool import deepfool
 from minigrad.random import Stream
 
 BLOCK = 100  # pictures looked at together, to find the next that is not fooled yet
@@ -102,7 +103,7 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
     Other arguments as in `universal`. The delta after the last pass is returned, whatever its rate.
     """
     task, order = _open("universal_sgd", victim, x, goal, threat, passes, rng)
-    whole("universal_sgd", "batch", batch)
+    whole("universal_sgd", batch=batch)
     parts = -(-len(task.rows) // batch)
     if optimiser is None:
         optimiser = Steepest(2.5 * threat.epsilon / max(1, passes * parts))
@@ -134,7 +135,7 @@ def _open(name, victim, x, goal, threat, passes, rng):
     if not isinstance(threat, Threat) or isinstance(threat, Box) or np.ndim(threat.epsilon) or not np.isfinite(threat.epsilon):
         raise TypeError(f"{name}: threat must be a ball with one finite radius, such as Linf(0.2): it bounds the one perturbation, "
                         f"got {threat!r}")
-    whole(name, "passes", passes)
+    whole(name, passes=passes)
     task = Task(name, as_white_box(victim, name), x, goal, rng=rng)
     if not len(task.x):
         raise ValueError(f"{name}: x holds no pictures; a perturbation cannot be found on none")
