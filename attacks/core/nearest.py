@@ -19,8 +19,8 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core.arrays import host
+from attacks.core.best import GradientNotes
 from attacks.core.goal import Toward
-from attacks.core.optimise import Best
 from attacks.core.result import NAN, NOT_FOUND, Result, Task
 from attacks.core.threat import L1, L2, Linf, Threat
 
@@ -80,21 +80,19 @@ def nearest_boundary(f, w, measure):
 # ---- the nearest of several runs -------------------------------------------------------------------------------------
 
 
-class Nearest:
+class Nearest(GradientNotes):
     """The nearest success of each sample over several runs, or its strongest failure; what the runs cost is added up.
 
     x (N, ...), distance (N,) (inf where none), found (N,), value (N,) margin of the strongest failure, steps, queries,
-    zero, nan. `measure(d) -> (n,)` is what "near" means.
+    `measure(d) -> (n,)` is what "near" means.
     """
-
-    per_sample, gradients = True, Best.gradients  # notes gradients that vanish or are not finite
 
     def __init__(self, task: Task, measure):
         n = len(task.x)
+        super().__init__(n)
         self.task, self.measure = task, measure
         self.x, self.distance, self.value = task.x.copy(order="K"), np.full(n, np.inf), np.full(n, -np.inf)
         self.steps, self.queries = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self.zero, self.nan = np.zeros(n, bool), np.zeros(n, bool)
 
     @property
     def found(self):

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core import loss as losses
-from attacks.core.arrays import flat, host, rows_of
+from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.best import Best, Bookkeeping
+from attacks.core.climb import Climb
 from attacks.core.goal import Toward, Untargeted
-from attacks.core.optimise import Best, Climb
 from attacks.core.parameterise import Direct
 from attacks.core.result import Result, Task
 from attacks.core.threat import L1, L2, Linf
@@ -52,7 +52,7 @@ def apgd(victim, x, goal, threat, steps=100, restarts=1, loss="ce", *, rho=0.75,
         raise ValueError(f"apgd: rho must lie in (0, 1], got {rho!r}")
 
     def run(again, rows, seed):
-        return _run("apgd", victim, x[rows], goal[rows], threat[rows], steps, losses.get(loss), rho, transforms, samples,
+        return _run("apgd", victim, x[rows], goal[rows], threat[rows], steps, loss, rho, transforms, samples,
                     early_stop, attack_wrong, seed, trace and not again, dict(restarts=restarts))
 
     return with_restarts(run, restarts, rng)
@@ -75,54 +75,48 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
 
     def run(turn, rows, seed):
         towards = Toward(goal.y[rows], likely[rows, turn])
-        return _run("apgd_targeted", view, x[rows], towards, threat[rows], steps, losses.get(loss), rho, transforms, samples,
+        return _run("apgd_targeted", view, x[rows], towards, threat[rows], steps, loss, rho, transforms, samples,
                     early_stop, attack_wrong, seed, trace and not turn, dict(targets=likely.shape[1]))
 
     return with_restarts(run, likely.shape[1], rng)
 
 
 def _run(name, victim, x, goal, threat, steps, loss, rho, transforms, samples, early_stop, attack_wrong, rng, trace, settings):
-    if isinstance(steps, bool) or int(steps) != steps or steps < 1:
-        raise ValueError(f"{name}: steps must be an integer >= 1, got {steps!r}")
-    white = as_white_box(victim, name)
+    steps, samples, white = whole(name, steps=steps), whole(name, samples=samples), as_white_box(victim, name)
     with white:
-        looks = samples if transforms is None else 1
-        task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong, looks=looks)
+        task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong, looks=samples if transforms is None else 1)
         threat.check(len(task.x), name)
-        best = Best(task, "success", threat, True, steps, trace)
+        best = Best(task, Bookkeeping(early_stop=early_stop), threat, steps, trace)
         if best.trace is not None:
             best.trace["step"] = np.full((steps + 1, len(task.x)), np.nan)
         p = Direct(x)
-        climb = Climb(task, p, white, loss, transforms=transforms, samples=samples)
+        climb = Climb(task, p, loss, threat, transforms=transforms, samples=samples)
         walk = _Walk(task.x[task.rows], threat[task.rows], task, rho)
         when, last = checkpoints(steps), 0
-        rows, point = task.rows, walk.start(task)
-        for step in range(steps + 1 if len(rows) else 0):
-            p.at(task.x[rows], point)
-            x_adv, value, success, (g,) = climb(rows, gradient=True)
-            best.see(step, rows, x_adv, value, success, p)
-            best.gradients([g], rows)
+        point = walk.start(task)
+        for step in range(steps + 1 if len(climb.rows) else 0):
+            p.at(task.x[climb.rows], point)
+            x_adv, value, success = climb.forward()
+            best.see(step, climb.rows, x_adv, value, success)
+            (g,) = climb.backward(best)
             walk.see(x_adv, value, g, first=step == 0)
             if best.trace is not None:
-                best.trace["step"][step, rows] = walk.eta
+                best.trace["step"][step, climb.rows] = walk.eta
             if step == steps:
                 break
-            if early_stop and success.any():
-                stay = np.flatnonzero(~success)
-                rows = rows[stay]
-                walk.keep(stay)
-                if not len(rows):
-                    break
+            done = best.done(step, climb.rows, value, success)
+            if done.any():
+                walk.keep(~done)
+            if not climb.leave(done):
+                break
             if step in when:
                 walk.reconsider(step - last)
                 last = step
-            best.steps[rows] += 1
+            best.steps[climb.rows] += 1
             point = walk.step()
-        options = dict(steps=steps, loss=getattr(loss, "__name__", repr(loss)), rho=rho, samples=samples,
-                       early_stop=early_stop, attack_wrong=attack_wrong)
-        return task.result(best.x, threat=threat, objective=best.value, steps=best.steps, zero_gradient=best.zero,
-                           judge=None if transforms is None and samples == 1 else climb.judge, reason=best.reasons(),
-                           trace=best.trace, settings={**options, **settings})
+        used = dict(steps=steps, loss=getattr(climb.loss, "__name__", repr(climb.loss)), rho=rho, samples=samples,
+                    early_stop=early_stop, attack_wrong=attack_wrong)
+        return best.result(threat, judge=climb.judge if climb.random else None, settings={**used, **settings})
 
 
 class _Walk:

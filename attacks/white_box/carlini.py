@@ -20,9 +20,12 @@ import warnings
 import numpy as np
 
 from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.best import Patience
+from attacks.core.climb import Climb
 from attacks.core.loss import clipped_margin
 from attacks.core.nearest import ConstantSearch, Nearest
-from attacks.core.optimise import Adam, Climb, optimise
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import Adam
 from attacks.core.parameterise import Direct, TanhBox
 from attacks.core.result import NOT_FOUND, Result, Task
 from attacks.core.threat import L1, L2, Box, Linf
@@ -129,25 +132,24 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
 
 def _fista(task, near, c, steps, lr, beta, confidence, abort_early):
     """One round of EAD with the constants c (N,) -> (N,) how far its nearest success is, inf where it has none."""
-    p = Direct(task.x)
-    climb = Climb(task, p, task.view, clipped_margin(confidence), np.asarray(c, task.x.dtype, like=task.x), _squares)
-    rows, best, checkpoint = task.rows, np.full(len(task.x), np.inf), np.full(len(task.x), -np.inf)
-    before = y = task.x[rows]
+    p, patience, best = Direct(task.x), Patience(len(task.x), steps), np.full(len(task.x), np.inf)
+    climb = Climb(task, p, clipped_margin(confidence), L2(0), weight=c, penalty=_squares)
+    before = y = task.x[climb.rows]
     for k in range(steps):
+        rows = climb.rows
         p.at(task.x[rows], y)
-        _, value, _, grads = climb(rows, gradient=True)
-        near.gradients(grads, rows)
+        _, value, _ = climb.forward()
+        (g,) = climb.backward(near)
         near.steps[rows] += 1
-        point = _shrink(y + lr * (1 - k / steps) ** 0.5 * grads[0], task.x[rows], beta, task.box)
+        point = _shrink(y + lr * (1 - k / steps) ** 0.5 * g, task.x[rows], beta, task.box)
         goal, z = task.goal[rows], host(task.view(point, rows))
         far = near.see(rows, point, goal.margin(z), goal.success(z, confidence))
         best[rows] = np.minimum(best[rows], far)
         before, y = point, point + k / (k + 3) * (point - before)
-        if abort_early and k and k % max(1, steps // 10) == 0:
-            stay = np.flatnonzero(value > checkpoint[rows])
-            checkpoint[rows] = value + 1e-4 * np.abs(value)
-            rows, before, y = rows[stay], before[stay], y[stay]
-            if not len(rows):
+        if abort_early:
+            lost = patience.lost(k, rows, value)
+            before, y = before[~lost], y[~lost]
+            if not climb.leave(lost):
                 break
     return best
 

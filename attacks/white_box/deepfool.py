@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core.arrays import flat, host, raw, whole
+from attacks.core.best import Best, Bookkeeping
 from attacks.core.nearest import boundaries, norm_of, rivals
-from attacks.core.optimise import Best
 from attacks.core.projections import nearest_within
 from attacks.core.result import Result, Task
 from attacks.core.threat import L2
@@ -44,14 +44,14 @@ def deepfool(victim, x, goal, norm=L2, steps=50, overshoot=0.02, candidates=10, 
     with white:
         task = Task("deepfool", white, x, goal, rng=rng)
         others = rivals(task, None if candidates is None else whole("deepfool", least=2, candidates=candidates) - 1)
-        best = Best(task, "distance", measure, True, steps, trace)
+        best = Best(task, Bookkeeping(keep="distance"), measure, steps, trace)
         rows = task.rows
         point = task.x[rows]
         for step in range(steps + 1 if len(rows) else 0):
             z = white(point, rows)
             margin, clear = host(task.goal[rows].margin(z)), CLEAR * host(np.abs(z).max(axis=1)).astype(np.float64)
             success = host(task.goal[rows].success(z)) & (margin >= clear)
-            best.see(step, rows, point, margin, success, None)
+            best.see(step, rows, point, margin, success)
             stay = np.flatnonzero(~success)
             rows, point, clear = rows[stay], point[stay], clear[stay]
             if step == steps or not len(rows):
@@ -59,17 +59,15 @@ def deepfool(victim, x, goal, norm=L2, steps=50, overshoot=0.02, candidates=10, 
             f, w = boundaries(white, task.goal[rows], z[stay], point, rows, None if others is None else others[rows])
             enough = (2 * np.asarray(clear, like=f)[:, None] - f) / (1 + overshoot)  # where the overshoot is less than rounding
             ahead, w = nearest_within(point, w, np.maximum(np.maximum(-f, enough), 0), task.box, measure)
-            gradient = [w]
-            best.gradients(gradient, rows)  # notes what vanishes, and puts 0 for what is not finite
+            (w,) = best.gradients([w], rows)  # notes what vanishes, and puts 0 for what is not finite
             point = np.clip(point + (1 + overshoot) * (ahead - point), *task.box)
             best.steps[rows] += 1
-            stay = np.flatnonzero(host(flat(gradient[0] != 0).any(axis=1)))
+            stay = np.flatnonzero(host(flat(w != 0).any(axis=1)))
             rows, point = rows[stay], point[stay]
             if not len(rows):
                 break
         settings = dict(steps=steps, overshoot=overshoot, candidates=candidates)
-        return task.result(best.x, threat=measure, found=best.success, steps=best.steps, zero_gradient=best.zero & ~best.success,
-                           reason=best.reasons(), trace=best.trace, settings=settings)
+        return best.result(measure, found=best.success, objective=None, zero_gradient=best.zero & ~best.success, settings=settings)
 
 
 def rho(result: Result) -> float:

@@ -19,9 +19,9 @@ import math
 import numpy as np
 
 from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.best import Best, Bookkeeping
 from attacks.core.goal import Toward, Untargeted
 from attacks.core.nearest import boundaries, nearest_boundary, norm_of, rivals
-from attacks.core.optimise import Best
 from attacks.core.projections import onto_hyperplane
 from attacks.core.result import Result, Task
 from attacks.core.threat import Linf
@@ -42,7 +42,7 @@ def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta
     others = rivals(task, None)
     for turn in range(restarts):
         _walk(task, task.goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, log=turn == 0)
-    return _close(task, best, steps=steps, restarts=restarts, alpha_max=alpha_max, eta=eta, beta=beta, epsilon=epsilon)
+    return _close(best, steps=steps, restarts=restarts, alpha_max=alpha_max, eta=eta, beta=beta, epsilon=epsilon)
 
 
 def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *, alpha_max=0.1, eta=1.05, beta=0.9,
@@ -62,7 +62,7 @@ def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *
         for k in range(likely.shape[1]):
             _walk(task, Toward(task.goal.labels, likely[:, k]), None, best, steps, alpha_max, eta, beta, epsilon, turn,
                   log=turn == k == 0)
-    return _close(task, best, steps=steps, restarts=restarts, targets=likely.shape[1], alpha_max=alpha_max, eta=eta, beta=beta,
+    return _close(best, steps=steps, restarts=restarts, targets=likely.shape[1], alpha_max=alpha_max, eta=eta, beta=beta,
                   epsilon=epsilon)
 
 
@@ -73,14 +73,13 @@ def _open(name, victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rn
     if not (0 <= alpha_max <= 1 and eta >= 1 and 0 < beta < 1):
         raise ValueError(f"{name}: needs 0 <= alpha_max <= 1, eta >= 1 and 0 < beta < 1, got {alpha_max!r}, {eta!r}, {beta!r}")
     task = Task(name, white, x, goal, rng=rng)
-    best = Best(task, "distance", measure, True, steps, trace)
+    best = Best(task, Bookkeeping(keep="distance"), measure, steps, trace)
     best.starts = task.streams("start") if restarts > 1 else None
     return task, best
 
 
-def _close(task, best, **settings):
-    return task.result(best.x, threat=best.measure, steps=best.steps, zero_gradient=best.zero & ~best.success,
-                       reason=best.reasons(), trace=best.trace, settings=settings)
+def _close(best, **settings):
+    return best.result(best.measure, objective=None, zero_gradient=best.zero & ~best.success, settings=settings)
 
 
 def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, log):
@@ -95,9 +94,7 @@ def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, 
         z = white(x, rows) if len(rows) else None
         for step in range(steps if len(rows) else 0):
             f, w = nearest_boundary(*boundaries(white, goal[rows], z, x, rows, None if others is None else others[rows]), measure)
-            gradient = [w]
-            best.gradients(gradient, rows)
-            w = gradient[0]
+            (w,) = best.gradients([w], rows)
             alive = host(flat(w != 0).any(axis=1))
             if not alive.all():  # no boundary in sight from here
                 rows, x, x0, f, w = rows[alive], x[alive], x0[alive], f[alive], w[alive]
@@ -111,7 +108,7 @@ def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, 
             best.steps[rows] += 1
             z = white(x, rows)
             success = host(task.goal[rows].success(z))
-            best.see(step + 1, rows, x, host(task.goal[rows].margin(z)), success, None)
+            best.see(step + 1, rows, x, host(task.goal[rows].margin(z)), success)
             if success.any() and step < steps - 1:
                 back = rows_of(np.where(success, beta, 1.0), x)
                 x = np.where(rows_of(success, x) > 0, x0 + back * (x - x0), x)

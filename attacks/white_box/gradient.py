@@ -18,7 +18,8 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core.arrays import alike, rows_of
-from attacks.core.optimise import Steepest, optimise
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import Steepest
 from attacks.core.parameterise import Additive
 from attacks.core.result import Result
 from attacks.core.streams import seed_of

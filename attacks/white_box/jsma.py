@@ -79,8 +79,8 @@ def _walk(task, near, aim, theta, turns, log):
         stay = np.flatnonzero(~success)
         if turn == turns or not len(stay):
             return rows[stay]
-        rows, point, grads = rows[stay], point[stay], [toward[stay], others[stay]]
-        near.gradients(grads, rows)
+        rows, point = rows[stay], point[stay]
+        grads = near.gradients([toward[stay], others[stay]], rows)
         near.steps[rows] += 1
         a, c = (flat(host(g)).astype(np.float64) * s for g, s in zip(grads, (sign, -sign), strict=True))
         values, found = flat(point).copy(), np.ones(len(rows), bool)

@@ -18,7 +18,8 @@ import numpy as np
 
 from attacks.core.arrays import flat, host, whole
 from attacks.core.goal import Goal
-from attacks.core.optimise import Steepest, _make, optimise
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import Steepest, trainer_of
 from attacks.core.parameterise import Shared
 from attacks.core.result import Result, Task
 from attacks.core.streams import seed_of
@@ -109,7 +110,7 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
         optimiser = Steepest(2.5 * threat.epsilon / max(1, passes * parts))
     zero = np.zeros_like(task.x[:1])
     p = Shared(task.x, zero)
-    trainer = _make(optimiser, p.params, threat, "universal_sgd")
+    trainer = trainer_of(optimiser, p.params, threat, "universal_sgd")
     rates = [_rate(task, zero)]
     for _ in loop(passes):
         rows = task.rows[order.permutation(len(task.rows))]

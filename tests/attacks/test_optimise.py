@@ -1,5 +1,7 @@
 """The one loop: each sample for itself, the best so far, expectation over transformations, every parameterisation."""
 
+import weakref
+
 import numpy as np
 import pytest
 from linear import binary, images, linear, small_network
@@ -137,6 +139,32 @@ def test_a_given_start_is_projected():
         optimise(Additive(x), victim, goal, start=x[:3])
     with pytest.raises(ValueError, match="start"):
         optimise(Additive(x), victim, goal, start="here")
+
+
+def test_the_loop_records_what_it_needs_also_where_nothing_is_recorded():
+    victim, x, goal = setting()
+    wanted = optimise(Additive(x), victim, goal, Linf(0.1), Adam(0.01), 4, samples=2)
+    with mg.no_grad():
+        found = optimise(Additive(x), victim, goal, Linf(0.1), Adam(0.01), 4, samples=2)
+    assert found.candidate.tobytes() == wanted.candidate.tobytes() and (found.candidate != x).any()
+
+
+def test_of_many_draws_one_graph_is_held_at_a_time():
+    """When a draw is looked at, nothing is alive of the draws before the last one."""
+    victim, x, goal = setting()
+    alive, most = weakref.WeakSet(), []
+
+    def draws(count, stream):
+        def look(t):
+            most.append(len(alive))
+            node = t * 1.0
+            alive.add(node)
+            return node
+
+        return [look] * count
+
+    optimise(Additive(x), victim, goal, Linf(0.1), SignSGD(0.01), 2, transforms=draws, samples=5)
+    assert len(most) == 15 + 5 and max(most[:15]) <= 1, most
 
 
 # ---- parameterisations -----------------------------------------------------------------------------------------------
@@ -284,6 +312,8 @@ def test_wrong_calls_say_what_is_wrong():
     victim, x, goal = setting()
     with pytest.raises(ValueError, match="keep"):
         optimise(Additive(x), victim, goal, keep="best")
+    with pytest.raises(TypeError, match="optimise got an unexpected keyword argument 'kep'.*keep, measure"):
+        optimise(Additive(x), victim, goal, kep="last")
     with pytest.raises(ValueError, match="samples"):
         optimise(Additive(x), victim, goal, samples=0)
     with pytest.raises(TypeError, match="recipe"):
