@@ -123,8 +123,8 @@ def solve_softmax(scores, shape=None, *, x=None) -> Solved:
     if (x is None) == (shape is None):
         raise ValueError("solve_softmax: give the shape of one sample, or the questions x (m, *shape), one of the two")
     x = design(tuple(shape), view.bounds).astype(np.float64) if x is None else x
-    x = view.victim.take(x, "solve_softmax")
-    a = np.concatenate([host(x).reshape(len(x), -1).astype(np.float64), np.ones((len(x), 1))], axis=1)  # (m, d + 1): x, 1
+    x = view.victim.taken(x, "solve_softmax")
+    a = np.concatenate([host(x.array).reshape(len(x), -1).astype(np.float64), np.ones((len(x), 1))], axis=1)  # (m, d + 1): x, 1
     singular = np.linalg.svd(a, compute_uv=False)
     if len(a) < a.shape[1] or singular[-1] <= 1e-12 * singular[0]:
         raise ValueError(f"solve_softmax: {len(a)} questions do not determine the {a.shape[1]} unknowns of each class; give "
@@ -211,7 +211,7 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
             for first in range(0, n, batch):
                 here = rows[first : first + batch]
                 adam.param_groups[0]["lr"] = lr * (1 - done / steps) if decay else lr
-                loss = F.cross_entropy(net(victim._normalized(Tensor.wrap(x[here]))), y[here])
+                loss = F.cross_entropy(net(victim.normalized(Tensor.wrap(x[here]))), y[here])
                 adam.zero_grad()
                 loss.backward()
                 adam.step()

@@ -93,11 +93,12 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     if output not in ("logits", "probabilities"):
         raise ValueError(f"{name}: output must be 'logits' or 'probabilities', got {output!r}")
     victim, seed = own(view, net, normalize, name), seed_of(rng)
-    x = host(view.victim.take(seed_x, name))
+    seeds = view.victim.taken(seed_x, name)
+    x = host(seeds.array)
     if len(x) == 0:
         raise ValueError(f"{name}: seed_x is empty; give some samples of the oracle's kind")
     classes = victim.predict(x[:1]).shape[1]
-    y, n = ask(view, x, name), len(x)
+    y, n = ask(view, seeds, name), len(x)
     found = Substitute(victim, x, y, np.zeros(n, np.int64), np.full(n, -1), [])
     draws, step = Stream(seed, f"{name}/reservoir"), 0.0
     for r in range(rounds + 1):

@@ -20,7 +20,7 @@ from attacks.core.arrays import alike, at_rows, choose, flat, host, joined, raw,
 from attacks.core.goal import Goal
 from attacks.core.streams import SampleStreams, seed_of
 from attacks.core.threat import Threat
-from attacks.core.victim import View
+from attacks.core.victim import Taken, View
 from minigrad import checkpoint
 
 NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
@@ -178,17 +178,22 @@ class Task:
     def __init__(self, name: str, view: View, x, goal: Goal, *, rng=0, attack_wrong: bool = False, looks: int = 1):
         if not isinstance(goal, Goal):
             raise TypeError(f"{name}: goal must be Untargeted(y) or Targeted(t), got {type(goal).__name__}")
-        self.name, self.view, self.given, self.victim = name, view, x, view.victim
-        self.x = self.victim.take(x, name)
+        self.name, self.view, self.victim = name, view, view.victim
+        taken = self.victim.taken(x, name)
+        self.given, self.x = taken.given, taken.array
         self.box, self.seed = self.victim.bounds, seed_of(rng)
-        clean = self.victim.predict(self.x)
+        clean = self.victim.logits(self.x)
         self.goal = goal.on(len(self.x), clean.shape[1], name)
-        votes = sum((self.goal.already_wrong(self.victim.predict(self.x)) for _ in range(looks - 1)),
+        votes = sum((self.goal.already_wrong(self.victim.logits(self.x)) for _ in range(looks - 1)),
                     self.goal.already_wrong(clean).astype(np.int64))
         self.already_wrong = 2 * votes > looks
         self.rows = np.arange(len(self.x)) if attack_wrong else np.flatnonzero(~self.already_wrong)
         self.attack_wrong, self.clean = attack_wrong, clean
         view.begin(len(self.x))
+
+    def taken(self, rows) -> Taken:
+        """Some samples for another attack on the same victim, which need not check them again."""
+        return Taken(self.victim, self.x[rows])
 
     def streams(self, purpose: str = "") -> SampleStreams:
         """A stream for each sample of the batch (N), for this purpose."""
@@ -209,14 +214,13 @@ class Task:
         bad = ~flat(np.isfinite(candidate)).all(axis=1)
         candidate = np.where(bad.reshape((-1,) + (1,) * (candidate.ndim - 1)), self.x, candidate)
         out = alike(self.given, candidate)
-        z = self.victim.predict(out)
-        won = self.goal.success(z) if judge is None else judge(self.victim.take(out))
+        seen = np.clip(self.victim.cast(raw(out)), *self.box)
+        z = self.victim.logits(seen)
+        won = self.goal.success(z) if judge is None else judge(seen)
         success = host(won) & ~self.already_wrong
         if found is not None:
             success &= host(found)
-        x_adv = choose(success, out, self.given)
-        measure = measure or threat
-        size = host(measure.size(self.victim.take(x_adv) - self.x))
+        size = host((measure or threat).size(choose(success, seen, self.x) - self.x))
         why = np.full(n, NOT_FOUND, object)
         zero = np.zeros(n, bool) if zero_gradient is None else host(zero_gradient).astype(bool)
         why[zero] = ZERO
@@ -230,7 +234,7 @@ class Task:
         seconds = {"attack": self.name, "threat": repr(threat), "goal": type(self.goal).__name__, "seed": self.seed,
                    "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}
         return Result(
-            x_adv=x_adv, success=success, already_wrong=self.already_wrong.copy(),
+            x_adv=choose(success, out, self.given), success=success, already_wrong=self.already_wrong.copy(),
             distance=np.where(self.already_wrong, 0.0, np.where(success, size, np.inf)),
             objective=objective, steps=np.broadcast_to(host(steps), (n,)).astype(np.int64),
             queries=self.view.queries.copy(), reason=why, zero_gradient=zero, candidate=out,

@@ -116,7 +116,7 @@ class Smoothed:
         victim = self.victim
 
         def net(x):
-            return victim.net(victim._normalized(x))
+            return victim.net(victim.normalized(x))
 
         return Victim(_Around(net, victim.net, self.sigma, draws, rng), victim.bounds, classes=victim.classes)
 

@@ -86,11 +86,12 @@ def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomise
                         f"bounds=(0, 1))")
     if not len(x):
         raise ValueError("auto: there are no samples")
-    seed, clean = seed_of(rng), victim.predict(x, batch)
+    seed, taken = seed_of(rng), victim.take(x, "auto")
+    clean = victim.logits(taken, batch)
     goal = (y if isinstance(y, Untargeted) else Untargeted(y)).on(*clean.shape, "auto")
     if attacks is None:
         if randomised is None:
-            again = victim.predict(x, batch)
+            again = victim.logits(taken, batch)
             randomised = bool(np.abs(again - clean).max() > 1e-4 * max(float(np.linalg.norm(clean, axis=1).max()), 1e-30))
         attacks = standard(threat, clean.shape[1], randomised=randomised, **settings)
     elif settings:

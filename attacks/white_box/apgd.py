@@ -50,9 +50,11 @@ def apgd(victim, x, goal, threat, steps=100, restarts=1, loss="ce", *, rho=0.75,
         raise TypeError(f"apgd: threat must be Linf, L2 or L1, got {threat!r}")
     if not 0 < rho <= 1:
         raise ValueError(f"apgd: rho must lie in (0, 1], got {rho!r}")
+    white = as_white_box(victim, "apgd")
+    x, restarts = white.victim.taken(x, "apgd"), whole("apgd", restarts=restarts)
 
     def run(again, rows, seed):
-        return _run("apgd", victim, x[rows], goal[rows], threat[rows], steps, loss, rho, transforms, samples,
+        return _run("apgd", white, x[rows], goal[rows], threat[rows], steps, loss, rho, transforms, samples,
                     early_stop, attack_wrong, seed, trace and not again, dict(restarts=restarts))
 
     return with_restarts(run, restarts, rng)
@@ -68,10 +70,11 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
         raise TypeError(f"apgd_targeted: goal must be Untargeted(y): it chooses the targets itself, got {goal!r}; for one "
                         "target use apgd(..., Targeted(t), loss='dlr')")
     view = as_white_box(victim, "apgd_targeted")
-    clean = view.victim.predict(x)
+    x, targets = view.victim.taken(x, "apgd_targeted"), whole("apgd_targeted", targets=targets)
+    clean = view.victim.logits(x.array)
     goal = goal.on(len(clean), clean.shape[1], "apgd_targeted")
     order = np.argsort(-clean, axis=1, kind="stable")
-    likely = order[order != goal.y[:, None]].reshape(len(clean), clean.shape[1] - 1)[:, : int(targets)]  # (N, targets), y left out
+    likely = order[order != goal.y[:, None]].reshape(len(clean), clean.shape[1] - 1)[:, :targets]  # (N, targets), y left out
 
     def run(turn, rows, seed):
         towards = Toward(goal.y[rows], likely[rows, turn])
@@ -81,8 +84,8 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
     return with_restarts(run, likely.shape[1], rng)
 
 
-def _run(name, victim, x, goal, threat, steps, loss, rho, transforms, samples, early_stop, attack_wrong, rng, trace, settings):
-    steps, samples, white = whole(name, steps=steps), whole(name, samples=samples), as_white_box(victim, name)
+def _run(name, white, x, goal, threat, steps, loss, rho, transforms, samples, early_stop, attack_wrong, rng, trace, settings):
+    steps, samples = whole(name, steps=steps, samples=samples)
     with white:
         task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong, looks=samples if transforms is None else 1)
         threat.check(len(task.x), name)

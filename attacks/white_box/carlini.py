@@ -29,7 +29,7 @@ from attacks.core.optimisers import Adam
 from attacks.core.parameterise import Direct, TanhBox
 from attacks.core.result import NOT_FOUND, Result, Task
 from attacks.core.threat import L1, L2, Box, Linf
-from attacks.core.victim import as_white_box
+from attacks.core.victim import Taken, as_white_box
 
 REACH = 0.75  # how far beyond the middle of the box a pixel must be able to go: (1 + tanh 0.75) / 2 = 0.82 of the range
 
@@ -196,11 +196,12 @@ def _reach(task, lr, steps) -> str:
 def _train(task, near, rows, recipe, steps, c, penalty, measure, confidence, abort_early, start="zero"):
     """One run of the loop with the constants c (n,) on the samples `rows` -> (distance, success), (n,) each."""
     goal = task.goal[rows]
-    run = optimise(TanhBox(task.x[rows]), task.view, goal, Box(), recipe, steps, loss=clipped_margin(confidence), weight=c,
+    start = start if isinstance(start, str) else Taken(task.victim, start)
+    run = optimise(TanhBox(task.taken(rows)), task.view, goal, Box(), recipe, steps, loss=clipped_margin(confidence), weight=c,
                    penalty=penalty, keep="distance", measure=measure, confidence=confidence, abort_early=abort_early, start=start,
                    name=task.name)
     near.add(rows, run)
-    z = task.victim.predict(run.candidate)
+    z = task.victim.logits(run.candidate)
     won = goal.success(z, confidence)
     return near.see(rows, run.candidate, goal.margin(z), won), won
 

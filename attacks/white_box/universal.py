@@ -78,7 +78,7 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
         while len(rows):
             here = task.rows[rows[:BLOCK]]
             seen = np.clip(task.x[here] + v, *task.box)
-            standing = np.flatnonzero(~host(task.goal[here].success(victim.predict(seen))))
+            standing = np.flatnonzero(~host(task.goal[here].success(victim.logits(seen))))
             if not len(standing):
                 rows = rows[BLOCK:]
                 continue
@@ -116,7 +116,7 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
         rows = task.rows[order.permutation(len(task.rows))]
         for i in range(0, len(rows), batch):
             here = rows[i : i + batch]
-            optimise(p.on(task.x[here]), task.victim, task.goal[here], threat, trainer, 1, loss=loss, keep="last",
+            optimise(p.on(task.taken(here)), task.victim, task.goal[here], threat, trainer, 1, loss=loss, keep="last",
                      name="universal_sgd")
         rates.append(_rate(task, p.delta.array))
     return Universal(host(threat.settle(p.delta.array, zero)), rates[-1], rates, threat,
@@ -148,7 +148,7 @@ def _rate(task, v) -> float:
     rows = task.rows
     if not len(rows):
         return float("nan")
-    return float(host(task.goal[rows].success(task.victim.predict(np.clip(task.x[rows] + v, *task.box)))).mean())
+    return float(host(task.goal[rows].success(task.victim.logits(np.clip(task.x[rows] + v, *task.box)))).mean())
 
 
 def _settings(task, threat, **more) -> dict:
