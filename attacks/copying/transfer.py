@@ -88,8 +88,9 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     view = as_labels(oracle, name)
     whole(name, epochs=epochs, batch=batch, after=after + 1, **{k: v for k, v in (("period", period), ("reservoir", reservoir))
                                                              if v is not None})
-    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0 or not 0 < abs(lam) < np.inf:
-        raise ValueError(f"{name}: rounds must be an integer >= 0 and lam a number other than 0, got {rounds!r} and {lam!r}")
+    whole(name, least=0, rounds=rounds)
+    if not 0 < abs(lam) < np.inf:
+        raise ValueError(f"{name}: lam must be a number other than 0, got {lam!r}")
     if output not in ("logits", "probabilities"):
         raise ValueError(f"{name}: output must be 'logits' or 'probabilities', got {output!r}")
     victim, seed = own(view, net, normalize, name), seed_of(rng)

@@ -84,10 +84,3 @@ def positive(name: str, value) -> float:
     if isinstance(value, bool) or not np.isfinite(value) or value <= 0:
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
     return float(value)
-
-
-def count(name: str, value) -> int:
-    """value as an integer of at least 1, else ValueError."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return int(value)

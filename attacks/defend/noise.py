@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.defend.base import count, log_mean_probability, log_votes, positive, straight_through
+from attacks.core.arrays import whole
+from attacks.defend.base import log_mean_probability, log_votes, positive, straight_through
 from minigrad import nn
 from minigrad.random import Stream, as_stream
 
@@ -53,7 +54,7 @@ class Noisy(nn.Module):
         if vote not in ("majority", "mean"):
             raise ValueError(f"Noisy: vote must be 'majority' or 'mean', got {vote!r}")
         self.net, self.sigma, self.kind = net, positive("Noisy: sigma", sigma), kind
-        self.draws, self.vote, self.fixed, self.rng = count("Noisy: draws", draws), vote, fixed, as_stream(rng)
+        self.draws, self.vote, self.fixed, self.rng = whole("Noisy", draws=draws), vote, fixed, as_stream(rng)
 
     def one(self) -> Noisy:
         """The same defense as a single noisy look (sharing the network): what an attack averages over."""

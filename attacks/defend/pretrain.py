@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.defend.base import count
+from attacks.core.arrays import whole
 from attacks.defend.masking import quantise
 from attacks.defend.noise import draw
 from minigrad import functional as F
@@ -35,8 +35,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         if size % 4 or size < 8:
             raise ValueError(f"Autoencoder: size must be a multiple of 4 and at least 8, got {size}; pad the images")
-        side, w = size // 4, count("Autoencoder: width", width)
-        self.channels, self.size, self.code = channels, size, count("Autoencoder: code", code)
+        side, w = size // 4, whole("Autoencoder", width=width)
+        self.channels, self.size, self.code = channels, size, whole("Autoencoder", code=code)
         self.encoder = nn.Sequential(
             nn.Conv2d(channels, w, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(w), nn.ReLU(),
             nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(2 * w), nn.ReLU(),
@@ -104,7 +104,7 @@ class Purified(nn.Module):
     def __init__(self, net, autoencoder, levels=None, gradient="zero", rounds=1):
         super().__init__()
         self.net, self.autoencoder = net, autoencoder
-        self.levels, self.gradient, self.rounds = levels, gradient, count("Purified: rounds", rounds)
+        self.levels, self.gradient, self.rounds = levels, gradient, whole("Purified", rounds=rounds)
 
     def bpda(self) -> Purified:
         """The same networks (shared) with the identity as the derivative of rounding."""

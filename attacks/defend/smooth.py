@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import whole
 from attacks.core.streams import sample_streams
 from attacks.core.victim import Victim
-from attacks.defend.base import count, positive
+from attacks.defend.base import positive
 from attacks.defend.binomial import lower_bound, normal_quantile, two_sided_p_value
 from attacks.defend.noise import Noisy
 from minigrad.tensor import Tensor
@@ -60,14 +61,14 @@ class Smoothed:
         if not isinstance(victim, Victim):
             raise TypeError(f"Smoothed: victim must be a Victim, got {type(victim).__name__}; wrap the network: Victim(net)")
         self.victim, self.sigma, self.rng = victim, positive("Smoothed: sigma", sigma), rng
-        self.batch = count("Smoothed: batch", batch)
+        self.batch = whole("Smoothed", batch=batch)
 
     def __repr__(self):
         return f"Smoothed({self.victim!r}, sigma={self.sigma:g})"
 
     def votes(self, x, n: int, purpose: str = "predict") -> np.ndarray:
         """(N, classes) int64: how often each class was answered among n noisy looks at each sample of x (N, ...)."""
-        n, x = count("votes: n", n), self.victim.take(x, "smooth")
+        n, x = whole("votes", n=n), self.victim.take(x, "smooth")
         return self._votes(x, n, sample_streams(self.rng, x, f"smooth/{purpose}"))
 
     def _votes(self, x, n, streams):
@@ -89,8 +90,8 @@ class Smoothed:
         probability at least 1 - alpha a sample's certificate is true.
         """
         x, alpha = self.victim.take(x, "certify"), _alpha(alpha)
-        chosen = self._votes(x, count("certify: n0", n0), sample_streams(self.rng, x, "smooth/select")).argmax(1)
-        votes = self._votes(x, count("certify: n", n), sample_streams(self.rng, x, "smooth/estimate"))
+        chosen = self._votes(x, whole("certify", n0=n0), sample_streams(self.rng, x, "smooth/select")).argmax(1)
+        votes = self._votes(x, whole("certify", n=n), sample_streams(self.rng, x, "smooth/estimate"))
         p = np.array([lower_bound(int(votes[i, c]), n, alpha) for i, c in enumerate(chosen)], np.float64)
         sure = p > 0.5
         radius = np.array([radius_of(v, self.sigma) if s else 0.0 for v, s in zip(p, sure, strict=True)], np.float64)
@@ -139,7 +140,7 @@ def radius_of(p_a: float, sigma: float) -> float:
 
 def largest_radius(n: int, sigma: float, alpha: float = 0.001) -> float:
     """What n votes for one class certify: sigma * Phi^-1(alpha^(1/n))."""
-    return radius_of(_alpha(alpha) ** (1 / count("largest_radius: n", n)), sigma)
+    return radius_of(_alpha(alpha) ** (1 / whole("largest_radius", n=n)), sigma)
 
 
 def _alpha(alpha) -> float:
