@@ -5,8 +5,9 @@
     ask(points, rows)          values (m,) that the attack climbs and success (m,), for m points of the samples `rows`
     ask.fooled(points, rows)   success alone: all that a view of labels allows
 
-Points leave clipped to the victim's bounds: an interface takes nothing else. Scores may be logits, log-probabilities (which
-are logits) or probabilities (of which the logarithm is taken: where they round to 1, nothing is left to climb).
+Points are clipped to the victim's bounds before they are sent, because an interface takes nothing else. Scores may be logits,
+log-probabilities (which are logits) or probabilities. Of those the logarithm is taken; where they round to 1, nothing is left to
+climb.
 
 Imports: attacks.core.result, victim; NumPy.
 """

@@ -1,4 +1,4 @@
-"""Attacks that see scores: the slope is felt by finite differences, or there is none and chance decides.
+"""Attacks that see scores: they estimate the slope by finite differences, or do without it and try at random.
 
     random_noise   draws from the ball; the attack that every other must beat. Labels suffice
     nes            slope from antithetic normal probes, then steepest ascent          Ilyas, Engstrom, Athalye & Lin 2018
@@ -8,8 +8,8 @@
     square         attacks.black_box.square
 
 All take victim (a Victim or scores(budget=...)), x (N, ...), a goal, and return a Result with `queries` of each sample. Every
-sample has its own probes and its own acceptance, rests at its first success, and stops before a step that its budget does
-not cover. The delta of nes and spsa is trained by the optimisers of `optimise`; only its gradient is an estimate.
+sample has its own probes. It rests at its first success, and stops before a step that its budget does not cover. The delta of
+nes and spsa is trained by the optimisers of `optimise`; only its gradient is an estimate.
 
 Imports: attacks.core.optimise and what it imports, attacks.black_box.oracle.
 """

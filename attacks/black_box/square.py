@@ -1,7 +1,7 @@
 """Square: random search over square patches at the corners of the ball (Andriushchenko, Croce, Flammarion & Hein 2020).
 
-One query at each turn and sample. A candidate replaces the best where its margin is larger, or where it fools. Half the side
-squared, p, is a share of the picture that falls on a schedule:
+A turn costs each sample one query. A candidate replaces the best where its margin is larger, or where it fools. p is the share
+of the picture that a square covers, and falls on a schedule:
 
     p       0.8 (or `p`) halved at turns 10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000 of 10,000
     Linf    start: vertical stripes of +-epsilon; then a square of +-epsilon in each channel (algorithm 2)

@@ -53,7 +53,7 @@ class Substitute:
 
 
 def train_substitute(oracle, seed_x, net, rounds=6, lam=0.1, **options) -> Substitute:
-    """The last of `substitute_rounds`, which see: all rounds at once."""
+    """All rounds of `substitute_rounds` at once, with its options: the last Substitute."""
     for found in substitute_rounds(oracle, seed_x, net, rounds, lam, **options):  # noqa: B007
         pass
     return found
@@ -69,8 +69,8 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     so that n seeds cost n 2^rounds queries: 6,400 for the paper's 100 seeds and 6 rounds. F is the substitute, O(x) the label
     that the oracle gave.
 
-    oracle     any view (or Victim); used for its labels only. Its meter counts, its budget bounds: when the points of a round
-               are more than it allows, as many as it allows are drawn among them; when it is spent, the rounds end
+    oracle     any view (or Victim); used for its labels only, within its budget. If a round has more points than the budget
+               allows, as many as it allows are drawn among them; when it is spent, the rounds end
     seed_x     (n, ...) samples of the attacker's own, not of the oracle's training set; in the oracle's bounds
     net        a fresh Module of the attacker's choice; trained on from round to round, with a new Adam in each
     lam        length of the step in input units: above 0 towards more of the label, the paper's; below 0 towards less of it,
@@ -81,7 +81,7 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
                evenly (the same paper): n 2^after + reservoir (rounds - after) queries
     output     'logits': the derivative of the label's logit (CleverHans);  'probabilities': of its probability
     epochs, batch, lr   of each training; normalize: the substitute's, as in Victim
-    held_out   (M, ...) samples to measure the agreement with the oracle on, uncounted: it is the evaluator who looks
+    held_out   (M, ...) samples to measure the agreement with the oracle on; not counted, because the evaluator looks
     Raises QueryBudgetError before the first question if the seeds alone are too many.
     """
     name = "train_substitute"
@@ -195,10 +195,10 @@ class Matrix:
 def transfer(sources: dict, targets: dict, x, y, attack) -> Matrix:
     """{name: Victim or white box} attacked, {name: Victim or view} tried, on x (N, ...) with true labels y (N,).
 
-    attack(source, x, goal, attack_wrong=True) -> Result: functools.partial(fgsm, threat=Linf(0.3)), for instance. Each sample
-    is attacked whatever the source said of it, and its strongest attempt is tried whether it fooled the source or not:
-    the attacker cannot know, and a denominator that depends on the source makes rows incomparable. For iterated attacks
-    early_stop=False: the first point behind the source's boundary transfers worst.
+    attack(source, x, goal, attack_wrong=True) -> Result: functools.partial(fgsm, threat=Linf(0.3)), for instance. Every sample
+    is attacked, also one that the source gets wrong, and its strongest attempt is tried, also one that did not fool the source.
+    The attacker cannot know more, and rows can be compared because their denominator does not depend on the source. Iterated
+    attacks need early_stop=False, because the first point behind the source's boundary transfers worst.
     The targets are looked at by the evaluator: nothing is counted. Leave out of x what a substitute was trained on.
     """
     y = np.asarray(y)

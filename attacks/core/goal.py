@@ -1,8 +1,8 @@
 """What the attacker wants: `Untargeted(y)`, any class but y; `Targeted(t)`, class t.
 
-Every attack is an ascent on `goal.objective(logits)`, one value for each sample, larger = better for the attacker.
-`margin` is the objective that is positive exactly where the attack has succeeded, and `success` says whether it has.
-All take logits (N, classes) as a Tensor (then they can be differentiated) or as an array. A goal knows nothing of inputs.
+Every attack climbs `goal.objective(logits)`: one value for each sample, larger = better for the attacker. `margin` is the
+objective that is positive exactly where the attack has succeeded, and `success` says where that is. All three take logits
+(N, classes), as a Tensor (then they can be differentiated) or as an array. A goal knows nothing of inputs.
 
 Imports: minigrad, attacks.core.loss.
 """
@@ -116,7 +116,7 @@ class Targeted(Goal):
 
 
 class Toward(Untargeted):
-    """Any class but y is a success, but the loss pulls towards t: how targeted losses serve an untargeted attack."""
+    """Any class but y is a success, and the loss pulls towards t. So a targeted loss serves an untargeted attack."""
 
     def __init__(self, y, t):
         super().__init__(y)

@@ -1,11 +1,13 @@
-"""What attacks share that look for the smallest perturbation: the boundaries around a point, and the nearest success so far.
+"""The smallest perturbation: what the attacks that look for it share, which is boundaries and the nearest success so far.
 
 Such an attack has no epsilon. It returns for each sample the nearest adversarial example that it met, `Result.distance` says
 how far that is, `Result.at(epsilon)` is its result at any radius, and `Result.curve()` the accuracy at all of them.
 
-Seen from a point x, class k is taken where its boundary is crossed: f_k(x) = z_k(x) - z_ref(x) >= 0. Linearised,
-f_k(x + d) = f_k(x) + <w_k, d>, the nearest point beyond is |f_k| / dual(w_k) away, in the direction of steepest ascent of w_k
-in the norm of the distance (`Threat.dual`, `Threat.steepest`). That is exact for linear models, one step for all norms.
+    z_k        logit of class k              f_k(x) = z_k(x) - z_ref(x): class k beats the reference class where f_k >= 0
+    w_k        gradient of f_k at x          dual(w), steepest(w): `Threat.dual` and `Threat.steepest` in the norm of the distance
+
+The boundary of class k is where f_k = 0. Taken as straight, f_k(x + d) = f_k(x) + <w_k, d>, it is |f_k| / dual(w_k) away from x,
+in the direction steepest(w_k). For linear models that is exact. Which boundaries are looked at depends on the goal:
 
     Untargeted(y)   ref = y, k = every other class
     Toward(y, t)    ref = y, k = t only

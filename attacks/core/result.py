@@ -1,7 +1,7 @@
 """What an attack returns, and the bookkeeping that makes it honest.
 
-`Task` opens an attack (arrays checked, clean predictions, who needs no attack) and closes it: success is decided once, by a
-fresh forward pass on the very array that is returned. Rules:
+`Task` opens an attack: it checks the arrays, predicts the clean samples, and says which of them need no attack. It also closes
+the attack: success is decided once, by a fresh forward pass on the very array that is returned. Rules:
   * a sample that is wrong from the start is `already_wrong`: not attacked unless asked, never a success
   * a sample that was not fooled is returned as it came, with `reason`; its strongest attempt is in `candidate`
   * robust accuracy counts already wrong samples as wrong
@@ -31,7 +31,7 @@ NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
 
 @dataclasses.dataclass
 class Result:
-    """N samples, attacked. NumPy arrays, but for x_adv, candidate and original: of the type that was given.
+    """What came of an attack on N samples. x_adv, candidate and original have the type that was given, all else is NumPy's.
 
     x_adv          (N, ...) the adversarial example where success, else the original, to the bit
     success        (N,) bool: fooled now, and was not before
@@ -86,8 +86,8 @@ class Result:
     def at(self, epsilon: float) -> Result:
         """The result if only perturbations of size <= epsilon counted: what is larger becomes a failure.
 
-        For a minimum-norm attack this is its result at any epsilon; for an attack at fixed epsilon, an upper bound on the
-        robust accuracy there.
+        An attack that looks for the smallest perturbation has this result at any epsilon. For an attack at a fixed epsilon
+        it is an upper bound on the robust accuracy there.
         """
         lost = self.success & (self.distance > epsilon * (1 + 1e-6))  # float32 measures 0.1 as 0.1000000015
         return dataclasses.replace(
@@ -113,7 +113,7 @@ class Result:
     def merge(self, rows, other: Result) -> Result:
         """This result with the samples `rows` replaced by `other`'s wherever that is better: another run on survivors.
 
-        Better is (success, objective). Steps and queries add up, whoever wins; the trace is the first run's.
+        Better is (success, objective). Steps and queries of both runs add up; the trace is the first run's.
         """
         rows = np.arange(len(self))[rows]
         better = (other.success & ~self.success[rows]) | (

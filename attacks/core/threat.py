@@ -7,8 +7,9 @@
     threat.dual(g)              that maximum: how fast the objective can rise per unit of norm
 
 `epsilon` is a number or one number for each sample (N,); `threat[rows]` is the threat for some samples. Arrays in, arrays of
-the same kind and dtype out (NumPy or CuPy), each sample for itself. Ball first, then box: both steps move towards x0, so the
-result lies in both; `Linf` commutes, and for L2 and L1 `nearest` is the exact projection on the intersection.
+the same kind and dtype out (NumPy or CuPy), each sample for itself. `project` goes to the ball first, then to the box. Both
+steps move towards x0, so the result lies in both. In Linf the order makes no difference; in L2 and L1 it does, and `nearest` is
+the exact projection on what ball and box have in common.
 
 Imports: attacks.core.streams, NumPy.
 """
@@ -120,7 +121,7 @@ class Linf(Threat):
         x = np.clip(x, x0 - eps, x0 + eps)
         return x if box is None else np.clip(x, *box)
 
-    nearest = project  # the two clips commute
+    nearest = project  # the order of the two clips makes no difference
 
     def settle(self, x, x0):
         x = self.project(x, x0)

@@ -5,11 +5,11 @@
     victim.scores(budget=N)    logits or probabilities of the inputs that the attacker sends, nothing else
     victim.labels(budget=N)    the predicted class, nothing else
 
-The three are different types: a gradient attack handed `scores` or `labels` raises TypeError. Each counts the queries of
-each sample and refuses, with QueryBudgetError and before the network is asked, to go beyond the budget.
+The three views are different types: a gradient attack that is handed `scores` or `labels` raises TypeError. Each view counts
+the queries of each sample. Beyond the budget it raises QueryBudgetError, before the network is asked.
 
 Bounds and normalisation live here, so that epsilon is always in the units of the input. Inside `with victim:` the network is
-in evaluation mode with frozen parameters; both are as they were afterwards, also after an exception.
+in evaluation mode and its parameters are frozen. Afterwards both are as they were, also after an exception.
 
 Imports: minigrad.
 """
@@ -219,12 +219,12 @@ class Taken:
 
 
 class View:
-    """What all three have in common: a context manager like the victim, `bounds`, `classes`, and the meter.
+    """What all three have in common: a context manager like the victim, `bounds`, `classes`, and a meter that counts queries.
 
     begin(n)   an attack on n samples starts: `queries` (n,) counts from 0. From then on each call says which samples its
                rows belong to (default: all in order), and `budget` is for each sample.
-    Before begin (a substitute's training) rows have no sample, and `budget` is for all of them. `total` counts every row
-    ever asked. `paused()` lets the evaluator look without counting.
+    Before begin (when a substitute is trained, say) rows belong to no sample, and `budget` is for all of them together.
+    `total` counts every row ever asked. `paused()` lets the evaluator look without counting.
     """
 
     grade = ""

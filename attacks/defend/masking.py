@@ -1,11 +1,11 @@
-"""Gradient masking: defenses that only take the attacker's gradient away. They fail to whoever does without it.
+"""Gradient masking: defenses that only take the attacker's gradient away. They fail against an attack that needs none.
 
 `Quantised`   rounds the input: the derivative is 0 almost everywhere. BPDA, the identity on the way back, restores it.
 `Tempered`    divides logits by a temperature. Defensive distillation (Papernot et al. 2016) trains at a temperature of 100
               and answers at 1: logits 100 times as large, and in float32 the textbook cross-entropy has a gradient of 0.
-              p_y - 1 rounds to 0 at a margin of 17, the other p_j underflow at about 100. The margin and DLR do not care,
-              nor does attacks.core.loss.cross_entropy, up to a margin of 88.
-`Hidden`      gives the same logits without any derivative: only attacks without gradients (Square) or with a substitute see.
+              p_y - 1 rounds to 0 at a margin of 17, the other p_j underflow at about 100. The losses margin and DLR are not
+              affected, and attacks.core.loss.cross_entropy works up to a margin of 88.
+`Hidden`      gives the same logits without any derivative: it falls to attacks without gradients (Square) or with a substitute.
 
 Neither changes where the decision boundary is. Imports: minigrad, attacks.defend.base, attacks.core.loss.
 """

@@ -2,10 +2,11 @@
 
     g(x) = argmax_c P(f(x + sigma N(0, 1)) = c)
 
-If class A has probability p_A > 1/2 under the noise at x, then g answers A everywhere within the L2 radius
-R = sigma * Phi^-1(p_A) (theorem 1, with p_B <= 1 - p_A), whatever f is. p_A is bounded from below by drawing: `certify`
-(section 3.2.2) is wrong with probability at most alpha, for each sample; `predict` (section 3.2.1) likewise. Where the votes
-do not tell, both abstain. Sizes are in the input's units; noise leaves the bounds, as the theorem asks; f sees it as it is.
+f is the network, Phi the distribution function of N(0, 1), and p_A the probability that f answers A under the noise at x. If
+p_A > 1/2, then g answers A everywhere within the L2 radius R = sigma * Phi^-1(p_A) (theorem 1, with p_B <= 1 - p_A), whatever f is.
+p_A is bounded from below by drawing: for each sample `certify` (section 3.2.2) is wrong with probability at most alpha, and so
+is `predict` (section 3.2.1). Where the votes do not tell, both abstain. Sizes are in the input's units. The noise may leave the
+bounds, as the theorem asks.
 
 For a linear f the bound is tight: p_A = Phi(margin / sigma) and R = margin. No radius can exceed sigma Phi^-1(alpha^(1/n)):
 1.50, 2.46, 3.20, 3.81 sigma for n = 100, 1e3, 1e4, 1e5 at alpha = 0.001.   Imports: minigrad, attacks.core.streams, binomial.

@@ -74,7 +74,7 @@ def standard(victim, x, y, threat=None, *, rng=None) -> Batch:
 def noise(victim, x, y, threat, *, kind="uniform", clip=None, rng=None) -> Batch:
     """CE(f(x + noise), y), noise of size threat.epsilon (see noise.draw).
 
-    clip: into the bounds; default for 'uniform' and 'sign', not for 'gaussian', which randomized smoothing asks for as it is.
+    clip: into the bounds; by default 'uniform' and 'sign' are, and 'gaussian' is not, because randomized smoothing needs it whole.
     """
     x = victim.take(x, "noise training")
     noisy = x + np.asarray(draw(kind, threat.epsilon, x.shape, rng, x.dtype), like=x)
@@ -101,10 +101,10 @@ def fgsm(victim, x, y, threat, *, alpha=0.5, rng=None) -> Batch:
 def fast(victim, x, y, threat, *, step=1.25, clip_start=False, rng=None) -> Batch:
     """CE(f(x'), y), x' = P(x + u + step * epsilon * sign gradient at x + u), u uniform in the ball; step in units of epsilon.
 
-    x + u may leave the box, as in the paper's code for MNIST; only x' is put back. With clip_start=True u would be cut to the box
-    first, and a step of 1.25 epsilon from there ends at 0 or epsilon at every black pixel, whatever u was: the start is lost
-    where most pixels are black, and training collapses (98.5 % clean and 21 % under PGD-20 on MNIST, against 98.8 % and 85 %).
-    Without the start, or with a step above about 1.25 to 1.5, it can collapse likewise to what `fgsm` gives within one epoch
+    x + u may leave the box, as in the paper's code for MNIST; only x' is put back. With clip_start=True x + u is cut to the box
+    first. A step of 1.25 epsilon from there ends at 0 or epsilon at every black pixel, whatever u was. So the start is lost where
+    most pixels are black, and training collapses (98.5 % clean and 21 % under PGD-20 on MNIST, against 98.8 % and 85 %).
+    Without the start, or with a step above about 1.25 to 1.5, training can also collapse within one epoch, to what `fgsm` gives
     (catastrophic overfitting): watch accuracy under a few steps of PGD.
     """
     x = victim.take(x, "fast training")
@@ -130,7 +130,7 @@ def divergence(logits, other):
 def kl_perturb(victim, x, threat, *, steps=10, step=None, start=0.001, rng=None):
     """TRADES' inner maximisation: the last point of steepest ascent on KL(f(x) || f(x')), from x + start * N(0, 1).
 
-    At x itself the divergence is at its minimum and has no gradient, hence the start. Returns an array like x.
+    It starts beside x, because at x itself the divergence is at its minimum and has no gradient. Returns an array like x.
     """
     white, clean = victim.white_box(), victim.take(x, "trades")
     threat = threat.check(len(clean), "trades")

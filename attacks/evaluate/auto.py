@@ -6,8 +6,8 @@
     square         random search on scores only, 5000 queries; in Linf and L2
     for a network that answers at random: apgd-ce and apgd-dlr with 20 draws at each step, judged by the majority of fresh draws
 
-A sample is robust if it stands under all of them: the worst case per sample, not the least of the means. Each attack has its own
-settings, none looks at the defense: a number from here is an upper bound on robust accuracy that an adaptive attack may lower.
+A sample is robust if it stands under all of them: the worst case per sample, not the least of the means. The settings are fixed,
+and no attack looks at the defense. So a number from here is an upper bound on robust accuracy: an adaptive attack may lower it.
 
 Imports: attacks, NumPy.
 """

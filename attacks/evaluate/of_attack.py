@@ -69,7 +69,7 @@ def success_is_real(case: Case):
 def already_wrong_excluded(case: Case):
     """A21: samples that are wrong before the attack are no success, and the robust accuracy counts them as wrong."""
     if case.randomised:
-        return missing("the network answers at random: who is wrong before the attack changes from look to look")
+        return missing("the network answers at random: which samples are wrong before the attack changes from look to look")
     wrong, r = ~case.right, case.base
     counted = int((r.success & wrong).sum())
     expected = float((~wrong & ~r.success).mean())
@@ -204,7 +204,7 @@ def unbounded(case: Case):
 @question("white box not weaker than black box", "attack", "OG: 'black-box attacks are better than "
           "white-box'; AA flag")
 def black_box_finds_nothing(case: Case):
-    """A10: a search that sees only scores (Square in Linf and L2, else NES) fools nobody whom the gradients spared."""
+    """A10: a search that sees only scores (Square in Linf and L2, else NES) fools no sample that gradients left standing."""
     rows = case.standing
     if not len(rows):
         return missing(NONE_STANDS)
@@ -223,7 +223,7 @@ def black_box_finds_nothing(case: Case):
 @question("random noise finds nothing new", "attack", "EAR; OG: 'random sampling finds "
           "adversarial examples'")
 def noise_finds_nothing(case: Case):
-    """A12: random points of the ball, half of them on its surface, fool nobody whom the attack spared."""
+    """A12: random points of the ball, half of them on its surface, fool no sample that the attack left standing."""
     rows = case.standing
     if not len(rows):
         return missing(NONE_STANDS)
@@ -310,7 +310,7 @@ def positive_control(case: Case):
 
 @question("transfer not stronger", "attack", "EAR: transfer attacks; OG")
 def transfer_not_stronger(case: Case):
-    """A11: points made on the twin fool nobody whom the attack on the network itself spared."""
+    """A11: points made on the twin fool no sample that the attack on the network itself left standing."""
     rows = case.standing
     if case.twin is None:
         return missing("no undefended twin was given")

@@ -1,14 +1,19 @@
 """APGD: projected gradient ascent whose step sizes adapt to each sample (Croce & Hein 2020, algorithm 1; L1: 2021).
 
+x_k is the point after k steps, eta the length of a step, P the projection onto ball and box, steepest(g) the unit step along g:
+
     z       = P(x_k + eta * steepest(gradient))
     x_{k+1} = P(x_k + 0.75 (z - x_k) + 0.25 (x_k - x_{k-1}))          the first step is z itself
 
-eta starts at 2 epsilon. At the checkpoints, 22 % of the steps and then at intervals that shrink by 3 % down to 6 %, eta is
-halved and the sample goes back to its best point (and the gradient there) where the value rose in at most rho = 75 % of the
-steps since the last checkpoint, or where neither eta nor the best value changed since then.
+eta starts at 2 epsilon and is reconsidered at checkpoints: the first after 22 % of the steps, then at intervals that shrink by
+3 % of the steps down to 6 %. There eta is halved, and the sample goes back to its best point and the gradient there, if
 
-In L1 a step moves a share of the coordinates, which follows the sparsity of the best point, and P is the exact projection
-on ball and box. Values grow towards the attacker's goal, also targeted, so "rose" means the same everywhere.
+    the value rose in at most rho = 75 % of the steps since the last checkpoint, or
+    neither eta nor the best value has changed since then
+
+In L1 a step moves only a share of the coordinates, which follows the sparsity of the best point, and P is the exact projection
+onto what ball and box have in common. Values grow towards the attacker's goal, also a targeted one, so "rose" means the same
+everywhere.
 
 Imports: attacks.core.optimise and what it imports.
 """

@@ -1,14 +1,14 @@
 """Small perturbations by training: Carlini & Wagner's attacks in L2 and Linf, and EAD for few coordinates (L1).
 
-All three minimise   size(x' - x) + c * f(x'),   f = max(kappa - margin, 0),   with kappa = `confidence`: f is 0 where the
-margin of the goal is at least kappa, and that is what counts as a success. c is searched for each sample: a larger c
-insists on success, a smaller one on nearness. The nearest success ever seen, over all constants and steps, is returned.
+All three minimise   size(x' - x) + c * f(x'),   f = max(kappa - margin, 0),   with kappa = `confidence`. f is 0 where the
+margin of the goal is at least kappa, and there the attack has succeeded. The constant c is searched for each sample, because a
+large one insists on success and a small one on nearness. The nearest success of all constants and steps is returned.
 
     carlini_l2     x' = mid + half tanh(w), Adam on w; size = ||x' - x||_2^2
     carlini_linf   the same; size = sum_i max(|x' - x|_i - tau, 0), with tau falling as long as that succeeds
     ead            FISTA on x' itself; size = ||x' - x||_2^2 + beta ||x' - x||_1
 
-Each is told from logits: probabilities are refused, for which f would vanish long before the margin is won.
+The margin is one of logits. Probabilities are refused, because with them f would vanish long before the margin is won.
 
 Imports: attacks.white_box.deepfool and what it imports, minigrad.
 """
@@ -39,12 +39,12 @@ def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, con
     """The smallest L2 perturbation, trained (Carlini & Wagner 2017, section VI.A; their l2_attack.py).
 
     steps        of Adam(lr) for each constant, from w_0 and with a new state every time (10000 in the paper)
-    lr           lr * steps is as far as w can go; a black or white pixel starts 7.25 from the middle and cannot be moved
-                 unless that is 8 or so: a UserWarning says when it is less
+    lr           w can go as far as lr * steps. A black or white pixel starts 7.25 from the middle, so it cannot be moved
+                 unless that is 8 or so; a UserWarning says when it is less
     search_steps rounds of the search for c, which starts at c = 1e-3
     confidence   kappa: the margin, in logits, that a success needs
     abort_early  a sample leaves a round when its loss has not fallen by 1e-4 over a tenth of the steps; with few steps that is
-                 too soon, as Adam still swings
+                 too soon, because Adam still swings
     An untargeted attack follows the class with the largest logit, which need not have the nearest boundary.
     trace        'c', 'distance' (inf for a failure) and 'success' of each round (search_steps, N).  rng is not used
     Raises ValueError where the victim gives probabilities.
@@ -68,8 +68,8 @@ def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *
                  abort_early=True, rng=0, trace=False) -> Result:
     """The smallest Linf perturbation, trained (Carlini & Wagner 2017, section VI.C; their li_attack.py).
 
-    tau starts at the range of the box. Adam(lr) trains sum_i max(|delta_i| - tau, 0) + c f from the last success; when it wins
-    within tau, tau becomes `decrease` * min(tau, ||delta||_inf); when it does not, c doubles. A sample is done when tau is
+    tau starts at the range of the box. Each round Adam(lr) trains sum_i max(|delta_i| - tau, 0) + c f from the last success.
+    If it wins within tau, tau becomes `decrease` * min(tau, ||delta||_inf); if not, c doubles. A sample is done when tau is
     below `least` of the range, or c above largest_c. The result is accurate to about 1 - decrease.
     Other arguments as in carlini_l2; trace: 'c', 'tau', 'distance' and 'success' of each round (rounds, N).
     """
@@ -104,9 +104,9 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
         x_{k+1} = S(y_k - a_k grad(||y - x_0||_2^2 + c f(y)))          a_k = lr sqrt(1 - k / steps)
         y_{k+1} = x_{k+1} + k / (k + 3) (x_{k+1} - x_k)                FISTA
 
-    S moves each coordinate by beta towards x_0, as far as x_0 itself, and into the box: by beta and not a_k beta, as in the paper
-    and its code, so that the weight of L1 that is felt is beta / a_k. Success is judged at x_k, never at the extrapolated y_k;
-    both cost a query.
+    S moves each coordinate by beta towards x_0 (not beyond x_0), and into the box. The paper and its code move by beta and not by
+    a_k beta, so that the weight of L1 is beta / a_k in effect. Success is judged at x_k, never at the extrapolated y_k; both cost
+    a query.
     beta  weight of L1 (0.01; 0 is gradient descent in L2)
     rule  'en': nearest by ||d||_2^2 + beta ||d||_1; 'l1': by L1.  The distance of the result is L1 in either case
     Other arguments and the trace as in carlini_l2.

@@ -26,16 +26,17 @@ def deepfool(victim, x, goal, norm=L2, steps=50, overshoot=0.02, candidates=10, 
         r_i = |f_k| / dual(w_k) * steepest(w_k) at x_i, for the k with the smallest |f_k| / dual(w_k)
         x_{i+1} = x_0 + (1 + overshoot) * (r_0 + ... + r_i)
 
-    The paper knows no box. Where that step would leave it, r_i leads to the nearest point of the boundary within the box, and k
-    is the class for which that is nearest (attacks.core.projections): a clipped step would close only part of the gap each time.
+    The paper has no box. Where that step would leave the box, r_i leads to the nearest point of the boundary within the box, and
+    k is the class for which that point is nearest (attacks.core.projections). A clipped step would close only part of the gap.
 
     norm        L2: r = |f| / ||w||_2^2 * w;  Linf: |f| / ||w||_1 * sign(w);  L1: the largest |w| first, as far as it has room
     candidates  classes looked at: the true one and the candidates - 1 most likely others at the start; None: all
     goal        also Targeted(t): towards the boundary of t with the strongest other class, until t is predicted
-    overshoot   0 stands on the boundary itself; beyond it by no more than what counts as across
+    overshoot   how far beyond the boundary; with 0 only as far as counts as across
     steps       at most; a sample rests when it succeeds, and when no boundary has a gradient
     trace       margin, success and distance at each step.  rng is not used: nothing is drawn
-    Across is a margin of CLEAR times the largest logit: less is rounding, and may not hold when a sample is seen alone.
+    A point counts as across where its margin is at least CLEAR times its largest logit. A smaller margin may be rounding, and may
+    be gone when the sample is seen alone.
     `rho(result)` is the paper's measure of robustness.
     """
     measure, white, steps = norm_of(norm, "deepfool"), as_white_box(victim, "deepfool"), whole("deepfool", steps=steps)

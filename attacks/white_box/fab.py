@@ -1,14 +1,15 @@
 """FAB: the fast adaptive boundary attack (Croce & Hein 2020, algorithm 1), in L1, L2 and Linf.
 
-At x_k take the nearest linearised boundary {z : <w, z> = b}, and project both x_k and x_0 onto it within the box:
+x_0 is the sample and x_k the point after k steps. At x_k the nearest boundary is taken as straight, {z : <w, z> = b}, and P
+projects onto it within the box:
 
     d_k = P(x_k) - x_k,   d_0 = P(x_0) - x_0,   a = min(||d_k|| / (||d_k|| + ||d_0||), alpha_max)
     x_{k+1} = clip((1 - a) (x_k + eta d_k) + a (x_0 + eta d_0))
 
-Where x_{k+1} is adversarial it is kept if it is the nearest so far, and the walk goes on from x_0 + beta (x_{k+1} - x_0), on
-the near side of the boundary. The pull of d_0 makes x_k slide along the boundary towards its point nearest to x_0.
+eta >= 1 steps a little beyond the boundary. The pull of d_0 makes x_k slide along the boundary towards the point nearest to x_0.
+An adversarial x_{k+1} is kept if it is the nearest so far; then the walk goes on from x_0 + beta (x_{k+1} - x_0), on the near side
+of the boundary.
 
-The projections are attacks.core.projections's: exact, by sorting.
 Imports: attacks.white_box.deepfool, attacks.core.projections, NumPy.
 """
 
@@ -34,8 +35,8 @@ def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta
 
     goal      Untargeted(y): the nearest of all boundaries at each step; Toward(y, t): always that of t, any error counts;
               Targeted(t): that of t with the strongest other class, only t counts
-    restarts  further runs, each from a random point at half the distance found so far (or half of `epsilon`, where nothing
-              nearer is known; half the range of the box without it)
+    restarts  further runs, each from a random point. It lies at half the distance found so far, or at half of `epsilon` where
+              that is less; where neither is known, at half the range of the box
     trace     margin, success and distance at each step of the first run
     """
     task, best = _open("fab", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace)

@@ -88,8 +88,8 @@ def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss=
 def perturb(victim, x, goal, threat, steps=1, step=None, *, loss="ce", random_start=True, clip_start=True, rng=None):
     """The inner maximisation of adversarial training: the last point of PGD, of x's type; every sample, nothing judged.
 
-    clip_start=False: the gradient of the first step is taken at a random point of the ball, in the box or not; what is returned
-    lies in both. Where x is on the wall of the box this matters (see defend.training.fast).
+    clip_start=False: the gradient of the first step is taken at a random point of the ball, which may lie out of the box; what is
+    returned lies in both. This matters where x touches the end of the box (see defend.training.fast).
     It costs `steps` forward and backward passes and no other: no clean look, no best so far, no Result. For evaluation use
     pgd. Fast training is steps=1, step=1.25 * epsilon; step defaults to 2.5 * epsilon / steps. Give rng a Stream, so that each
     call draws anew: an int gives the same sample the same start every time.

@@ -3,9 +3,9 @@
     universal       by minimal perturbations, picture after picture           Moosavi-Dezfooli et al. 2017, algorithm 1
     universal_sgd   by minibatches: delta is the only parameter, the loop of `optimise` trains it as a network is trained
 
-Both return a `Universal`, whose `on(victim, x, goal)` is the Result of adding it to any pictures: the fooling rate that counts is
-that on pictures held out. The paper's fooling rate, the share of predictions that change, is the success rate for
-goal = Untargeted(predictions on clean pictures).
+Both return a `Universal`. Its `on(victim, x, goal)` is the Result of adding the perturbation to any pictures; what counts is the
+result on pictures that were held out. The paper's fooling rate is the share of predictions that change. That is the success
+rate for goal = Untargeted(predictions on clean pictures).
 
 Imports: attacks.core.optimise, minimal and what they import.
 """
@@ -99,8 +99,8 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
     """Train delta: shuffled minibatches, each one step of ascent on the summed loss and a projection, as in training.
 
     optimiser  recipe; None: steepest ascent in the threat's norm, in steps of 2.5 * epsilon / (all steps), as PGD
-    loss       'margin', 'ce', 'dlr' or a callable; with Targeted(t) everything is pulled to t. Cross-entropy hardly feels the
-               pictures that are still right and sure: it vanishes there, and grows with those that are fooled already
+    loss       'margin', 'ce', 'dlr' or a callable; with Targeted(t) everything is pulled to t. Cross-entropy is a poor choice: it
+               vanishes on the pictures that are still right and sure, and grows with those that are fooled already
     Other arguments as in `universal`. The delta after the last pass is returned, whatever its rate.
     """
     task, order = _open("universal_sgd", victim, x, goal, threat, passes, rng)
