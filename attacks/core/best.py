@@ -2,7 +2,7 @@
 
     Bookkeeping     the rules, as options: keep, measure, confidence, early_stop, abort_early, attack_wrong
     Best            the best point so far of each sample, under these rules
-    Patience        says which samples have stopped to improve
+    Patience        says which samples no longer improve
     GradientNotes   notes the samples whose gradient was 0 or not finite
 
 Imports: attacks.core.arrays, result, threat; NumPy.
@@ -28,7 +28,7 @@ class Bookkeeping:
     measure       norm of the distance, if not the threat's (for Box: L2)
     confidence    margin that the bookkeeping asks of a success
     early_stop    a sample leaves at its first success
-    abort_early   a sample leaves when its value stops to rise: `Patience`
+    abort_early   a sample leaves when its value no longer rises: `Patience`
     attack_wrong  samples that are wrong from the start are attacked, too (training does)
     """
 

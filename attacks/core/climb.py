@@ -26,11 +26,11 @@ from minigrad.tensor import Tensor
 
 
 class Climb:
-    """rows (n,): the places in the task's batch of the samples that still climb. They shrink together with the rows of p's
-    parameters, of the trainer's state and of the ball.
+    """The samples that still climb, and where their parameters stand.
 
-    threat   the ball around the samples, `ball` is that around `rows`;  trainer: the optimiser of p.params, if there is one
-    others   as in `optimise`; confidence: margin asked of a success
+    rows (n,)  their places in the task's batch. The rows of p's parameters, of the trainer's state and of the ball leave with them
+    threat     the ball around all samples; `ball` is the one around `rows`
+    trainer    the optimiser of p.params, if there is one;  confidence: margin asked of a success;  others as in `optimise`
     """
 
     def __init__(self, task: Task, p: Parameterisation, loss, threat: Threat, trainer=None, *, weight=None, penalty=None,

@@ -132,6 +132,13 @@ class Toward(Untargeted):
         return Targeted(self.t, self.labels)
 
 
+def likeliest(logits, labels, count: int | None = None):
+    """(N, count) the classes other than `labels` (N,), the most likely first, from logits (N, classes); all of them for None."""
+    n, classes = logits.shape
+    order = np.argsort(-logits, axis=1, kind="stable")
+    return order[order != labels[:, None]].reshape(n, classes - 1)[:, :count]
+
+
 def _labels(name, labels):
     labels = host(raw(labels))
     if labels.dtype.kind not in "iu" and labels.size:

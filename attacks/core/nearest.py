@@ -22,7 +22,7 @@ import numpy as np
 
 from attacks.core.arrays import host
 from attacks.core.best import GradientNotes
-from attacks.core.goal import Toward
+from attacks.core.goal import Toward, likeliest
 from attacks.core.result import NAN, NOT_FOUND, Result, Task
 from attacks.core.threat import L1, L2, Linf, Threat
 
@@ -48,9 +48,7 @@ def rivals(task, count: int | None):
     """
     if task.goal.targeted or isinstance(task.goal, Toward):
         return None
-    order = np.argsort(-task.clean, axis=1, kind="stable")
-    n, classes = task.clean.shape
-    return order[order != task.goal.labels[:, None]].reshape(n, classes - 1)[:, :count]
+    return likeliest(task.clean, task.goal.labels, count)
 
 
 def boundaries(white, goal, z, x, rows, others):

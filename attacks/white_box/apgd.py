@@ -25,7 +25,7 @@ import numpy as np
 from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.best import Best, Bookkeeping
 from attacks.core.climb import Climb
-from attacks.core.goal import Toward, Untargeted
+from attacks.core.goal import Toward, Untargeted, likeliest
 from attacks.core.parameterise import Direct
 from attacks.core.result import Result, Task
 from attacks.core.threat import L1, L2, Linf
@@ -78,8 +78,7 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
     x, targets = view.victim.taken(x, "apgd_targeted"), whole("apgd_targeted", targets=targets)
     clean = view.victim.logits(x.array)
     goal = goal.on(len(clean), clean.shape[1], "apgd_targeted")
-    order = np.argsort(-clean, axis=1, kind="stable")
-    likely = order[order != goal.y[:, None]].reshape(len(clean), clean.shape[1] - 1)[:, :targets]  # (N, targets), y left out
+    likely = likeliest(clean, goal.y, targets)
 
     def run(turn, rows, seed):
         towards = Toward(goal.y[rows], likely[rows, turn])

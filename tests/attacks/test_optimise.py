@@ -23,7 +23,10 @@ from attacks import (
     Victim,
     optimise,
 )
+from attacks.core.best import GradientNotes, Patience
+from attacks.core.climb import Climb
 from attacks.core.loss import clipped_margin
+from attacks.core.result import Task
 from minigrad import nn, optim
 from minigrad.random import Stream
 
@@ -322,3 +325,26 @@ def test_wrong_calls_say_what_is_wrong():
         optimise(Additive(x), victim, goal, loss=lambda z, g: z.mean())
     with pytest.raises(ValueError, match="lr"):
         optimise(Additive(x), victim, goal, Linf(1), Steepest(-0.1))
+
+
+def test_patience_ends_where_a_tenth_of_the_steps_brought_nothing():
+    patience, rows = Patience(3, 50), np.array([0, 2])
+    assert not patience.lost(0, rows, np.array([1.0, 1.0])).any()  # nothing to compare with yet
+    assert not patience.lost(5, rows, np.array([1.0, -1.0])).any()
+    assert not patience.lost(7, rows, np.array([0.0, -2.0])).any()  # looked at every fifth step only
+    assert patience.lost(10, rows, np.array([1.00005, -0.5])).tolist() == [True, False]
+    assert patience.lost(15, rows[1:], np.array([-0.5])).tolist() == [True]
+
+
+def test_samples_that_leave_take_their_gradient_with_them():
+    victim, x, goal = setting(n=6)
+    task = Task("leave", victim.white_box(), x, goal)
+    p = Additive(x)
+    p.begin(task.x, task.x, task.box)
+    climb = Climb(task, p, "ce", Linf(np.arange(6.0)))
+    climb.forward()
+    (g,) = climb.backward(GradientNotes(6))
+    assert climb.leave(np.array([True, False, False, True, False, True]))
+    assert climb.rows.tolist() == [1, 2, 4] and climb.ball.epsilon.tolist() == [1, 2, 4]
+    assert np.array_equal(p.delta.grad.array, -g[[1, 2, 4]]) and (p.x == x[[1, 2, 4]]).all()
+    assert not climb.leave(np.ones(3, bool))
