@@ -26,7 +26,7 @@ from minigrad.tensor import Tensor
 
 
 class Parameterisation:
-    """Base class. x: the batch (N, ...), array or Tensor, as the caller gives it."""
+    """Base class. x: the batch (N, ...), an array, a Tensor, or what a victim has `Taken`."""
 
     per_sample = True
 

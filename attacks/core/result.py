@@ -171,8 +171,8 @@ class Task:
         ...           candidate = task.x.copy(); candidate[rows] = ...
         return task.result(candidate, threat=threat, settings={...})
 
-    attack_wrong: also attack what is wrong from the start. looks: clean predictions to take the majority of, for victims that
-    answer at random. `task.clean` are the logits of the first look (N, classes), NumPy.
+    attack_wrong: also attack what is wrong from the start. looks: how often the clean (unperturbed) samples are predicted, to
+    take the majority where a victim answers at random. `task.clean` (N, classes) are the logits of the first look, NumPy.
     """
 
     def __init__(self, name: str, view: View, x, goal: Goal, *, rng=0, attack_wrong: bool = False, looks: int = 1):

@@ -6,7 +6,7 @@ restore noisy images (a denoising autoencoder, Vincent et al. 2008, which models
                  generatively trained multi-prediction deep Boltzmann machine errs on 97.5 % of adversarial examples)
     Purified     it stands before a classifier and brings images back to where data are, as in MagNet and PixelDefend
 The naive attack is an example made for an undefended network (transfer): it often fails. The attack that breaks them is PGD
-through all of it; where the code is rounded in between, with the identity as its derivative (BPDA).
+through all of it. Where the code is rounded in between, the rounding is given the derivative of the identity (BPDA).
 
 Images (N, C, size, size) in [0, 1]. Imports: minigrad, attacks.defend.base, masking.
 """
