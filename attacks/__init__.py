@@ -8,7 +8,8 @@ from attacks.black_box.square import square
 from attacks.copying.extract import agreement, extract, solve_softmax
 from attacks.copying.transfer import Matrix, ensemble, substitute_rounds, train_substitute, transfer
 from attacks.core.goal import Goal, Targeted, Toward, Untargeted
-from attacks.core.optimise import SGD, Adam, SignSGD, Steepest, optimise
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import SGD, Adam, SignSGD, Steepest
 from attacks.core.parameterise import Additive, Direct, Parameterisation, Shared, TanhBox
 from attacks.core.result import Result, Task, batched
 from attacks.core.streams import SampleStreams

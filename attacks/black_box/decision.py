@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.black_box.oracle import Oracle, host, whole
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.result import Result, Task
-from attacks.core.threat import L2, Box, Linf, flat, rows_of
+from attacks.core.threat import L2, Box, Linf
 from attacks.core.victim import as_labels
 
 NO_START = "no adversarial starting point found; give start=, inputs that are adversarial already"
@@ -27,8 +28,9 @@ def boundary(victim, x, goal, steps=25_000, *, spherical_step=0.01, source_step=
     """The smallest L2 distance that a random walk along the boundary finds.
 
     victim  Victim or labels(budget)
-    A turn  eta ~ N(0, 1), orthogonal to the way home, of length spherical_step * distance; back onto the sphere; then
-            source_step * distance towards x. One query, and every `every`-th turn one more for the point on the sphere.
+    A turn  a random step at right angles to the line to x, of length spherical_step * distance; back onto the sphere around x
+            through the present point; then source_step * distance towards x. It costs one query, and every `every`-th turn one
+            more for the point on the sphere.
     steps   times `adaptation`, or divided by it: both where more than 50 % (fewer than 20 %) of the last 100 points on the
             sphere were adversarial; source_step where more than 25 % (fewer than 10 %) of the last 30 candidates were
     stop    a sample rests when its source_step falls below `convergence`

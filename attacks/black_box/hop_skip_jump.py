@@ -1,8 +1,9 @@
 """HopSkipJump: gradient descent on the boundary, by labels alone (Chen, Jordan & Wainwright 2020, algorithm 2).
 
-At turn t = 1, 2, ... each sample, at a point of the boundary at distance D from its original (d coordinates):
+x' is a point on the boundary, D its distance from the original, d the number of coordinates, phi(x) = +1 where the victim's
+answer is adversarial and -1 where it is not. At turn t = 1, 2, ... of each sample:
 
-    normal   v = mean of (phi(x' + delta u_b) - mean phi) u_b over B_t = min(B_1 sqrt(t), most) probes, phi = +-1
+    normal   v = mean of (phi(x' + delta u_b) - mean phi) u_b over B_t = min(B_1 sqrt(t), most) probes
              u_b uniform on the sphere (L2) or normalised uniform noise (Linf); delta = 0.1 of the range at t = 1, then
              sqrt(d) theta D' (L2), d theta D' (Linf), D' the distance before the last bisection
     jump     x' + xi v (L2) or x' + xi sign(v) (Linf), xi = D / sqrt(t), halved until it is adversarial
@@ -18,9 +19,10 @@ import math
 import numpy as np
 
 from attacks.black_box.decision import begin, bisect
-from attacks.black_box.oracle import Oracle, host, whole
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.result import Result, Task
-from attacks.core.threat import L2, Box, Linf, flat, rows_of
+from attacks.core.threat import L2, Box, Linf
 from attacks.core.victim import as_labels
 
 PROBES = 1 << 21  # numbers held in one block of probes

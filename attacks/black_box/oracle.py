@@ -5,8 +5,9 @@
     ask(points, rows)          values (m,) that the attack climbs and success (m,), for m points of the samples `rows`
     ask.fooled(points, rows)   success alone: all that a view of labels allows
 
-Points leave clipped to the victim's bounds: an interface takes nothing else. Scores may be logits, log-probabilities (which
-are logits) or probabilities (of which the logarithm is taken: where they round to 1, nothing is left to climb).
+Points are clipped to the victim's bounds before they are sent, because an interface takes nothing else. Scores may be logits,
+log-probabilities (which are logits) or probabilities. Of those the logarithm is taken; where they round to 1, nothing is left to
+climb.
 
 Imports: attacks.core.result, victim; NumPy.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core import loss as losses
+from attacks.core.arrays import host
 from attacks.core.result import BUDGET, Task
 from attacks.core.victim import Labels, View
 
@@ -75,15 +77,3 @@ class Draws:
             self.at = 0
         self.at += 1
         return self.block[rows, self.at - 1]
-
-
-def whole(name: str, **numbers) -> None:
-    """Each is an integer of at least 1, else ValueError."""
-    for key, value in numbers.items():
-        if isinstance(value, bool) or int(value) != value or value < 1:
-            raise ValueError(f"{name}: {key} must be an integer >= 1, got {value!r}")
-
-
-def host(a):
-    """a as a NumPy array."""
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)

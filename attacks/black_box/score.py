@@ -1,4 +1,4 @@
-"""Attacks that see scores: the slope is felt by finite differences, or there is none and chance decides.
+"""Attacks that see scores: they estimate the slope by finite differences, or do without it and try at random.
 
     random_noise   draws from the ball; the attack that every other must beat. Labels suffice
     nes            slope from antithetic normal probes, then steepest ascent          Ilyas, Engstrom, Athalye & Lin 2018
@@ -8,8 +8,8 @@
     square         attacks.black_box.square
 
 All take victim (a Victim or scores(budget=...)), x (N, ...), a goal, and return a Result with `queries` of each sample. Every
-sample has its own probes and its own acceptance, rests at its first success, and stops before a step that its budget does
-not cover. The delta of nes and spsa is trained by the optimisers of `optimise`; only its gradient is an estimate.
+sample has its own probes. It rests at its first success, and stops before a step that its budget does not cover. The delta of
+nes and spsa is trained by the optimisers of `optimise`; only its gradient is an estimate.
 
 Imports: attacks.core.optimise and what it imports, attacks.black_box.oracle.
 """
@@ -20,13 +20,16 @@ import math
 
 import numpy as np
 
-from attacks.black_box.oracle import Oracle, host, whole
-from attacks.core.optimise import Adam, Best, Steepest, _make, _shrink
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import flat, host, whole
+from attacks.core.best import Best, Bookkeeping
+from attacks.core.climb import Climb
+from attacks.core.nearest import ConstantSearch
+from attacks.core.optimisers import Adam, CoordinateAdam, Steepest, trainer_of
 from attacks.core.parameterise import Additive
 from attacks.core.result import Result, Task
-from attacks.core.threat import L0, L2, Box, flat
+from attacks.core.threat import L0, Box
 from attacks.core.victim import Labels, as_scores
-from minigrad.tensor import Tensor
 
 PROBES = 1 << 22  # numbers held in one block of probes
 
@@ -79,7 +82,7 @@ def nes(victim, x, goal, threat, steps=100, step=None, samples=25, sigma=0.001, 
     step     2.5 * epsilon / steps by default; sigma in units of the range of the input
     A step costs 2 * samples + 1 queries: the probes, and a look at the new point. F is the sample's own loss.
     """
-    step = 2.5 * np.asarray(threat.scale(_box(victim, "nes"))) / steps if step is None else step
+    step = 2.5 * np.asarray(threat.scale(as_scores(victim, "nes").bounds)) / steps if step is None else step
     return _climb("nes", victim, x, goal, threat, steps, Steepest(step, momentum), "normal", samples, sigma, loss, attack_wrong,
                   rng, trace, dict(momentum=momentum))
 
@@ -91,7 +94,7 @@ def spsa(victim, x, goal, threat, steps=100, lr=0.01, samples=64, sigma=0.01, *,
     lr and sigma in units of the range of the input; optimiser: another recipe than Adam(lr). A step costs 2 * samples + 1
     queries (the paper's batch of 8,192 is samples=4096).
     """
-    lo, hi = _box(victim, "spsa")
+    lo, hi = as_scores(victim, "spsa").bounds
     recipe = Adam(lr * (hi - lo)) if optimiser is None else optimiser
     return _climb("spsa", victim, x, goal, threat, steps, recipe, "signs", samples, sigma, loss, attack_wrong, rng, trace,
                   dict(lr=lr))
@@ -105,61 +108,57 @@ def _climb(name, victim, x, goal, threat, steps, recipe, kind, samples, sigma, l
     with view:
         task = Task(name, view, x, goal, rng=rng, attack_wrong=attack_wrong)
         threat.check(len(task.x), name)
-        ask, rows, streams = Oracle(task, view, loss), task.rows, task.streams("probes")
-        best = Best(task, "success", threat, True, steps - 1, trace)
         p = Additive(x)
-        p.begin(task.x[rows], task.x[rows], task.box)
-        trainer = _make(recipe, p.params, threat, name)
-        _shrink(trainer, rows, len(task.x))
-        reach, cost = sigma * (task.box[1] - task.box[0]), 2 * samples + 1
-        stay = ask.afford(rows, cost)
+        p.begin(task.x[task.rows], task.x[task.rows], task.box)
+        trainer = trainer_of(recipe, p.params, threat, name)
+        climb = _Probed(Oracle(task, view, loss), p, threat, trainer, kind, samples, sigma * (task.box[1] - task.box[0]))
+        best, cost = Best(task, Bookkeeping(), threat, steps - 1, trace), 2 * samples + 1
+        stay = climb.ask.afford(climb.rows, cost)
         for turn in range(steps):
-            if not stay.all():
-                keep, n = np.flatnonzero(stay), len(rows)
-                rows = rows[keep]
-                p.keep(keep)
-                _shrink(trainer, keep, n)
-            if not len(rows):
+            if not climb.leave(~stay):
                 break
-            g = _slope(ask, streams, kind, _point(p), rows, samples, reach)
-            best.gradients([g], rows)
-            p.params[0].grad = Tensor.wrap(-g)
+            climb.backward(best)
             trainer.step()
             trainer.zero_grad()
-            p.project(threat[rows], task.box)
-            x_adv = p().array
-            value, success = ask(x_adv, rows)
-            best.steps[rows] += 1
-            best.see(turn, rows, x_adv, value, success, p)
+            p.project(climb.ball, task.box)
+            x_adv, value, success = climb.forward()
+            best.steps[climb.rows] += 1
+            best.see(turn, climb.rows, x_adv, value, success)
             stay = ~success
-            stay[stay] = ask.afford(rows[stay], cost) if turn < steps - 1 else True
-        return task.result(best.x, threat=threat, objective=best.value, steps=best.steps, zero_gradient=best.zero,
-                           reason=ask.reasons(best.reasons()), trace=best.trace,
+            stay[stay] = climb.ask.afford(climb.rows[stay], cost) if turn < steps - 1 else True
+        return best.result(threat, reason=climb.ask.reasons(best.reasons()),
                            settings=dict(steps=steps, samples=samples, sigma=sigma, optimiser=repr(recipe), **settings))
 
 
-def _point(p):
-    """Where the parameters stand, without a graph."""
-    return p().detach().array
+class _Probed(Climb):
+    """A climb by answers: forward is one question, and the gradient an estimate from probes at distance `reach`.
 
+    kind: 'normal' or 'signs', how the directions of the probes are drawn;  samples: how many pairs of probes
+    """
 
-def _slope(ask, streams, kind, x, rows, samples, reach):
-    """The estimate for each of the samples `rows`, which stand at x (n, ...); probes in blocks, none shared."""
-    size, shape = max(1, flat(x).shape[1]), x.shape[1:]
-    out = np.empty_like(x)
-    group = max(1, PROBES // (2 * samples * size))
-    for i in range(0, len(rows), group):
-        part, here = rows[i : i + group], x[i : i + group]
-        u = np.asarray(getattr(streams, kind)((samples, *shape), part, x.dtype), like=x)  # (g, samples, ...)
-        points = np.stack([here[:, None] + reach * u, here[:, None] - reach * u], axis=1)  # (g, 2, samples, ...)
-        v = ask(points.reshape(-1, *shape), np.repeat(part, 2 * samples))[0].reshape(len(part), 2, samples)
-        slope = np.asarray(((v[:, 0] - v[:, 1]) / (2 * reach * samples)).astype(x.dtype), like=x)
-        out[i : i + group] = np.matmul(slope[:, None], u.reshape(len(part), samples, size)).reshape(here.shape)
-    return out
+    def __init__(self, ask: Oracle, p, threat, trainer, kind, samples, reach):
+        super().__init__(ask.task, p, ask.loss, threat, trainer)
+        self.ask, self.streams = ask, ask.task.streams("probes")
+        self.kind, self.pairs, self.reach = kind, samples, reach
 
+    def forward(self):
+        x_adv = self.p().array
+        return x_adv, *self.ask(x_adv, self.rows)
 
-def _box(victim, name):
-    return as_scores(victim, name).bounds
+    def slopes(self):
+        """The estimate for each of the samples, from probes in blocks, none of them shared."""
+        x, rows, samples, reach = self.p().array, self.rows, self.pairs, self.reach
+        size, shape = max(1, flat(x).shape[1]), x.shape[1:]
+        out, draw = np.empty_like(x), getattr(self.streams, self.kind)
+        group = max(1, PROBES // (2 * samples * size))
+        for i in range(0, len(rows), group):
+            part, here = rows[i : i + group], x[i : i + group]
+            u = np.asarray(draw((samples, *shape), part, x.dtype), like=x)  # (g, samples, ...)
+            points = np.stack([here[:, None] + reach * u, here[:, None] - reach * u], axis=1)  # (g, 2, samples, ...)
+            v = self.ask(points.reshape(-1, *shape), np.repeat(part, 2 * samples))[0].reshape(len(part), 2, samples)
+            slope = np.asarray(((v[:, 0] - v[:, 1]) / (2 * reach * samples)).astype(x.dtype), like=x)
+            out[i : i + group] = np.matmul(slope[:, None], u.reshape(len(part), samples, size)).reshape(here.shape)
+        return [out]
 
 
 # ---- coordinates -----------------------------------------------------------------------------------------------------
@@ -170,8 +169,8 @@ def zoo(victim, x, goal, steps=1000, lr=0.01, coordinates=128, h=1e-4, *, search
     """The least ||x' - x||^2 + c * max(confidence - margin, 0), by symmetric differences in `coordinates` random coordinates.
 
     dF/dx_i = (F(x + h e_i) - F(x - h e_i)) / 2h, and Adam with a count of steps for each coordinate, within the box. The margin
-    of log-probabilities is that of the logits. A step costs 2 * coordinates + 1 queries. c starts at `constant`, times ten
-    until it succeeds, then bisected, `searches` times in all, each from x again. h and lr in units of the range.
+    of log-probabilities is that of the logits. A step costs 2 * coordinates + 1 queries. c starts at `constant` and is searched
+    for in `searches` rounds (core.nearest.ConstantSearch), each from x again. h and lr in units of the range.
     """
     whole("zoo", steps=steps, coordinates=coordinates, searches=searches)
     if not (h > 0 and lr > 0 and constant > 0):
@@ -180,35 +179,30 @@ def zoo(victim, x, goal, steps=1000, lr=0.01, coordinates=128, h=1e-4, *, search
     with view:
         task = Task("zoo", view, x, goal, rng=rng, attack_wrong=attack_wrong)
         ask, streams = Oracle(task, view, "margin"), task.streams("coordinates")
-        best = Best(task, "distance", L2(0), True, 1, False)
+        best, search = Best(task, Bookkeeping(keep="distance"), Box(), 1), ConstantSearch(len(task.x), constant, searches)
         n, size = len(task.x), max(1, flat(task.x).shape[1])
         k, width = min(coordinates, size), task.box[1] - task.box[0]
-        c, low, high = np.full(n, constant), np.zeros(n), np.full(n, np.inf)
-        for _ in range(searches):
+        for _ in search:
             found, rows = np.zeros(n, bool), task.rows[~ask.spent[task.rows]]
-            x_adv = flat(task.x.copy())
-            m, v, count = np.zeros((n, size)), np.zeros((n, size)), np.zeros((n, size))
+            x_adv, adam = flat(task.x.copy()), CoordinateAdam((n, size))
             for _ in range(steps):
                 rows = rows[ask.afford(rows, 2 * k + 1)]
                 if not len(rows):
                     break
                 at = (rows[:, None], streams.permutation(size, rows)[:, :k])
-                g = 2 * host(x_adv[at] - flat(task.x)[at]) - c[rows, None] * _differences(ask, x_adv, at, h * width, confidence)
-                m[at], v[at], count[at] = 0.9 * m[at] + 0.1 * g, 0.999 * v[at] + 0.001 * g**2, count[at] + 1
-                move = m[at] / (1 - 0.9 ** count[at]) / (np.sqrt(v[at] / (1 - 0.999 ** count[at])) + 1e-8)
+                slope = _differences(ask, x_adv, at, h * width, confidence)
+                move = adam.direction(at, 2 * host(x_adv[at] - flat(task.x)[at]) - search.c[rows, None] * slope)
                 x_adv[at] = np.clip(x_adv[at] - lr * width * np.asarray(move, like=x_adv), *task.box)
                 points = x_adv[rows].reshape(-1, *task.x.shape[1:])
                 margin, won = ask(points, rows)
                 won &= margin >= confidence
-                best.see(0, rows, points, margin, won, None)
+                best.see(0, rows, points, margin, won)
                 best.steps[rows] += 1
                 found[rows] |= won
-            high = np.where(found, np.minimum(high, c), high)
-            low = np.where(found, low, np.maximum(low, c))
-            c = np.where(np.isfinite(high), (low + np.minimum(high, 1e30)) / 2, 10 * c)
-        return task.result(best.x, threat=Box(), measure=L2(0), found=best.success, objective=best.value, steps=best.steps,
-                           reason=ask.reasons(), settings=dict(steps=steps, lr=lr, coordinates=k, h=h, searches=searches,
-                                                               constant=constant, confidence=confidence))
+            search.tell(task.rows, found[task.rows])
+        return best.result(Box(), found=best.success, reason=ask.reasons(),
+                           settings=dict(steps=steps, lr=lr, coordinates=k, h=h, searches=searches, constant=constant,
+                                         confidence=confidence))
 
 
 def _differences(ask, x_adv, at, h, confidence):
@@ -242,74 +236,93 @@ def one_pixel(victim, x, goal, pixels=1, population=400, generations=100, *, fac
     queries, asked a generation at a time. x (N, C, H, W); in other shapes every number is a place.
     """
     whole("one_pixel", pixels=pixels, generations=generations)
-    if isinstance(population, bool) or int(population) != population or population < 4:
-        raise ValueError(f"one_pixel: population must be an integer >= 4, three others for a child, got {population!r}")
+    whole("one_pixel", least=4, population=population)  # a child needs three others
     view = as_scores(victim, "one_pixel")
     with view:
         task = Task("one_pixel", view, x, goal, rng=rng, attack_wrong=attack_wrong)
-        ask, rows, streams = Oracle(task, view, loss), task.rows, task.streams("evolution")
-        shape, (lo, hi) = task.x.shape[1:], task.box
-        C, H, W = shape if len(shape) == 3 else (1, 1, math.prod(shape))
-        if H * W == 0:
-            raise ValueError(f"one_pixel: pictures of shape {shape} have no pixel")
-        n, P, genes = len(task.x), population, (pixels, 2 + C)
-        ends = np.array([H, W])
-
-        def fit(members):
-            """Places within the picture, values within the box."""
-            members[..., :2] = np.clip(members[..., :2], 0, np.nextafter(ends, 0))
-            members[..., 2:] = np.clip(members[..., 2:], lo, hi)
-            return members
-
-        def paint(rows, members):
-            """(len(rows), P, C, H, W)."""
-            out = np.repeat(task.x[rows].reshape(-1, 1, C, H, W), members.shape[1], axis=1)
-            i, j = np.ogrid[: len(rows), : members.shape[1]]
-            for k in range(pixels):
-                place = np.floor(members[:, :, k, :2]).astype(int)
-                out[i, j, :, place[..., 0], place[..., 1]] = np.asarray(members[:, :, k, 2:], like=out)
-            return out
-
-        def judge(rows, members):
-            value, won = np.empty((len(rows), P)), np.empty((len(rows), P), bool)
-            group = max(1, PROBES // (P * C * H * W))
-            for i in range(0, len(rows), group):
-                part = rows[i : i + group]
-                points = paint(part, members[i : i + group]).reshape(-1, *shape)
-                v, w = ask(points, np.repeat(part, P))
-                value[i : i + group], won[i : i + group] = v.reshape(-1, P), w.reshape(-1, P)
-            return value, won
-
-        everyone, values, success = np.zeros((n, P, *genes)), np.full((n, P), -np.inf), np.zeros(n, bool)
-        best, best_value, steps = task.x.copy(), np.full(n, -np.inf), np.zeros(n, np.int64)
+        ask, rows, n = Oracle(task, view, loss), task.rows, len(task.x)
+        pool = _Pool(ask, pixels, population)
+        success, steps = np.zeros(n, bool), np.zeros(n, np.int64)
+        best, best_value = task.x.copy(), np.full(n, -np.inf)
         for generation in range(generations + 1):
             rows = rows[~success[rows]]
-            rows = rows[ask.afford(rows, P)]
+            rows = rows[ask.afford(rows, population)]
             if not len(rows):
                 break
-            if generation == 0:
-                where = streams.uniform(0.0, 1.0, (P, pixels, 2), rows, np.float64) * ends
-                what = streams.normal((P, pixels, C), rows, np.float64) * (hi - lo) / 2 + (lo + hi) / 2
-                new = np.concatenate([where, what], axis=-1)
-            else:
-                a, b, c = _three(streams.uniform(0.0, 1.0, (P, 3), rows, np.float64), P)
-                old, i = everyone[rows], np.arange(len(rows))[:, None]
-                new = old[i, a] + factor * (old[i, b] - old[i, c])
-            new = fit(new)
-            v, won = judge(rows, new)
-            better = v > values[rows]
-            everyone[rows] = np.where(better[:, :, None, None], new, everyone[rows])
-            values[rows] = np.where(better, v, values[rows])
+            new = pool.children(rows, factor) if generation else pool.first(rows)
+            value, won = pool.judge(rows, new)
+            pool.replace(rows, new, value)
             steps[rows] += 1
-            top = np.where(won.any(axis=1), np.argmax(np.where(won, v, -np.inf), axis=1), np.argmax(v, axis=1))
+            top = np.where(won.any(axis=1), np.argmax(np.where(won, value, -np.inf), axis=1), np.argmax(value, axis=1))
             i = np.arange(len(rows))
-            rise = won[i, top] | (v[i, top] > best_value[rows])
+            rise = won[i, top] | (value[i, top] > best_value[rows])
             chosen = rows[rise]
-            best[chosen] = paint(chosen, new[i, top][rise][:, None]).reshape(-1, *shape)
-            best_value[chosen], success[chosen] = v[i, top][rise], won[i, top][rise]
-        return task.result(best, threat=L0(pixels, pixels=len(shape) == 3), objective=best_value, steps=steps,
-                           reason=ask.reasons(), settings=dict(pixels=pixels, population=P, generations=generations,
+            best[chosen] = pool.pictures(chosen, new[i, top][rise][:, None])
+            best_value[chosen], success[chosen] = value[i, top][rise], won[i, top][rise]
+        return task.result(best, threat=L0(pixels, pixels=task.x.ndim == 4), objective=best_value, steps=steps,
+                           reason=ask.reasons(), settings=dict(pixels=pixels, population=population, generations=generations,
                                                                factor=factor))
+
+
+class _Pool:
+    """The members that evolve: for each of N samples P tuples (row, column, C values) for each of `pixels` pixels.
+
+    members (N, P, pixels, 2 + C), value (N, P): what each is worth
+    """
+
+    def __init__(self, ask: Oracle, pixels: int, population: int):
+        x = ask.task.x
+        self.ask, self.x, self.P, self.pixels, self.streams = ask, x, population, pixels, ask.task.streams("evolution")
+        self.C, self.H, self.W = x.shape[1:] if x.ndim == 4 else (1, 1, math.prod(x.shape[1:]))
+        if self.H * self.W == 0:
+            raise ValueError(f"one_pixel: pictures of shape {x.shape[1:]} have no pixel")
+        self.ends, self.box = np.array([self.H, self.W]), ask.task.box
+        self.members = np.zeros((len(x), population, pixels, 2 + self.C))
+        self.value = np.full((len(x), population), -np.inf)
+
+    def first(self, rows):
+        """The first generation of the samples `rows`."""
+        lo, hi = self.box
+        where = self.streams.uniform(0.0, 1.0, (self.P, self.pixels, 2), rows, np.float64) * self.ends
+        what = self.streams.normal((self.P, self.pixels, self.C), rows, np.float64) * (hi - lo) / 2 + (lo + hi) / 2
+        return self._fit(np.concatenate([where, what], axis=-1))
+
+    def children(self, rows, factor):
+        """The next one: a + factor (b - c) for each member."""
+        a, b, c = _three(self.streams.uniform(0.0, 1.0, (self.P, 3), rows, np.float64), self.P)
+        old, i = self.members[rows], np.arange(len(rows))[:, None]
+        return self._fit(old[i, a] + factor * (old[i, b] - old[i, c]))
+
+    def _fit(self, members):
+        """Places within the picture, values within the box."""
+        members[..., :2] = np.clip(members[..., :2], 0, np.nextafter(self.ends, 0))
+        members[..., 2:] = np.clip(members[..., 2:], *self.box)
+        return members
+
+    def replace(self, rows, new, value):
+        """A child takes its parent's place where it is better."""
+        better = value > self.value[rows]
+        self.members[rows] = np.where(better[:, :, None, None], new, self.members[rows])
+        self.value[rows] = np.where(better, value, self.value[rows])
+
+    def pictures(self, rows, members):
+        """The samples `rows` with their members (len(rows), M, ...) painted on: (len(rows) * M, ...)."""
+        out = np.repeat(self.x[rows].reshape(-1, 1, self.C, self.H, self.W), members.shape[1], axis=1)
+        i, j = np.ogrid[: len(rows), : members.shape[1]]
+        for k in range(self.pixels):
+            place = np.floor(members[:, :, k, :2]).astype(int)
+            out[i, j, :, place[..., 0], place[..., 1]] = np.asarray(members[:, :, k, 2:], like=out)
+        return out.reshape(-1, *self.x.shape[1:])
+
+    def judge(self, rows, members):
+        """(value, won), (len(rows), P) each, in blocks."""
+        value, won = np.empty((len(rows), self.P)), np.empty((len(rows), self.P), bool)
+        group = max(1, PROBES // (self.P * self.C * self.H * self.W))
+        for i in range(0, len(rows), group):
+            part = rows[i : i + group]
+            v, w = self.ask(self.pictures(part, members[i : i + group]), np.repeat(part, self.P))
+            value[i : i + group], won[i : i + group] = v.reshape(-1, self.P), w.reshape(-1, self.P)
+        return value, won
 
 
 def _three(u, count):

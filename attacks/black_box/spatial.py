@@ -1,8 +1,8 @@
 """Rotations and shifts: no pixel is painted, the picture is only turned (Engstrom et al. 2019, sections 2 and 4).
 
-No ball bounds this attack: the set is the rectangle of angles and shifts, so small that it is searched whole, or at random.
-What was found stands in `Result.trace`; `Result.distance` is the L2 norm of the difference of the pictures, for comparison only:
-a shift by one pixel is far in every norm, and nobody minds it.
+No ball bounds this attack, but the rectangle of angles and shifts. It is so small that all of it can be searched, or some of it
+at random. `Result.trace` says what was found. `Result.distance` is the L2 norm of the difference of the pictures, and only there
+for comparison: a shift by one pixel is far in every norm, and nobody notices it.
 
 Imports: attacks.black_box.oracle and what it imports, minigrad.functional.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from attacks.black_box.oracle import Oracle, whole
+from attacks.black_box.oracle import Oracle
+from attacks.core.arrays import whole
 from attacks.core.result import Result, Task
 from attacks.core.threat import Box
 from attacks.core.victim import Labels, as_scores
@@ -26,8 +27,8 @@ def spatial(victim, x, goal, rotations=31, shifts=5, draws=0, *, angle=30.0, rea
 
     victim     Victim, scores(budget) or labels(budget);  x pictures (N, C, H, W)
     rotations  how many angles, evenly from -angle to +angle degrees;  shifts: how many shifts, from -reach to +reach pixels, along
-               each axis. The grid of rotations * shifts^2 is tried from the mildest on (the sum of squares of the three, each
-               as a part of its largest), but for the untouched picture: 774 queries at most
+               each axis. The grid of rotations * shifts^2 without the untouched picture is tried, the mildest first (by the sum
+               of squares of the three, each as a part of its largest): 774 queries at most
     draws      > 0: that many at random instead, uniform in the rectangle, other ones for each sample ("worst of k")
     A sample rests at its first success, and costs one query for each try. Where none succeeds, `candidate` is the one with the
     largest `loss` (from labels: the first).

@@ -1,7 +1,7 @@
 """Square: random search over square patches at the corners of the ball (Andriushchenko, Croce, Flammarion & Hein 2020).
 
-One query at each turn and sample. A candidate replaces the best where its margin is larger, or where it fools. Half the side
-squared, p, is a share of the picture that falls on a schedule:
+A turn costs each sample one query. A candidate replaces the best where its margin is larger, or where it fools. p is the share
+of the picture that a square covers, and falls on a schedule:
 
     p       0.8 (or `p`) halved at turns 10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000 of 10,000
     Linf    start: vertical stripes of +-epsilon; then a square of +-epsilon in each channel (algorithm 2)
@@ -20,9 +20,10 @@ import math
 
 import numpy as np
 
-from attacks.black_box.oracle import Draws, Oracle, host, whole
+from attacks.black_box.oracle import Draws, Oracle
+from attacks.core.arrays import flat, host, rows_of, whole
 from attacks.core.result import Result, Task
-from attacks.core.threat import L2, Linf, flat, rows_of
+from attacks.core.threat import L2, Linf
 from attacks.core.victim import as_scores
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -13,7 +13,8 @@ import numpy as np
 from attacks.commands import shared
 from attacks.commands.attack import label
 from attacks.core.goal import Targeted
-from attacks.core.optimise import SGD, Adam, Steepest, optimise
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import SGD, Adam, Steepest
 from attacks.core.parameterise import Additive
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, lines, magnified, times

@@ -16,7 +16,8 @@ import numpy as np
 
 from attacks.commands import shared
 from attacks.core.goal import Targeted
-from attacks.core.optimise import Steepest, optimise
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import Steepest
 from attacks.core.parameterise import Additive
 from attacks.core.threat import Linf
 from attacks.core.victim import Victim

@@ -2,12 +2,12 @@
 
     solve_softmax   a linear softmax model, exactly, from d + 1 answers in probabilities: an equation for each unknown
     extract         any model: a student of the attacker's own architecture learns the answers
-    agreement       share of inputs on which two models say the same: the fidelity of the copy. Its accuracy is another
-                    matter (`Victim.accuracy`): a copy may repeat the original's mistakes, or make up for them
-    fit, ask        what a student is made of, also for the substitutes of attacks.copying.transfer
+    agreement       share of inputs on which two models say the same: the fidelity of the copy. Accuracy is another matter
+                    (`Victim.accuracy`): a faithful copy repeats the original's mistakes
+    fit, ask        training and questions, also for the substitutes of attacks.copying.transfer
 
-Questions are counted by the view's meter and never go beyond its budget: one that is too large is refused before anything
-is asked. The original is never trained, nor is any of its parameters shared with a copy.
+The view counts the questions. If all of them together would go beyond its budget, they are refused before anything is asked. The
+original is never trained, and shares no parameter with a copy.
 
 Imports: minigrad, attacks.core.victim, oracle.
 """
@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.black_box.oracle import BATCH, host, whole
+from attacks.black_box.oracle import BATCH
+from attacks.core.arrays import host, whole
 from attacks.core.streams import seed_of
 from attacks.core.victim import QueryBudgetError, Victim, View, as_labels, as_scores
 from minigrad import functional as F
@@ -71,10 +72,10 @@ def log_probabilities(scores, output: str) -> np.ndarray:
 
 
 class Solved(NamedTuple):
-    """softmax(weight x + bias), found. weight (K, d), bias (K,) float64, d the numbers of a sample; sum over k of each is 0.
+    """softmax(weight x + bias), found. weight (K, d) and bias (K,) are float64 and sum to 0 over k; d is the size of a sample.
 
-    queries: answers used. residual: largest |equation - answer|, of use with more than d + 1 queries only: far above
-    rounding, the model was not linear. condition: of the equations; an answer's rounding error may grow by it.
+    queries: answers used. residual: largest |equation - answer|; with more than d + 1 queries it tells that the model was not
+    linear, by being far above rounding. condition: of the equations; an answer's rounding error may grow by it.
     """
 
     weight: np.ndarray
@@ -93,7 +94,7 @@ class Solved(NamedTuple):
 
 
 def centred(weight, bias):
-    """(weight, bias) with the mean over classes taken away: softmax does not see it, so no answer can tell it."""
+    """(weight, bias) without the mean over classes, which no answer tells because softmax does not change with it."""
     weight, bias = np.asarray(weight, np.float64), np.asarray(bias, np.float64)
     return weight - weight.mean(axis=0), bias - bias.mean()
 
@@ -114,16 +115,16 @@ def solve_softmax(scores, shape=None, *, x=None) -> Solved:
 
     scores: a view of scores with any output (labels raise TypeError). shape: of one sample; then the questions are
     `design`'s. x: own questions (m, *shape), m >= d + 1, instead; by least squares, where there are more.
-    W and b come in the units of the questions (a normalisation of the victim is part of them), up to what softmax cannot
-    tell: they are `centred`. Errors are those of the answers: about 1e-7 of the logits for a float32 victim. ValueError where
-    the questions do not determine W, or a probability has rounded to 0 (ask for log-probabilities or logits).
+    W and b come in the units of the questions (a normalisation of the victim is part of them) and `centred`, because softmax
+    tells no more. Errors are those of the answers: about 1e-7 of the logits for a float32 victim. ValueError where the questions
+    do not determine W, or a probability has rounded to 0 (ask for log-probabilities or logits).
     """
     view = as_scores(scores, "solve_softmax")
     if (x is None) == (shape is None):
         raise ValueError("solve_softmax: give the shape of one sample, or the questions x (m, *shape), one of the two")
     x = design(tuple(shape), view.bounds).astype(np.float64) if x is None else x
-    x = view.victim.take(x, "solve_softmax")
-    a = np.concatenate([host(x).reshape(len(x), -1).astype(np.float64), np.ones((len(x), 1))], axis=1)  # (m, d + 1): x, 1
+    x = view.victim.taken(x, "solve_softmax")
+    a = np.concatenate([host(x.array).reshape(len(x), -1).astype(np.float64), np.ones((len(x), 1))], axis=1)  # (m, d + 1): x, 1
     singular = np.linalg.svd(a, compute_uv=False)
     if len(a) < a.shape[1] or singular[-1] <= 1e-12 * singular[0]:
         raise ValueError(f"solve_softmax: {len(a)} questions do not determine the {a.shape[1]} unknowns of each class; give "
@@ -186,7 +187,7 @@ def own(view: View, net, normalize, name: str) -> Victim:
 
 
 def fit(victim: Victim, x, y, **options) -> float:
-    """All epochs of `fitting`, which see; returns the mean loss of the last one."""
+    """All epochs of `fitting`, with its options; returns the mean loss of the last one."""
     return list(fitting(victim, x, y, **options))[-1]
 
 
@@ -210,7 +211,7 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
             for first in range(0, n, batch):
                 here = rows[first : first + batch]
                 adam.param_groups[0]["lr"] = lr * (1 - done / steps) if decay else lr
-                loss = F.cross_entropy(net(victim._normalized(Tensor.wrap(x[here]))), y[here])
+                loss = F.cross_entropy(net(victim.normalized(Tensor.wrap(x[here]))), y[here])
                 adam.zero_grad()
                 loss.backward()
                 adam.step()

@@ -17,15 +17,14 @@ import dataclasses
 
 import numpy as np
 
-from attacks.black_box.oracle import host, whole
 from attacks.copying.extract import agreement, ask, fit, left_in_all, own
+from attacks.core.arrays import host, raw, whole
 from attacks.core.goal import Untargeted
 from attacks.core.streams import seed_of
 from attacks.core.victim import Victim, View, as_labels
 from attacks.defend.base import Normalized
 from attacks.defend.ensemble import Ensemble
 from minigrad.random import Stream
-from minigrad.tensor import Tensor
 
 # ---- the substitute --------------------------------------------------------------------------------------------------
 
@@ -54,7 +53,7 @@ class Substitute:
 
 
 def train_substitute(oracle, seed_x, net, rounds=6, lam=0.1, **options) -> Substitute:
-    """The last of `substitute_rounds`, which see: all rounds at once."""
+    """All rounds of `substitute_rounds` at once, with its options: the last Substitute."""
     for found in substitute_rounds(oracle, seed_x, net, rounds, lam, **options):  # noqa: B007
         pass
     return found
@@ -70,8 +69,8 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     so that n seeds cost n 2^rounds queries: 6,400 for the paper's 100 seeds and 6 rounds. F is the substitute, O(x) the label
     that the oracle gave.
 
-    oracle     any view (or Victim); used for its labels only. Its meter counts, its budget bounds: when the points of a round
-               are more than it allows, as many as it allows are drawn among them; when it is spent, the rounds end
+    oracle     any view (or Victim); used for its labels only, within its budget. If a round has more points than the budget
+               allows, as many as it allows are drawn among them; when it is spent, the rounds end
     seed_x     (n, ...) samples of the attacker's own, not of the oracle's training set; in the oracle's bounds
     net        a fresh Module of the attacker's choice; trained on from round to round, with a new Adam in each
     lam        length of the step in input units: above 0 towards more of the label, the paper's; below 0 towards less of it,
@@ -82,23 +81,25 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
                evenly (the same paper): n 2^after + reservoir (rounds - after) queries
     output     'logits': the derivative of the label's logit (CleverHans);  'probabilities': of its probability
     epochs, batch, lr   of each training; normalize: the substitute's, as in Victim
-    held_out   (M, ...) samples to measure the agreement with the oracle on, uncounted: it is the evaluator who looks
+    held_out   (M, ...) samples to measure the agreement with the oracle on; not counted, because the evaluator looks
     Raises QueryBudgetError before the first question if the seeds alone are too many.
     """
     name = "train_substitute"
     view = as_labels(oracle, name)
     whole(name, epochs=epochs, batch=batch, after=after + 1, **{k: v for k, v in (("period", period), ("reservoir", reservoir))
                                                              if v is not None})
-    if isinstance(rounds, bool) or int(rounds) != rounds or rounds < 0 or not 0 < abs(lam) < np.inf:
-        raise ValueError(f"{name}: rounds must be an integer >= 0 and lam a number other than 0, got {rounds!r} and {lam!r}")
+    whole(name, least=0, rounds=rounds)
+    if not 0 < abs(lam) < np.inf:
+        raise ValueError(f"{name}: lam must be a number other than 0, got {lam!r}")
     if output not in ("logits", "probabilities"):
         raise ValueError(f"{name}: output must be 'logits' or 'probabilities', got {output!r}")
     victim, seed = own(view, net, normalize, name), seed_of(rng)
-    x = host(view.victim.take(seed_x, name))
+    seeds = view.victim.taken(seed_x, name)
+    x = host(seeds.array)
     if len(x) == 0:
         raise ValueError(f"{name}: seed_x is empty; give some samples of the oracle's kind")
     classes = victim.predict(x[:1]).shape[1]
-    y, n = ask(view, x, name), len(x)
+    y, n = ask(view, seeds, name), len(x)
     found = Substitute(victim, x, y, np.zeros(n, np.int64), np.full(n, -1), [])
     draws, step = Stream(seed, f"{name}/reservoir"), 0.0
     for r in range(rounds + 1):
@@ -194,10 +195,10 @@ class Matrix:
 def transfer(sources: dict, targets: dict, x, y, attack) -> Matrix:
     """{name: Victim or white box} attacked, {name: Victim or view} tried, on x (N, ...) with true labels y (N,).
 
-    attack(source, x, goal, attack_wrong=True) -> Result: functools.partial(fgsm, threat=Linf(0.3)), for instance. Each sample
-    is attacked whatever the source said of it, and its strongest attempt is tried whether it fooled the source or not:
-    the attacker cannot know, and a denominator that depends on the source makes rows incomparable. For iterated attacks
-    early_stop=False: the first point behind the source's boundary transfers worst.
+    attack(source, x, goal, attack_wrong=True) -> Result: functools.partial(fgsm, threat=Linf(0.3)), for instance. Every sample
+    is attacked, also one that the source gets wrong, and its strongest attempt is tried, also one that did not fool the source.
+    The attacker cannot know more, and rows can be compared because their denominator does not depend on the source. Iterated
+    attacks need early_stop=False, because the first point behind the source's boundary transfers worst.
     The targets are looked at by the evaluator: nothing is counted. Leave out of x what a substitute was trained on.
     """
     y = np.asarray(y)
@@ -230,7 +231,7 @@ def stacked(rows) -> Matrix:
 
 
 def _says(v, x) -> np.ndarray:
-    return (v.victim if isinstance(v, View) else v).predict(x.array if isinstance(x, Tensor) else x).argmax(axis=1)
+    return (v.victim if isinstance(v, View) else v).predict(raw(x)).argmax(axis=1)
 
 
 # ---- ensembles -------------------------------------------------------------------------------------------------------

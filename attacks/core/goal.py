@@ -1,8 +1,8 @@
 """What the attacker wants: `Untargeted(y)`, any class but y; `Targeted(t)`, class t.
 
-Every attack is an ascent on `goal.objective(logits)`, one value for each sample, larger = better for the attacker.
-`margin` is the objective that is positive exactly where the attack has succeeded, and `success` says whether it has.
-All take logits (N, classes) as a Tensor (then they can be differentiated) or as an array. A goal knows nothing of inputs.
+Every attack climbs `goal.objective(logits)`: one value for each sample, larger = better for the attacker. `margin` is the
+objective that is positive exactly where the attack has succeeded, and `success` says where that is. All three take logits
+(N, classes), as a Tensor (then they can be differentiated) or as an array. A goal knows nothing of inputs.
 
 Imports: minigrad, attacks.core.loss.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core import loss as losses
+from attacks.core.arrays import host, raw
 from minigrad.tensor import Tensor
 
 
@@ -57,7 +58,7 @@ class Goal:
 
         Logits that are not finite are no success.
         """
-        z = logits.array if isinstance(logits, Tensor) else logits
+        z = raw(logits)
         won = self._won(z.argmax(axis=1), np.asarray(self.labels, like=z))
         if confidence:
             won = won & (self.margin(z) >= confidence)
@@ -110,12 +111,12 @@ class Targeted(Goal):
         won = self.success(logits)
         if self.y is None:
             return won
-        z = logits.array if isinstance(logits, Tensor) else logits
+        z = raw(logits)
         return won | (z.argmax(axis=1) != np.asarray(self.y, like=z))
 
 
 class Toward(Untargeted):
-    """Any class but y is a success, but the loss pulls towards t: how targeted losses serve an untargeted attack."""
+    """Any class but y is a success, and the loss pulls towards t. So a targeted loss serves an untargeted attack."""
 
     def __init__(self, y, t):
         super().__init__(y)
@@ -131,9 +132,15 @@ class Toward(Untargeted):
         return Targeted(self.t, self.labels)
 
 
+def likeliest(logits, labels, count: int | None = None):
+    """(N, count) the classes other than `labels` (N,), the most likely first, from logits (N, classes); all of them for None."""
+    n, classes = logits.shape
+    order = np.argsort(-logits, axis=1, kind="stable")
+    return order[order != labels[:, None]].reshape(n, classes - 1)[:, :count]
+
+
 def _labels(name, labels):
-    labels = labels.cpu().array if isinstance(labels, Tensor) else labels
-    labels = labels.get() if hasattr(labels, "get") and hasattr(labels, "dtype") else np.asarray(labels)
+    labels = host(raw(labels))
     if labels.dtype.kind not in "iu" and labels.size:
         raise TypeError(f"{name}: labels must be integers (class numbers), got {labels.dtype}; for one-hot rows take "
                         ".argmax(1)")

@@ -1,14 +1,14 @@
 """Losses of attacks: loss(logits, goal) -> (N,) Tensor, larger = better for the attacker, one value for each sample.
 
 They look at `goal.labels` (the true class y, or the target t) and `goal.targeted` only; targeted DLR also at `goal.y`.
-With z_(1) >= z_(2) >= ... the sorted logits:
+z_j is the logit of class j, p_j its softmax, and z_(1) >= z_(2) >= ... are the logits in order:
 
     ce       -log p_y                      targeted   log p_t
     margin   max_{j != y} z_j - z_y        targeted   z_t - max_{j != t} z_j
     dlr      -(z_y - max_{j != y} z_j) / (z_(1) - z_(3))            targeted   -(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)
 
-Cross-entropy is written as softplus(logsumexp_{j != y} z_j - z_y): the textbook form's gradient p_y - 1 rounds to exactly 0
-in float32 at a margin of 17, and an attack stands still there (gradient masking by temperature); this one goes on to 88.
+Cross-entropy is written as softplus(logsumexp_{j != y} z_j - z_y). The gradient of the textbook form holds p_y - 1, which rounds
+to exactly 0 in float32 at a margin of 17: an attack stands still there (gradient masking by temperature). This form goes on to 88.
 
 Imports: minigrad.
 """

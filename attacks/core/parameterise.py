@@ -4,8 +4,8 @@
     TanhBox(x)     x' = mid + half * tanh(w)                     the box without clipping (Carlini & Wagner 2017, section V)
     Shared(x)      x' = clip(x + delta), one delta for all x     universal perturbations
 
-A parameterisation is what a network is to training: `params` are leaf Tensors for an optimiser, calling it gives x' with its
-graph. `optimise` drives it by
+A parameterisation plays the part that a network plays in training: `params` are leaf Tensors for an optimiser, and calling it
+gives x' with its graph. `optimise` drives it by
 
     begin(x, x0, box)  make the parameters so that p() is x0 (x is the clean batch)
     project(threat, box)   after each step, in place
@@ -21,12 +21,12 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from attacks.core.threat import flat, rows_of
+from attacks.core.arrays import flat, rows_of
 from minigrad.tensor import Tensor
 
 
 class Parameterisation:
-    """Base class. x: the batch (N, ...), array or Tensor, as the caller gives it."""
+    """Base class. x: the batch (N, ...), an array, a Tensor, or what a victim has `Taken`."""
 
     per_sample = True
 
@@ -42,7 +42,7 @@ class Parameterisation:
         raise NotImplementedError
 
     def reference(self):
-        """What the unperturbed parameters stand for: x, but for rounding. Penalties measure from here."""
+        """x' of the unperturbed parameters: x, up to rounding. Penalties measure from here."""
         return self.x
 
     def project(self, threat, box) -> None:
@@ -105,9 +105,9 @@ class Direct(Parameterisation):
 class TanhBox(Parameterisation):
     """x' = mid + half * tanh(w) for the box [mid - half, mid + half]: any w is allowed.
 
-    w starts at artanh(shrink * (x - mid) / half); shrink = 0.999999 keeps black and white pixels at |w| = 7.25, from where an
-    optimiser needs lr * steps of 8 or so to move them; at |w| = inf (shrink = 1) they would have no gradient for ever.
-    A bounded threat is projected onto in x' and taken back to w.
+    w starts at artanh(shrink * (x - mid) / half). With shrink = 0.999999 black and white pixels start at |w| = 7.25, and an
+    optimiser needs lr * steps of 8 or so to move them. With shrink = 1 they would start at |w| = inf, without any gradient.
+    For a bounded threat x' is projected, and w follows.
     """
 
     def __init__(self, x, shrink: float = 0.999999):
@@ -164,7 +164,7 @@ class Shared(Parameterisation):
     def __init__(self, x, delta=None):
         super().__init__(x)
         self.box = None
-        self.params = [] if delta is None else [leaf(_array(delta))]
+        self.params = [] if delta is None else [leaf(delta.array if isinstance(delta, Tensor) else np.asarray(delta))]
 
     def on(self, x) -> Shared:
         """The same delta for another batch."""
@@ -193,7 +193,3 @@ class Shared(Parameterisation):
 
     def keep(self, rows):
         self.x = self.x[rows]
-
-
-def _array(x):
-    return x.array if isinstance(x, Tensor) else np.asarray(x)

@@ -1,7 +1,7 @@
 """What an attack returns, and the bookkeeping that makes it honest.
 
-`Task` opens an attack (arrays checked, clean predictions, who needs no attack) and closes it: success is decided once, by a
-fresh forward pass on the very array that is returned. Rules:
+`Task` opens an attack: it checks the arrays, predicts the clean samples, and says which of them need no attack. It also closes
+the attack: success is decided once, by a fresh forward pass on the very array that is returned. Rules:
   * a sample that is wrong from the start is `already_wrong`: not attacked unless asked, never a success
   * a sample that was not fooled is returned as it came, with `reason`; its strongest attempt is in `candidate`
   * robust accuracy counts already wrong samples as wrong
@@ -16,12 +16,12 @@ import json
 
 import numpy as np
 
+from attacks.core.arrays import alike, at_rows, choose, flat, host, joined, raw, replaced
 from attacks.core.goal import Goal
 from attacks.core.streams import SampleStreams, seed_of
-from attacks.core.threat import Threat, flat
-from attacks.core.victim import View
+from attacks.core.threat import Threat
+from attacks.core.victim import Taken, View
 from minigrad import checkpoint
-from minigrad.tensor import Tensor
 
 NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
     "no adversarial example found", "already wrong, not attacked", "zero gradient: the victim masks it or saturates",
@@ -31,7 +31,7 @@ NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
 
 @dataclasses.dataclass
 class Result:
-    """N samples, attacked. NumPy arrays, but for x_adv, candidate and original: of the type that was given.
+    """What came of an attack on N samples. x_adv, candidate and original have the type that was given, all else is NumPy's.
 
     x_adv          (N, ...) the adversarial example where success, else the original, to the bit
     success        (N,) bool: fooled now, and was not before
@@ -86,12 +86,12 @@ class Result:
     def at(self, epsilon: float) -> Result:
         """The result if only perturbations of size <= epsilon counted: what is larger becomes a failure.
 
-        For a minimum-norm attack this is its result at any epsilon; for an attack at fixed epsilon, an upper bound on the
-        robust accuracy there.
+        An attack that looks for the smallest perturbation has this result at any epsilon. For an attack at a fixed epsilon
+        it is an upper bound on the robust accuracy there.
         """
         lost = self.success & (self.distance > epsilon * (1 + 1e-6))  # float32 measures 0.1 as 0.1000000015
         return dataclasses.replace(
-            self, x_adv=_choose(lost, self.original, self.x_adv), success=self.success & ~lost,
+            self, x_adv=choose(lost, self.original, self.x_adv), success=self.success & ~lost,
             distance=np.where(lost, np.inf, self.distance),
             reason=np.where(lost, np.array([f"needs {d:.6g} > {epsilon:g}" for d in self.distance], object), self.reason),
             settings={**self.settings, "at": float(epsilon)},
@@ -106,14 +106,14 @@ class Result:
 
     def __getitem__(self, rows) -> Result:
         """The result of some samples."""
-        kept = {f: _rows(getattr(self, f), rows) for f in _PER_SAMPLE}
+        kept = {f: at_rows(getattr(self, f), rows) for f in _PER_SAMPLE}
         trace = None if self.trace is None else {k: v[:, rows] for k, v in self.trace.items()}
         return dataclasses.replace(self, **kept, trace=trace)
 
     def merge(self, rows, other: Result) -> Result:
         """This result with the samples `rows` replaced by `other`'s wherever that is better: another run on survivors.
 
-        Better is (success, objective). Steps and queries add up, whoever wins; the trace is the first run's.
+        Better is (success, objective). Steps and queries of both runs add up; the trace is the first run's.
         """
         rows = np.arange(len(self))[rows]
         better = (other.success & ~self.success[rows]) | (
@@ -121,7 +121,7 @@ class Result:
         )
         out = {}
         for f in _PER_SAMPLE:
-            out[f] = _replaced(getattr(self, f), rows[better], _rows(getattr(other, f), np.flatnonzero(better)))
+            out[f] = replaced(getattr(self, f), rows[better], at_rows(getattr(other, f), np.flatnonzero(better)))
         for f in ("steps", "queries"):
             out[f] = getattr(self, f).copy()
             out[f][rows] += getattr(other, f)
@@ -133,14 +133,14 @@ class Result:
         results = list(results)
         if not results:
             raise ValueError("Result.join: nothing to join")
-        parts = {f: _joined([getattr(r, f) for r in results]) for f in _PER_SAMPLE}
+        parts = {f: joined([getattr(r, f) for r in results]) for f in _PER_SAMPLE}
         return dataclasses.replace(results[0], **parts, trace=None)
 
     # ---- files -------------------------------------------------------------------------------------------------------
 
     def save_npz(self, path) -> None:
         """Everything to one .npz (minigrad.checkpoint: atomic, no pickle); `Result.load_npz(path)` reads it."""
-        tree = {f: _plain(getattr(self, f)) for f in _PER_SAMPLE}
+        tree = {f: host(raw(getattr(self, f))) for f in _PER_SAMPLE}
         tree["reason"] = [str(r) for r in self.reason]
         tree["trace"] = None if self.trace is None else {k: np.asarray(v) for k, v in self.trace.items()}
         tree["settings"] = json.loads(json.dumps(self.settings, default=str))
@@ -171,24 +171,29 @@ class Task:
         ...           candidate = task.x.copy(); candidate[rows] = ...
         return task.result(candidate, threat=threat, settings={...})
 
-    attack_wrong: also attack what is wrong from the start. looks: clean predictions to take the majority of, for victims that
-    answer at random. `task.clean` are the logits of the first look (N, classes), NumPy.
+    attack_wrong: also attack what is wrong from the start. looks: how often the clean (unperturbed) samples are predicted, to
+    take the majority where a victim answers at random. `task.clean` (N, classes) are the logits of the first look, NumPy.
     """
 
     def __init__(self, name: str, view: View, x, goal: Goal, *, rng=0, attack_wrong: bool = False, looks: int = 1):
         if not isinstance(goal, Goal):
             raise TypeError(f"{name}: goal must be Untargeted(y) or Targeted(t), got {type(goal).__name__}")
-        self.name, self.view, self.given, self.victim = name, view, x, view.victim
-        self.x = self.victim.take(x, name)
+        self.name, self.view, self.victim = name, view, view.victim
+        taken = self.victim.taken(x, name)
+        self.given, self.x = taken.given, taken.array
         self.box, self.seed = self.victim.bounds, seed_of(rng)
-        clean = self.victim.predict(self.x)
+        clean = self.victim.logits(self.x)
         self.goal = goal.on(len(self.x), clean.shape[1], name)
-        votes = sum((self.goal.already_wrong(self.victim.predict(self.x)) for _ in range(looks - 1)),
+        votes = sum((self.goal.already_wrong(self.victim.logits(self.x)) for _ in range(looks - 1)),
                     self.goal.already_wrong(clean).astype(np.int64))
         self.already_wrong = 2 * votes > looks
         self.rows = np.arange(len(self.x)) if attack_wrong else np.flatnonzero(~self.already_wrong)
         self.attack_wrong, self.clean = attack_wrong, clean
         view.begin(len(self.x))
+
+    def taken(self, rows) -> Taken:
+        """Some samples for another attack on the same victim, which need not check them again."""
+        return Taken(self.victim, self.x[rows])
 
     def streams(self, purpose: str = "") -> SampleStreams:
         """A stream for each sample of the batch (N), for this purpose."""
@@ -209,30 +214,29 @@ class Task:
         bad = ~flat(np.isfinite(candidate)).all(axis=1)
         candidate = np.where(bad.reshape((-1,) + (1,) * (candidate.ndim - 1)), self.x, candidate)
         out = alike(self.given, candidate)
-        z = self.victim.predict(out)
-        won = self.goal.success(z) if judge is None else judge(self.victim.take(out))
-        success = _host(won) & ~self.already_wrong
+        seen = np.clip(self.victim.cast(raw(out)), *self.box)
+        z = self.victim.logits(seen)
+        won = self.goal.success(z) if judge is None else judge(seen)
+        success = host(won) & ~self.already_wrong
         if found is not None:
-            success &= _host(found)
-        x_adv = _choose(success, out, self.given)
-        measure = measure or threat
-        size = _host(measure.size(self.victim.take(x_adv) - self.x))
+            success &= host(found)
+        size = host((measure or threat).size(choose(success, seen, self.x) - self.x))
         why = np.full(n, NOT_FOUND, object)
-        zero = np.zeros(n, bool) if zero_gradient is None else _host(zero_gradient).astype(bool)
+        zero = np.zeros(n, bool) if zero_gradient is None else host(zero_gradient).astype(bool)
         why[zero] = ZERO
-        why[_host(bad)] = NAN
+        why[host(bad)] = NAN
         for i, text in (reason.items() if isinstance(reason, dict) else enumerate(reason if reason is not None else ())):
             why[i] = text or why[i]
         why[self.already_wrong] = ALREADY if not self.attack_wrong else "already wrong"
         why[success] = ""
-        objective = np.array(_host(self.goal.margin(z) if objective is None else objective), np.float64)
+        objective = np.array(host(self.goal.margin(z) if objective is None else objective), np.float64)
         objective[np.setdiff1d(np.arange(n), self.rows)] = np.nan
         seconds = {"attack": self.name, "threat": repr(threat), "goal": type(self.goal).__name__, "seed": self.seed,
                    "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}
         return Result(
-            x_adv=x_adv, success=success, already_wrong=self.already_wrong.copy(),
+            x_adv=choose(success, out, self.given), success=success, already_wrong=self.already_wrong.copy(),
             distance=np.where(self.already_wrong, 0.0, np.where(success, size, np.inf)),
-            objective=objective, steps=np.broadcast_to(_host(steps), (n,)).astype(np.int64),
+            objective=objective, steps=np.broadcast_to(host(steps), (n,)).astype(np.int64),
             queries=self.view.queries.copy(), reason=why, zero_gradient=zero, candidate=out,
             settings={**seconds, **(settings or {})}, trace=trace, original=self.given,
         )
@@ -251,52 +255,5 @@ def batched(attack, victim, x, goal, *args, batch: int = 250, rng=0, **options) 
     return Result.join(parts)
 
 
-# ---- arrays of either kind -------------------------------------------------------------------------------------------
-
-
 def _share(mask, n) -> float:
     return float(mask.sum() / n) if n else float("nan")
-
-
-def _host(a):
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)
-
-
-def _raw(x):
-    return x.array if isinstance(x, Tensor) else x
-
-
-def _wrapped(like, array):
-    return Tensor.wrap(array) if isinstance(like, Tensor) else array
-
-
-def alike(given, array):
-    """An array in the type, dtype and device of what the caller gave."""
-    raw = _raw(given)
-    array = _host(array) if isinstance(raw, np.ndarray) else np.asarray(array, like=raw)
-    return _wrapped(given, array.astype(raw.dtype, copy=False))
-
-
-def _choose(mask, yes, no):
-    """yes where mask (N,), else no; of yes's type, in no's memory layout."""
-    out = _raw(no).copy(order="K")
-    out[mask] = _raw(yes)[mask]
-    return _wrapped(no, out)
-
-
-def _rows(value, rows):
-    return _wrapped(value, _raw(value)[rows])
-
-
-def _replaced(value, rows, new):
-    out = _raw(value).copy(order="K")
-    out[rows] = _raw(new)
-    return _wrapped(value, out)
-
-
-def _joined(values):
-    return _wrapped(values[0], np.concatenate([_raw(v) for v in values]))
-
-
-def _plain(value):
-    return _host(_raw(value))

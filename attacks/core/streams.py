@@ -1,7 +1,8 @@
 """Random numbers for each sample of a batch, whatever batch it sits in.
 
-The stream of a sample is keyed by the seed, the purpose ("start", "restart 3", ...) and the sample's own values, not by its
-place: a photograph attacked alone, first, last, or in another order meets the same noise. (Two equal samples share theirs.)
+The stream of a sample is keyed by the seed, the purpose ("start", "restart 3", ...) and the sample's own values. Its place in
+the batch is no part of the key: a photograph meets the same noise alone, first, last, or in another order. (Two equal samples
+share theirs.)
 
 `rng` of every attack is an int, a `minigrad.random.Stream`, a numpy Generator (both: one number is drawn as the seed) or
 None (fresh entropy; the settings of the result tell the seed).
@@ -15,6 +16,7 @@ import hashlib
 
 import numpy as np
 
+from attacks.core.arrays import host
 from minigrad.random import Stream, as_stream
 
 
@@ -35,9 +37,8 @@ class SampleStreams:
 
     def __init__(self, rng, x, purpose: str = ""):
         self.seed, self.purpose = seed_of(rng), purpose
-        rows = x if isinstance(x, np.ndarray) else x.get()
         self.streams = [Stream(self.seed, f"{purpose}/{hashlib.sha256(np.ascontiguousarray(r).tobytes()).hexdigest()}")
-                        for r in rows]
+                        for r in host(x)]
 
     def __len__(self):
         return len(self.streams)
@@ -82,7 +83,7 @@ class SampleStreams:
 
 
 def sample_streams(rng, x, purpose: str = "") -> SampleStreams:
-    """`rng` as it is if it has a stream for each sample already, else the streams that it stands for."""
+    """rng itself if it has a stream for each sample already, else the streams that it stands for."""
     if isinstance(rng, SampleStreams):
         if len(rng) != len(x):
             raise ValueError(f"rng has streams for {len(rng)} samples, x holds {len(x)}; index it by the same rows")

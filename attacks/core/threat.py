@@ -7,8 +7,9 @@
     threat.dual(g)              that maximum: how fast the objective can rise per unit of norm
 
 `epsilon` is a number or one number for each sample (N,); `threat[rows]` is the threat for some samples. Arrays in, arrays of
-the same kind and dtype out (NumPy or CuPy), each sample for itself. Ball first, then box: both steps move towards x0, so the
-result lies in both; `Linf` commutes, and for L2 and L1 `nearest` is the exact projection on the intersection.
+the same kind and dtype out (NumPy or CuPy), each sample for itself. `project` goes to the ball first, then to the box. Both
+steps move towards x0, so the result lies in both. In Linf the order makes no difference; in L2 and L1 it does, and `nearest` is
+the exact projection on what ball and box have in common.
 
 Imports: attacks.core.streams, NumPy.
 """
@@ -19,19 +20,9 @@ import math
 
 import numpy as np
 
+from attacks.core.arrays import flat, rows_of
+from attacks.core.projections import onto_l1_ball, onto_l2_ball
 from attacks.core.streams import sample_streams
-
-
-def rows_of(value, like):
-    """(N,) as (N, 1, ..., 1) in like's dtype, to broadcast against it; a number as a float, which keeps like's dtype."""
-    if np.ndim(value) == 0:
-        return float(value)
-    return np.asarray(value, like=like).astype(like.dtype).reshape((-1,) + (1,) * (like.ndim - 1))
-
-
-def flat(x):
-    """(N, ...) as (N, everything else), for N = 0 too."""
-    return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 def _axes(d):
@@ -130,7 +121,7 @@ class Linf(Threat):
         x = np.clip(x, x0 - eps, x0 + eps)
         return x if box is None else np.clip(x, *box)
 
-    nearest = project  # the two clips commute
+    nearest = project  # the order of the two clips makes no difference
 
     def settle(self, x, x0):
         x = self.project(x, x0)
@@ -163,7 +154,7 @@ class L2(Threat):
 
     def nearest(self, x, x0, box):
         """The exact projection on ball and box: |d_i| = min(|x - x0|_i / (1 + mu), room_i), mu >= 0 by sorting."""
-        return _nearest(x, x0, box, self.epsilon, _shrink_l2)
+        return onto_l2_ball(x, x0, box, self.epsilon)
 
     def random(self, x0, rng=0, box=(0.0, 1.0)):
         # n coordinates of a uniform point on the sphere of n + 2 dimensions are uniform in the ball (Voelker et al. 2017)
@@ -212,7 +203,7 @@ class L1(Threat):
 
     def nearest(self, x, x0, box):
         """The exact projection on ball and box: |d_i| = min(max(|x - x0|_i - theta, 0), room_i), theta by sorting."""
-        return _nearest(x, x0, box, self.epsilon, _shrink_l1)
+        return onto_l1_ball(x, x0, box, self.epsilon)
 
     def random(self, x0, rng=0, box=(0.0, 1.0)):
         # d of d + 1 exponentials over their sum are uniform in the simplex; signs make it the ball
@@ -320,62 +311,3 @@ class Box(Threat):
         return np.asarray(value, like=x0) - x0
 
     steepest, dual = Linf.steepest, Linf.dual
-
-
-# ---- the exact projections on ball and box ---------------------------------------------------------------------------
-
-
-def _nearest(x, x0, box, epsilon, shrink):
-    """argmin ||y - x||_2 over ||y - x0|| <= epsilon, lo <= y <= hi, for x0 in the box.
-
-    The optimality conditions make |y - x0|_i a falling piecewise function of one multiplier per sample, which `shrink`
-    finds; the room of coordinate i is its way to the box in the direction of x - x0.
-    """
-    d = flat((x - x0).astype(np.float64))
-    base = flat(x0.astype(np.float64))
-    room = np.where(d > 0, box[1] - base, base - box[0])
-    size = np.minimum(np.abs(d), room)
-    eps = np.broadcast_to(np.asarray(epsilon, np.float64, like=d), (len(d),))
-    moved = np.sign(d) * np.maximum(shrink(np.abs(d), np.maximum(room, 0), size, eps), 0)
-    return np.clip((base + moved).reshape(x.shape).astype(x.dtype), *box)
-
-
-def _bracket(points, value, eps):
-    """The last of the sorted points (N, m) where the falling `value(point)` (N,) is still at least eps, by bisection."""
-    row = np.arange(len(points), like=points)
-    low, high = np.zeros_like(row), np.full_like(row, points.shape[1] - 1)
-    while (low < high).any():
-        middle = (low + high + 1) // 2
-        above = value(points[row, middle]) >= eps
-        low, high = np.where(above, middle, low), np.where(above, high, middle - 1)
-    return points[row, low]
-
-
-def _shrink_l1(size, room, start, eps):
-    # sum_i min(max(|d_i| - theta, 0), room_i) = eps is linear in theta between the points |d_i| and |d_i| - room_i
-    def at(theta):
-        return np.minimum(np.maximum(size - theta[:, None], 0), room)
-
-    points = np.sort(np.maximum(np.concatenate([np.zeros_like(size[:, :1]), size, size - room], axis=1), 0), axis=1)
-    theta = _bracket(points, lambda t: at(t).sum(axis=1), eps)
-    free = (size > theta[:, None]) & (size - room <= theta[:, None])  # these shrink as theta goes on
-    excess = at(theta).sum(axis=1) - eps
-    theta = theta + np.where(excess > 0, excess / np.maximum(free.sum(axis=1), 1), 0.0)
-    return np.where((start.sum(axis=1) > eps)[:, None], at(theta), start)
-
-
-def _shrink_l2(size, room, start, eps):
-    # sum_i min(s |d_i|, room_i)^2 = eps^2 for s in [0, 1] is quadratic between the points s = room_i / |d_i|
-    ratio = np.minimum(room / np.maximum(size, 1e-300), 1.0)
-
-    def squares(minus):
-        return np.square(np.minimum(-minus[:, None] * size, room)).sum(axis=1)
-
-    ends = np.zeros_like(size[:, :1])
-    points = np.sort(np.concatenate([ends - 1, -ratio, ends], axis=1), axis=1)  # -s rises
-    s = -_bracket(points, squares, eps**2)
-    free = ratio >= s[:, None]  # these shrink as s goes on falling
-    walls = np.square(np.where(free, 0, room)).sum(axis=1)
-    rest = np.square(np.where(free, size, 0)).sum(axis=1)
-    s = np.where(rest > 0, np.sqrt(np.maximum(eps**2 - walls, 0) / np.maximum(rest, 1e-300)), s)
-    return np.where((np.square(start).sum(axis=1) > eps**2)[:, None], np.minimum(s[:, None] * size, room), start)

@@ -5,11 +5,11 @@
     victim.scores(budget=N)    logits or probabilities of the inputs that the attacker sends, nothing else
     victim.labels(budget=N)    the predicted class, nothing else
 
-The three are different types: a gradient attack handed `scores` or `labels` raises TypeError. Each counts the queries of
-each sample and refuses, with QueryBudgetError and before the network is asked, to go beyond the budget.
+The three views are different types: a gradient attack that is handed `scores` or `labels` raises TypeError. Each view counts
+the queries of each sample. Beyond the budget it raises QueryBudgetError, before the network is asked.
 
 Bounds and normalisation live here, so that epsilon is always in the units of the input. Inside `with victim:` the network is
-in evaluation mode with frozen parameters; both are as they were afterwards, also after an exception.
+in evaluation mode and its parameters are frozen. Afterwards both are as they were, also after an exception.
 
 Imports: minigrad.
 """
@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import host, raw
 from minigrad.nn import Module
 from minigrad.tensor import Tensor
 
@@ -102,12 +103,32 @@ class Victim:
         return "cpu" if p is None else p.device
 
     def take(self, x, name: str = "attack"):
-        """x (N, ...) as an array of the network's dtype and device, clipped to the bounds.
+        """x (N, ...) as an array of the network's dtype and device, clipped to the bounds. Raises what `check` raises.
 
-        Raises TypeError unless it holds floating-point numbers, ValueError where it leaves the bounds by more than 1e-6 of
-        the range, or is NaN.
+        This is the door, and everything that comes from outside passes it once. What is `Taken` passes unseen.
         """
-        a = x.array if isinstance(x, Tensor) else x
+        if isinstance(x, Taken):
+            if x.victim is self:
+                return x.array
+            x = x.given
+        self.check(x, name)
+        return np.clip(self.cast(raw(x)), *self.bounds)
+
+    def taken(self, x, name: str = "attack") -> Taken:
+        """The same, with what was given."""
+        return x if isinstance(x, Taken) and x.victim is self else Taken(self, self.take(x, name), x)
+
+    def cast(self, a):
+        """An array in the network's dtype, on its device."""
+        p = self._parameter
+        return Tensor.wrap(a).to(a.dtype if p is None else p.dtype, device=self.device).array
+
+    def check(self, x, name: str = "attack") -> None:
+        """Raise TypeError unless x holds floating-point numbers, and ValueError unless it is a batch within the bounds.
+
+        An excess of 1e-6 of the range is allowed, because rounding makes one; NaN is not.
+        """
+        a = raw(x)
         if not hasattr(a, "dtype"):
             raise TypeError(f"{name}: x must be a NumPy array or a Tensor (N, ...), got {type(x).__name__}")
         lo, hi = self.bounds
@@ -121,13 +142,11 @@ class Victim:
             raise ValueError(f"{name}: x lies in [{float(a.min()):g}, {float(a.max()):g}], outside the victim's bounds "
                              f"[{lo:g}, {hi:g}]. Give images before normalisation: it belongs in Victim(normalize=...), "
                              "and the range in Victim(bounds=...)")
-        p = self._parameter
-        t = Tensor.wrap(a).to(a.dtype if p is None else p.dtype, device=self.device)
-        return np.clip(t.array, lo, hi)
 
     # ---- logits ------------------------------------------------------------------------------------------------------
 
-    def _normalized(self, x):
+    def normalized(self, x: Tensor) -> Tensor:
+        """(x - mean) / std: what the network sees. x (N, ...) in the bounds."""
         if self.normalize is None:
             return x
         mean, std = (np.asarray(v, like=x.array).astype(x.dtype) for v in self.normalize)
@@ -141,7 +160,7 @@ class Victim:
             with mg.no_grad():
                 return self(Tensor.wrap(x)).array
         with self:
-            logits = self.net(self._normalized(x))
+            logits = self.net(self.normalized(x))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != x.shape[0]:
             got = logits.shape if isinstance(logits, Tensor) else type(logits).__name__
             raise ValueError(f"Victim: the network must map {x.shape} to logits ({x.shape[0]}, classes), got {got}; for one "
@@ -156,15 +175,17 @@ class Victim:
 
     def predict(self, x, batch: int = 500):
         """Logits (N, classes) as a NumPy array, computed in batches, not counted as queries: the evaluator's look."""
-        x = self.take(x, "predict")
+        return self.logits(self.take(x, "predict"), batch)
+
+    def logits(self, x, batch: int = 500):
+        """The same for an array that needs no check, because it has passed the door already: of the network's dtype, in bounds."""
         with self, mg.no_grad():
             parts = [self(Tensor.wrap(x[i : i + batch])).cpu().array for i in range(0, max(len(x), 1), batch)]
         return np.concatenate(parts)
 
     def accuracy(self, x, y) -> float:
         """Share of samples that are classified as y."""
-        y = y.cpu().array if isinstance(y, Tensor) else np.asarray(y)
-        return float((self.predict(x).argmax(1) == y).mean())
+        return float((self.predict(x).argmax(1) == host(raw(y))).mean())
 
     # ---- what the attacker gets --------------------------------------------------------------------------------------
 
@@ -181,13 +202,29 @@ class Victim:
         return Labels(self, budget)
 
 
+class Taken:
+    """Samples that a victim has checked. `array` (N, ...): as the victim takes them;  `given`: as they came (default: the array).
+
+    An attack that runs others inside hands them these instead of arrays, so that a picture is checked once on its way.
+    """
+
+    def __init__(self, victim: Victim, array, given=None):
+        self.victim, self.array, self.given = victim, array, array if given is None else given
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, rows) -> Taken:
+        return Taken(self.victim, self.array[rows], self.given[rows])
+
+
 class View:
-    """What all three have in common: a context manager like the victim, `bounds`, `classes`, and the meter.
+    """What all three have in common: a context manager like the victim, `bounds`, `classes`, and a meter that counts queries.
 
     begin(n)   an attack on n samples starts: `queries` (n,) counts from 0. From then on each call says which samples its
                rows belong to (default: all in order), and `budget` is for each sample.
-    Before begin (a substitute's training) rows have no sample, and `budget` is for all of them. `total` counts every row
-    ever asked. `paused()` lets the evaluator look without counting.
+    Before begin (when a substitute is trained, say) rows belong to no sample, and `budget` is for all of them together.
+    `total` counts every row ever asked. `paused()` lets the evaluator look without counting.
     """
 
     grade = ""

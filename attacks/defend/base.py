@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import raw
 from minigrad import nn
-from minigrad.tensor import Tensor
 
 
 @mg.primitive
@@ -73,7 +73,7 @@ def log_mean_probability(logits):
 
 def log_votes(logits, classes: int | None = None):
     """log of the share of votes for each class, (votes + 1/2) / (K + classes / 2), an array; ties go to the first class."""
-    z = [v.array if isinstance(v, Tensor) else v for v in logits]
+    z = [raw(v) for v in logits]
     classes = z[0].shape[1] if classes is None else classes
     votes = sum((v.argmax(axis=1)[:, None] == np.arange(classes, like=v)).astype(z[0].dtype) for v in z)
     return np.log((votes + 0.5) / (len(z) + 0.5 * classes)).astype(z[0].dtype)
@@ -84,10 +84,3 @@ def positive(name: str, value) -> float:
     if isinstance(value, bool) or not np.isfinite(value) or value <= 0:
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
     return float(value)
-
-
-def count(name: str, value) -> int:
-    """value as an integer of at least 1, else ValueError."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    return int(value)

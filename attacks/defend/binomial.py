@@ -3,7 +3,7 @@
     P(Bin(n, p) >= k) = I_p(k, n - k + 1)
 
 with I the regularised incomplete beta function, here by its continued fraction (Abramowitz & Stegun 26.5.8, evaluated by
-Lentz's method). It rises in p, so that bounds on p are found by bisection to the last digits. Exact but for rounding: about
+Lentz's method). It rises in p, so bounds on p are found by bisection to the last digits. The only error is rounding: about
 1e-13 for n = 1000 and 1e-10 for n = 1e6, where logarithms of factorials lose digits.
 
 Imports: the standard library.

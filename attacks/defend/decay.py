@@ -1,8 +1,8 @@
 """Weight decay as a defense. It fails, and a linear model tells why.
 
-For logits 0 and w x + b, the worst perturbation of size epsilon lowers the margin by epsilon ||w||_dual exactly, so that
-small weights are robust and adversarial training adds that term inside the loss, where it vanishes for samples with room to
-spare; weight decay adds it outside, for ever: it over-estimates the damage. Goodfellow et al. 2014, section 5: with an L1
+For logits 0 and w x + b, the worst perturbation of size epsilon lowers the margin by epsilon ||w||_dual exactly, so small
+weights are robust. Adversarial training adds that term inside the loss, where it vanishes for samples with room to spare. Weight
+decay adds it outside, where it never vanishes: it over-estimates the damage. Goodfellow et al. 2014, section 5: with an L1
 coefficient of 0.0025 on the first layer a maxout network stops at 5 % error on the training set, without any gain in
 robustness. Deep networks undo the decay of one layer in the next. Nothing is masked: the attack that breaks it is plain PGD.
 

@@ -1,11 +1,11 @@
-"""Gradient masking: defenses that only take the attacker's gradient away. They fail to whoever does without it.
+"""Gradient masking: defenses that only take the attacker's gradient away. They fail against an attack that needs none.
 
 `Quantised`   rounds the input: the derivative is 0 almost everywhere. BPDA, the identity on the way back, restores it.
 `Tempered`    divides logits by a temperature. Defensive distillation (Papernot et al. 2016) trains at a temperature of 100
               and answers at 1: logits 100 times as large, and in float32 the textbook cross-entropy has a gradient of 0.
-              p_y - 1 rounds to 0 at a margin of 17, the other p_j underflow at about 100. The margin and DLR do not care,
-              nor does attacks.core.loss.cross_entropy, up to a margin of 88.
-`Hidden`      gives the same logits without any derivative: only attacks without gradients (Square) or with a substitute see.
+              p_y - 1 rounds to 0 at a margin of 17, the other p_j underflow at about 100. The losses margin and DLR are not
+              affected, and attacks.core.loss.cross_entropy works up to a margin of 88.
+`Hidden`      gives the same logits without any derivative: it falls to attacks without gradients (Square) or with a substitute.
 
 Neither changes where the decision boundary is. Imports: minigrad, attacks.defend.base, attacks.core.loss.
 """
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from attacks.core.arrays import whole
 from attacks.core.loss import pick
-from attacks.defend.base import count, positive, straight_through
+from attacks.defend.base import positive, straight_through
 from minigrad import nn
 
 
@@ -24,11 +25,11 @@ def quantise(x, levels: int, low: float = 0.0, high: float = 1.0, gradient: str 
 
     gradient: 'identity' (BPDA) or 'zero', which is the derivative almost everywhere.
     """
-    if isinstance(levels, bool) or int(levels) != levels or levels < 2 or not low < high:
-        raise ValueError(f"quantise: needs an integer levels >= 2 and low < high, got {levels!r}, {low!r}, {high!r}")
+    steps = whole("quantise", least=2, levels=levels) - 1
+    if not low < high:
+        raise ValueError(f"quantise: needs low < high, got {low!r} and {high!r}")
     if gradient not in ("identity", "zero"):
         raise ValueError(f"quantise: gradient must be 'identity' or 'zero', got {gradient!r}")
-    steps = int(levels) - 1
     share = np.clip((x.array - low) / (high - low), 0, 1)
     value = (low + np.rint(share * steps) * ((high - low) / steps)).astype(x.dtype)
     return straight_through(x if gradient == "identity" else x * 0.0, x.wrap(value))
@@ -102,4 +103,4 @@ def textbook_cross_entropy(logits, goal):
 
 def levels_of(bits: int) -> int:
     """2^bits, the levels of an image with `bits` bits per channel."""
-    return 2 ** count("levels_of: bits", bits)
+    return 2 ** whole("levels_of", bits=bits)

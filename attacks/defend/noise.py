@@ -1,9 +1,9 @@
 """Noise as a defense: at test time, with a vote (it fails), and at training time (it fails, too).
 
-`Noisy` hides the network behind noise and lets several noisy looks vote. An attack that follows the gradient of one draw
-meets another draw when it is judged; the attack that breaks it averages gradients over draws (expectation over
-transformation, Athalye et al. 2018): `pgd(Victim(noisy.one()), ..., samples=20, early_stop=False)`, judged by the majority of
-fresh draws; a sample that stops at its first success has stopped at a lucky draw.
+`Noisy` hides the network behind noise and lets several noisy looks vote. The naive attack follows the gradient of one draw, and
+is judged by another. The attack that breaks it averages gradients over draws (expectation over transformation, Athalye et al.
+2018): `pgd(Victim(noisy.one()), ..., samples=20, early_stop=False)`, judged by the majority of fresh draws. early_stop is off,
+because a first success may be a lucky draw.
 
 `draw` is the noise itself; training with it (defend.training.noise) resists such noise and little else: Goodfellow et al.
 2014, section 7, still err on 86.2 % (signs) and 90.4 % (uniform) of adversarial examples. The same Gaussian noise with a
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.defend.base import count, log_mean_probability, log_votes, positive, straight_through
+from attacks.core.arrays import whole
+from attacks.defend.base import log_mean_probability, log_votes, positive, straight_through
 from minigrad import nn
 from minigrad.random import Stream, as_stream
 
@@ -53,7 +54,7 @@ class Noisy(nn.Module):
         if vote not in ("majority", "mean"):
             raise ValueError(f"Noisy: vote must be 'majority' or 'mean', got {vote!r}")
         self.net, self.sigma, self.kind = net, positive("Noisy: sigma", sigma), kind
-        self.draws, self.vote, self.fixed, self.rng = count("Noisy: draws", draws), vote, fixed, as_stream(rng)
+        self.draws, self.vote, self.fixed, self.rng = whole("Noisy", draws=draws), vote, fixed, as_stream(rng)
 
     def one(self) -> Noisy:
         """The same defense as a single noisy look (sharing the network): what an attack averages over."""

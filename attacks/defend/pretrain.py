@@ -6,7 +6,7 @@ restore noisy images (a denoising autoencoder, Vincent et al. 2008, which models
                  generatively trained multi-prediction deep Boltzmann machine errs on 97.5 % of adversarial examples)
     Purified     it stands before a classifier and brings images back to where data are, as in MagNet and PixelDefend
 The naive attack is an example made for an undefended network (transfer): it often fails. The attack that breaks them is PGD
-through all of it; where the code is rounded in between, with the identity as its derivative (BPDA).
+through all of it. Where the code is rounded in between, the rounding is given the derivative of the identity (BPDA).
 
 Images (N, C, size, size) in [0, 1]. Imports: minigrad, attacks.defend.base, masking.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.defend.base import count
+from attacks.core.arrays import whole
 from attacks.defend.masking import quantise
 from attacks.defend.noise import draw
 from minigrad import functional as F
@@ -35,8 +35,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         if size % 4 or size < 8:
             raise ValueError(f"Autoencoder: size must be a multiple of 4 and at least 8, got {size}; pad the images")
-        side, w = size // 4, count("Autoencoder: width", width)
-        self.channels, self.size, self.code = channels, size, count("Autoencoder: code", code)
+        side, w = size // 4, whole("Autoencoder", width=width)
+        self.channels, self.size, self.code = channels, size, whole("Autoencoder", code=code)
         self.encoder = nn.Sequential(
             nn.Conv2d(channels, w, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(w), nn.ReLU(),
             nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False, rng=rng), nn.BatchNorm2d(2 * w), nn.ReLU(),
@@ -104,7 +104,7 @@ class Purified(nn.Module):
     def __init__(self, net, autoencoder, levels=None, gradient="zero", rounds=1):
         super().__init__()
         self.net, self.autoencoder = net, autoencoder
-        self.levels, self.gradient, self.rounds = levels, gradient, count("Purified: rounds", rounds)
+        self.levels, self.gradient, self.rounds = levels, gradient, whole("Purified", rounds=rounds)
 
     def bpda(self) -> Purified:
         """The same networks (shared) with the identity as the derivative of rounding."""

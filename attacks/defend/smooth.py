@@ -2,10 +2,11 @@
 
     g(x) = argmax_c P(f(x + sigma N(0, 1)) = c)
 
-If class A has probability p_A > 1/2 under the noise at x, then g answers A everywhere within the L2 radius
-R = sigma * Phi^-1(p_A) (theorem 1, with p_B <= 1 - p_A), whatever f is. p_A is bounded from below by drawing: `certify`
-(section 3.2.2) is wrong with probability at most alpha, for each sample; `predict` (section 3.2.1) likewise. Where the votes
-do not tell, both abstain. Sizes are in the input's units; noise leaves the bounds, as the theorem asks; f sees it as it is.
+f is the network, Phi the distribution function of N(0, 1), and p_A the probability that f answers A under the noise at x. If
+p_A > 1/2, then g answers A everywhere within the L2 radius R = sigma * Phi^-1(p_A) (theorem 1, with p_B <= 1 - p_A), whatever f is.
+p_A is bounded from below by drawing: for each sample `certify` (section 3.2.2) is wrong with probability at most alpha, and so
+is `predict` (section 3.2.1). Where the votes do not tell, both abstain. Sizes are in the input's units. The noise may leave the
+bounds, as the theorem asks.
 
 For a linear f the bound is tight: p_A = Phi(margin / sigma) and R = margin. No radius can exceed sigma Phi^-1(alpha^(1/n)):
 1.50, 2.46, 3.20, 3.81 sigma for n = 100, 1e3, 1e4, 1e5 at alpha = 0.001.   Imports: minigrad, attacks.core.streams, binomial.
@@ -18,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import whole
 from attacks.core.streams import sample_streams
 from attacks.core.victim import Victim
-from attacks.defend.base import count, positive
+from attacks.defend.base import positive
 from attacks.defend.binomial import lower_bound, normal_quantile, two_sided_p_value
 from attacks.defend.noise import Noisy
 from minigrad.tensor import Tensor
@@ -60,14 +62,14 @@ class Smoothed:
         if not isinstance(victim, Victim):
             raise TypeError(f"Smoothed: victim must be a Victim, got {type(victim).__name__}; wrap the network: Victim(net)")
         self.victim, self.sigma, self.rng = victim, positive("Smoothed: sigma", sigma), rng
-        self.batch = count("Smoothed: batch", batch)
+        self.batch = whole("Smoothed", batch=batch)
 
     def __repr__(self):
         return f"Smoothed({self.victim!r}, sigma={self.sigma:g})"
 
     def votes(self, x, n: int, purpose: str = "predict") -> np.ndarray:
         """(N, classes) int64: how often each class was answered among n noisy looks at each sample of x (N, ...)."""
-        n, x = count("votes: n", n), self.victim.take(x, "smooth")
+        n, x = whole("votes", n=n), self.victim.take(x, "smooth")
         return self._votes(x, n, sample_streams(self.rng, x, f"smooth/{purpose}"))
 
     def _votes(self, x, n, streams):
@@ -89,8 +91,8 @@ class Smoothed:
         probability at least 1 - alpha a sample's certificate is true.
         """
         x, alpha = self.victim.take(x, "certify"), _alpha(alpha)
-        chosen = self._votes(x, count("certify: n0", n0), sample_streams(self.rng, x, "smooth/select")).argmax(1)
-        votes = self._votes(x, count("certify: n", n), sample_streams(self.rng, x, "smooth/estimate"))
+        chosen = self._votes(x, whole("certify", n0=n0), sample_streams(self.rng, x, "smooth/select")).argmax(1)
+        votes = self._votes(x, whole("certify", n=n), sample_streams(self.rng, x, "smooth/estimate"))
         p = np.array([lower_bound(int(votes[i, c]), n, alpha) for i, c in enumerate(chosen)], np.float64)
         sure = p > 0.5
         radius = np.array([radius_of(v, self.sigma) if s else 0.0 for v, s in zip(p, sure, strict=True)], np.float64)
@@ -116,7 +118,7 @@ class Smoothed:
         victim = self.victim
 
         def net(x):
-            return victim.net(victim._normalized(x))
+            return victim.net(victim.normalized(x))
 
         return Victim(_Around(net, victim.net, self.sigma, draws, rng), victim.bounds, classes=victim.classes)
 
@@ -139,7 +141,7 @@ def radius_of(p_a: float, sigma: float) -> float:
 
 def largest_radius(n: int, sigma: float, alpha: float = 0.001) -> float:
     """What n votes for one class certify: sigma * Phi^-1(alpha^(1/n))."""
-    return radius_of(_alpha(alpha) ** (1 / count("largest_radius: n", n)), sigma)
+    return radius_of(_alpha(alpha) ** (1 / whole("largest_radius", n=n)), sigma)
 
 
 def _alpha(alpha) -> float:

@@ -23,8 +23,9 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import rows_of
 from attacks.core.goal import Untargeted
-from attacks.core.threat import rows_of
+from attacks.core.victim import Taken
 from attacks.defend.noise import draw
 from attacks.white_box.gradient import perturb
 from minigrad import functional as F
@@ -57,7 +58,7 @@ def warmup(step: int, steps: int, share: float = 0.3) -> float:
 
 def logits_of(victim, x) -> Tensor:
     """Logits of an array with their graph to the parameters, in the network's present mode (a Victim's call would freeze it)."""
-    return victim.net(victim._normalized(Tensor.wrap(x)))
+    return victim.net(victim.normalized(Tensor.wrap(x)))
 
 
 def _cross_entropy(victim, x, y) -> Batch:
@@ -73,7 +74,7 @@ def standard(victim, x, y, threat=None, *, rng=None) -> Batch:
 def noise(victim, x, y, threat, *, kind="uniform", clip=None, rng=None) -> Batch:
     """CE(f(x + noise), y), noise of size threat.epsilon (see noise.draw).
 
-    clip: into the bounds; default for 'uniform' and 'sign', not for 'gaussian', which randomized smoothing asks for as it is.
+    clip: into the bounds; by default 'uniform' and 'sign' are, and 'gaussian' is not, because randomized smoothing needs it whole.
     """
     x = victim.take(x, "noise training")
     noisy = x + np.asarray(draw(kind, threat.epsilon, x.shape, rng, x.dtype), like=x)
@@ -90,7 +91,7 @@ def fgsm(victim, x, y, threat, *, alpha=0.5, rng=None) -> Batch:
     if not 0 <= alpha <= 1:
         raise ValueError(f"fgsm training: alpha must lie in [0, 1], got {alpha!r}")
     x = victim.take(x, "fgsm training")
-    x_adv = perturb(victim, x, Untargeted(y), threat, 1, threat.epsilon, random_start=False)
+    x_adv = perturb(victim, Taken(victim, x), Untargeted(y), threat, 1, threat.epsilon, random_start=False)
     batch = _cross_entropy(victim, x_adv, y)
     if alpha == 0:
         return batch
@@ -100,14 +101,14 @@ def fgsm(victim, x, y, threat, *, alpha=0.5, rng=None) -> Batch:
 def fast(victim, x, y, threat, *, step=1.25, clip_start=False, rng=None) -> Batch:
     """CE(f(x'), y), x' = P(x + u + step * epsilon * sign gradient at x + u), u uniform in the ball; step in units of epsilon.
 
-    x + u may leave the box, as in the paper's code for MNIST; only x' is put back. With clip_start=True u would be cut to the box
-    first, and a step of 1.25 epsilon from there ends at 0 or epsilon at every black pixel, whatever u was: the start is lost
-    where most pixels are black, and training collapses (98.5 % clean and 21 % under PGD-20 on MNIST, against 98.8 % and 85 %).
-    Without the start, or with a step above about 1.25 to 1.5, it can collapse likewise to what `fgsm` gives within one epoch
+    x + u may leave the box, as in the paper's code for MNIST; only x' is put back. With clip_start=True x + u is cut to the box
+    first. A step of 1.25 epsilon from there ends at 0 or epsilon at every black pixel, whatever u was. So the start is lost where
+    most pixels are black, and training collapses (98.5 % clean and 21 % under PGD-20 on MNIST, against 98.8 % and 85 %).
+    Without the start, or with a step above about 1.25 to 1.5, training can also collapse within one epoch, to what `fgsm` gives
     (catastrophic overfitting): watch accuracy under a few steps of PGD.
     """
     x = victim.take(x, "fast training")
-    x_adv = perturb(victim, x, Untargeted(y), threat, 1, step * np.asarray(threat.epsilon), rng=as_stream(rng),
+    x_adv = perturb(victim, Taken(victim, x), Untargeted(y), threat, 1, step * np.asarray(threat.epsilon), rng=as_stream(rng),
                     clip_start=clip_start)
     return _cross_entropy(victim, x_adv, y)
 
@@ -115,7 +116,8 @@ def fast(victim, x, y, threat, *, step=1.25, clip_start=False, rng=None) -> Batc
 def pgd(victim, x, y, threat, *, steps=10, step=None, loss="ce", random_start=True, rng=None) -> Batch:
     """CE(f(x'), y), x' the last point of PGD; step in input units (default 2.5 * epsilon / steps)."""
     x = victim.take(x, "pgd training")
-    x_adv = perturb(victim, x, Untargeted(y), threat, steps, step, loss=loss, random_start=random_start, rng=as_stream(rng))
+    x_adv = perturb(victim, Taken(victim, x), Untargeted(y), threat, steps, step, loss=loss, random_start=random_start,
+                    rng=as_stream(rng))
     return _cross_entropy(victim, x_adv, y)
 
 
@@ -128,7 +130,7 @@ def divergence(logits, other):
 def kl_perturb(victim, x, threat, *, steps=10, step=None, start=0.001, rng=None):
     """TRADES' inner maximisation: the last point of steepest ascent on KL(f(x) || f(x')), from x + start * N(0, 1).
 
-    At x itself the divergence is at its minimum and has no gradient, hence the start. Returns an array like x.
+    It starts beside x, because at x itself the divergence is at its minimum and has no gradient. Returns an array like x.
     """
     white, clean = victim.white_box(), victim.take(x, "trades")
     threat = threat.check(len(clean), "trades")
@@ -152,7 +154,7 @@ def trades(victim, x, y, threat, *, beta=6.0, steps=10, step=None, start=0.001, 
     if not beta >= 0:
         raise ValueError(f"trades: beta must be at least 0, got {beta!r}")
     x = victim.take(x, "trades")
-    x_adv = kl_perturb(victim, x, threat, steps=steps, step=step, start=start, rng=rng)
+    x_adv = kl_perturb(victim, Taken(victim, x), threat, steps=steps, step=step, start=start, rng=rng)
     natural, robust = logits_of(victim, x), logits_of(victim, x_adv)
     loss = F.cross_entropy(natural, y) + beta * divergence(natural, robust).mean()
     return Batch(loss, robust, x_adv)

@@ -1,8 +1,8 @@
 """What each attack of the ensemble adds: alone, left out, and on samples that nothing else fools.
 
-`auto` shows an attack only what the ones before it left standing, so its table says who came first, not who was needed. Here
-each attack also meets the samples that fell before its turn; attacks treat samples one by one and equal seeds give equal
-attacks, so the rest is known from the ensemble. With F[a, i] = attack a fools sample i:
+`auto` shows an attack only what the ones before it left standing, so its table says which attack came first, not which was
+needed. Here each attack also meets the samples that fell before its turn. The rest is known from the ensemble, because attacks
+treat samples one by one and equal seeds give equal attacks. With F[a, i] = attack a fools sample i:
 
     alone     share of samples that are right and not F[a]
     without   share that are right and not F[b] for any b but a: what would have been reported without it

@@ -6,8 +6,8 @@
     square         random search on scores only, 5000 queries; in Linf and L2
     for a network that answers at random: apgd-ce and apgd-dlr with 20 draws at each step, judged by the majority of fresh draws
 
-A sample is robust if it stands under all of them: the worst case per sample, not the least of the means. Each attack has its own
-settings, none looks at the defense: a number from here is an upper bound on robust accuracy that an adaptive attack may lower.
+A sample is robust if it stands under all of them: the worst case per sample, not the least of the means. The settings are fixed,
+and no attack looks at the defense. So a number from here is an upper bound on robust accuracy: an adaptive attack may lower it.
 
 Imports: attacks, NumPy.
 """
@@ -86,11 +86,12 @@ def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomise
                         f"bounds=(0, 1))")
     if not len(x):
         raise ValueError("auto: there are no samples")
-    seed, clean = seed_of(rng), victim.predict(x, batch)
+    seed, taken = seed_of(rng), victim.take(x, "auto")
+    clean = victim.logits(taken, batch)
     goal = (y if isinstance(y, Untargeted) else Untargeted(y)).on(*clean.shape, "auto")
     if attacks is None:
         if randomised is None:
-            again = victim.predict(x, batch)
+            again = victim.logits(taken, batch)
             randomised = bool(np.abs(again - clean).max() > 1e-4 * max(float(np.linalg.norm(clean, axis=1).max()), 1e-30))
         attacks = standard(threat, clean.shape[1], randomised=randomised, **settings)
     elif settings:

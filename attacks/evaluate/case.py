@@ -4,8 +4,8 @@
     case.base            the attack as it was run for the number, with its trace
     case.run(steps=80)   the same with something changed; each distinct run is made once and kept, so checks share them
 
-A check is a function case -> Check: one question, asked of the network or of the attack, with the measured value beside the
-bound that it should keep, what was seen, what to do about it, and who says so.
+A check is a function case -> Check: one question, asked of the network or of the attack. The answer holds the measured value, the
+bound that it should keep, what was seen, what to do about it, and where the question comes from.
 
 Imports: the core of attacks, NumPy.
 """
@@ -37,7 +37,7 @@ class Check:
     value      what was measured, a number or None;  threshold  the bound that it was held against, or None
     evidence   what was seen, a sentence with its numbers
     advice     what to do about it; empty where passed
-    reference  who asks this
+    reference  where the question comes from
     about      'victim' or 'attack': whose numbers it touches
     """
 

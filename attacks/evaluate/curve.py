@@ -1,9 +1,9 @@
 """Accuracy against epsilon, and the worst case for each sample over many attacks.
 
-One number at one epsilon says little; the curve tells where a network gives way, and a curve that rises or never reaches chance
-tells of a broken attack. An adversarial example at one epsilon is one at every larger epsilon too, so the worst case is a
-distance for each sample: the smallest epsilon at which anything fooled it. An attack that looks for the smallest perturbation
-gives the whole curve from one run (`Result.curve`); an attack at fixed epsilon is run at each.
+One number at one epsilon says little. The curve tells where a network gives way, and it shows a broken attack by rising, or by
+never reaching chance. An adversarial example at one epsilon is one at every larger epsilon too. So the worst case is a distance
+for each sample: the smallest epsilon at which anything fooled it. An attack that looks for the smallest perturbation gives the
+whole curve from one run (`Result.curve`); an attack at fixed epsilon is run at each.
 
 Imports: attacks, NumPy.
 """

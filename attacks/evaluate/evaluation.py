@@ -18,6 +18,7 @@ from functools import partial
 
 import numpy as np
 
+from attacks.core.arrays import raw
 from attacks.core.threat import Linf, Threat
 from attacks.evaluate.ablation import Ablation, ablate
 from attacks.evaluate.auto import Ensemble, auto
@@ -118,8 +119,7 @@ class Evaluation:
         rows = np.flatnonzero(r.success)
         won = np.zeros(len(case), bool)
         if len(rows):
-            x = r.x_adv.array if hasattr(r.x_adv, "array") else r.x_adv
-            won[rows] = case.vote(eight_bits(x[rows], case.victim.bounds), rows, 11 if case.randomised else 1)
+            won[rows] = case.vote(eight_bits(raw(r.x_adv)[rows], case.victim.bounds), rows, 11 if case.randomised else 1)
         return float((~won & ~r.already_wrong).mean())
 
     def plain(self) -> dict:

@@ -16,20 +16,13 @@ import numpy as np
 
 from attacks.black_box.score import nes
 from attacks.black_box.square import square
+from attacks.core.arrays import host, raw, rows_of
 from attacks.core.result import Result
-from attacks.core.threat import L2, Linf, rows_of
+from attacks.core.threat import L2, Linf
 from attacks.evaluate.case import FAIL, PASSED, WARN, Case, lost, missing, over, percent, question
 from attacks.white_box.gradient import fgsm
 
 NONE_STANDS = "every sample that was right is fooled already: there is nothing left to find"
-
-
-def _host(a):
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)
-
-
-def _raw(x):
-    return x.array if hasattr(x, "array") else x
 
 
 # ---- what was returned -----------------------------------------------------------------------------------------------
@@ -37,8 +30,8 @@ def _raw(x):
 
 def audit(result: Result, threat, bounds) -> tuple[float, float, int]:
     """(largest distance over epsilon, largest distance out of the bounds, values that are not finite) of x_adv, measured anew."""
-    x, x0 = _raw(result.x_adv), _raw(result.original)
-    size, eps = _host(threat.size(x - x0)), np.asarray(threat.epsilon, np.float64)
+    x, x0 = raw(result.x_adv), raw(result.original)
+    size, eps = host(threat.size(x - x0)), np.asarray(threat.epsilon, np.float64)
     excess = float(np.max(size / np.maximum(eps, 1e-30), initial=0.0, where=size > 0))
     out = max(float(bounds[0] - x.min()), float(x.max() - bounds[1]), 0.0)
     return excess, out, int((~np.isfinite(x)).sum())
@@ -62,7 +55,7 @@ def success_is_real(case: Case):
     rows = np.flatnonzero(case.base.success)[:16]
     if not len(rows):
         return missing("nothing was fooled")
-    looks, x = 21 if case.randomised else 1, _raw(case.base.x_adv)
+    looks, x = 21 if case.randomised else 1, raw(case.base.x_adv)
     again = np.array([case.vote(x[i : i + 1], [i], looks)[0] for i in rows])
     value = float(again.mean())
     return (PASSED if value == 1 else WARN if value >= 0.9 else FAIL, value, 1.0,
@@ -76,7 +69,7 @@ def success_is_real(case: Case):
 def already_wrong_excluded(case: Case):
     """A21: samples that are wrong before the attack are no success, and the robust accuracy counts them as wrong."""
     if case.randomised:
-        return missing("the network answers at random: who is wrong before the attack changes from look to look")
+        return missing("the network answers at random: which samples are wrong before the attack changes from look to look")
     wrong, r = ~case.right, case.base
     counted = int((r.success & wrong).sum())
     expected = float((~wrong & ~r.success).mean())
@@ -211,14 +204,14 @@ def unbounded(case: Case):
 @question("white box not weaker than black box", "attack", "OG: 'black-box attacks are better than "
           "white-box'; AA flag")
 def black_box_finds_nothing(case: Case):
-    """A10: a search that sees only scores (Square in Linf and L2, else NES) fools nobody whom the gradients spared."""
+    """A10: a search that sees only scores (Square in Linf and L2, else NES) fools no sample that gradients left standing."""
     rows = case.standing
     if not len(rows):
         return missing(NONE_STANDS)
     view, kind = case.victim.scores(case.queries), square if isinstance(case.threat, (Linf, L2)) else nes
     options = {"queries": case.queries} if kind is square else {"steps": max(1, case.queries // 51)}
     r = kind(view, case.x[rows], case.goal[rows], case.threat[rows], rng=case.seed, **options)
-    found = r.success if not case.randomised else r.success & case.vote(_raw(r.candidate), rows, 21)
+    found = r.success if not case.randomised else r.success & case.vote(raw(r.candidate), rows, 21)
     count, share = int(found.sum()), found.sum() / len(case)
     return (lost(count, len(case)), share, 0.01,
             f"{kind.__name__} with {case.queries} queries fools {count} of the {len(rows)} samples that gradients left "
@@ -230,7 +223,7 @@ def black_box_finds_nothing(case: Case):
 @question("random noise finds nothing new", "attack", "EAR; OG: 'random sampling finds "
           "adversarial examples'")
 def noise_finds_nothing(case: Case):
-    """A12: random points of the ball, half of them on its surface, fool nobody whom the attack spared."""
+    """A12: random points of the ball, half of them on its surface, fool no sample that the attack left standing."""
     rows = case.standing
     if not len(rows):
         return missing(NONE_STANDS)
@@ -269,7 +262,7 @@ def enough_eot(case: Case):
 def label_leaking(case: Case):
     """A23: a network trained on single steps may read the label off the step: it is then right more often on FGSM's points."""
     r = case.run(fgsm, attack_wrong=True)
-    on_step = float((~case.vote(_raw(r.candidate))).mean())
+    on_step = float((~case.vote(raw(r.candidate))).mean())
     gain = on_step - float(case.right.mean())
     return (over(gain, fail=0.0), gain, 0.0, f"accuracy {percent(case.right.mean())} on the samples, "
                                              f"{percent(on_step)} on FGSM's points",
@@ -283,7 +276,7 @@ def eight_bit(case: Case):
     rows = np.flatnonzero(r.success)
     if not len(rows):
         return missing("nothing was fooled")
-    won = case.vote(eight_bits(_raw(r.x_adv)[rows], case.victim.bounds), rows, 11 if case.randomised else 1)
+    won = case.vote(eight_bits(raw(r.x_adv)[rows], case.victim.bounds), rows, 11 if case.randomised else 1)
     value = float(won.mean())
     return (PASSED if value >= 0.99 else WARN, value, 0.99,
             f"{int(won.sum())} of {len(rows)} successes still fool in 8 bits; robust accuracy would be "
@@ -317,13 +310,13 @@ def positive_control(case: Case):
 
 @question("transfer not stronger", "attack", "EAR: transfer attacks; OG")
 def transfer_not_stronger(case: Case):
-    """A11: points made on the twin fool nobody whom the attack on the network itself spared."""
+    """A11: points made on the twin fool no sample that the attack on the network itself left standing."""
     rows = case.standing
     if case.twin is None:
         return missing("no undefended twin was given")
     if not len(rows):
         return missing(NONE_STANDS)
-    points = _raw(case.run(victim=case.twin).candidate)[rows]
+    points = raw(case.run(victim=case.twin).candidate)[rows]
     found = case.vote(points, rows, 21 if case.randomised else 1)
     count, share = int(found.sum()), found.sum() / len(case)
     return (lost(count, len(case)), share, 0.01,

@@ -14,16 +14,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.threat import flat
+from attacks.core.arrays import flat, host
 from attacks.evaluate.case import FAIL, PASSED, WARN, Case, missing, over, percent, question
 from minigrad.nn import Module
 from minigrad.random import Stream
 
 LOOK = 64  # samples that the finer questions are asked of
-
-
-def _host(a):
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)
 
 
 @question("clean accuracy", "victim", "EAR: report it, and on what")
@@ -94,7 +90,7 @@ def zero_gradients(case: Case):
         for point in (x, near):
             g = flat(white.gradient(point, lambda z, name=name: goal.objective(z, name))[1])
             broken += int((~np.isfinite(g)).any(axis=1).sum())
-            zero |= _host((g == 0).all(axis=1))
+            zero |= host((g == 0).all(axis=1))
         shares[name] = float(zero.mean())
     ce, other = shares.values()
     name = list(shares)[1]
@@ -178,7 +174,7 @@ def gradient_matches(case: Case, directions: int = 8, h: float = 2e-4):
     g = flat(white.gradient(x, lambda z: goal.objective(z, "margin"))[1]).astype(np.float64)
     u = 2 * stream.integers(0, 2, (directions, *x.shape[1:])) - 1
     u = np.asarray(u, like=x).astype(x.dtype)
-    analytic = _host(g @ flat(u).astype(np.float64).T)  # (n, directions)
+    analytic = host(g @ flat(u).astype(np.float64).T)  # (n, directions)
     ends = [np.stack([goal.margin(case.victim.predict(x + s * step * d)) for d in u], axis=1) for s in (1, -1)]
     differences = (ends[0].astype(np.float64) - ends[1]) / (2 * step)
     size = np.maximum(np.linalg.norm(differences, axis=1), np.linalg.norm(analytic, axis=1))

@@ -1,14 +1,19 @@
 """APGD: projected gradient ascent whose step sizes adapt to each sample (Croce & Hein 2020, algorithm 1; L1: 2021).
 
+x_k is the point after k steps, eta the length of a step, P the projection onto ball and box, steepest(g) the unit step along g:
+
     z       = P(x_k + eta * steepest(gradient))
     x_{k+1} = P(x_k + 0.75 (z - x_k) + 0.25 (x_k - x_{k-1}))          the first step is z itself
 
-eta starts at 2 epsilon. At the checkpoints, 22 % of the steps and then at intervals that shrink by 3 % down to 6 %, eta is
-halved and the sample goes back to its best point (and the gradient there) where the value rose in at most rho = 75 % of the
-steps since the last checkpoint, or where neither eta nor the best value changed since then.
+eta starts at 2 epsilon and is reconsidered at checkpoints: the first after 22 % of the steps, then at intervals that shrink by
+3 % of the steps down to 6 %. There eta is halved, and the sample goes back to its best point and the gradient there, if
 
-In L1 a step moves a share of the coordinates, which follows the sparsity of the best point, and P is the exact projection
-on ball and box. Values grow towards the attacker's goal, also targeted, so "rose" means the same everywhere.
+    the value rose in at most rho = 75 % of the steps since the last checkpoint, or
+    neither eta nor the best value has changed since then
+
+In L1 a step moves only a share of the coordinates, which follows the sparsity of the best point, and P is the exact projection
+onto what ball and box have in common. Values grow towards the attacker's goal, also a targeted one, so "rose" means the same
+everywhere.
 
 Imports: attacks.core.optimise and what it imports.
 """
@@ -17,12 +22,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core import loss as losses
-from attacks.core.goal import Toward, Untargeted
-from attacks.core.optimise import Best, Climb
+from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.best import Best, Bookkeeping
+from attacks.core.climb import Climb
+from attacks.core.goal import Toward, Untargeted, likeliest
 from attacks.core.parameterise import Direct
 from attacks.core.result import Result, Task
-from attacks.core.threat import L1, L2, Linf, flat, rows_of
+from attacks.core.threat import L1, L2, Linf
 from attacks.core.victim import as_white_box
 from attacks.white_box.gradient import with_restarts
 
@@ -49,9 +55,11 @@ def apgd(victim, x, goal, threat, steps=100, restarts=1, loss="ce", *, rho=0.75,
         raise TypeError(f"apgd: threat must be Linf, L2 or L1, got {threat!r}")
     if not 0 < rho <= 1:
         raise ValueError(f"apgd: rho must lie in (0, 1], got {rho!r}")
+    white = as_white_box(victim, "apgd")
+    x, restarts = white.victim.taken(x, "apgd"), whole("apgd", restarts=restarts)
 
     def run(again, rows, seed):
-        return _run("apgd", victim, x[rows], goal[rows], threat[rows], steps, losses.get(loss), rho, transforms, samples,
+        return _run("apgd", white, x[rows], goal[rows], threat[rows], steps, loss, rho, transforms, samples,
                     early_stop, attack_wrong, seed, trace and not again, dict(restarts=restarts))
 
     return with_restarts(run, restarts, rng)
@@ -67,61 +75,55 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
         raise TypeError(f"apgd_targeted: goal must be Untargeted(y): it chooses the targets itself, got {goal!r}; for one "
                         "target use apgd(..., Targeted(t), loss='dlr')")
     view = as_white_box(victim, "apgd_targeted")
-    clean = view.victim.predict(x)
+    x, targets = view.victim.taken(x, "apgd_targeted"), whole("apgd_targeted", targets=targets)
+    clean = view.victim.logits(x.array)
     goal = goal.on(len(clean), clean.shape[1], "apgd_targeted")
-    order = np.argsort(-clean, axis=1, kind="stable")
-    likely = order[order != goal.y[:, None]].reshape(len(clean), clean.shape[1] - 1)[:, : int(targets)]  # (N, targets), y left out
+    likely = likeliest(clean, goal.y, targets)
 
     def run(turn, rows, seed):
         towards = Toward(goal.y[rows], likely[rows, turn])
-        return _run("apgd_targeted", view, x[rows], towards, threat[rows], steps, losses.get(loss), rho, transforms, samples,
+        return _run("apgd_targeted", view, x[rows], towards, threat[rows], steps, loss, rho, transforms, samples,
                     early_stop, attack_wrong, seed, trace and not turn, dict(targets=likely.shape[1]))
 
     return with_restarts(run, likely.shape[1], rng)
 
 
-def _run(name, victim, x, goal, threat, steps, loss, rho, transforms, samples, early_stop, attack_wrong, rng, trace, settings):
-    if isinstance(steps, bool) or int(steps) != steps or steps < 1:
-        raise ValueError(f"{name}: steps must be an integer >= 1, got {steps!r}")
-    white = as_white_box(victim, name)
+def _run(name, white, x, goal, threat, steps, loss, rho, transforms, samples, early_stop, attack_wrong, rng, trace, settings):
+    steps, samples = whole(name, steps=steps, samples=samples)
     with white:
-        looks = samples if transforms is None else 1
-        task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong, looks=looks)
+        task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong, looks=samples if transforms is None else 1)
         threat.check(len(task.x), name)
-        best = Best(task, "success", threat, True, steps, trace)
+        best = Best(task, Bookkeeping(early_stop=early_stop), threat, steps, trace)
         if best.trace is not None:
             best.trace["step"] = np.full((steps + 1, len(task.x)), np.nan)
         p = Direct(x)
-        climb = Climb(task, p, white, loss, transforms=transforms, samples=samples)
+        climb = Climb(task, p, loss, threat, transforms=transforms, samples=samples)
         walk = _Walk(task.x[task.rows], threat[task.rows], task, rho)
         when, last = checkpoints(steps), 0
-        rows, point = task.rows, walk.start(task)
-        for step in range(steps + 1 if len(rows) else 0):
-            p.at(task.x[rows], point)
-            x_adv, value, success, (g,) = climb(rows, gradient=True)
-            best.see(step, rows, x_adv, value, success, p)
-            best.gradients([g], rows)
+        point = walk.start(task)
+        for step in range(steps + 1 if len(climb.rows) else 0):
+            p.at(task.x[climb.rows], point)
+            x_adv, value, success = climb.forward()
+            best.see(step, climb.rows, x_adv, value, success)
+            (g,) = climb.backward(best)
             walk.see(x_adv, value, g, first=step == 0)
             if best.trace is not None:
-                best.trace["step"][step, rows] = walk.eta
+                best.trace["step"][step, climb.rows] = walk.eta
             if step == steps:
                 break
-            if early_stop and success.any():
-                stay = np.flatnonzero(~success)
-                rows = rows[stay]
-                walk.keep(stay)
-                if not len(rows):
-                    break
+            done = best.done(step, climb.rows, value, success)
+            if done.any():
+                walk.keep(~done)
+            if not climb.leave(done):
+                break
             if step in when:
                 walk.reconsider(step - last)
                 last = step
-            best.steps[rows] += 1
+            best.steps[climb.rows] += 1
             point = walk.step()
-        options = dict(steps=steps, loss=getattr(loss, "__name__", repr(loss)), rho=rho, samples=samples,
-                       early_stop=early_stop, attack_wrong=attack_wrong)
-        return task.result(best.x, threat=threat, objective=best.value, steps=best.steps, zero_gradient=best.zero,
-                           judge=None if transforms is None and samples == 1 else climb.judge, reason=best.reasons(),
-                           trace=best.trace, settings={**options, **settings})
+        used = dict(steps=steps, loss=getattr(climb.loss, "__name__", repr(climb.loss)), rho=rho, samples=samples,
+                    early_stop=early_stop, attack_wrong=attack_wrong)
+        return best.result(threat, judge=climb.judge if climb.random else None, settings={**used, **settings})
 
 
 class _Walk:
@@ -182,7 +184,7 @@ class _Walk:
     def reconsider(self, period):
         """At a checkpoint, `period` steps after the last one."""
         if isinstance(self.threat, L1):
-            now = _host(np.sum(flat(self.best_x != self.x0), axis=1)).astype(np.float64)
+            now = host(np.sum(flat(self.best_x != self.x0), axis=1)).astype(np.float64)
             back = now / np.maximum(self.sparsity, 1) < 0.95
             self.share = now / self.size / 1.5
             self.eta = np.clip(np.where(back, self.full, self.eta / 1.5), self.full / 10, self.full)
@@ -209,7 +211,3 @@ class _Walk:
         for name in self.ARRAYS:
             setattr(self, name, getattr(self, name)[rows])
         self.threat = self.threat[rows]
-
-
-def _host(a):
-    return a.get() if hasattr(a, "get") and not isinstance(a, np.ndarray) else np.asarray(a)

@@ -1,14 +1,14 @@
 """Small perturbations by training: Carlini & Wagner's attacks in L2 and Linf, and EAD for few coordinates (L1).
 
-All three minimise   size(x' - x) + c * f(x'),   f = max(kappa - margin, 0),   with kappa = `confidence`: f is 0 where the
-margin of the goal is at least kappa, and that is what counts as a success. c is searched for each sample: a larger c
-insists on success, a smaller one on nearness. The nearest success ever seen, over all constants and steps, is returned.
+All three minimise   size(x' - x) + c * f(x'),   f = max(kappa - margin, 0),   with kappa = `confidence`. f is 0 where the
+margin of the goal is at least kappa, and there the attack has succeeded. The constant c is searched for each sample, because a
+large one insists on success and a small one on nearness. The nearest success of all constants and steps is returned.
 
     carlini_l2     x' = mid + half tanh(w), Adam on w; size = ||x' - x||_2^2
     carlini_linf   the same; size = sum_i max(|x' - x|_i - tau, 0), with tau falling as long as that succeeds
     ead            FISTA on x' itself; size = ||x' - x||_2^2 + beta ||x' - x||_1
 
-Each is told from logits: probabilities are refused, for which f would vanish long before the margin is won.
+The margin is one of logits. Probabilities are refused, because with them f would vanish long before the margin is won.
 
 Imports: attacks.white_box.deepfool and what it imports, minigrad.
 """
@@ -19,13 +19,17 @@ import warnings
 
 import numpy as np
 
+from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.best import Patience
+from attacks.core.climb import Climb
 from attacks.core.loss import clipped_margin
-from attacks.core.optimise import Adam, Climb, optimise
+from attacks.core.nearest import ConstantSearch, Nearest
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import Adam
 from attacks.core.parameterise import Direct, TanhBox
 from attacks.core.result import NOT_FOUND, Result, Task
-from attacks.core.threat import L1, L2, Box, Linf, flat, rows_of
-from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import ConstantSearch, Nearest, host, whole
+from attacks.core.threat import L1, L2, Box, Linf
+from attacks.core.victim import Taken, as_white_box
 
 REACH = 0.75  # how far beyond the middle of the box a pixel must be able to go: (1 + tanh 0.75) / 2 = 0.82 of the range
 
@@ -35,12 +39,12 @@ def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, con
     """The smallest L2 perturbation, trained (Carlini & Wagner 2017, section VI.A; their l2_attack.py).
 
     steps        of Adam(lr) for each constant, from w_0 and with a new state every time (10000 in the paper)
-    lr           lr * steps is as far as w can go; a black or white pixel starts 7.25 from the middle and cannot be moved
-                 unless that is 8 or so: a UserWarning says when it is less
+    lr           w can go as far as lr * steps. A black or white pixel starts 7.25 from the middle, so it cannot be moved
+                 unless that is 8 or so; a UserWarning says when it is less
     search_steps rounds of the search for c, which starts at c = 1e-3
     confidence   kappa: the margin, in logits, that a success needs
     abort_early  a sample leaves a round when its loss has not fallen by 1e-4 over a tenth of the steps; with few steps that is
-                 too soon, as Adam still swings
+                 too soon, because Adam still swings
     An untargeted attack follows the class with the largest logit, which need not have the nearest boundary.
     trace        'c', 'distance' (inf for a failure) and 'success' of each round (search_steps, N).  rng is not used
     Raises ValueError where the victim gives probabilities.
@@ -49,7 +53,7 @@ def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, con
     with white:
         task = _open("carlini_l2", white, x, goal, rng, steps, lr, c, confidence)
         why = _reach(task, lr, steps)
-        near, search = Nearest(task, L2(0).size), ConstantSearch(len(task.x), c, whole("carlini_l2", "search_steps", search_steps))
+        near, search = Nearest(task, L2(0).size), ConstantSearch(len(task.x), c, whole("carlini_l2", search_steps=search_steps))
         log = _Log(trace, len(task.x))
         rows = task.rows
         for _ in search if len(rows) else ():
@@ -64,8 +68,8 @@ def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *
                  abort_early=True, rng=0, trace=False) -> Result:
     """The smallest Linf perturbation, trained (Carlini & Wagner 2017, section VI.C; their li_attack.py).
 
-    tau starts at the range of the box. Adam(lr) trains sum_i max(|delta_i| - tau, 0) + c f from the last success; when it wins
-    within tau, tau becomes `decrease` * min(tau, ||delta||_inf); when it does not, c doubles. A sample is done when tau is
+    tau starts at the range of the box. Each round Adam(lr) trains sum_i max(|delta_i| - tau, 0) + c f from the last success.
+    If it wins within tau, tau becomes `decrease` * min(tau, ||delta||_inf); if not, c doubles. A sample is done when tau is
     below `least` of the range, or c above largest_c. The result is accurate to about 1 - decrease.
     Other arguments as in carlini_l2; trace: 'c', 'tau', 'distance' and 'success' of each round (rounds, N).
     """
@@ -100,9 +104,9 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
         x_{k+1} = S(y_k - a_k grad(||y - x_0||_2^2 + c f(y)))          a_k = lr sqrt(1 - k / steps)
         y_{k+1} = x_{k+1} + k / (k + 3) (x_{k+1} - x_k)                FISTA
 
-    S moves each coordinate by beta towards x_0, as far as x_0 itself, and into the box: by beta and not a_k beta, as in the paper
-    and its code, so that the weight of L1 that is felt is beta / a_k. Success is judged at x_k, never at the extrapolated y_k;
-    both cost a query.
+    S moves each coordinate by beta towards x_0 (not beyond x_0), and into the box. The paper and its code move by beta and not by
+    a_k beta, so that the weight of L1 is beta / a_k in effect. Success is judged at x_k, never at the extrapolated y_k; both cost
+    a query.
     beta  weight of L1 (0.01; 0 is gradient descent in L2)
     rule  'en': nearest by ||d||_2^2 + beta ||d||_1; 'l1': by L1.  The distance of the result is L1 in either case
     Other arguments and the trace as in carlini_l2.
@@ -113,7 +117,7 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
     with white:
         task = _open("ead", white, x, goal, rng, steps, lr, c, confidence)
         near = Nearest(task, L1(0).size if rule == "l1" else lambda d: np.square(L2(0).size(d)) + beta * L1(0).size(d))
-        search = ConstantSearch(len(task.x), c, whole("ead", "search_steps", search_steps))
+        search = ConstantSearch(len(task.x), c, whole("ead", search_steps=search_steps))
         log = _Log(trace, len(task.x))
         rows = task.rows
         for _ in search if len(rows) else ():
@@ -128,25 +132,24 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
 
 def _fista(task, near, c, steps, lr, beta, confidence, abort_early):
     """One round of EAD with the constants c (N,) -> (N,) how far its nearest success is, inf where it has none."""
-    p = Direct(task.x)
-    climb = Climb(task, p, task.view, clipped_margin(confidence), np.asarray(c, task.x.dtype, like=task.x), _squares)
-    rows, best, checkpoint = task.rows, np.full(len(task.x), np.inf), np.full(len(task.x), -np.inf)
-    before = y = task.x[rows]
+    p, patience, best = Direct(task.x), Patience(len(task.x), steps), np.full(len(task.x), np.inf)
+    climb = Climb(task, p, clipped_margin(confidence), L2(0), weight=c, penalty=_squares)
+    before = y = task.x[climb.rows]
     for k in range(steps):
+        rows = climb.rows
         p.at(task.x[rows], y)
-        _, value, _, grads = climb(rows, gradient=True)
-        near.gradients(grads, rows)
+        _, value, _ = climb.forward()
+        (g,) = climb.backward(near)
         near.steps[rows] += 1
-        point = _shrink(y + lr * (1 - k / steps) ** 0.5 * grads[0], task.x[rows], beta, task.box)
+        point = _shrink(y + lr * (1 - k / steps) ** 0.5 * g, task.x[rows], beta, task.box)
         goal, z = task.goal[rows], host(task.view(point, rows))
         far = near.see(rows, point, goal.margin(z), goal.success(z, confidence))
         best[rows] = np.minimum(best[rows], far)
         before, y = point, point + k / (k + 3) * (point - before)
-        if abort_early and k and k % max(1, steps // 10) == 0:
-            stay = np.flatnonzero(value > checkpoint[rows])
-            checkpoint[rows] = value + 1e-4 * np.abs(value)
-            rows, before, y = rows[stay], before[stay], y[stay]
-            if not len(rows):
+        if abort_early:
+            lost = patience.lost(k, rows, value)
+            before, y = before[~lost], y[~lost]
+            if not climb.leave(lost):
                 break
     return best
 
@@ -162,7 +165,7 @@ def _shrink(x, x0, beta, box):
 
 def _open(name, white, x, goal, rng, steps, lr, c, confidence):
     """The task, and the arguments checked."""
-    whole(name, "steps", steps)
+    whole(name, steps=steps)
     for what, value in (("lr", lr), ("c", c)):
         if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
             raise ValueError(f"{name}: {what} must be a number > 0, got {value!r}")
@@ -193,11 +196,12 @@ def _reach(task, lr, steps) -> str:
 def _train(task, near, rows, recipe, steps, c, penalty, measure, confidence, abort_early, start="zero"):
     """One run of the loop with the constants c (n,) on the samples `rows` -> (distance, success), (n,) each."""
     goal = task.goal[rows]
-    run = optimise(TanhBox(task.x[rows]), task.view, goal, Box(), recipe, steps, loss=clipped_margin(confidence), weight=c,
+    start = start if isinstance(start, str) else Taken(task.victim, start)
+    run = optimise(TanhBox(task.taken(rows)), task.view, goal, Box(), recipe, steps, loss=clipped_margin(confidence), weight=c,
                    penalty=penalty, keep="distance", measure=measure, confidence=confidence, abort_early=abort_early, start=start,
                    name=task.name)
     near.add(rows, run)
-    z = task.victim.predict(run.candidate)
+    z = task.victim.logits(run.candidate)
     won = goal.success(z, confidence)
     return near.see(rows, run.candidate, goal.margin(z), won), won
 

@@ -1,14 +1,15 @@
 """FAB: the fast adaptive boundary attack (Croce & Hein 2020, algorithm 1), in L1, L2 and Linf.
 
-At x_k take the nearest linearised boundary {z : <w, z> = b}, and project both x_k and x_0 onto it within the box:
+x_0 is the sample and x_k the point after k steps. At x_k the nearest boundary is taken as straight, {z : <w, z> = b}, and P
+projects onto it within the box:
 
     d_k = P(x_k) - x_k,   d_0 = P(x_0) - x_0,   a = min(||d_k|| / (||d_k|| + ||d_0||), alpha_max)
     x_{k+1} = clip((1 - a) (x_k + eta d_k) + a (x_0 + eta d_0))
 
-Where x_{k+1} is adversarial it is kept if it is the nearest so far, and the walk goes on from x_0 + beta (x_{k+1} - x_0), on
-the near side of the boundary. The pull of d_0 makes x_k slide along the boundary towards its point nearest to x_0.
+eta >= 1 steps a little beyond the boundary. The pull of d_0 makes x_k slide along the boundary towards the point nearest to x_0.
+An adversarial x_{k+1} is kept if it is the nearest so far; then the walk goes on from x_0 + beta (x_{k+1} - x_0), on the near side
+of the boundary.
 
-The projections are attacks.core.projections's: exact, by sorting.
 Imports: attacks.white_box.deepfool, attacks.core.projections, NumPy.
 """
 
@@ -18,13 +19,14 @@ import math
 
 import numpy as np
 
+from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.best import Best, Bookkeeping
 from attacks.core.goal import Toward, Untargeted
-from attacks.core.optimise import Best
+from attacks.core.nearest import boundaries, nearest_boundary, norm_of, rivals
 from attacks.core.projections import onto_hyperplane
 from attacks.core.result import Result, Task
-from attacks.core.threat import Linf, flat, rows_of
+from attacks.core.threat import Linf
 from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import boundaries, host, nearest, norm_of, rivals, whole
 
 
 def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta=1.05, beta=0.9, epsilon=None, rng=0,
@@ -33,15 +35,15 @@ def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta
 
     goal      Untargeted(y): the nearest of all boundaries at each step; Toward(y, t): always that of t, any error counts;
               Targeted(t): that of t with the strongest other class, only t counts
-    restarts  further runs, each from a random point at half the distance found so far (or half of `epsilon`, where nothing
-              nearer is known; half the range of the box without it)
+    restarts  further runs, each from a random point. It lies at half the distance found so far, or at half of `epsilon` where
+              that is less; where neither is known, at half the range of the box
     trace     margin, success and distance at each step of the first run
     """
     task, best = _open("fab", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace)
     others = rivals(task, None)
     for turn in range(restarts):
         _walk(task, task.goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, log=turn == 0)
-    return _close(task, best, steps=steps, restarts=restarts, alpha_max=alpha_max, eta=eta, beta=beta, epsilon=epsilon)
+    return _close(best, steps=steps, restarts=restarts, alpha_max=alpha_max, eta=eta, beta=beta, epsilon=epsilon)
 
 
 def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *, alpha_max=0.1, eta=1.05, beta=0.9,
@@ -54,32 +56,31 @@ def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *
     if not isinstance(goal, Untargeted) or isinstance(goal, Toward):
         raise TypeError(f"fab_targeted: goal must be Untargeted(y): it chooses the targets itself, got {goal!r}; for one use "
                         "fab(..., Targeted(t)) or fab(..., Toward(y, t))")
-    whole("fab_targeted", "targets", targets)
+    whole("fab_targeted", targets=targets)
     task, best = _open("fab_targeted", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace)
     likely = rivals(task, targets)
     for turn in range(restarts):
         for k in range(likely.shape[1]):
             _walk(task, Toward(task.goal.labels, likely[:, k]), None, best, steps, alpha_max, eta, beta, epsilon, turn,
                   log=turn == k == 0)
-    return _close(task, best, steps=steps, restarts=restarts, targets=likely.shape[1], alpha_max=alpha_max, eta=eta, beta=beta,
+    return _close(best, steps=steps, restarts=restarts, targets=likely.shape[1], alpha_max=alpha_max, eta=eta, beta=beta,
                   epsilon=epsilon)
 
 
 def _open(name, victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace):
     measure, white = norm_of(norm, name), as_white_box(victim, name)
-    whole(name, "steps", steps)
-    whole(name, "restarts", restarts)
+    whole(name, steps=steps)
+    whole(name, restarts=restarts)
     if not (0 <= alpha_max <= 1 and eta >= 1 and 0 < beta < 1):
         raise ValueError(f"{name}: needs 0 <= alpha_max <= 1, eta >= 1 and 0 < beta < 1, got {alpha_max!r}, {eta!r}, {beta!r}")
     task = Task(name, white, x, goal, rng=rng)
-    best = Best(task, "distance", measure, True, steps, trace)
+    best = Best(task, Bookkeeping(keep="distance"), measure, steps, trace)
     best.starts = task.streams("start") if restarts > 1 else None
     return task, best
 
 
-def _close(task, best, **settings):
-    return task.result(best.x, threat=best.measure, steps=best.steps, zero_gradient=best.zero & ~best.success,
-                       reason=best.reasons(), trace=best.trace, settings=settings)
+def _close(best, **settings):
+    return best.result(best.measure, objective=None, zero_gradient=best.zero & ~best.success, settings=settings)
 
 
 def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, log):
@@ -93,10 +94,8 @@ def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, 
             x = np.clip(x, *task.box)
         z = white(x, rows) if len(rows) else None
         for step in range(steps if len(rows) else 0):
-            f, w = nearest(*boundaries(white, goal[rows], z, x, rows, None if others is None else others[rows]), measure)
-            gradient = [w]
-            best.gradients(gradient, rows)
-            w = gradient[0]
+            f, w = nearest_boundary(*boundaries(white, goal[rows], z, x, rows, None if others is None else others[rows]), measure)
+            (w,) = best.gradients([w], rows)
             alive = host(flat(w != 0).any(axis=1))
             if not alive.all():  # no boundary in sight from here
                 rows, x, x0, f, w = rows[alive], x[alive], x0[alive], f[alive], w[alive]
@@ -110,7 +109,7 @@ def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, 
             best.steps[rows] += 1
             z = white(x, rows)
             success = host(task.goal[rows].success(z))
-            best.see(step + 1, rows, x, host(task.goal[rows].margin(z)), success, None)
+            best.see(step + 1, rows, x, host(task.goal[rows].margin(z)), success)
             if success.any() and step < steps - 1:
                 back = rows_of(np.where(success, beta, 1.0), x)
                 x = np.where(rows_of(success, x) > 0, x0 + back * (x - x0), x)

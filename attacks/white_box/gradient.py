@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.optimise import Steepest, optimise
+from attacks.core.arrays import alike, rows_of, whole
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import Steepest
 from attacks.core.parameterise import Additive
-from attacks.core.result import Result, alike
+from attacks.core.result import Result
 from attacks.core.streams import seed_of
-from attacks.core.threat import rows_of
-from attacks.core.victim import as_white_box
+from attacks.core.victim import Taken, as_white_box
 
 
 def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, step=None, attack_wrong=False, rng=0,
@@ -34,10 +35,9 @@ def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, s
     """
     white = as_white_box(victim, "fgsm")
     if not clip:
-        white.victim.take(x, "fgsm")
-        reach = float(np.max(threat.epsilon, initial=0.0))
-        lo, hi = white.bounds
+        x, reach, (lo, hi) = white.victim.taken(x, "fgsm"), float(np.max(threat.epsilon, initial=0.0)), white.bounds
         white = white.victim.within((lo - reach, hi + reach)).white_box()  # the box is there, and too wide to act
+        x = Taken(white.victim, x.array, x.given)
     step = threat.scale(white.bounds) if step is None else step
     return optimise(Additive(x), white, goal, threat, Steepest(step), 1, loss=loss, keep="last",
                     start="random" if random_start else "zero", attack_wrong=attack_wrong, rng=rng, trace=trace,
@@ -47,8 +47,9 @@ def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, s
 def bim(victim, x, goal, threat, steps=10, step=None, *, loss="ce", early_stop=False, attack_wrong=False, rng=0,
         trace=False) -> Result:
     """Steepest ascent from x itself in steps of epsilon / steps (or `step`), each projected onto ball and box."""
-    step = np.asarray(threat.scale(_box(victim))) / steps if step is None else step
-    return optimise(Additive(x), victim, goal, threat, Steepest(step), steps, loss=loss, early_stop=early_stop,
+    white = as_white_box(victim, "bim")
+    step = np.asarray(threat.scale(white.bounds)) / steps if step is None else step
+    return optimise(Additive(x), white, goal, threat, Steepest(step), steps, loss=loss, early_stop=early_stop,
                     attack_wrong=attack_wrong, rng=rng, trace=trace, name="bim", settings=dict(step=_plain(step)))
 
 
@@ -60,11 +61,13 @@ def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", ear
     still standing. early_stop: a sample rests after its first success (faster; turn it off for the largest loss).
     transforms, samples: expectation over transformations, or over the victim's own randomness (see optimise).
     """
-    step = 2.5 * np.asarray(threat.scale(_box(victim))) / steps if step is None else step
+    white = as_white_box(victim, "pgd")
+    x, restarts = white.victim.taken(x, "pgd"), whole("pgd", restarts=restarts)
+    step = 2.5 * np.asarray(threat.scale(white.bounds)) / steps if step is None else step
 
     def run(again, rows, seed):
         here = step[rows] if np.ndim(step) else step
-        return optimise(Additive(x[rows]), victim, goal[rows], threat[rows], Steepest(here), steps, loss=loss,
+        return optimise(Additive(x[rows]), white, goal[rows], threat[rows], Steepest(here), steps, loss=loss,
                         early_stop=early_stop, start="random" if random_start else "zero", transforms=transforms,
                         samples=samples, keep=keep, attack_wrong=attack_wrong, rng=seed, trace=trace and not again, name="pgd",
                         settings=dict(step=_plain(step), restarts=restarts))
@@ -75,8 +78,9 @@ def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", ear
 def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss="ce", early_stop=False, attack_wrong=False,
             rng=0, trace=False) -> Result:
     """m <- momentum * m + g / ||g||_1; a step of epsilon / steps (or `step`) along m; from x itself (algorithm 1)."""
-    step = np.asarray(threat.scale(_box(victim))) / steps if step is None else step
-    return optimise(Additive(x), victim, goal, threat, Steepest(step, momentum), steps, loss=loss, early_stop=early_stop,
+    white = as_white_box(victim, "mi_fgsm")
+    step = np.asarray(threat.scale(white.bounds)) / steps if step is None else step
+    return optimise(Additive(x), white, goal, threat, Steepest(step, momentum), steps, loss=loss, early_stop=early_stop,
                     attack_wrong=attack_wrong, rng=rng, trace=trace, name="mi_fgsm",
                     settings=dict(step=_plain(step), momentum=momentum))
 
@@ -84,14 +88,15 @@ def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss=
 def perturb(victim, x, goal, threat, steps=1, step=None, *, loss="ce", random_start=True, clip_start=True, rng=None):
     """The inner maximisation of adversarial training: the last point of PGD, of x's type; every sample, nothing judged.
 
-    clip_start=False: the gradient of the first step is taken at a random point of the ball, in the box or not; what is returned
-    lies in both. Where x is on the wall of the box this matters (see defend.training.fast).
+    clip_start=False: the gradient of the first step is taken at a random point of the ball, which may lie out of the box; what is
+    returned lies in both. This matters where x touches the end of the box (see defend.training.fast).
     It costs `steps` forward and backward passes and no other: no clean look, no best so far, no Result. For evaluation use
     pgd. Fast training is steps=1, step=1.25 * epsilon; step defaults to 2.5 * epsilon / steps. Give rng a Stream, so that each
     call draws anew: an int gives the same sample the same start every time.
     """
     white = as_white_box(victim, "perturb")
-    box, clean = white.bounds, white.victim.take(x, "perturb")
+    x = white.victim.taken(x, "perturb")
+    box, clean = white.bounds, x.array
     goal, threat = goal.on(len(clean), white.classes, "perturb"), threat.check(len(clean), "perturb")
     step = rows_of(2.5 * np.asarray(threat.scale(box)) / steps if step is None else step, clean)
     x_adv = clean
@@ -101,13 +106,11 @@ def perturb(victim, x, goal, threat, steps=1, step=None, *, loss="ce", random_st
         for _ in range(steps):
             _, g, _ = white.gradient(x_adv, lambda logits: goal.objective(logits, loss))
             x_adv = threat.project(x_adv + step * threat.steepest(g), clean, box)
-    return alike(x, x_adv)
+    return alike(x.given, x_adv)
 
 
-def with_restarts(run, count, rng) -> Result:
+def with_restarts(run, count: int, rng) -> Result:
     """run(0, all rows, seed), then run(i, rows still standing, another seed) for i = 1 .. count - 1, merged."""
-    if isinstance(count, bool) or int(count) != count or count < 1:
-        raise ValueError(f"restarts must be an integer >= 1, got {count!r}")
     seed = seed_of(rng)
     result = run(0, slice(None), seed)
     for again in range(1, count):
@@ -116,10 +119,6 @@ def with_restarts(run, count, rng) -> Result:
             break
         result = result.merge(left, run(again, left, seed + (again << 64)))
     return result
-
-
-def _box(victim):
-    return as_white_box(victim, "gradient attack").bounds
 
 
 def _plain(step):

@@ -1,11 +1,12 @@
 """JSMA: two coordinates at a time, those that the Jacobian says help the target most (Papernot et al. 2016, algorithms 2 and 3).
 
-With t the target, a_i = d z_t / d x_i and b_i = sum_{j != t} d z_j / d x_i, the pair (p, q) of the domain with the largest
+t is the target class, a_i = d z_t / d x_i says how coordinate i helps it, b_i = sum_{j != t} d z_j / d x_i how it helps the others.
+Of the domain, which are the coordinates that may still move, the pair (p, q) with the largest
 
     -(a_p + a_q) (b_p + b_q),    a_p + a_q > 0,    b_p + b_q < 0                      (theta > 0; for theta < 0 both change sign)
 
-is moved by theta. Coordinates at the end of the box leave the domain. The Jacobian is the logits': probabilities sum to 1, so
-that b = -a and the second condition would say nothing.
+is moved by theta. Coordinates at the end of the box leave the domain. The Jacobian is that of the logits. Probabilities sum to 1:
+with them b = -a, and the second condition would say nothing.
 
 The pair is found without looking at all d^2 (`best_pair`). Imports: attacks.white_box.deepfool and what it imports, minigrad.
 """
@@ -15,11 +16,12 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
+from attacks.core.arrays import flat, host, whole
 from attacks.core.goal import Toward
+from attacks.core.nearest import Nearest, rivals
 from attacks.core.result import NOT_FOUND, Result, Task
-from attacks.core.threat import L0, flat
+from attacks.core.threat import L0
 from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import Nearest, host, rivals, whole
 from minigrad.tensor import Tensor
 
 NO_PAIR = f"{NOT_FOUND}: no pair of coordinates is left that helps the target"
@@ -40,7 +42,7 @@ def jsma(victim, x, goal, theta=1.0, share=0.1, targets=1, *, rng=0, trace=False
         raise ValueError(f"jsma: theta must lie in [-1, 1] and not be 0, a part of the range of the box, got {theta!r}")
     if not (np.ndim(share) == 0 and 0 < share <= 1):
         raise ValueError(f"jsma: share must lie in (0, 1], the part of the coordinates that may change, got {share!r}")
-    white, targets = as_white_box(victim, "jsma"), whole("jsma", "targets", targets)
+    white, targets = as_white_box(victim, "jsma"), whole("jsma", targets=targets)
     with white:
         task = Task("jsma", white, x, goal, rng=rng)
         near, turns = Nearest(task, L0(0).size), int(share * flat(task.x).shape[1] / 2)
@@ -78,8 +80,8 @@ def _walk(task, near, aim, theta, turns, log):
         stay = np.flatnonzero(~success)
         if turn == turns or not len(stay):
             return rows[stay]
-        rows, point, grads = rows[stay], point[stay], [toward[stay], others[stay]]
-        near.gradients(grads, rows)
+        rows, point = rows[stay], point[stay]
+        grads = near.gradients([toward[stay], others[stay]], rows)
         near.steps[rows] += 1
         a, c = (flat(host(g)).astype(np.float64) * s for g, s in zip(grads, (sign, -sign), strict=True))
         values, found = flat(point).copy(), np.ones(len(rows), bool)
@@ -100,9 +102,9 @@ def _walk(task, near, aim, theta, turns, log):
 def best_pair(a, c):
     """(p, q), p != q, with the largest (a_p + a_q)(c_p + c_q) where both sums are positive, or None. a, c (d,).
 
-    The product rises with either sum, so a coordinate that two others match or exceed in both a and c is not needed: whatever
-    its partner, one of the two would do as well in its place. What is left are the first two layers of maxima, found by
-    sorting; a few dozen of d.
+    The product rises with either sum. So a coordinate is not needed if two others match or exceed it in both a and c: whatever
+    its partner, one of the two would do as well in its place. The rest are the first two layers of maxima, a few dozen of d;
+    they are found by sorting.
     """
     order, layers = np.lexsort((-c, -a)), []
     for _ in range(2):

@@ -3,9 +3,9 @@
     universal       by minimal perturbations, picture after picture           Moosavi-Dezfooli et al. 2017, algorithm 1
     universal_sgd   by minibatches: delta is the only parameter, the loop of `optimise` trains it as a network is trained
 
-Both return a `Universal`, whose `on(victim, x, goal)` is the Result of adding it to any pictures: the fooling rate that counts is
-that on pictures held out. The paper's fooling rate, the share of predictions that change, is the success rate for
-goal = Untargeted(predictions on clean pictures).
+Both return a `Universal`. Its `on(victim, x, goal)` is the Result of adding the perturbation to any pictures; what counts is the
+result on pictures that were held out. The paper's fooling rate is the share of predictions that change. That is the success
+rate for goal = Untargeted(predictions on clean pictures).
 
 Imports: attacks.core.optimise, minimal and what they import.
 """
@@ -16,14 +16,16 @@ import dataclasses
 
 import numpy as np
 
+from attacks.core.arrays import flat, host, whole
 from attacks.core.goal import Goal
-from attacks.core.optimise import Steepest, _make, optimise
+from attacks.core.optimise import optimise
+from attacks.core.optimisers import Steepest, trainer_of
 from attacks.core.parameterise import Shared
 from attacks.core.result import Result, Task
 from attacks.core.streams import seed_of
-from attacks.core.threat import Box, Linf, Threat, flat
+from attacks.core.threat import Box, Linf, Threat
 from attacks.core.victim import as_white_box
-from attacks.white_box.deepfool import deepfool, host, whole
+from attacks.white_box.deepfool import deepfool
 from minigrad.random import Stream
 
 BLOCK = 100  # pictures looked at together, to find the next that is not fooled yet
@@ -76,7 +78,7 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
         while len(rows):
             here = task.rows[rows[:BLOCK]]
             seen = np.clip(task.x[here] + v, *task.box)
-            standing = np.flatnonzero(~host(task.goal[here].success(victim.predict(seen))))
+            standing = np.flatnonzero(~host(task.goal[here].success(victim.logits(seen))))
             if not len(standing):
                 rows = rows[BLOCK:]
                 continue
@@ -97,24 +99,24 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
     """Train delta: shuffled minibatches, each one step of ascent on the summed loss and a projection, as in training.
 
     optimiser  recipe; None: steepest ascent in the threat's norm, in steps of 2.5 * epsilon / (all steps), as PGD
-    loss       'margin', 'ce', 'dlr' or a callable; with Targeted(t) everything is pulled to t. Cross-entropy hardly feels the
-               pictures that are still right and sure: it vanishes there, and grows with those that are fooled already
+    loss       'margin', 'ce', 'dlr' or a callable; with Targeted(t) everything is pulled to t. Cross-entropy is a poor choice: it
+               vanishes on the pictures that are still right and sure, and grows with those that are fooled already
     Other arguments as in `universal`. The delta after the last pass is returned, whatever its rate.
     """
     task, order = _open("universal_sgd", victim, x, goal, threat, passes, rng)
-    whole("universal_sgd", "batch", batch)
+    whole("universal_sgd", batch=batch)
     parts = -(-len(task.rows) // batch)
     if optimiser is None:
         optimiser = Steepest(2.5 * threat.epsilon / max(1, passes * parts))
     zero = np.zeros_like(task.x[:1])
     p = Shared(task.x, zero)
-    trainer = _make(optimiser, p.params, threat, "universal_sgd")
+    trainer = trainer_of(optimiser, p.params, threat, "universal_sgd")
     rates = [_rate(task, zero)]
     for _ in loop(passes):
         rows = task.rows[order.permutation(len(task.rows))]
         for i in range(0, len(rows), batch):
             here = rows[i : i + batch]
-            optimise(p.on(task.x[here]), task.victim, task.goal[here], threat, trainer, 1, loss=loss, keep="last",
+            optimise(p.on(task.taken(here)), task.victim, task.goal[here], threat, trainer, 1, loss=loss, keep="last",
                      name="universal_sgd")
         rates.append(_rate(task, p.delta.array))
     return Universal(host(threat.settle(p.delta.array, zero)), rates[-1], rates, threat,
@@ -134,7 +136,7 @@ def _open(name, victim, x, goal, threat, passes, rng):
     if not isinstance(threat, Threat) or isinstance(threat, Box) or np.ndim(threat.epsilon) or not np.isfinite(threat.epsilon):
         raise TypeError(f"{name}: threat must be a ball with one finite radius, such as Linf(0.2): it bounds the one perturbation, "
                         f"got {threat!r}")
-    whole(name, "passes", passes)
+    whole(name, passes=passes)
     task = Task(name, as_white_box(victim, name), x, goal, rng=rng)
     if not len(task.x):
         raise ValueError(f"{name}: x holds no pictures; a perturbation cannot be found on none")
@@ -146,7 +148,7 @@ def _rate(task, v) -> float:
     rows = task.rows
     if not len(rows):
         return float("nan")
-    return float(host(task.goal[rows].success(task.victim.predict(np.clip(task.x[rows] + v, *task.box)))).mean())
+    return float(host(task.goal[rows].success(task.victim.logits(np.clip(task.x[rows] + v, *task.box)))).mean())
 
 
 def _settings(task, threat, **more) -> dict:

@@ -68,6 +68,29 @@ def test_every_attack_keeps_the_rules(name, norm, targeted):
     assert found.x_adv.tobytes() == again.x_adv.tobytes()
 
 
+class Counting(Victim):
+    """Counts the pictures that it checks."""
+
+    checked = 0
+
+    def check(self, x, name="attack"):
+        self.checked += len(x)
+        super().check(x, name)
+
+
+@pytest.mark.parametrize("name, norm, targeted", CASES)
+def test_a_picture_is_checked_once_on_its_way_through_an_attack(name, norm, targeted):
+    net, victim, x, goal, _ = task(targeted)
+    counting = Counting(net, bounds=(0, 1))
+    run(name, norm, counting, x, goal)
+    assert counting.checked == len(x)
+    for wrong, error, words in ((x * 2, ValueError, "bounds"), (x * np.nan, ValueError, "bounds"),
+                                (x[0, 0, 0], ValueError, "batch"), ((x * 255).astype(np.uint8), TypeError, "255"),
+                                (x.tolist(), TypeError, "array")):
+        with pytest.raises(error, match=words):  # at the door
+            run(name, norm, victim, wrong, goal)
+
+
 @pytest.mark.parametrize("name, norm, targeted", CASES)
 def test_no_sample_feels_another(name, norm, targeted):
     """The same samples in a smaller batch: same pictures, same number of queries, and the same random numbers."""

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from attacks import Targeted, Toward, Untargeted
 from attacks.core import loss as losses
+from attacks.core.goal import likeliest
 from minigrad import functional as F
 from minigrad.random import Stream
 
@@ -133,3 +134,11 @@ def test_wrong_goals_say_what_is_wrong():
         Untargeted([0]).objective(np.eye(3)[:1], "cw")
     with pytest.raises(ValueError, match="4 classes"):
         Targeted([0]).objective(np.eye(3)[:1], "dlr")
+
+
+@given(seed=seeds, count=st.one_of(st.none(), st.integers(1, 6)))
+def test_the_likeliest_other_classes_come_in_order_and_never_hold_the_label(seed, count):
+    z, y = draw(seed)
+    wanted = [[k for k in np.argsort(-row) if k != label][:count] for row, label in zip(z, y, strict=True)]
+    assert np.array_equal(likeliest(z, y, count), wanted)
+    assert likeliest(z[:0], y[:0], count).shape[0] == 0

@@ -1,5 +1,7 @@
 """The one loop: each sample for itself, the best so far, expectation over transformations, every parameterisation."""
 
+import weakref
+
 import numpy as np
 import pytest
 from linear import binary, images, linear, small_network
@@ -21,7 +23,10 @@ from attacks import (
     Victim,
     optimise,
 )
+from attacks.core.best import GradientNotes, Patience
+from attacks.core.climb import Climb
 from attacks.core.loss import clipped_margin
+from attacks.core.result import Task
 from minigrad import nn, optim
 from minigrad.random import Stream
 
@@ -137,6 +142,32 @@ def test_a_given_start_is_projected():
         optimise(Additive(x), victim, goal, start=x[:3])
     with pytest.raises(ValueError, match="start"):
         optimise(Additive(x), victim, goal, start="here")
+
+
+def test_the_loop_records_what_it_needs_also_where_nothing_is_recorded():
+    victim, x, goal = setting()
+    wanted = optimise(Additive(x), victim, goal, Linf(0.1), Adam(0.01), 4, samples=2)
+    with mg.no_grad():
+        found = optimise(Additive(x), victim, goal, Linf(0.1), Adam(0.01), 4, samples=2)
+    assert found.candidate.tobytes() == wanted.candidate.tobytes() and (found.candidate != x).any()
+
+
+def test_of_many_draws_one_graph_is_held_at_a_time():
+    """When a draw is looked at, nothing is alive of the draws before the last one."""
+    victim, x, goal = setting()
+    alive, most = weakref.WeakSet(), []
+
+    def draws(count, stream):
+        def look(t):
+            most.append(len(alive))
+            node = t * 1.0
+            alive.add(node)
+            return node
+
+        return [look] * count
+
+    optimise(Additive(x), victim, goal, Linf(0.1), SignSGD(0.01), 2, transforms=draws, samples=5)
+    assert len(most) == 15 + 5 and max(most[:15]) <= 1, most
 
 
 # ---- parameterisations -----------------------------------------------------------------------------------------------
@@ -284,6 +315,8 @@ def test_wrong_calls_say_what_is_wrong():
     victim, x, goal = setting()
     with pytest.raises(ValueError, match="keep"):
         optimise(Additive(x), victim, goal, keep="best")
+    with pytest.raises(TypeError, match="optimise got an unexpected keyword argument 'kep'.*keep, measure"):
+        optimise(Additive(x), victim, goal, kep="last")
     with pytest.raises(ValueError, match="samples"):
         optimise(Additive(x), victim, goal, samples=0)
     with pytest.raises(TypeError, match="recipe"):
@@ -292,3 +325,26 @@ def test_wrong_calls_say_what_is_wrong():
         optimise(Additive(x), victim, goal, loss=lambda z, g: z.mean())
     with pytest.raises(ValueError, match="lr"):
         optimise(Additive(x), victim, goal, Linf(1), Steepest(-0.1))
+
+
+def test_patience_ends_where_a_tenth_of_the_steps_brought_nothing():
+    patience, rows = Patience(3, 50), np.array([0, 2])
+    assert not patience.lost(0, rows, np.array([1.0, 1.0])).any()  # nothing to compare with yet
+    assert not patience.lost(5, rows, np.array([1.0, -1.0])).any()
+    assert not patience.lost(7, rows, np.array([0.0, -2.0])).any()  # looked at every fifth step only
+    assert patience.lost(10, rows, np.array([1.00005, -0.5])).tolist() == [True, False]
+    assert patience.lost(15, rows[1:], np.array([-0.5])).tolist() == [True]
+
+
+def test_samples_that_leave_take_their_gradient_with_them():
+    victim, x, goal = setting(n=6)
+    task = Task("leave", victim.white_box(), x, goal)
+    p = Additive(x)
+    p.begin(task.x, task.x, task.box)
+    climb = Climb(task, p, "ce", Linf(np.arange(6.0)))
+    climb.forward()
+    (g,) = climb.backward(GradientNotes(6))
+    assert climb.leave(np.array([True, False, False, True, False, True]))
+    assert climb.rows.tolist() == [1, 2, 4] and climb.ball.epsilon.tolist() == [1, 2, 4]
+    assert np.array_equal(p.delta.grad.array, -g[[1, 2, 4]]) and (p.x == x[[1, 2, 4]]).all()
+    assert not climb.leave(np.ones(3, bool))

@@ -5,8 +5,9 @@ import pytest
 from linear import images, linear, small_network
 
 import minigrad as mg
-from attacks import QueryBudgetError, Victim
+from attacks import Linf, QueryBudgetError, Untargeted, Victim, fgsm, pgd, solve_softmax, universal_sgd
 from attacks.core.victim import as_labels, as_scores, as_white_box
+from attacks.defend import training
 from minigrad import kernels
 from minigrad.random import Stream
 
@@ -192,3 +193,37 @@ def test_within_is_the_same_network_with_other_bounds():
     with victim, wide:
         assert not victim.net.training
     assert victim.net.training
+
+
+def test_what_is_taken_passes_again_unseen_by_the_same_victim_only():
+    victim, x = Victim(small_network()), mg.tensor(images(n=5).astype(np.float64))
+    taken = victim.taken(x, "here")
+    assert taken.given is x and taken.array.dtype == np.float32 and len(taken) == 5
+    assert victim.take(taken) is taken.array and victim.taken(taken) is taken
+    part = taken[[3, 1]]
+    assert (part.array == taken.array[[3, 1]]).all() and isinstance(part.given, mg.Tensor) and part.given.shape[0] == 2
+    other = Victim(small_network(), bounds=(0, 0.5))
+    with pytest.raises(ValueError, match="outside the victim's bounds"):
+        other.take(taken)
+    assert (victim.logits(taken.array) == victim.predict(x)).all()
+
+
+def test_training_and_composed_attacks_check_a_picture_once():
+    class Counting(Victim):
+        checked = 0
+
+        def check(self, x, name="attack"):
+            self.checked += len(x)
+            super().check(x, name)
+
+    x = images(n=6)
+    y = Victim(small_network()).predict(x).argmax(1)
+    calls = {name: lambda v, train=train: train(v, x, y, Linf(0.1), rng=Stream(0, "t")) for name, train in training.METHODS.items()}
+    calls |= {"fgsm beyond the box": lambda v: fgsm(v, x, Untargeted(y), Linf(0.1), clip=False),
+              "many restarts": lambda v: pgd(v, x, Untargeted(y), Linf(0.001), 2, restarts=4),
+              "one delta for all": lambda v: universal_sgd(v, x, Untargeted(y), Linf(0.1), 2),
+              "a linear copy": lambda v: solve_softmax(v.scores(output="logits"), (1, 6, 6))}
+    for name, call in calls.items():
+        victim = Counting(small_network())
+        call(victim)
+        assert victim.checked == (37 if name == "a linear copy" else 6), name
