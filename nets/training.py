@@ -9,7 +9,10 @@ Imports: minigrad.
 
 from __future__ import annotations
 
-from minigrad import optim
+import numpy as np
+
+import minigrad as mg
+from minigrad import data, optim
 
 
 class Bar:
@@ -61,3 +64,18 @@ def fit(net, loss_of, batches, steps: int, *, rate: float = 3e-3, bar: Bar | Non
     if bar is not None:
         bar.run.check_finite(steps, net.named_parameters())
     return net.eval()
+
+
+def evaluate(network, test, batch=500):
+    """(accuracy, [(index, prediction) of each mistake]) in evaluation mode; the mode is restored."""
+    was = network.training
+    network.eval()
+    device = next(iter(network.parameters())).device
+    with mg.no_grad():
+        predictions = np.concatenate([
+            network(mg.tensor(images, device=device)).cpu().array.argmax(1)
+            for images, _ in data.DataLoader(test, batch, shuffle=False, drop_last=False)
+        ])
+    network.train(was)
+    wrong = np.flatnonzero(predictions != test.y)
+    return 1 - len(wrong) / len(test), [(int(i), int(predictions[i])) for i in wrong]

@@ -14,8 +14,8 @@ import dataclasses
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.defenses_built import DEFENSES, Lab
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.defenses_built import DEFENSES, Lab
 from attacks.evaluate.case import FAIL, WARN, Case
 from attacks.evaluate.checks import ask
 from minigrad import command, data
@@ -56,8 +56,8 @@ def options(argv=None):
                                       "--steps 2000", "--epsilon 0.1"])
     parser.add_argument("--only", nargs="+", choices=list(DEFENSES), metavar="NAME",
                         help=f"some of: {' '.join(DEFENSES)} (default: all)")
-    parser.add_argument("--epsilon", type=shared.radius, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
-    parser.add_argument("--radius", type=shared.radius, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
+    parser.add_argument("--epsilon", type=setting.radius, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
+    parser.add_argument("--radius", type=setting.radius, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
     parser.add_argument("--count", type=command.positive, default=200, metavar="N", help="images of the test set to attack")
     for name, default, text in (
         ("steps", 500, "training steps of each network"), ("batch", 128, "images in a batch"),
@@ -67,9 +67,9 @@ def options(argv=None):
         ("certified", 100, "images with a certificate"),
     ):
         parser.add_argument(f"--{name}", type=command.positive, default=default, metavar="N", help=text)
-    parser.add_argument("--sigma", type=shared.radius, default=0.5, metavar="S", help="standard deviation of noise at test time")
-    parser.add_argument("--decay", type=shared.radius, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
-    shared.run_options(parser)
+    parser.add_argument("--sigma", type=setting.radius, default=0.5, metavar="S", help="standard deviation of noise at test time")
+    parser.add_argument("--decay", type=setting.radius, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
+    setting.run_options(parser)
     return parser.parse(argv)
 
 
@@ -83,8 +83,8 @@ def main(argv=None):
         raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist or fashion-mnist")
     chosen = {name: DEFENSES[name] for name in DEFENSES if o.only is None or name in o.only}
     few = Stream(o.seed, "samples").permutation(len(test))[: o.count]
-    samples = shared.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
-    run = shared.start("defenses", o)
+    samples = setting.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
+    run = setting.start("defenses", o)
     unit = o.steps  # of work: a training step of the undefended network
     bar = Bar(run, unit * sum(d.cost for d in chosen.values()))
     lab, rows, planned = Lab(o, train, samples, bar), [], 0.0
@@ -97,7 +97,7 @@ def main(argv=None):
 
     title = f"Defenses of {o.data}: Linf {o.epsilon:.4g} where a row names no other radius, {len(samples.y)} images"
     run.image(0, picture(rows, title), "defenses")
-    shared.write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
+    setting.write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
     run.finish(title=title, summary={row.title: words(row) for row in rows})
     print(title)
     print(table(rows))
@@ -134,21 +134,21 @@ def judged(name: str, defense, lab) -> Row:
 
 def line(row: Row) -> str:
     """One defense, while the others are still under way."""
-    return (f"{row.title}: clean {shared.percent(row.clean)}, {row.naive_attack} {shared.percent(row.naive)}, {row.own_attack} "
-            f"{shared.percent(row.own)}; {row.warning}")
+    return (f"{row.title}: clean {setting.percent(row.clean)}, {row.naive_attack} {setting.percent(row.naive)}, {row.own_attack} "
+            f"{setting.percent(row.own)}; {row.warning}")
 
 
 def words(row: Row) -> dict:
     """One defense in the report."""
-    said = {"clean": shared.percent(row.clean), f"naive: {row.naive_attack}": shared.percent(row.naive),
-            f"its own: {row.own_attack}": shared.percent(row.own), "check": row.warning}
+    said = {"clean": setting.percent(row.clean), f"naive: {row.naive_attack}": setting.percent(row.naive),
+            f"its own: {row.own_attack}": setting.percent(row.own), "check": row.warning}
     return said | ({"seen": row.evidence} if row.evidence else {})
 
 
 def table(rows) -> str:
     """The table in letters: a line for each defense, what holds below a rule."""
     head = ("defense", "clean", "naive", "", "its own", "", "the check that warns")
-    body = [(r.title, shared.percent(r.clean), shared.percent(r.naive), r.naive_attack, shared.percent(r.own), r.own_attack,
+    body = [(r.title, setting.percent(r.clean), setting.percent(r.naive), r.naive_attack, setting.percent(r.own), r.own_attack,
              r.evidence if r.check == "certificate" else r.warning) for r in rows]
     wide = [max(len(cells[i]) for cells in [head, *body]) for i in range(6)]
 

@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.evaluate import report
 from attacks.evaluate.case import percent
 from attacks.evaluate.evaluation import evaluate
@@ -25,17 +25,17 @@ ATTACKS = {"pgd": pgd, "apgd": apgd}
 
 def main(argv=None):
     o, parser = options(argv)
-    victim, config = shared.victim_of(o, parser)
-    samples = shared.pick(shared.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
-    threat = shared.threat_of(o, config)
+    victim, config = setting.victim_of(o, parser)
+    samples = setting.pick(setting.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
+    threat = setting.threat_of(o, config)
     twin = None
     if o.twin is not None:
-        twin, other = shared.victim_of(argparse.Namespace(**{**vars(o), "model": o.twin}), parser)
+        twin, other = setting.victim_of(argparse.Namespace(**{**vars(o), "model": o.twin}), parser)
         for key in ("channels", "classes", "size"):
             if other[key] != config[key]:
                 raise ValueError(f"--twin {o.twin} has {key} {other[key]}, the model {config[key]}; a twin takes the "
                                  f"same images")
-    run = shared.start("evaluate", o)
+    run = setting.start("evaluate", o)
     quick = dict(steps=4, targets=2) if o.dry_run else dict(steps=o.strong)
     say = run.say if o.verbose else None
     statements = {key: getattr(o, key) for key in ("defense", "adaptive", "compare") if getattr(o, key)}
@@ -45,7 +45,7 @@ def main(argv=None):
 
     title = f"Robustness of {o.model}: {o.norm} {o.epsilon:.4g} on {len(samples.y)} images of {samples.name}"
     found.ensemble.result.save_npz(run.file("ensemble.npz"))
-    shared.write_json(run.file("evaluation.json"), found.plain())
+    setting.write_json(run.file("evaluation.json"), found.plain())
     path = report.write(run.file("report.html"), found, title=title, classes=samples.classes, data=samples.name, norm=o.norm,
                         command=run.command, environment=environment())
     run.image(0, report.curve_picture(found, o.norm), "curve")
@@ -62,7 +62,7 @@ def options(argv=None):
                             examples=["--model runs/classifier-0001", "--model runs/robust-0001 --twin "
                                 "runs/classifier-0001 "
                                       "--defense 'PGD training'"])
-    shared.model_options(parser, 200, "images of the test set")
+    setting.model_options(parser, 200, "images of the test set")
     parser.add_argument("--attack", choices=list(ATTACKS), default="pgd", help="the attack whose number is in question")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="its steps")
     parser.add_argument("--restarts", type=command.positive, default=1, metavar="N", help="its random starts")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.commands import blackbox, shared
+from attacks.commands.helpers import copies, setting
 from attacks.copying.extract import agreement, centred, extract, fitting, solve_softmax
 from attacks.core.victim import Victim
 from minigrad import command
@@ -42,14 +42,14 @@ def options(argv=None):
     parser.add_argument("--student", choices=NETWORKS, default="mlp", help="what is trained on the answers")
     parser.add_argument("--steps", type=command.positive, default=600, metavar="N", help="steps of a student at least")
     parser.add_argument("--count", type=command.positive, default=3000, metavar="N", help="test images to compare on")
-    shared.run_options(parser)
+    setting.run_options(parser)
     return parser, parser.parse(argv)
 
 
 def main(argv=None):
     parser, o = options(argv)
-    oracle = blackbox.oracle_of(o, parser)
-    run = shared.start("extract", o)
+    oracle = copies.oracle_of(o, parser)
+    run = setting.start("extract", o)
     if o.dry_run:
         o.count, o.queries = 20, [min(q, 8 * (i + 1)) for i, q in enumerate(sorted(o.queries)[:2])]
     rows = Stream(o.seed, "extract").permutation(len(oracle.test.y))
@@ -59,7 +59,7 @@ def main(argv=None):
         raise ValueError(f"--queries {o.queries[-1]}: {oracle.test.name} has {len(rest)} test images beside the {len(held)} of "
                          "--count; ask fewer")
     pieces = work(o, oracle, rest, held)
-    total = blackbox.EPOCHS * oracle.own + len(o.queries) * len(KINDS) + blackbox.EPOCHS + 1
+    total = copies.EPOCHS * oracle.own + len(o.queries) * len(KINDS) + copies.EPOCHS + 1
     found = [p for _, p in zip(run.loop(0, total), pieces, strict=True) if isinstance(p, dict)]
 
     linear, points = found[-1], found[:-1]
@@ -67,27 +67,27 @@ def main(argv=None):
     title = f"Copies ({o.student}) of {oracle.name}, on {len(held)} test images of {oracle.test.name}"
     run.image(0, curves(o.queries, by, title), "copies")
     accuracy = oracle.victim.accuracy(oracle.test.x[held], oracle.test.y[held])
-    summary = {"the model's accuracy": f"{shared.percent(accuracy)} of {len(held)}"}
+    summary = {"the model's accuracy": f"{setting.percent(accuracy)} of {len(held)}"}
     for kind in KINDS:
-        summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {shared.percent(by[kind]['fidelity'][-1])}, accuracy "
-                                                  f"{shared.percent(by[kind]['accuracy'][-1])}")
+        summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {setting.percent(by[kind]['fidelity'][-1])}, accuracy "
+                                                  f"{setting.percent(by[kind]['accuracy'][-1])}")
     summary["a linear model"] = (f"W and b from {linear['queries']:,} answers: largest error {linear['error']:.1e}, weights up to "
                                  f"{linear['largest']:.2g}; fidelity {100 * linear['fidelity']:.2f} %")
-    shared.write_json(run.file("extract.json"), {"points": points, "linear": linear})
+    setting.write_json(run.file("extract.json"), {"points": points, "linear": linear})
     run.finish(title=title, summary=summary)
     print(title)
     print(table(o.queries, by))
-    shared.show(summary)
+    setting.show(summary)
 
 
 def work(o, oracle, rest, held):
     """The oracle's training, the students, the linear model: a yield for each piece."""
-    yield from blackbox.training(oracle, o)
+    yield from copies.training(oracle, o)
     x, y = oracle.test.x[held], oracle.test.y[held]
     for n in o.queries:
         mine = oracle.test.x[rest[:n]], oracle.test.y[rest[:n]]
         for kind, (questions, answers) in KINDS.items():
-            copy = blackbox.network(o.student, oracle.config, o.seed + 1, o.device)
+            copy = copies.network(o.student, oracle.config, o.seed + 1, o.device)
             epochs = 1 if o.dry_run else max(5, -(-o.steps // -(-n // 64)))
             asked = mine[0] if questions == "images" else Stream(o.seed, "noise").uniform(0, 1, mine[0].shape)
             if answers == "truth":
@@ -104,9 +104,9 @@ def work(o, oracle, rest, held):
 
 def exact(o, config, x):
     """Train a softmax regression (a yield for each epoch), then find its W and b by their equations."""
-    victim = blackbox.network("softmax", config, o.seed, o.device)
-    part = blackbox.training_set(config, 64 if o.dry_run else blackbox.IMAGES, o.seed, download=o.download)
-    yield from fitting(victim, part.x, part.y, epochs=blackbox.EPOCHS, batch=64, rng=o.seed)
+    victim = copies.network("softmax", config, o.seed, o.device)
+    part = copies.training_set(config, 64 if o.dry_run else copies.IMAGES, o.seed, download=o.download)
+    yield from fitting(victim, part.x, part.y, epochs=copies.EPOCHS, batch=64, rng=o.seed)
     view = victim.scores(output="log_probabilities")
     found = solve_softmax(view, x.shape[1:])
     weight, bias = (p.cpu().array.astype(np.float64) for p in victim.net[1].parameters())

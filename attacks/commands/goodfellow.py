@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.result import batched
 from attacks.core.threat import Linf
@@ -286,12 +286,12 @@ def options(argv=None):
     )
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME",
                         help=f"some of: {' '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--epsilon", type=shared.radius, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
+    parser.add_argument("--epsilon", type=setting.radius, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
     parser.add_argument("--epochs", type=command.positive, default=3, metavar="N", help="of training, for every network")
     parser.add_argument("--members", type=command.positive, default=12, metavar="N", help="networks of the ensemble")
     parser.add_argument("--units", type=command.positive, default=240, metavar="N", help="maxout units in each of two layers")
-    parser.add_argument("--decay", type=shared.radius, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
-    shared.run_options(parser)
+    parser.add_argument("--decay", type=setting.radius, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
+    setting.run_options(parser)
     return parser.parse(argv)
 
 
@@ -305,7 +305,7 @@ def main(argv=None):
     if o.dry_run:
         test = test.subset(slice(0, 50))
     chosen = {name: e for name, e in EXPERIMENTS.items() if o.only is None or name in o.only}
-    run = shared.start("goodfellow", o)
+    run = setting.start("goodfellow", o)
     unit = steps_of(o, train)
     bar = Bar(run, unit * sum(e.cost + e.members * (o.members - 1) for e in chosen.values()))
     lab, rows, planned = Lab(o, train, test, bar), [], 0.0
@@ -315,12 +315,12 @@ def main(argv=None):
         bar.reach(planned)
         rows += found
         for row in found:
-            run.say(f"{row.name.strip()}: error {shared.percent(row.clean)} clean, {shared.percent(row.error)} under FGSM")
+            run.say(f"{row.name.strip()}: error {setting.percent(row.clean)} clean, {setting.percent(row.error)} under FGSM")
     bar.end()
 
     title = f"FGSM at epsilon {o.epsilon:g}, not clipped, on {len(lab.y):,} test images of {o.data}; {o.epochs} epochs"
     run.image(0, picture(rows, title), "goodfellow")
-    shared.write_json(run.file("goodfellow.json"), [plain(row) for row in rows])
+    setting.write_json(run.file("goodfellow.json"), [plain(row) for row in rows])
     run.finish(title=title, summary={row.name.strip(): words(row) for row in rows})
     print(title)
     print(table(rows))
@@ -333,7 +333,7 @@ def plain(row: Row) -> dict:
 
 def share(value) -> str:
     """In per cent; '-' for None and NaN."""
-    return "-" if value is None else shared.percent(value)
+    return "-" if value is None else setting.percent(value)
 
 
 def words(row: Row) -> dict:

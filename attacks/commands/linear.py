@@ -20,7 +20,7 @@ import numpy as np
 
 from attacks.black_box.decision import boundary
 from attacks.black_box.hop_skip_jump import hop_skip_jump
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.threat import L1, L2, Linf
 from attacks.core.victim import Victim
@@ -154,7 +154,7 @@ def main(argv=None):
                             examples=["", "--models 50 --only DeepFool FAB"])
     parser.add_argument("--models", type=command.positive, default=200, metavar="N", help="how many random models")
     parser.add_argument("--only", nargs="+", metavar="ATTACK", help="these attacks alone, as they are named in the table")
-    shared.run_options(parser)
+    setting.run_options(parser)
     o = parser.parse(argv)
     if o.device != "cpu":
         parser.error("--device cuda: the models are NumPy's, and take no time")
@@ -166,7 +166,7 @@ def main(argv=None):
     if o.dry_run:
         o.models = min(o.models, 2)
         chosen = [m for m in chosen if m.attack in ("FGSM", "DeepFool", "FAB")]
-    run = shared.start("linear", o)
+    run = setting.start("linear", o)
     models = {k: Models(o.models, k, seed=o.seed) for k in (2, 5)}
     table, errors = [], {}
     for i in run.loop(0, len(chosen)):
@@ -179,11 +179,11 @@ def main(argv=None):
     title = f"{o.models} random linear models: what the attacks find, against the exact answer"
     run.image(o.models, spans(errors, title, "|found / exact - 1|: least, median, largest, and the middle half",
                               [m.name for m in chosen if m.promise is None]), "linear")
-    shared.write_json(run.file("linear.json"), table)
+    setting.write_json(run.file("linear.json"), table)
     summary = {m.name: words(row) for m, row in zip(chosen, table, strict=True)}
     run.finish(title=title, summary=summary)
     print(title)
-    shared.show({"": "found / exact: median, smallest, largest", **summary})
+    setting.show({"": "found / exact: median, smallest, largest", **summary})
 
 
 def summary_of(measure: Measure, ratios) -> dict:

@@ -14,7 +14,7 @@ import difflib
 
 import numpy as np
 
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Targeted
 from attacks.core.optimise import Steepest, optimise
 from attacks.core.parameterise import Additive
@@ -24,7 +24,7 @@ from minigrad import command
 from minigrad.data import DataError, find, save_png
 from minigrad.pictures import Caption, colour, confidence, equation, magnified, times
 from minigrad.tensor import Tensor
-from nets.commands.classify import NETWORKS
+from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
 
 PANDA = "imagenet/samples/n02510455_giant_panda.jpg"
@@ -45,7 +45,7 @@ def options(argv=None):
     parser.add_argument("--epsilon", type=command.positive, default=2, metavar="N", help="largest change of any pixel's "
                         "red, green or blue, in grey levels of 255")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
-    shared.run_options(parser)
+    setting.run_options(parser)
     return parser.parse(argv)
 
 
@@ -61,7 +61,7 @@ def main(argv=None):
     was = int(clean.argmax())
     if was == target:
         raise ValueError(f"panda: {o.network} takes {o.image} for {classes[target].name!r} already; name another --target")
-    run = shared.start("panda", o)
+    run = setting.start("panda", o)
 
     result = fool(victim, x, target, o.epsilon, o.steps, o.seed)
     for step, value in enumerate(result.trace["objective"][:, 0]):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.result import batched
 from attacks.core.victim import Victim
@@ -33,24 +33,24 @@ def main(argv=None):
     parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
     parser.add_argument("--rate", type=float, default=1e-3, help="Adam's learning rate at the start; it falls to 0 along a line")
     parser.add_argument("--count", type=command.positive, default=1000, metavar="N", help="images of the test set to measure on")
-    shared.run_options(parser)
+    setting.run_options(parser)
     o = parser.parse(argv)
     train, test = (data.load(o.data, train=t, download=o.download) for t in (True, False))
     if not train.is_images or train.y is None:
         raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
-    run = shared.start("rho", o)
+    run = setting.start("rho", o)
     network = Perceptron(int(np.prod(train.x.shape[1:])), (*SIZES, len(train.classes)), rng=Streams(o.seed)["init"]).to(o.device)
     fit(run, network, train, o)
 
     victim = Victim(network, bounds=(0, 1), classes=len(train.classes))
-    whole = shared.Samples(test.normalised((0.0, 1.0)), test.y, test.classes, o.data)
-    samples, error = shared.pick(whole, 4 if o.dry_run else o.count, o.seed), 1 - victim.accuracy(whole.x, whole.y)
+    whole = setting.Samples(test.normalised((0.0, 1.0)), test.y, test.classes, o.data)
+    samples, error = setting.pick(whole, 4 if o.dry_run else o.count, o.seed), 1 - victim.accuracy(whole.x, whole.y)
     free, boxed = (batched(deepfool, v, samples.x, Untargeted(samples.y)) for v in (victim.within(OPEN), victim))
     title = f"Fully connected {'-'.join(map(str, SIZES))}-{len(train.classes)} on {o.data}: DeepFool, L2"
     run.image(o.steps, sheet(victim, boxed, samples, title), "rho")
     numbers = {"rho": rho(free), "rho_within_the_box": rho(boxed), "test_error": error, "count": len(free),
                "found": int(free.success.sum()), "found_within_the_box": int(boxed.success.sum())}
-    shared.write_json(run.file("rho.json"), numbers)
+    setting.write_json(run.file("rho.json"), numbers)
     known = [p for p in beside(o.data, "l2") if p.unit == "rho" and p.source == DEEPFOOL and "500-150-10" in p.what
              and p.attack == "DeepFool"]
     summary = {
@@ -61,7 +61,7 @@ def main(argv=None):
     }
     run.finish(title=title, summary=summary)
     print(title)
-    shared.show(summary)
+    setting.show(summary)
 
 
 def fit(run, network, train, o) -> None:
@@ -88,7 +88,7 @@ def sheet(victim, found, samples, title) -> np.ndarray:
     before, after = np.asarray(found.original)[rows], np.asarray(found.x_adv)[rows]
     ratio = found.distance[rows] / np.sqrt(np.square(before, dtype=np.float64).sum((1, 2, 3)))
     pixels, factor = magnified(after - before)
-    p = [shared.probabilities(victim, x) for x in (before, after)]
+    p = [setting.probabilities(victim, x) for x in (before, after)]
     texts = [[Caption(f"{samples.classes[q.argmax()]}\n{confidence(q.max())}", wrong) for q in each]
              for each, wrong in zip(p, (False, True), strict=True)]
     return columns([colour(before), pixels, colour(after)], ["original", f"perturbation\n{times(factor)}", "result"],

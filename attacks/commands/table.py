@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.attack import ATTACKS, perform
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.catalogue import ATTACKS, perform
 from attacks.core.goal import Targeted
 from attacks.core.result import Result
 from minigrad import command
@@ -23,14 +23,14 @@ BATCH = 250
 def main(argv=None):
     parser = command.Parser("attacks table", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --epsilon 0.1"])
-    shared.model_options(parser, 20, "images of each class")
+    setting.model_options(parser, 20, "images of each class")
     parser.add_argument("--attack", choices=CHOICES, default="pgd", help="which attack")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of it")
     o = parser.parse(argv)
-    victim, config = shared.victim_of(o, parser)
-    samples = shared.pick(shared.test_set(o, config), None, o.seed)
-    threat = shared.threat_of(o, config, 0.5)
-    run = shared.start("table", o)
+    victim, config = setting.victim_of(o, parser)
+    samples = setting.pick(setting.test_set(o, config), None, o.seed)
+    threat = setting.threat_of(o, config, 0.5)
+    run = setting.start("table", o)
     k = len(samples.classes)
     rows = sources(victim, samples, min(o.count, 2) if o.dry_run else o.count)
     y = np.repeat(samples.y[rows], k)
@@ -50,13 +50,13 @@ def main(argv=None):
     rates = np.where(tried > 0, won / np.maximum(tried, 1), np.nan)
     title = f"{o.attack}, {o.norm} {o.epsilon:.4g}, {o.model} on {samples.name}: success of targeted attacks"
     run.image(o.steps, heat(rates, samples.classes, title.replace(": ", "\n")), "table")
-    shared.write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
+    setting.write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
     mean = success.mean() if len(success) else np.nan
-    summary = {"mean over all pairs": f"{shared.percent(mean)} of {len(y)} attacks", **extremes(rates, samples.classes)}
+    summary = {"mean over all pairs": f"{setting.percent(mean)} of {len(y)} attacks", **extremes(rates, samples.classes)}
     run.finish(title=title, summary=summary)
     print(title)
     print(text(rates, samples.classes))
-    shared.show(summary)
+    setting.show(summary)
 
 
 def sources(victim, samples, count: int) -> np.ndarray:
@@ -84,8 +84,8 @@ def extremes(rates, classes) -> dict:
         mean = np.where(seen, rates, 0).sum(axis) / np.maximum(seen.sum(axis), 1)
         mean = np.where(seen.any(axis), mean, np.nan)
         low, high = int(np.nanargmin(mean)), int(np.nanargmax(mean))
-        said[f"easiest {name}"] = f"{classes[high]} ({shared.percent(mean[high])})"
-        said[f"hardest {name}"] = f"{classes[low]} ({shared.percent(mean[low])})"
+        said[f"easiest {name}"] = f"{classes[high]} ({setting.percent(mean[high])})"
+        said[f"hardest {name}"] = f"{classes[low]} ({setting.percent(mean[low])})"
     return said
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.commands.shared import ball, percent, radius, show
+from attacks.commands.helpers.setting import ball, percent, radius, show
 from attacks.core.goal import Untargeted
 from attacks.core.victim import Victim
 from attacks.defend import training
@@ -25,7 +25,8 @@ from attacks.defend.noise import KINDS
 from attacks.white_box.gradient import pgd
 from minigrad import command, data, optim
 from minigrad.random import Streams
-from nets.commands.classifier import NETWORKS, evaluate
+from nets.classifiers import NETWORKS
+from nets.training import evaluate
 
 WIDTH = {"strided": 16, "lenet": 32}  # maps of the first convolution
 WARMUP = {"pgd": 0.3, "trades": 0.3}  # at the full radius from the start, they may learn to answer with one class only

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from attacks.commands import blackbox, shared
+from attacks.commands.helpers import copies, setting
 from attacks.copying.extract import fitting
 from attacks.copying.transfer import Matrix, left_out, stacked, transfer, tried
 from minigrad import command
@@ -30,12 +30,12 @@ def options(argv=None):
         examples=["", "--data mnist", "--data mnist --attack pgd --epsilon 0.2", "--data mnist --disjoint",
                   "--model runs/classifier-0001 --networks softmax mlp"],
     )
-    shared.model_options(parser, 1000, "test images to attack", ("linf", "l2"), several=True)
+    setting.model_options(parser, 1000, "test images to attack", ("linf", "l2"), several=True)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="which to train")
     parser.add_argument("--images", type=command.positive, default=6000, metavar="N", help="training images of each")
     parser.add_argument("--epochs", type=command.positive, default=4, metavar="N", help="of training")
     parser.add_argument("--disjoint", action="store_true", help="no two networks see the same training image")
-    parser.add_argument("--attack", choices=list(blackbox.TRAVELS), default="mi_fgsm", help="on the sources")
+    parser.add_argument("--attack", choices=list(copies.TRAVELS), default="mi_fgsm", help="on the sources")
     return parser, parser.parse(argv)
 
 
@@ -44,39 +44,39 @@ def main(argv=None):
     named, config, test = {}, None, None
     for path in o.model or []:
         one = with_model(o, path)
-        victim, found = shared.victim_of(one, parser)
+        victim, found = setting.victim_of(one, parser)
         if config is not None and any(found[k] != config[k] for k in ("size", "channels", "classes")):
             raise ValueError(f"--model {path} takes other images than {o.model[0]}; give models of the same data and size")
-        config, test = (found, shared.test_set(one, found)) if config is None else (config, test)
+        config, test = (found, setting.test_set(one, found)) if config is None else (config, test)
         o.data = one.data
         named[os.path.basename(os.path.normpath(path))] = victim
     if config is None:
-        config, test = blackbox.configured(o)
+        config, test = copies.configured(o)
     config = {**config, "data": o.data}
-    threat = shared.threat_of(o, config)
+    threat = setting.threat_of(o, config)
     if o.dry_run:
         o.count, o.images, o.epochs = 12, 64, 1
-    samples = shared.pick(test, o.count, o.seed)
-    run = shared.start("transfer", o)
-    attack = partial(blackbox.TRAVELS[o.attack], threat=threat, rng=o.seed)
+    samples = setting.pick(test, o.count, o.seed)
+    run = setting.start("transfer", o)
+    attack = partial(copies.TRAVELS[o.attack], threat=threat, rng=o.seed)
     pieces = work(o, config, samples, named, attack, threat)
     total = len(o.networks) * o.epochs + len(named) + len(o.networks) + 1 + len(RULES)
     rows = [piece for _, piece in zip(run.loop(0, total), pieces, strict=True) if isinstance(piece, Matrix)]
 
     matrix = stacked(rows)
-    title = f"{o.attack}, {blackbox.within(o)}, on {matrix.count} test images of {samples.name}"
+    title = f"{o.attack}, {copies.within(o)}, on {matrix.count} test images of {samples.name}"
     run.image(0, heat(matrix.rates, matrix.targets, f"Fooled, of those the target got right\n{title}", "tried on (target)",
                       "made on (source)", matrix.sources), "matrix")
     accuracy = {name: float(right / matrix.count) for name, right in zip(matrix.targets, matrix.right, strict=True)}
-    shared.write_json(run.file("transfer.json"), {
+    setting.write_json(run.file("transfer.json"), {
         "sources": matrix.sources, "targets": matrix.targets, "count": matrix.count, "right": matrix.right.tolist(),
         "fooled": matrix.fooled.tolist(), "fooled_both": matrix.both.tolist(), "fooled_source": matrix.own.tolist(),
     })
-    summary = {f"accuracy of {name}": shared.percent(a) for name, a in accuracy.items()} | means(matrix)
+    summary = {f"accuracy of {name}": setting.percent(a) for name, a in accuracy.items()} | means(matrix)
     run.finish(title=title, summary=summary)
     print(title)
     print(text(matrix))
-    shared.show(summary)
+    setting.show(summary)
 
 
 def with_model(o, path):
@@ -87,12 +87,12 @@ def with_model(o, path):
 def work(o, config, samples, named: dict, attack, threat):
     """Trains the networks into `named` (a yield for each epoch), then yields the rows of the matrix."""
     count = o.images * (len(o.networks) if o.disjoint else 1)
-    part = blackbox.training_set(config, count, o.seed, download=o.download)
+    part = copies.training_set(config, count, o.seed, download=o.download)
     if o.disjoint and len(part.y) < count:
         raise ValueError(f"--disjoint: {len(o.networks)} networks with {o.images} images each take {count}, {config['data']} has "
                          f"{len(part.y)}; give fewer --images")
     for i, name in enumerate(o.networks):
-        victim = blackbox.network(name, config, o.seed, o.device)
+        victim = copies.network(name, config, o.seed, o.device)
         rows = slice(i * o.images, (i + 1) * o.images) if o.disjoint else slice(o.images)
         x, y = part.x[rows], part.y[rows]
         rate = 1e-3 if name in ("softmax", "mlp") else 3e-3
@@ -100,7 +100,7 @@ def work(o, config, samples, named: dict, attack, threat):
         named[name] = victim
     for name, victim in named.items():
         yield transfer({name: victim}, named, samples.x, samples.y, attack)
-    yield tried(NOISE, blackbox.noise(samples.x, threat, o.seed), samples.x, samples.y, named)
+    yield tried(NOISE, copies.noise(samples.x, threat, o.seed), samples.x, samples.y, named)
     for rule, name in RULES.items():
         if len(named) > 1:
             yield left_out(named, samples.x, samples.y, attack, rule, name)
@@ -118,7 +118,7 @@ def means(matrix: Matrix) -> dict:
         cells["the best other network"] = np.fmax.reduce(np.where(off, single, np.nan), axis=0)
     cells |= dict(zip(matrix.sources[k:], matrix.rates[k:], strict=True))
     seen = {name: v[np.isfinite(v)] for name, v in cells.items()}
-    return {name: f"{shared.percent(v.mean() if len(v) else np.nan)} on average" for name, v in seen.items()}
+    return {name: f"{setting.percent(v.mean() if len(v) else np.nan)} on average" for name, v in seen.items()}
 
 
 def text(matrix: Matrix) -> str:

@@ -15,11 +15,10 @@ import argparse
 
 import minigrad as mg
 from gan import losses
-from gan.generate import generate, reestimate_batch_norm
+from gan.generate import generate, networks, refresh
+from gan.penalties import r1_penalty
 from minigrad import command, data, optim
 from minigrad.random import Stream, Streams
-from minigrad.run import RunError
-from nets.generators.dcgan import Discriminator, Generator
 
 PRESETS = {
     "best": dict(
@@ -65,35 +64,8 @@ def options(argv=None):
     if chosen.steps is None:
         chosen.steps = STEPS.get(chosen.data, STEPS["other"])
     if chosen.gamma and chosen.norm:
-        raise ValueError("--gamma needs --no-norm: with batch norm a sample's gradient is not its own (gan/losses.py)")
+        raise ValueError("--gamma needs --no-norm: with batch norm a sample's gradient is not its own (gan/penalties.py)")
     return chosen
-
-
-def networks(c, rng=None):
-    """The generator and the discriminator of a run with the configuration c."""
-    return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], rng=rng),
-            Discriminator(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], rng=rng))
-
-
-def trained_generator(run):
-    """The generator of a finished or unfinished run, averaged if the run averages, ready to `generate`."""
-    c = run.config
-    if run.restored is None or "generator" not in run.restored:
-        raise RunError(run.path, "holds no checkpoint of a DCGAN; give a run of `python -m gan dcgan`")
-    generator, _ = networks(c)
-    if not c["average"]:
-        generator.load_state_dict(run.restored["generator"])
-        return generator.eval()
-    average = optim.EMA(generator, half_life=c["average"], ramp_up=0.05)
-    average.load_state_dict(run.restored["average"])
-    refresh(average.module, c)
-    return average.module
-
-
-def refresh(generator, config):
-    """Batch statistics for averaged weights, from latents of a stream of their own: the same picture every time."""
-    latents = Stream(config["seed"], "batch norm").normal((2000, config["latent"]))
-    reestimate_batch_norm(generator, latents)
 
 
 def main(argv=None):
@@ -137,7 +109,7 @@ def main(argv=None):
         loss_d = loss.discriminator(real_logits, fake_logits)
         total = loss_d
         if o.gamma and step % o.lazy == 0:
-            total = total + losses.r1_penalty(discriminator, real) * (o.gamma * o.lazy)
+            total = total + r1_penalty(discriminator, real) * (o.gamma * o.lazy)
         adam_d.zero_grad()
         total.backward()
         adam_d.step()

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 
-from gan.commands.dcgan import trained_generator
-from gan.generate import generate
-from gan.metrics.judge import class_report, fingerprint, frechet_distance, judge
+from gan.generate import generate, trained_generator
+from gan.metrics import class_report, fingerprint, frechet_distance, judge
 from minigrad import command, data
 from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets.commands.classifier import trained
+from nets.classifiers import trained
 
 
 def main(argv=None):

@@ -7,17 +7,12 @@ The test set is looked at once per epoch and never trained on.
 
 from __future__ import annotations
 
-import numpy as np
-
 import minigrad as mg
 from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.random import Streams
-from minigrad.run import RunError
 from nets.classifiers.lenet import LeNet
-from nets.classifiers.strided import Strided
-
-NETWORKS = {"lenet": LeNet, "strided": Strided}  # what `trained` can build; a run that names none holds a LeNet
+from nets.training import evaluate
 
 
 def options(argv=None):
@@ -74,28 +69,3 @@ def main(argv=None):
     summary = {"test accuracy": f"{100 * score:.2f} % of {len(test)}", "mistakes": len(mistakes)}
     run.finish(title=f"Classifier of {o.data}", summary=summary)
     print(f"test accuracy {100 * score:.2f} % ({len(test) - len(mistakes)} of {len(test)})")
-
-
-def evaluate(network, test, batch=500):
-    """(accuracy, [(index, prediction) of each mistake]) in evaluation mode; the mode is restored."""
-    was = network.training
-    network.eval()
-    device = next(iter(network.parameters())).device
-    with mg.no_grad():
-        predictions = np.concatenate([
-            network(mg.tensor(images, device=device)).cpu().array.argmax(1)
-            for images, _ in data.DataLoader(test, batch, shuffle=False, drop_last=False)
-        ])
-    network.train(was)
-    wrong = np.flatnonzero(predictions != test.y)
-    return 1 - len(wrong) / len(test), [(int(i), int(predictions[i])) for i in wrong]
-
-
-def trained(run):
-    """The classifier of a run, in evaluation mode. RunError where the run holds none."""
-    c = run.config
-    if run.restored is None or "network" not in run.restored:
-        raise RunError(run.path, "holds no checkpoint of a classifier; train one with: python -m nets classifier")
-    network = NETWORKS[c.get("network", "lenet")](c["channels"], c["classes"], c["size"], c["width"])
-    network.load_state_dict(run.restored["network"])
-    return network.eval()

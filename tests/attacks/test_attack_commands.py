@@ -13,8 +13,10 @@ from PIL import Image
 import minigrad as mg
 from attacks import Linf, Result, Victim
 from attacks import __main__ as attacks_main
-from attacks.commands import certify, curve, shared, table
-from attacks.commands.attack import ATTACKS, typical
+from attacks.commands import certify, curve, table
+from attacks.commands.attack import typical
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.catalogue import ATTACKS
 from attacks.commands.panda import class_number, eight_bit, fool
 from minigrad import data, optim
 from minigrad import functional as F
@@ -92,7 +94,7 @@ def test_an_attack_keeps_numbers_result_and_picture_that_agree(model, capsys):
     assert numbers["count"] == len(result) == 60
     for name in ("clean_accuracy", "robust_accuracy", "success_rate"):
         assert numbers[name] == pytest.approx(getattr(result, name))
-        assert name.replace("_", " ") in said and shared.percent(numbers[name]) in said
+        assert name.replace("_", " ") in said and setting.percent(numbers[name]) in said
     assert numbers["clean_accuracy"] > 0.5 > numbers["robust_accuracy"]
     assert numbers["mean_distance"] == pytest.approx(result.distance[result.success].mean())
     assert f"mean {numbers['mean_distance']:.4f}, median {numbers['median_distance']:.4f} (linf" in said
@@ -148,7 +150,7 @@ def test_the_curve_starts_at_the_clean_accuracy_and_ends_at_epsilon(model):
 @given(st.sampled_from(["linf", "l2", "l1"]), st.floats(0.01, 3), st.integers(0, 99))
 def test_noise_has_the_norm_that_the_attack_may_use(norm, epsilon, seed):
     x = np.full((3, 1, 4, 4), 0.5, np.float32)
-    threat = shared.ball(norm, epsilon)
+    threat = setting.ball(norm, epsilon)
     np.testing.assert_allclose(threat.size(curve.noisy(x, threat, (-9, 9), seed) - x), epsilon, rtol=1e-4)
 
 
@@ -235,7 +237,7 @@ def test_rho_is_measured_in_the_open_and_in_the_box(capsys):
 def tiny_imagenet(tmp_path):
     """Options that give `panda` random weights, a thousand made-up names and a picture."""
     network = squeezenet.SqueezeNet(rng=Stream(0, "init"))
-    names = [(squeezenet._file_name(name), value) for name, value in network.state_dict().items()]
+    names = [(squeezenet.file_name(name), value) for name, value in network.state_dict().items()]
     turned = {name: value[:, ::-1] if name == "conv1.weight" else value for name, value in names}
     save_weights("weights.npz", turned)
     with open("names.txt", "w") as file:

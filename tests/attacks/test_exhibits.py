@@ -14,8 +14,9 @@ from linear import binary, classes, images, linear, small_network
 
 from attacks import Linf, Untargeted, Victim, fgsm, pgd
 from attacks import __main__ as attacks_main
-from attacks.commands import defenses, defenses_built, goodfellow
-from attacks.commands.defenses_built import DEFENSES, Built, Defense, Lab, Way, one_step, through
+from attacks.commands import defenses, goodfellow
+from attacks.commands.helpers import defenses_built, setting
+from attacks.commands.helpers.defenses_built import DEFENSES, Built, Defense, Lab, Way, one_step, through
 from attacks.defend import Hidden, training
 from attacks.evaluate import Case
 from attacks.evaluate.of_attack import iterative_not_weaker
@@ -51,7 +52,7 @@ def lab(digits):
 
 
 def samples_of(test, count):
-    return defenses.shared.Samples(test.normalised((0.0, 1.0))[:count], test.y[:count], test.classes, "glyphs")
+    return setting.Samples(test.normalised((0.0, 1.0))[:count], test.y[:count], test.classes, "glyphs")
 
 
 def run_of(*argv):
@@ -207,7 +208,7 @@ def test_the_run_keeps_what_was_printed(small_data, capsys):
     assert [r["name"] for r in found] == ["none", "quantised-3"]
     out = capsys.readouterr().out
     for r in found:
-        assert 0 <= r["own"] <= r["clean"] <= 1 and defenses.shared.percent(r["own"]) in out
+        assert 0 <= r["own"] <= r["clean"] <= 1 and setting.percent(r["own"]) in out
     report = open("runs/defenses-0001/report.html").read()
     assert "data:image/png;base64" in report and "3-bit images" in report
 

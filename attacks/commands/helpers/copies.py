@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.shared import Samples
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.setting import Samples
 from attacks.copying.extract import fitting
 from attacks.core.threat import rows_of
 from attacks.core.victim import Victim
@@ -62,8 +62,8 @@ def configured(o) -> tuple[dict, Samples]:
 def oracle_of(o, parser) -> Oracle:
     """The network of --model, or an untrained LeNet for --data."""
     if o.model is not None:
-        victim, config = shared.victim_of(o, parser)
-        return Oracle(victim, shared.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
+        victim, config = setting.victim_of(o, parser)
+        return Oracle(victim, setting.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
     config, test = configured(o)
     return Oracle(network("lenet", config, o.seed, o.device), test, config, "a LeNet trained here", True)
 

@@ -21,7 +21,7 @@ from minigrad import command, data
 from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
 from minigrad.run import Run, RunError
-from nets.commands.classifier import trained
+from nets.classifiers import trained
 
 HINT = "train one with: python -m nets classifier --data mnist"
 EPSILON = {  # by channels and norm: what is usual for digits, and for colour pictures of 32 pixels
@@ -161,3 +161,8 @@ def probabilities(victim, x) -> np.ndarray:
     z = victim.predict(x).astype(np.float64)
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
+
+
+def label(classes, i) -> str:
+    """The name of class i."""
+    return str(classes[i]) if i < len(classes) else f"class {i}"
