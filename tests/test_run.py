@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad import checkpoint, command, report
+from minigrad import checkpoint, command, progress, report
 from minigrad.data import DataError
 from minigrad.run import NonFiniteError, Run, RunError
 
@@ -315,6 +315,67 @@ def test_loop_in_a_thread_leaves_signals_alone(run):
     assert steps == [1, 2, 3]
 
 
+class Counter:
+    """A part of a training: it counts, and can be saved and loaded."""
+
+    def __init__(self, count=0):
+        self.count = count
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state["count"]
+
+
+def test_parts_are_saved_and_restored_by_name(run):
+    kept = dict(one=Counter(), two=Counter(10), none=None)
+    run.restore(kept)  # a new run: nothing to do
+    for step in run.loop(run.step, 5, save=kept, every=2):
+        kept["one"].count += step
+    assert (kept["one"].count, kept["two"].count) == (15, 10)
+    run.close()
+    again = Run.resume(run.path, quiet=True)
+    assert again.restored == {"one": {"count": 15}, "two": {"count": 10}}  # a part that is None is not kept
+    fresh = dict(two=Counter(), one=Counter(), none=None)
+    again.restore(fresh)
+    assert (fresh["one"].count, fresh["two"].count) == (15, 10)
+    untouched = Counter()
+    with pytest.raises(RunError, match="checkpoint of step 5 has no average, pool; it holds one, two"):
+        again.restore(dict(one=untouched, average=Counter(), pool=Counter()))
+    assert untouched.count == 0
+    again.restored = [1, 2]
+    with pytest.raises(RunError, match="has no one; it holds nothing by name"):
+        again.restore(dict(one=untouched))
+    again.close()
+
+
+def test_units_of_unlike_sizes_move_one_bar(run):
+    with run.units(10.4) as bar:
+        bar.spend(2.5)
+        assert (bar.total, bar.shown) == (10, 2)
+        bar.reach(6)
+        assert bar.shown == 6 and bar.spent == 6
+        bar.reach(4)  # later than planned: nothing moves back on the bar
+        assert bar.shown == 6
+        bar.spend(50)  # more than was planned: the last unit is kept for the end
+        assert bar.shown == 9
+    assert run.step == bar.shown == 10
+
+
+def test_units_that_end_early_are_told_as_stopped_and_ctrl_c_leaves_at_the_next_one(run):
+    with pytest.raises(ZeroDivisionError), run.units(3):
+        raise ZeroDivisionError
+    with pytest.raises(SystemExit) as caught, run.units(3) as bar:
+        os.kill(os.getpid(), signal.SIGINT)
+        bar.spend(1)
+    assert caught.value.code == 130
+    with run.units(0):  # nothing to do is still a bar
+        pass
+    ended = [json.loads(line)["ended"] for line in open(run.file("sessions.jsonl"))]
+    assert ended == ["stopped", "interrupted by SIGINT", "finished"]
+
+
 class Box:
     def __init__(self, array, grad=None):
         self.array, self.grad = array, grad
@@ -371,7 +432,7 @@ def test_smoothing_has_no_start_up_pull_and_keeps_constants():
 
 
 def test_progress_without_a_terminal_is_lines(run, capsys, monkeypatch):
-    monkeypatch.setattr(report.Progress, "interval", 0.0)
+    monkeypatch.setattr(progress.Progress, "interval", 0.0)
     run.quiet = False
     for step in run.loop(8, 10):
         run.log(step, loss=0.5)
