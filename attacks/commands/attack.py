@@ -19,6 +19,7 @@ from attacks.core.result import Result
 from attacks.evaluate.evaluation import interval
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
+from minigrad.words import percent, show, write_json
 
 SHOWN = 10  # samples in the picture
 
@@ -78,12 +79,12 @@ def main(argv):
     title = f"{name}, {kind}, {within}, {o.model} on {samples.name}"
     run.image(getattr(o, "steps", 1), sheet(victim, found, samples, title), name)
     numbers = measure(found, samples, seconds, targeted)
-    setting.write_json(run.file("result.json"), numbers)
+    write_json(run.file("result.json"), numbers)
     summary = words(numbers, o.norm, targeted)
     summary["settings"] = ", ".join(f"{k} {v}" for k, v in found.settings.items() if k in OPTIONS or k == "seed")
     run.finish(title=title, summary=summary)
     print(title)
-    setting.show(summary)
+    show(summary)
 
 
 def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
@@ -105,12 +106,12 @@ def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
 def words(n: dict, norm: str, targeted: bool) -> dict:
     """The numbers as a student reads them."""
     stands = "right and not turned into the target" if targeted else "robust accuracy"
-    low, high = (setting.percent(share) for share in interval(n["robust_accuracy"], n["count"]))
+    low, high = (percent(share) for share in interval(n["robust_accuracy"], n["count"]))
     summary = {
-        "clean accuracy": f"{setting.percent(n['clean_accuracy'])} of {n['count']}",
-        stands: f"{setting.percent(n['robust_accuracy'])} ({low} to {high} with 95 % confidence)",
+        "clean accuracy": f"{percent(n['clean_accuracy'])} of {n['count']}",
+        stands: f"{percent(n['robust_accuracy'])} ({low} to {high} with 95 % confidence)",
         "success rate": "no sample was right before" if n["success_rate"] is None else
-        f"{setting.percent(n['success_rate'])} of those that were right before",
+        f"{percent(n['success_rate'])} of those that were right before",
         "distance": "-" if n["mean_distance"] is None else
         f"mean {n['mean_distance']:.4f}, median {n['median_distance']:.4f} ({norm}, of the successes)",
         "queries": f"{n['median_queries']:.0f} for the median image, {n['total_queries']:,} in all",

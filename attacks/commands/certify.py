@@ -21,6 +21,7 @@ from attacks.white_box.gradient import pgd
 from minigrad import checkpoint, command
 from minigrad.pictures import lines
 from minigrad.random import Stream
+from minigrad.words import percent, show, table, write_json
 
 PART = 10  # images certified between two moves of the progress bar
 TRIED = dict(steps=20, samples=20, early_stop=False)  # PGD on the mean of 20 noisy looks, judged by the vote of 20 fresh ones
@@ -49,17 +50,16 @@ def main(argv=None):
     title = f"Smoothing, sigma {o.sigma:g}, {o.draws:,} draws: {o.model} on {len(samples.y)} images of {samples.name}"
     run.image(0, picture(found, samples.y, grid, attacked, ceiling, title.replace(": ", "\n", 1)), "certified")
     numbers = measure(found, samples.y, grid, attacked, ceiling, victim.accuracy(samples.x, samples.y), seconds)
-    setting.write_json(run.file("certify.json"), numbers)
+    write_json(run.file("certify.json"), numbers)
     summary = words(numbers, o, config)
     run.finish(title=title, summary=summary)
     print(title)
     columns = {"certified": numbers["certified"]}
     if attacked is not None:
         columns |= {f"of the first {attacked.count}: certified": attacked.certified, "under PGD": attacked.accuracy}
-    print("   radius" + "".join(f"  {name}" for name in columns))
-    for i, radius in enumerate(grid):
-        print(f"  {radius:7.3f}" + "".join(f"  {setting.percent(v[i]):>{len(name)}}" for name, v in columns.items()))
-    setting.show(summary)
+    print(table(["radius", *columns], [[f"{radius:.3f}", *(percent(v[i]) for v in columns.values())]
+                                       for i, radius in enumerate(grid)], left=()))
+    show(summary)
 
 
 def options(argv=None):
@@ -126,8 +126,8 @@ def words(n: dict, o, config) -> dict:
     """The numbers as a student reads them."""
     noise = config["epsilon"] if config.get("method") == "noise" and config.get("noise") == "gaussian" else None
     summary = {
-        "accuracy without noise": f"{setting.percent(n['clean_accuracy'])} of {n['count']}",
-        "accuracy of the vote": setting.percent(n["vote_accuracy"]),
+        "accuracy without noise": f"{percent(n['clean_accuracy'])} of {n['count']}",
+        "accuracy of the vote": percent(n["vote_accuracy"]),
         "abstains": f"{n['abstains']} of {n['count']}",
         "certified for a wrong class": n["certified_wrong"],
         "mean certified radius": f"{n['mean_radius']:.3f} (0 where wrong or abstaining)",

@@ -15,6 +15,7 @@ from attacks.core.threat import rows_of
 from attacks.white_box.gradient import fgsm, pgd
 from minigrad import command
 from minigrad.pictures import lines
+from minigrad.words import percent, show, table, write_json
 
 POINTS = 11
 
@@ -42,17 +43,16 @@ def main(argv=None):
     panel = dict(x=epsilons, series={name: 100 * np.array(v) for name, v in series.items()}, percent=True,
                  across=f"epsilon ({o.norm}; 1 is from black to white)", down="accuracy, %", styles=STYLES)
     run.image(o.steps, lines([panel], f"Accuracy against epsilon: {title}"), "curve")
-    setting.write_json(run.file("curve.json"), {"epsilon": epsilons.tolist(), **series})
+    write_json(run.file("curve.json"), {"epsilon": epsilons.tolist(), **series})
     half = {name: crossing(epsilons, v, clean / 2) for name, v in series.items()}
-    summary = {"clean accuracy": f"{setting.percent(clean)} of {len(samples.y)}"}
+    summary = {"clean accuracy": f"{percent(clean)} of {len(samples.y)}"}
     summary |= {f"half of that under {name}": f"epsilon {e:.3g}" if e is not None else f"not within {largest:.3g}"
                 for name, e in half.items()}
     run.finish(title=f"Accuracy against epsilon: {title}", summary=summary)
     print(title)
-    print("  epsilon" + "".join(f"{name:>16}" for name in series))
-    for i, epsilon in enumerate(epsilons):
-        print(f"  {epsilon:7.3f}" + "".join(f"{setting.percent(v[i]):>16}" for v in series.values()))
-    setting.show(summary)
+    print(table(["epsilon", *series], [[f"{epsilon:.3f}", *(percent(v[i]) for v in series.values())]
+                                       for i, epsilon in enumerate(epsilons)], left=(), gap=3))
+    show(summary)
 
 
 def attacks(o) -> dict:

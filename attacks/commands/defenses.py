@@ -18,10 +18,10 @@ from attacks.commands.helpers import setting
 from attacks.commands.helpers.defenses_built import DEFENSES, Lab
 from attacks.evaluate.case import FAIL, WARN, Case
 from attacks.evaluate.checks import ask
-from minigrad import command, data
+from minigrad import command, data, words
 from minigrad.pictures import bars
 from minigrad.random import Stream
-from nets.training import Bar
+from minigrad.words import percent, write_json
 
 DRY = dict(count=4, steps=2, attack_steps=2, draws=2, points=2, members=2, looks=4, certified=2, width=2)
 
@@ -78,27 +78,25 @@ def main(argv=None):
     if o.dry_run:
         for name, most in DRY.items():
             setattr(o, name, min(getattr(o, name), most))
-    train, test = (data.load(o.data, train=t, download=o.download) for t in (True, False))
-    if not train.is_images or train.y is None:
-        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist or fashion-mnist")
+    train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
     chosen = {name: DEFENSES[name] for name in DEFENSES if o.only is None or name in o.only}
     few = Stream(o.seed, "samples").permutation(len(test))[: o.count]
     samples = setting.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
     run = setting.start("defenses", o)
     unit = o.steps  # of work: a training step of the undefended network
-    bar = Bar(run, unit * sum(d.cost for d in chosen.values()))
-    lab, rows, planned = Lab(o, train, samples, bar), [], 0.0
-    for name, defense in chosen.items():
-        rows.append(judged(name, defense, lab))
-        planned += unit * defense.cost
-        bar.reach(planned)
-        run.say(line(rows[-1]))
-    bar.end()
+    rows, planned = [], 0.0
+    with run.units(unit * sum(d.cost for d in chosen.values())) as bar:
+        lab = Lab(o, train, samples, bar)
+        for name, defense in chosen.items():
+            rows.append(judged(name, defense, lab))
+            planned += unit * defense.cost
+            bar.reach(planned)
+            run.say(line(rows[-1]))
 
     title = f"Defenses of {o.data}: Linf {o.epsilon:.4g} where a row names no other radius, {len(samples.y)} images"
     run.image(0, picture(rows, title), "defenses")
-    setting.write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
-    run.finish(title=title, summary={row.title: words(row) for row in rows})
+    write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
+    run.finish(title=title, summary={row.title: in_report(row) for row in rows})
     print(title)
     print(table(rows))
 
@@ -134,33 +132,26 @@ def judged(name: str, defense, lab) -> Row:
 
 def line(row: Row) -> str:
     """One defense, while the others are still under way."""
-    return (f"{row.title}: clean {setting.percent(row.clean)}, {row.naive_attack} {setting.percent(row.naive)}, {row.own_attack} "
-            f"{setting.percent(row.own)}; {row.warning}")
+    return (f"{row.title}: clean {percent(row.clean)}, {row.naive_attack} {percent(row.naive)}, {row.own_attack} "
+            f"{percent(row.own)}; {row.warning}")
 
 
-def words(row: Row) -> dict:
+def in_report(row: Row) -> dict:
     """One defense in the report."""
-    said = {"clean": setting.percent(row.clean), f"naive: {row.naive_attack}": setting.percent(row.naive),
-            f"its own: {row.own_attack}": setting.percent(row.own), "check": row.warning}
+    said = {"clean": percent(row.clean), f"naive: {row.naive_attack}": percent(row.naive),
+            f"its own: {row.own_attack}": percent(row.own), "check": row.warning}
     return said | ({"seen": row.evidence} if row.evidence else {})
 
 
 def table(rows) -> str:
     """The table in letters: a line for each defense, what holds below a rule."""
-    head = ("defense", "clean", "naive", "", "its own", "", "the check that warns")
-    body = [(r.title, setting.percent(r.clean), setting.percent(r.naive), r.naive_attack, setting.percent(r.own), r.own_attack,
+    head = ["defense", "clean", "naive", "", "its own", "", "the check that warns"]
+    body = [(r.title, percent(r.clean), percent(r.naive), r.naive_attack, percent(r.own), r.own_attack,
              r.evidence if r.check == "certificate" else r.warning) for r in rows]
-    wide = [max(len(cells[i]) for cells in [head, *body]) for i in range(6)]
-
-    def written(cells):
-        return "  ".join(c.rjust(w) if i in (1, 2, 4) else c.ljust(w) for i, (c, w) in enumerate(zip(cells, wide, strict=False))) \
-            + "  " + cells[6]
-
-    lines = [written(head)]
-    for row, cells in zip(rows, body, strict=True):
-        if row.holds and (row is rows[0] or not rows[rows.index(row) - 1].holds):
-            lines.append("-- what holds " + "-" * (sum(wide) + 2))
-        lines.append(written(cells))
+    lines = words.table(head, body, left=(0, 3, 5, 6), indent=0).splitlines()
+    first = next((i for i, row in enumerate(rows) if row.holds), None)
+    if first is not None:
+        lines.insert(1 + first, "-- what holds ".ljust(max(map(len, lines)), "-"))
     return "\n".join(lines)
 
 

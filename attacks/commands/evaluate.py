@@ -13,12 +13,12 @@ import numpy as np
 
 from attacks.commands.helpers import setting
 from attacks.evaluate import report
-from attacks.evaluate.case import percent
 from attacks.evaluate.evaluation import evaluate
 from attacks.white_box.apgd import apgd
 from attacks.white_box.gradient import pgd
 from minigrad import command
 from minigrad.report import environment
+from minigrad.words import percent, table, write_json
 
 ATTACKS = {"pgd": pgd, "apgd": apgd}
 
@@ -45,7 +45,7 @@ def main(argv=None):
 
     title = f"Robustness of {o.model}: {o.norm} {o.epsilon:.4g} on {len(samples.y)} images of {samples.name}"
     found.ensemble.result.save_npz(run.file("ensemble.npz"))
-    setting.write_json(run.file("evaluation.json"), found.plain())
+    write_json(run.file("evaluation.json"), found.plain())
     path = report.write(run.file("report.html"), found, title=title, classes=samples.classes, data=samples.name, norm=o.norm,
                         command=run.command, environment=environment())
     run.image(0, report.curve_picture(found, o.norm), "curve")
@@ -89,13 +89,11 @@ def show(found) -> None:
     for check in found.checks:
         if check.status in ("warn", "fail"):
             print(f"  {check.status:<5} {check.name}: {check.evidence}\n        {check.advice}")
-    for r in found.ensemble.runs:
-        print(f"  {r['attack']:<12} fools {r['fooled']:4} of {r['attacked']:4}   {percent(r['robust_accuracy']):>8} "
-              f"left")
+    print(table(["attacks in a row", "fools", "of", "left"], [
+        [r["attack"], r["fooled"], r["attacked"], percent(r["robust_accuracy"])] for r in found.ensemble.runs]))
     if found.ablation is not None:
-        print("  each attack:  first   alone  without it  only it")
-        for r in found.ablation.rows:
-            print(f"  {r['attack']:<12} {r['first']:7} {percent(r['alone']):>7} {percent(r['without']):>11} {r['only']:8}")
+        print(table(["each attack", "first", "alone", "without it", "only it"], [
+            [r["attack"], r["first"], percent(r["alone"]), percent(r["without"]), r["only"]] for r in found.ablation.rows]))
     numbers = found.numbers()
     wide = max(len(n.name) for n in numbers)
     for n in numbers:

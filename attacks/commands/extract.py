@@ -16,9 +16,10 @@ import numpy as np
 from attacks.commands.helpers import copies, setting
 from attacks.copying.extract import agreement, centred, extract, fitting, solve_softmax
 from attacks.core.victim import Victim
-from minigrad import command
+from minigrad import command, words
 from minigrad.pictures import lines
 from minigrad.random import Stream
+from minigrad.words import percent, show, write_json
 from nets.classifiers.plain import NETWORKS
 
 KINDS = {  # name in figures -> (questions, answers)
@@ -48,7 +49,7 @@ def options(argv=None):
 
 def main(argv=None):
     parser, o = options(argv)
-    oracle = copies.oracle_of(o, parser)
+    oracle = copies.black_box_of(o, parser)
     run = setting.start("extract", o)
     if o.dry_run:
         o.count, o.queries = 20, [min(q, 8 * (i + 1)) for i, q in enumerate(sorted(o.queries)[:2])]
@@ -67,17 +68,17 @@ def main(argv=None):
     title = f"Copies ({o.student}) of {oracle.name}, on {len(held)} test images of {oracle.test.name}"
     run.image(0, curves(o.queries, by, title), "copies")
     accuracy = oracle.victim.accuracy(oracle.test.x[held], oracle.test.y[held])
-    summary = {"the model's accuracy": f"{setting.percent(accuracy)} of {len(held)}"}
+    summary = {"the model's accuracy": f"{percent(accuracy)} of {len(held)}"}
     for kind in KINDS:
-        summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {setting.percent(by[kind]['fidelity'][-1])}, accuracy "
-                                                  f"{setting.percent(by[kind]['accuracy'][-1])}")
+        summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {percent(by[kind]['fidelity'][-1])}, accuracy "
+                                                  f"{percent(by[kind]['accuracy'][-1])}")
     summary["a linear model"] = (f"W and b from {linear['queries']:,} answers: largest error {linear['error']:.1e}, weights up to "
                                  f"{linear['largest']:.2g}; fidelity {100 * linear['fidelity']:.2f} %")
-    setting.write_json(run.file("extract.json"), {"points": points, "linear": linear})
+    write_json(run.file("extract.json"), {"points": points, "linear": linear})
     run.finish(title=title, summary=summary)
     print(title)
     print(table(o.queries, by))
-    setting.show(summary)
+    show(summary)
 
 
 def work(o, oracle, rest, held):
@@ -131,9 +132,7 @@ def curves(queries, by, title) -> np.ndarray:
 
 def table(queries, by) -> str:
     """Fidelity / accuracy, per cent."""
-    wide = max(map(len, by)) + 3
-    said = ["  fidelity / accuracy".ljust(14) + "".join(kind.rjust(wide) for kind in by)]
-    for i, n in enumerate(queries):
-        cells = (f"{100 * v['fidelity'][i]:.1f} / {100 * v['accuracy'][i]:.1f}".rjust(wide) for v in by.values())
-        said.append(f"  {n:>8,} queries   "[:21].ljust(21) + "".join(cells))
-    return "\n".join(said)
+    return words.table(["fidelity / accuracy", *by], [
+        [f"{n:,} queries", *(f"{100 * v['fidelity'][i]:.1f} / {100 * v['accuracy'][i]:.1f}" for v in by.values())]
+        for i, n in enumerate(queries)
+    ], left=(), gap=3)

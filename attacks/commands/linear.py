@@ -33,6 +33,7 @@ from minigrad import command
 from minigrad.pictures import spans
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
+from minigrad.words import show, write_json
 
 NORMS = {"linf": Linf(0), "l2": L2(0), "l1": L1(0)}
 BOX, SPREAD, FAR = (-16.0, 16.0), 12.0, 6.0  # bounds; where centres lie; where the walks of decision attacks begin
@@ -179,11 +180,11 @@ def main(argv=None):
     title = f"{o.models} random linear models: what the attacks find, against the exact answer"
     run.image(o.models, spans(errors, title, "|found / exact - 1|: least, median, largest, and the middle half",
                               [m.name for m in chosen if m.promise is None]), "linear")
-    setting.write_json(run.file("linear.json"), table)
+    write_json(run.file("linear.json"), table)
     summary = {m.name: words(row) for m, row in zip(chosen, table, strict=True)}
     run.finish(title=title, summary=summary)
     print(title)
-    setting.show({"": "found / exact: median, smallest, largest", **summary})
+    show({"": "found / exact: median, smallest, largest", **summary})
 
 
 def summary_of(measure: Measure, ratios) -> dict:

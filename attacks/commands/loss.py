@@ -16,6 +16,7 @@ from attacks.core.optimise import SGD, Adam, Steepest, optimise
 from attacks.core.parameterise import Additive
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, lines, magnified, times
+from minigrad.words import show, write_json
 
 
 def recipes(epsilon: float, steps: int) -> dict:
@@ -61,13 +62,13 @@ def main(argv=None):
         dict(x=x, series=fooled, across="step", down="images taken for the target class, %", percent=True, styles=styles),
     ], title), "loss")
     run.image(o.steps, film(victim, samples, goal, threat, choices["steepest, small steps (BIM)"], found), "on_the_way")
-    setting.write_json(run.file("loss.json"), {name: {"median_loss": loss[name][0].tolist(), "fooled": fooled[name].tolist()}
+    write_json(run.file("loss.json"), {name: {"median_loss": loss[name][0].tolist(), "fooled": fooled[name].tolist()}
                                               for name in found})
     summary = {name: f"median loss {loss[name][0][0]:.3g} -> {loss[name][0][-1]:.3g}; {fooled[name][-1]:.0f} % taken for the "
                "target" for name in found}
     run.finish(title=title, summary=summary)
     print(title)
-    setting.show(summary)
+    show(summary)
 
 
 def film(victim, samples, goal, threat, recipe, found) -> np.ndarray:

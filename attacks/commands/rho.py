@@ -21,7 +21,9 @@ from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
 from minigrad.random import Streams
+from minigrad.words import show, write_json
 from nets.classifiers.perceptron import Perceptron
+from nets.training import scheduled
 
 SIZES = (500, 150)
 OPEN = (-100.0, 101.0)  # bounds that no perturbation reaches
@@ -35,9 +37,7 @@ def main(argv=None):
     parser.add_argument("--count", type=command.positive, default=1000, metavar="N", help="images of the test set to measure on")
     setting.run_options(parser)
     o = parser.parse(argv)
-    train, test = (data.load(o.data, train=t, download=o.download) for t in (True, False))
-    if not train.is_images or train.y is None:
-        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
     run = setting.start("rho", o)
     network = Perceptron(int(np.prod(train.x.shape[1:])), (*SIZES, len(train.classes)), rng=Streams(o.seed)["init"]).to(o.device)
     fit(run, network, train, o)
@@ -50,7 +50,7 @@ def main(argv=None):
     run.image(o.steps, sheet(victim, boxed, samples, title), "rho")
     numbers = {"rho": rho(free), "rho_within_the_box": rho(boxed), "test_error": error, "count": len(free),
                "found": int(free.success.sum()), "found_within_the_box": int(boxed.success.sum())}
-    setting.write_json(run.file("rho.json"), numbers)
+    write_json(run.file("rho.json"), numbers)
     known = [p for p in beside(o.data, "l2") if p.unit == "rho" and p.source == DEEPFOOL and "500-150-10" in p.what
              and p.attack == "DeepFool"]
     summary = {
@@ -61,20 +61,21 @@ def main(argv=None):
     }
     run.finish(title=title, summary=summary)
     print(title)
-    setting.show(summary)
+    show(summary)
 
 
 def fit(run, network, train, o) -> None:
     """Cross-entropy and Adam, nothing else; images in [0, 1]."""
     loader = data.DataLoader(train, o.batch, rng=Streams(o.seed)["data"], value_range=(0.0, 1.0))
     adam, batches = optim.Adam(network.parameters(), o.rate), loader.forever()
+    schedule = scheduled(adam, lambda t: 1 - t / o.steps)
     for step in run.loop(0, o.steps):
-        adam.param_groups[0]["lr"] = o.rate * (1 - (step - 1) / o.steps)
         images, labels = next(batches)
         loss = F.cross_entropy(network(mg.tensor(images, device=o.device)), labels)
         adam.zero_grad()
         loss.backward()
         adam.step()
+        schedule.step()
         if step % 20 == 0 or step == o.steps:
             run.log(step, loss=loss)
 

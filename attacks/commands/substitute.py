@@ -17,9 +17,10 @@ from attacks.commands.helpers import copies, setting
 from attacks.copying.transfer import Matrix, substitute_rounds, transfer, tried
 from attacks.core.goal import Untargeted
 from attacks.evaluate.published import NUMBERS, PAPERNOT
-from minigrad import command
+from minigrad import command, words
 from minigrad.pictures import Caption, colour, columns, lines
 from minigrad.random import Stream
+from minigrad.words import percent, show, write_json
 from nets.classifiers.plain import NETWORKS
 
 SHOWN = 10
@@ -50,7 +51,7 @@ def options(argv=None):
 
 def main(argv=None):
     parser, o = options(argv)
-    oracle = copies.oracle_of(o, parser)
+    oracle = copies.black_box_of(o, parser)
     threat = setting.threat_of(o, oracle.config)
     if o.seeds > o.budget:
         raise ValueError(f"--seeds {o.seeds}: labelling them takes more than the budget of {o.budget} questions; give fewer")
@@ -78,7 +79,7 @@ def main(argv=None):
     run.image(0, sheet(oracle, first["found"].victim, attack, first, title), "examples")
     published = next(p for p in NUMBERS if p.source == PAPERNOT and p.unit == "transfer")
     summary = {
-        "oracle's accuracy": f"{setting.percent(accuracy)} of {len(first['y'])}",
+        "oracle's accuracy": f"{percent(accuracy)} of {len(first['y'])}",
         "queries": " ".join(f"{q:,}" for q in sorted(set(last["queries"]))) + f" of {o.budget:,}",
         "agreement": copies.spread(last["agreement"]) + " of test images",
         "substitute's accuracy": copies.spread(last["accuracy"]),
@@ -90,11 +91,11 @@ def main(argv=None):
     if first["found"].ended:
         summary["ended"] = first["found"].ended
     numbers = {"noise": noise, "white_box": white, "attackers": [a["rounds"] for a in attackers]}
-    setting.write_json(run.file("substitute.json"), numbers)
+    write_json(run.file("substitute.json"), numbers)
     run.finish(title=title, summary=summary)
     print(title)
     print(table(attackers))
-    setting.show(summary)
+    show(summary)
 
 
 def work(o, oracle, attack, threat, attackers):
@@ -166,7 +167,7 @@ def sheet(oracle, substitute, attack, a, title) -> np.ndarray:
 
 def table(attackers) -> str:
     """By round: questions, agreement, transfer; means over attackers."""
-    said = ["  round   questions   agreement   transfer"]
-    for r, row in enumerate(zip(*(by_round(attackers, k).mean(0) for k in ("queries", "agreement", "transfer")), strict=True)):
-        said.append(f"  {r:5d}   {row[0]:9,.0f}   {setting.percent(row[1]):>9}   {setting.percent(row[2]):>8}")
-    return "\n".join(said)
+    means = zip(*(by_round(attackers, k).mean(0) for k in ("queries", "agreement", "transfer")), strict=True)
+    return words.table(["round", "questions", "agreement", "transfer"], [
+        [r, f"{asked:,.0f}", percent(agree), percent(moved)] for r, (asked, agree, moved) in enumerate(means)
+    ], left=(), gap=3)

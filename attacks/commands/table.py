@@ -13,8 +13,9 @@ from attacks.commands.helpers import setting
 from attacks.commands.helpers.catalogue import ATTACKS, perform
 from attacks.core.goal import Targeted
 from attacks.core.result import Result
-from minigrad import command
+from minigrad import command, words
 from minigrad.pictures import heat
+from minigrad.words import percent, show, write_json
 
 CHOICES = [name for name, a in ATTACKS.items() if a.targeted and a.view == "white_box" and "threat" in a.takes]
 BATCH = 250
@@ -50,13 +51,13 @@ def main(argv=None):
     rates = np.where(tried > 0, won / np.maximum(tried, 1), np.nan)
     title = f"{o.attack}, {o.norm} {o.epsilon:.4g}, {o.model} on {samples.name}: success of targeted attacks"
     run.image(o.steps, heat(rates, samples.classes, title.replace(": ", "\n")), "table")
-    setting.write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
+    write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
     mean = success.mean() if len(success) else np.nan
-    summary = {"mean over all pairs": f"{setting.percent(mean)} of {len(y)} attacks", **extremes(rates, samples.classes)}
+    summary = {"mean over all pairs": f"{percent(mean)} of {len(y)} attacks", **extremes(rates, samples.classes)}
     run.finish(title=title, summary=summary)
     print(title)
     print(text(rates, samples.classes))
-    setting.show(summary)
+    show(summary)
 
 
 def sources(victim, samples, count: int) -> np.ndarray:
@@ -84,18 +85,15 @@ def extremes(rates, classes) -> dict:
         mean = np.where(seen, rates, 0).sum(axis) / np.maximum(seen.sum(axis), 1)
         mean = np.where(seen.any(axis), mean, np.nan)
         low, high = int(np.nanargmin(mean)), int(np.nanargmax(mean))
-        said[f"easiest {name}"] = f"{classes[high]} ({setting.percent(mean[high])})"
-        said[f"hardest {name}"] = f"{classes[low]} ({setting.percent(mean[low])})"
+        said[f"easiest {name}"] = f"{classes[high]} ({percent(mean[high])})"
+        said[f"hardest {name}"] = f"{classes[low]} ({percent(mean[low])})"
     return said
 
 
 def text(rates, classes) -> str:
     """The table in letters: per cent, rows are true classes, columns targets."""
-    names = [str(c)[:6] for c in classes]
-    wide = max(4, *map(len, names)) + 1
-    lines = ["true \\ target".ljust(15) + "".join(name.rjust(wide) for name in names) + "mean".rjust(wide + 1)]
+    rows = []
     for name, row in zip(classes, rates, strict=True):
-        cells = "".join(("-" if np.isnan(v) else f"{100 * v:.0f}").rjust(wide) for v in row)
         mean = f"{100 * np.nanmean(row):.0f}" if np.isfinite(row).any() else "-"
-        lines.append(str(name)[:14].ljust(15) + cells + mean.rjust(wide + 1))
-    return "\n".join(lines)
+        rows.append([str(name)[:14], *("-" if np.isnan(v) else f"{100 * v:.0f}" for v in row), mean])
+    return words.table(["true \\ target", *(str(c)[:6] for c in classes), "mean"], rows, indent=0)

@@ -16,8 +16,9 @@ import numpy as np
 from attacks.commands.helpers import copies, setting
 from attacks.copying.extract import fitting
 from attacks.copying.transfer import Matrix, left_out, stacked, transfer, tried
-from minigrad import command
+from minigrad import command, words
 from minigrad.pictures import heat
+from minigrad.words import percent, show, write_json
 from nets.classifiers.plain import NETWORKS
 
 RULES = {"logits": "all others, mean logits", "probability": "all others, mean probability"}
@@ -68,15 +69,15 @@ def main(argv=None):
     run.image(0, heat(matrix.rates, matrix.targets, f"Fooled, of those the target got right\n{title}", "tried on (target)",
                       "made on (source)", matrix.sources), "matrix")
     accuracy = {name: float(right / matrix.count) for name, right in zip(matrix.targets, matrix.right, strict=True)}
-    setting.write_json(run.file("transfer.json"), {
+    write_json(run.file("transfer.json"), {
         "sources": matrix.sources, "targets": matrix.targets, "count": matrix.count, "right": matrix.right.tolist(),
         "fooled": matrix.fooled.tolist(), "fooled_both": matrix.both.tolist(), "fooled_source": matrix.own.tolist(),
     })
-    summary = {f"accuracy of {name}": setting.percent(a) for name, a in accuracy.items()} | means(matrix)
+    summary = {f"accuracy of {name}": percent(a) for name, a in accuracy.items()} | means(matrix)
     run.finish(title=title, summary=summary)
     print(title)
     print(text(matrix))
-    setting.show(summary)
+    show(summary)
 
 
 def with_model(o, path):
@@ -118,13 +119,11 @@ def means(matrix: Matrix) -> dict:
         cells["the best other network"] = np.fmax.reduce(np.where(off, single, np.nan), axis=0)
     cells |= dict(zip(matrix.sources[k:], matrix.rates[k:], strict=True))
     seen = {name: v[np.isfinite(v)] for name, v in cells.items()}
-    return {name: f"{setting.percent(v.mean() if len(v) else np.nan)} on average" for name, v in seen.items()}
+    return {name: f"{percent(v.mean() if len(v) else np.nan)} on average" for name, v in seen.items()}
 
 
 def text(matrix: Matrix) -> str:
     """The matrix in letters, per cent."""
-    wide, first = max(9, *map(len, matrix.targets)) + 2, max(20, *map(len, matrix.sources)) + 2
-    said = ["  " + "made on \\ tried on".ljust(first) + "".join(name.rjust(wide) for name in matrix.targets)]
-    for name, row in zip(matrix.sources, matrix.rates, strict=True):
-        said.append("  " + name.ljust(first) + "".join(("-" if np.isnan(v) else f"{100 * v:.1f}").rjust(wide) for v in row))
-    return "\n".join(said)
+    rows = [[name, *("-" if np.isnan(v) else f"{100 * v:.1f}" for v in row)]
+            for name, row in zip(matrix.sources, matrix.rates, strict=True)]
+    return words.table(["made on \\ tried on", *matrix.targets], rows, gap=3)

@@ -9,7 +9,6 @@ taken for the target and now is.
 
 from __future__ import annotations
 
-import json
 import time
 
 import numpy as np
@@ -19,6 +18,7 @@ from attacks.core.goal import Targeted, Untargeted
 from attacks.white_box.universal import Universal, shuffled, universal, universal_sgd
 from minigrad import command, data
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, stacked, times
+from minigrad.words import percent, show, write_json
 
 NOISES = 10  # draws of noise, of which the mean rate is told
 SHOWN = 10
@@ -66,24 +66,24 @@ def main(argv=None):
     np.savez(run.file("universal.npz"), delta=found.delta)
     numbers = {"fooling_rate": result.success_rate, "noise": noise, "training_rates": found.rates, "pictures": len(goal),
                "norm": o.norm, "epsilon": o.epsilon, "seconds": seconds}
-    setting.write_json(run.file("universal.json"), json.loads(json.dumps(numbers)))
+    write_json(run.file("universal.json"), numbers)
     after = victim.accuracy(np.clip(fresh.x + found.delta, 0, 1), fresh.y)
     summary = {
-        "fooling rate": f"{setting.percent(result.success_rate)} of {len(goal)} images held out",
-        "noise of the same size": f"{setting.percent(noise)} (mean of {NOISES} draws)",
-        "on its own images": f"{setting.percent(found.rate)} of {found.settings['pictures']}; {len(found.rates) - 1} passes",
-        "accuracy held out": f"{setting.percent(victim.accuracy(fresh.x, fresh.y))} before, {setting.percent(after)} after",
+        "fooling rate": f"{percent(result.success_rate)} of {len(goal)} images held out",
+        "noise of the same size": f"{percent(noise)} (mean of {NOISES} draws)",
+        "on its own images": f"{percent(found.rate)} of {found.settings['pictures']}; {len(found.rates) - 1} passes",
+        "accuracy held out": f"{percent(victim.accuracy(fresh.x, fresh.y))} before, {percent(after)} after",
         "size": f"Linf {np.abs(found.delta).max():.3g}, L2 {np.sqrt(np.square(found.delta, dtype=np.float64).sum()):.3g}",
         "seconds": f"{seconds:.1f}",
     }
     run.finish(title=title, summary=summary)
     print(title)
-    setting.show(summary)
+    show(summary)
 
 
 def training_set(o, config) -> setting.Samples:
     """The whole training set of --data, as `setting.test_set` gives the test set."""
-    found = data.load(o.data, train=True, size=config["size"], download=o.download)
+    found = data.load_labelled(o.data, train=True, size=config["size"], download=o.download)
     return setting.Samples(found.normalised((0.0, 1.0)), found.y, found.classes, o.data)
 
 
@@ -101,7 +101,7 @@ def sheet(victim, found, noise, samples, rate, noise_rate, title) -> np.ndarray:
     pair = np.concatenate([found.delta, noise.delta])
     pixels, factor = magnified(pair)
     hint = "red: brighter\nblue: darker" if pair.shape[1] == 1 else "grey: none"
-    texts = [Caption(f"universal\nfools {setting.percent(rate)}", True), f"the same, shuffled\nfools {setting.percent(noise_rate)}"]
+    texts = [Caption(f"universal\nfools {percent(rate)}", True), f"the same, shuffled\nfools {percent(noise_rate)}"]
     top = columns([pixels], [f"perturbation\n{times(factor)}\n{hint}"], [texts], title, cell=280)
     first = [np.flatnonzero(samples.y == c)[:1] for c in range(len(samples.classes))]
     rows = np.concatenate(first)[:SHOWN]

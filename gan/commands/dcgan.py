@@ -19,6 +19,7 @@ from gan.generate import generate, networks, refresh
 from gan.penalties import r1_penalty
 from minigrad import command, data, optim
 from minigrad.random import Stream, Streams
+from nets.training import constant_then_falling, scheduled
 
 PRESETS = {
     "best": dict(
@@ -70,9 +71,7 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    images = data.load(o.data, size=o.size, download=o.download)
-    if not images.is_images:
-        raise ValueError(f"--data {o.data} holds no images; try glyphs, mnist, fashion-mnist, cifar10 or folder:PATH")
+    images = data.load_images(o.data, size=o.size, download=o.download)
     o.size, o.channels = images.x.shape[2], images.x.shape[1]
     streams = Streams(o.seed)
     loader = data.DataLoader(images, o.batch, rng=streams["data"])
@@ -88,16 +87,12 @@ def main(argv=None):
     fixed = Stream(o.seed, "fixed").normal((100, o.latent))
 
     kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader,
-                streams=streams, **({"average": average} if average else {}))
-    if run.restored is not None:
-        for name, part in kept.items():
-            part.load_state_dict(run.restored[name])
+                streams=streams, average=average)
+    run.restore(kept)
+    schedules = [scheduled(adam, constant_then_falling(o.steps, o.fall), run.step) for adam in (adam_g, adam_d)]
 
     batches = loader.forever()
-    for step in run.loop(run.step, o.steps, save=lambda: {name: part.state_dict() for name, part in kept.items()}):
-        for adam in (adam_g, adam_d):
-            adam.param_groups[0]["lr"] = o.rate * (min(1.0, (o.steps - step + 1) / (o.fall * o.steps)) if o.fall else 1)
-
+    for step in run.loop(run.step, o.steps, save=kept):
         # the discriminator's step: real images up, fakes down, and a small gradient at real ones
         real = mg.tensor(next(batches)[0], device=o.device)
         latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
@@ -125,6 +120,8 @@ def main(argv=None):
         discriminator.requires_grad_(True)
         if average:
             average.update(o.batch)
+        for schedule in schedules:
+            schedule.step()
 
         if step % 20 == 0 or step == o.steps:
             run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),

@@ -25,6 +25,7 @@ from minigrad.data import DataError, save_png
 from minigrad.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad.random import Stream
 from minigrad.run import Run
+from minigrad.words import percent
 from nets.classifiers.lenet import LeNet
 from nets.imagenet import squeezenet
 from nets.imagenet import weights as imagenet
@@ -94,7 +95,7 @@ def test_an_attack_keeps_numbers_result_and_picture_that_agree(model, capsys):
     assert numbers["count"] == len(result) == 60
     for name in ("clean_accuracy", "robust_accuracy", "success_rate"):
         assert numbers[name] == pytest.approx(getattr(result, name))
-        assert name.replace("_", " ") in said and setting.percent(numbers[name]) in said
+        assert name.replace("_", " ") in said and percent(numbers[name]) in said
     assert numbers["clean_accuracy"] > 0.5 > numbers["robust_accuracy"]
     assert numbers["mean_distance"] == pytest.approx(result.distance[result.success].mean())
     assert f"mean {numbers['mean_distance']:.4f}, median {numbers['median_distance']:.4f} (linf" in said

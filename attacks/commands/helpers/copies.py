@@ -30,7 +30,7 @@ TRAVELS = {  # an iterated attack goes on behind the boundary: points just behin
 }
 
 
-class Oracle(NamedTuple):
+class BlackBox(NamedTuple):
     """victim: trained or not yet (then `training` says how). test: all of it. config: data, size, channels, classes."""
 
     victim: Victim
@@ -43,7 +43,7 @@ class Oracle(NamedTuple):
 def training_set(config, count: int, seed: int, purpose="training", download=False) -> Samples:
     """`count` images of the training set, drawn by the seed."""
     few = 1000 if count < 100 else None  # a dry run need not draw all glyphs
-    found = data.load(config["data"], train=True, size=config["size"], limit=few, download=download)
+    found = data.load_labelled(config["data"], train=True, size=config["size"], limit=few, download=download)
     rows = Stream(seed, purpose).permutation(len(found))[:count]
     part = found.subset(rows)
     return Samples(part.normalised((0.0, 1.0)), part.y, found.classes, config["data"])
@@ -52,20 +52,18 @@ def training_set(config, count: int, seed: int, purpose="training", download=Fal
 def configured(o) -> tuple[dict, Samples]:
     """(config, test set) of --data, by default glyphs, for networks that are trained here."""
     o.data = o.data or "glyphs"
-    test = data.load(o.data, train=False, download=o.download)
-    if not test.is_images or test.y is None:
-        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    test = data.load_labelled(o.data, train=False, download=o.download)
     config = {"data": o.data, "size": test.x.shape[2], "channels": test.x.shape[1], "classes": len(test.classes)}
     return config, Samples(test.normalised((0.0, 1.0)), test.y, test.classes, o.data)
 
 
-def oracle_of(o, parser) -> Oracle:
+def black_box_of(o, parser) -> BlackBox:
     """The network of --model, or an untrained LeNet for --data."""
     if o.model is not None:
         victim, config = setting.victim_of(o, parser)
-        return Oracle(victim, setting.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
+        return BlackBox(victim, setting.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
     config, test = configured(o)
-    return Oracle(network("lenet", config, o.seed, o.device), test, config, "a LeNet trained here", True)
+    return BlackBox(network("lenet", config, o.seed, o.device), test, config, "a LeNet trained here", True)
 
 
 def network(name: str, config, seed: int, device="cpu") -> Victim:
@@ -74,7 +72,7 @@ def network(name: str, config, seed: int, device="cpu") -> Victim:
     return Victim(net.to(device), bounds=(0, 1), normalize=(0.5, 0.5), classes=config["classes"])
 
 
-def training(oracle: Oracle, o):
+def training(oracle: BlackBox, o):
     """Trains an oracle of its own, a yield for each epoch; nothing to do for a run."""
     if oracle.own:
         part = training_set(oracle.config, 64 if o.dry_run else IMAGES, o.seed, download=o.download)
