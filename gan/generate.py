@@ -1,10 +1,10 @@
-"""Images out of a trained generator: in evaluation mode, with batch statistics that belong to its weights.
+"""Images out of a trained generator, and the generator out of its run.
 
-An averaged generator has the weights of many steps and batch norm's running statistics of none of them; they are
-estimated anew from a few thousand latents before it draws (`reestimate_batch_norm`). Nothing here changes a network that
-is being trained: modes are restored, and the averaged copy gets its buffers from the next update.
+An averaged generator has the weights of many steps, but no step's running statistics of batch norm fit them. So the
+statistics are estimated anew, from a few thousand latents, before it draws (`reestimate_batch_norm`). Nothing here changes a
+network that is being trained: modes are restored, and the averaged copy gets its buffers from the next update.
 
-Imports: NumPy, minigrad.
+Imports: NumPy, minigrad, nets.generators.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def trained_generator(run):
 
 
 def refresh(generator, config):
-    """Batch statistics for averaged weights, from latents of a stream of their own: the same picture every time."""
+    """Batch statistics for averaged weights. Their latents come from a stream of their own, so the picture is always the same."""
     latents = Stream(config["seed"], "batch norm").normal((2000, config["latent"]))
     reestimate_batch_norm(generator, latents)
 

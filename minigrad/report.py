@@ -189,9 +189,8 @@ def _development(files) -> str:
 
 
 def _sample(path, kind="main") -> str:
-    step = int(re.search(r"_(\d+)\.png$", path)[1])
-    text = f"step {step}" if step else ""
-    return page.figure(path, text or "curves", text, kind)
+    text = f"step {int(re.search(r'_([0-9]+)[.]png$', path)[1])}"
+    return page.figure(path, text, text, kind)
 
 
 def _spread(files, count):

@@ -161,7 +161,7 @@ class Run:
         run = cls._find(path, quiet)
         run._acquire()
         run._read_newest()
-        for step, file in run._checkpoints():
+        for step, file in run.checkpoints():
             if step > run.step:
                 os.replace(file, file + ".damaged")
         for folder in (run.path, os.path.join(run.path, "checkpoints"), os.path.join(run.path, "samples")):
@@ -196,7 +196,7 @@ class Run:
 
     def _read_newest(self) -> None:
         self.step, self.restored = 0, None
-        for step, file in self._checkpoints():
+        for step, file in self.checkpoints():
             try:
                 saved = checkpoint.load(file)
                 if not isinstance(saved, dict) or set(saved) != {"step", "tree"} or saved["step"] != step:
@@ -207,7 +207,7 @@ class Run:
             self.step, self.restored = step, saved["tree"]
             return
 
-    def _checkpoints(self) -> list[tuple[int, str]]:
+    def checkpoints(self) -> list[tuple[int, str]]:
         """(step, file), newest first."""
         folder = self.file("checkpoints")
         names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -329,7 +329,7 @@ class Run:
         with self._writing(path):
             checkpoint.save(path, {"step": int(step), "tree": tree})
         self._write("checkpoints/latest.json", json_text({"step": int(step), "file": os.path.basename(path)}, "pointer"))
-        for _, old in self._checkpoints()[KEEP:]:
+        for _, old in self.checkpoints()[KEEP:]:
             os.unlink(old)
         return path
 
@@ -356,7 +356,7 @@ class Run:
             print(text, flush=True)
 
     def _last(self) -> str | None:
-        found = self._checkpoints()
+        found = self.checkpoints()
         return found[0][1] if found else None
 
     def _append(self, name: str, record: dict) -> None:

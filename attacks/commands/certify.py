@@ -1,9 +1,10 @@
 """python -m attacks certify --model RUN: how far a vote under noise is proved to hold, whatever the attack.
 
-Randomized smoothing (Cohen, Rosenfeld & Kolter 2019): the class that the network answers most often under Gaussian noise of
-standard deviation sigma cannot change within an L2 radius that the share of votes tells. Draws certified accuracy against
-the radius, with the ceiling that the number of draws sets: even a network that never errs is not certified beyond it. Train the
-network with the same noise: python -m attacks train --method noise --noise gaussian --norm l2 --epsilon 0.5
+Randomized smoothing (Cohen, Rosenfeld & Kolter 2019): the network looks at an image many times, under Gaussian noise of standard
+deviation sigma, and the most frequent answer wins. From the share of its votes follows an L2 radius within which the answer cannot
+change. Drawn is the certified accuracy against the radius. The number of draws sets a ceiling: even a network that never errs is
+not certified beyond it. Train the network with the same noise: python -m attacks train --method noise --noise gaussian --norm l2
+--epsilon 0.5
 """
 
 from __future__ import annotations

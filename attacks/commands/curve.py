@@ -1,7 +1,7 @@
 """python -m attacks curve --model RUN: accuracy against epsilon, under one step, under many steps, and under mere noise.
 
-The same images and the same radius for all three: what separates the curves is only where the change points to. Noise is
-uniform in the ball and stretched to its surface.
+All three move the same images by the same radius, so the curves differ only because the changes point elsewhere. Noise is uniform
+in the ball and stretched to its surface.
 """
 
 from __future__ import annotations

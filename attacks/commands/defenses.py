@@ -1,11 +1,11 @@
 """python -m attacks defenses: defenses that fail, the attack that seemed to fail on them, and the check that would have told.
 
-Each defense is built in good faith and trained; then it meets a naive attack (a plausible one, correctly run, that does not
-look at the defense) and its own, made for it in the literature. A check of `python -m attacks evaluate` is asked of the naive
-attack: the first that warns is named. Below the line: what holds.
+Each defense is built in good faith and trained. Then it meets two attacks. The naive one is plausible and correctly run, but it
+does not look at the defense. The other was made for this defense in the literature. The checks of `python -m attacks evaluate`
+are asked about the naive attack, and the first that warns is named. Below the line stands what holds.
 
-A robust accuracy is over all images, those counted as wrong that were wrong before. Of a random defense the majority of fresh
-looks decides. The smoothed network's radius is measured in L2, and a share of its images is proved to stand.
+A robust accuracy counts all images; an image that was wrong before the attack counts as wrong. For a random defense the majority
+of fresh looks decides. The smoothed network's radius is measured in L2, and a share of its images is proved to stand.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def table(rows) -> str:
     lines = words.table(head, body, left=(0, 3, 5, 6), indent=0).splitlines()
     first = next((i for i, row in enumerate(rows) if row.holds), None)
     if first is not None:
-        lines.insert(1 + first, "-- what holds ".ljust(max(map(len, lines)), "-"))
+        lines.insert(1 + first, "-- what holds ".ljust(len(lines[0]), "-"))
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
 """python -m attacks evaluate --model RUN: may this robust accuracy be believed?
 
-Runs PGD and asks every check of it (gradients that vanish, steps that do not converge, noise that finds more, ...), then the
-strong attacks in a row and what each of them adds, then accuracy against epsilon; prints each number with its verdict and
-writes one report.html. The checks cost some thirty times the attack: 200 images of digits take minutes on two cores.
+PGD is run, and every check is asked about it: do gradients vanish, do steps converge, does noise find more, and so on. Then come
+the strong attacks in a row and what each of them adds, and accuracy against epsilon. Each number is printed with its verdict, and
+all of it is written to one report.html. The checks cost some thirty times the attack: 200 images of digits take minutes on two
+cores.
 """
 
 from __future__ import annotations

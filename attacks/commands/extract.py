@@ -1,12 +1,12 @@
 """python -m attacks extract --model RUN: a model is copied through its answers.
 
-A student of another architecture learns what the model answers to images that the attacker has (no training image is among
-them): labels only, or whole probabilities. Beside it the same images with their true labels, which is what the attacker
-would have without the model; and questions of pure noise. Two numbers for each, on other test images: fidelity, the
-share of images on which copy and model agree, and accuracy, the share that the copy gets right.
+A student of another architecture learns from the model's answers to images that the attacker has: labels only, or whole
+probabilities. No training image of the model is among them. Two other students stand beside it: one learns the true labels of the
+same images, which needs no model; one asks about pure noise. Each copy gets two numbers, measured on other test images: fidelity is
+the share on which copy and model agree, accuracy the share that the copy gets right.
 
-Below: a model that is linear, softmax(W x + b), needs no learning. d + 1 answers in probabilities are d + 1 equations for
-each class, and give W and b up to rounding (Tramer et al. 2016).
+A linear model, softmax(W x + b) of d numbers, needs no learning. d + 1 answers in probabilities are d + 1 equations for each class,
+and give W and b up to rounding (Tramer et al. 2016).
 """
 
 from __future__ import annotations

@@ -1,14 +1,16 @@
 """python -m attacks goodfellow: the tables of the paper that named the fast gradient sign, measured anew.
 
-Goodfellow, Shlens & Szegedy 2014, Explaining and Harnessing Adversarial Examples: MNIST, x + 0.25 sign(gradient), not clipped
-to the range; the share of all test points that is classified wrongly then, and the mean confidence on these errors, beside
-the published figures.
+Goodfellow, Shlens & Szegedy 2014, Explaining and Harnessing Adversarial Examples. Every test image of MNIST is moved by 0.25 times
+the sign of its gradient, and is not clipped to the range. Two numbers are taken: the share of all images that is classified
+wrongly then, and the mean confidence on these errors. They stand beside the published ones.
 
-What the paper leaves open, and what is done here: training is by Adam for --epochs (far fewer than its hundreds); dropout and
-the bound on weights are nets.classifiers.maxout's, and weights begin in U(-0.005, 0.005), those of linear models at 0; sign(0)
-= 0; points that are wrong already are perturbed, too, and count; an ensemble answers with the mean probability; examples for
-training are made in evaluation mode at the whole radius from the first step; noise at training time is not clipped; confidence
-is the largest probability. The RBF network's B is diagonal, and its loss that of independent classes.
+The paper leaves some things open. Here they are so:
+- Training: Adam for --epochs, far fewer than the paper's hundreds. Dropout and the bound on weights are those of
+  nets.classifiers.maxout. Weights begin in U(-0.005, 0.005), those of linear models at 0.
+- Training against FGSM: examples are made in evaluation mode, at the whole radius from the first step. Noise is not clipped.
+- Measuring: sign(0) = 0. Images that are wrong already are moved and counted like all others. An ensemble answers with the mean
+  probability. Confidence is the largest probability.
+- The RBF network: B is diagonal, and the classes are independent in its loss.
 """
 
 from __future__ import annotations
@@ -82,7 +84,11 @@ def softmax(z) -> np.ndarray:
 
 
 def worst_logistic_loss(w, b, x, sign, epsilon) -> np.ndarray:
-    """(N,) zeta(epsilon ||w||_1 - y (w x + b)) with zeta = softplus, y = sign in {-1, 1}, x (N, d): what FGSM reaches exactly.
+    """The largest loss within epsilon of each sample (N,), which FGSM reaches exactly on logistic regression:
+
+        zeta(epsilon ||w||_1 - y (w x + b))
+
+    x (N, d)  the samples;  y  their `sign`, -1 or 1;  w (d,), b  the model;  zeta(t) = log(1 + e^t), softplus
 
     The paper's section 5 writes it with the sign of one class; this is the worst case of each sample."""
     return np.logaddexp(0, epsilon * np.abs(w).sum() - sign * (x @ w + b))
@@ -101,7 +107,7 @@ class Logistic(nn.Module):
 
 
 def zeroed(linear) -> nn.Linear:
-    """The same layer with weights of 0: pixels that are always black keep them, and sign(0) = 0."""
+    """The same layer with weights of 0. The weights of pixels that are always black stay 0, so FGSM leaves those pixels alone."""
     for p in linear.parameters():
         p.assign_(np.zeros_like(p.array))
     return linear
@@ -146,8 +152,8 @@ class Replication:
         return self.kept[name]
 
     def row(self, name, victim, source=None, what=None, attack="FGSM", note="") -> Row:
-        """Measure `victim` on the points made for `source` (default: for itself); what, attack: how the paper's number is
-        called."""
+        """Measure `victim` on the points made for `source` (default: for itself). what, attack: the paper's number is found by them
+        in attacks.evaluate.published."""
         x = points(source or victim, self.x, self.y, self.o.epsilon)
         error, confidence = measured(victim, x, self.y)
         return Row(name, measured(victim, self.x, self.y)[0], error, confidence, *self.both(what, attack), note)
@@ -242,7 +248,7 @@ def adversarial(trial) -> list[Row]:
 
 
 def rbf(trial) -> list[Row]:
-    """Rare confidence: the loss climbed is the one that was trained, the confidence is p itself."""
+    """A network that is seldom confident. FGSM climbs the loss that was trained, and the confidence is p itself."""
     few = trial.train.subset(slice(0, 10_000))
     images = few.normalised((0.0, 1.0)).reshape(len(few), -1)
     centres = np.stack([images[few.y == k].mean(axis=0) for k in range(trial.classes)])
@@ -257,7 +263,8 @@ def rbf(trial) -> list[Row]:
 
 
 class Experiment(NamedTuple):
-    """cost: for the progress bar, in trainings of one maxout network, of which `members` for each further member."""
+    """rows(trial) -> [Row]. How long it takes, for the progress bar, in trainings of one maxout network: `cost`, and `members` more
+    for each further member of the ensemble."""
 
     rows: object
     cost: float

@@ -1,13 +1,17 @@
 """python -m attacks linear: on linear models the worst case is known; do the attacks find it? 200 random models, each attack.
 
-For f(x) = W x + b, away from the edges of the box, the smallest perturbation that brings class k in front of y is
-(f_y - f_k) / ||w_y - w_k|| in the dual norm, and the nearest class decides. With two classes the margin can rise by
-epsilon ||w_1 - w_0|| and no more, which FGSM must reach in one step; and randomized smoothing can certify the distance, no more.
-Printed is found / exact, so 1 is perfect. With two classes there is one boundary to find; with five, Carlini & Wagner and
+    f(x) = W x + b     the logits; w_k is row k of W, y the class of x, k another class
+    ||.||*             the dual of the norm that perturbations are measured in: L1 for Linf, L2 for L2, Linf for L1
+
+Away from the edges of the box the smallest perturbation that brings class k in front of y has the size
+(f_y - f_k) / ||w_y - w_k||*, and the nearest of the classes decides. With two classes two more things are exact: the margin can rise by epsilon ||w_1 - w_0||* and no
+more, which FGSM must reach in one step; and randomized smoothing can certify the distance to the boundary and no more.
+
+Printed is found / exact, so 1 is perfect. With two classes there is one boundary to find. With five, Carlini & Wagner and
 HopSkipJump may end at one that is not the nearest.
 
-All models are one victim: their centres lie so far apart that the nearest one tells whose turn it is, and a batch of one point
-from each runs through every attack at once.
+All models are one victim, so that one batch with a point from each model goes through an attack at once. Their centres lie far
+apart, and the centre nearest to a point tells which model answers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""python -m attacks loss --model RUN: the loss falls as in training; only that the input is what learns.
+"""python -m attacks loss --model RUN: the loss falls as in training, but what learns is the input.
 
-A network is trained by   weights <- weights - rate * d loss / d weights.   Here the weights are frozen and the very same loop
-(attacks.core.optimise) trains the perturbation, towards a wrong class, with several optimisers, two of which train the networks
-of this laboratory. Drawn: cross-entropy with the target class, the median image and the middle half; the share of images
-fooled so far; and one image on its way.
+A network is trained by   weights <- weights - rate * d loss / d weights.   Here the weights are frozen, and the same loop
+(attacks.core.optimise) trains the perturbation towards a wrong class. It is tried with several optimisers; SGD and Adam are those
+that train networks here. Drawn are the cross-entropy with the target class (the median image and the middle half), the share of
+images that are taken for the target, and one image on its way.
 """
 
 from __future__ import annotations

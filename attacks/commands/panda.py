@@ -1,11 +1,11 @@
 """python -m attacks panda: a giant panda, and with a change that nobody sees, a gibbon at 99 %.
 
-The perturbation is trained like a network's weights; the network is one that was trained on ImageNet. It looks at whole
-grey levels while it is attacked, so that the picture survives being a file: the figures printed are those of the PNG, read
+The perturbation is trained like a network's weights; the network is one that was trained on ImageNet. It sees whole grey levels
+while it is attacked, so the perturbed picture can be written to a file without loss. The figures printed are those of the PNG, read
 back from disk. Any picture and any of the 1000 classes can be named.
 
-    x'  = clip(x + delta),  |delta| <= epsilon                    what is trained
-    t(x') = round(255 x') / 255,  dt/dx' = 1                      what the network sees ("straight through")
+    x'  = clip(x + delta),  |delta| <= epsilon                    delta is what is trained; x the picture, in [0, 1]
+    t(x') = round(255 x') / 255,  dt/dx' = 1                      what the network sees; the derivative is that of no rounding
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def main(argv=None):
 def fool(victim, x, target: int, levels: int, steps: int, seed=0):
     """The Result of training delta, |delta| <= levels / 255, until x' (1, 3, H, W), rounded, is of class `target`.
 
-    A step is shorter than a grey level: rounding hides it until a pixel was pushed the same way more often than back.
+    A step is shorter than a grey level. Rounding hides it until a pixel was pushed one way more often than the other.
     x must hold multiples of 1/255, so that rounding x' cannot leave the ball."""
     return optimise(Additive(x), victim, Targeted(target), Linf(levels / 255), Steepest(0.25 * levels / 255), steps,
                     transforms=lambda count, stream: [eight_bit] * count, rng=seed, trace=True, name="panda")

@@ -1,10 +1,13 @@
-"""python -m attacks substitute --model RUN: a black box that only says labels is learnt by asking, then fooled by proxy.
+"""python -m attacks substitute --model RUN: a black box that only says labels is learnt by asking, then fooled through the copy.
 
-The attacker has --seeds images of his own and --budget questions. He labels the images by asking, trains a substitute, moves
-each image along the substitute's gradient of its label, asks about the new ones, trains on, ... (Papernot et al. 2017). Then he
-attacks the substitute, of which he knows everything, and sends what he gets to the oracle. Success is counted on test
-images that the oracle got right and nobody asked about; random signs of the same size, and the same attack on the oracle
-itself, stand beside it. --repeats does all of it again with other seeds: results scatter.
+The black box is called the oracle. The attacker has --seeds images and --budget questions (Papernot et al. 2017):
+
+    1  ask the oracle for the labels of the images that are new, and train a substitute on all of them
+    2  move each image along the substitute's gradient of its label; these are new images; go to 1
+    3  attack the substitute, of which everything is known, and show the results to the oracle
+
+Success is counted on test images that the oracle gets right and was not asked about. Beside it stand random signs of the same size,
+and the same attack on the oracle itself. --repeats does all of it again with other seeds, because results scatter.
 """
 
 from __future__ import annotations

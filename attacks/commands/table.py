@@ -1,8 +1,8 @@
 """python -m attacks table --model RUN: which digit can be turned into which? Targeted success, source against target.
 
-Of each class some images that the network gets right; each is attacked towards every other class within the same radius.
-The cell is the share that was turned into the target. The radius is half the usual one by default: within a larger one
-every cell of an undefended network is 100, within a smaller one only neighbours are left.
+Some images of each class that the network gets right are attacked towards every other class, within one radius. A cell is the share
+that was turned into the target. By default the radius is half the usual one. With a larger one every cell of an undefended network
+is 100; with a smaller one only classes that look alike are left.
 """
 
 from __future__ import annotations

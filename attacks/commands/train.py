@@ -5,9 +5,9 @@ Rice & Kolter 2020 for MNIST: their network, ten epochs in batches of 100, a rat
 dropout are options of every method. The result is a run as `python -m nets classifier` writes it: `python -m attacks NAME
 --model RUN`, `python -m gan evaluate ... --judge RUN` take it.
 
-Logged once an epoch: accuracy on the test set, and on some training images under PGD from a random start. A one-step method
-whose PGD accuracy collapses has learned to mask its gradient (catastrophic overfitting): --early-stop goes back to the last
-good weights, as Wong, Rice & Kolter 2020 do.
+Logged once an epoch are the accuracy on the test set, and the accuracy on some training images under PGD from a random start. A
+one-step method may learn to mask its gradient; then its PGD accuracy collapses (catastrophic overfitting). --early-stop goes back
+to the last good weights, as Wong, Rice & Kolter 2020 do.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """python -m attacks transfer: what fools one network, tried on others that have little in common with it.
 
-Networks from softmax regression to a residual one learn the same data (or each its own part of it: --disjoint). Each is
-attacked with everything known, and what comes out is tried on all. Below them: the same size in random signs; and each network
-attacked through the ensemble of all the others, that is without a look at it. A cell counts test images that the target got
-right before. --model adds trained classifiers.
+Networks from softmax regression to a residual one learn the same data, or with --disjoint each its own part of it. Each is attacked
+with everything known, and the examples are tried on all. Two kinds of rows stand below: random signs of the same size, and
+examples made on all networks but the one they are tried on. A cell counts only test images that the target got right before.
+--model adds trained classifiers.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """python -m attacks universal --model RUN: one perturbation that fools on pictures it was not made from.
 
-It is found on pictures of the training set and added to pictures of the test set that it has never seen. Beside it stands noise
-of the same size: the same values at shuffled places with random signs, so that every norm agrees. `sgd` trains the perturbation
-like a network, by minibatches: it is the only parameter; `deepfool` adds up minimal perturbations, picture by picture
-(Moosavi-Dezfooli et al. 2017). Fooled is a picture whose answer changes, right or wrong before; with --target, one that was not
+It is found on pictures of the training set, and tried on pictures of the test set. Beside it stands noise of the same size in every
+norm: the same values at shuffled places with random signs. There are two methods. `sgd` trains the perturbation like a network, by
+minibatches; it is the only parameter. `deepfool` adds up minimal perturbations, picture by picture (Moosavi-Dezfooli et al. 2017).
+A picture counts as fooled when its answer changes, whether it was right before or wrong. With --target it counts when it was not
 taken for the target and now is.
 """
 

@@ -1,4 +1,7 @@
-"""What a classifier says of the samples: classes and confidence."""
+"""What a classifier says of the samples: the share of each class, and how sure it is.
+
+Imports: NumPy.
+"""
 
 from __future__ import annotations
 

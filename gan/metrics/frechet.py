@@ -1,4 +1,12 @@
-"""The Frechet distance."""
+"""The Frechet distance between normal distributions (Heusel et al. 2017, equation 6).
+
+    m1, m2    means of two sets of features, (d,)
+    S1, S2    their covariances, (d, d)
+
+    ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
+
+Imports: NumPy.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""How good are the samples? Numbers from a classifier trained here, named after it.
+"""A classifier as the judge of samples: its features, its probabilities, and the name of its weights.
+
+The numbers that follow from them, each named after the judge:
 
     FD-NET@N   Frechet distance between the features of N samples and N real images (Heusel et al. 2017, equation 6):
                ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))

@@ -1,7 +1,8 @@
-"""What `substitute`, `transfer` and `extract` share: an oracle with its data, attacks whose examples travel, noise beside them.
+"""What `substitute`, `transfer` and `extract` share: a black box with its data, attacks whose examples travel, noise beside them.
 
-The oracle is a run of a classifier (--model), or a LeNet that is trained on the spot for a few seconds, so that each command
-works without anything. What the attacker asks about and is judged on comes from the test set, in disjoint parts.
+The black box, in the papers the oracle, is a run of a classifier (--model), or a LeNet that is trained here in a few seconds, so
+that each command works without a run. The images that the attacker asks about and those that the result is measured on are
+disjoint parts of the test set.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from minigrad.random import Stream
 from nets.classifiers.plain import build
 
 IMAGES, EPOCHS = 6000, 2  # that an oracle without --model is trained on
-TRAVELS = {  # an iterated attack goes on behind the boundary: points just behind it fool nobody else
+TRAVELS = {  # many steps go on beyond the boundary, because points just beyond it fool no other network
     "fgsm": fgsm,
     "mi_fgsm": mi_fgsm,
     "pgd": partial(pgd, early_stop=False),
@@ -31,7 +32,14 @@ TRAVELS = {  # an iterated attack goes on behind the boundary: points just behin
 
 
 class BlackBox(NamedTuple):
-    """victim: trained or not yet (then `training` says how). test: all of it. config: data, size, channels, classes."""
+    """The network that is copied.
+
+    victim  it, as a Victim; where `own` it is not trained yet, and `training` does that
+    test    the whole test set
+    config  data, size, channels, classes
+    name    in titles
+    own     made here, not a run's
+    """
 
     victim: Victim
     test: Samples
