@@ -3,8 +3,9 @@
 Randomized smoothing (Cohen, Rosenfeld & Kolter 2019): the network looks at an image many times, under Gaussian noise of standard
 deviation sigma, and the most frequent answer wins. From the share of its votes follows an L2 radius within which the answer cannot
 change. Drawn is the certified accuracy against the radius. The number of draws sets a ceiling: even a network that never errs is
-not certified beyond it. Train the network with the same noise: python -m attacks train --method noise --noise gaussian --norm l2
---epsilon 0.5
+not certified beyond it. Train the network with the same noise:
+
+    python -m attacks train --method noise --noise gaussian --norm l2 --epsilon 0.5
 """
 
 from __future__ import annotations

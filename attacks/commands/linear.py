@@ -4,8 +4,9 @@
     ||.||*             the dual of the norm that perturbations are measured in: L1 for Linf, L2 for L2, Linf for L1
 
 Away from the edges of the box the smallest perturbation that brings class k in front of y has the size
-(f_y - f_k) / ||w_y - w_k||*, and the nearest of the classes decides. With two classes two more things are exact: the margin can rise by epsilon ||w_1 - w_0||* and no
-more, which FGSM must reach in one step; and randomized smoothing can certify the distance to the boundary and no more.
+(f_y - f_k) / ||w_y - w_k||*, and the nearest of the classes decides. With two classes two more things are exact. The margin can
+rise by epsilon ||w_1 - w_0||* and no more, which FGSM must reach in one step. Randomized smoothing can certify the distance to the
+boundary and no more.
 
 Printed is found / exact, so 1 is perfect. With two classes there is one boundary to find. With five, Carlini & Wagner and
 HopSkipJump may end at one that is not the nearest.

@@ -22,7 +22,6 @@ from minigrad import data, optim
 from minigrad import functional as F
 from minigrad.checkpoint import load, save_weights
 from minigrad.data import DataError, save_png
-from minigrad.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad.random import Stream
 from minigrad.run import Run
 from minigrad.words import percent
@@ -296,48 +295,6 @@ def test_a_panda_file_is_a_gibbon_at_99_percent(network, real_data, capsys):
     assert attacks("panda", "--network", network, "--steps", "20") == 0
     assert "original      giant panda" in (out := capsys.readouterr().out) and "adversarial   gibbon" in out
     assert "Linf distance 2/255" in out
-
-
-# ---- pictures
-
-
-@given(st.floats(0, 1), st.integers(0, 3))
-def test_confidence_is_never_rounded_up_to_certainty(p, digits):
-    text = confidence(p, digits)
-    assert not text.startswith("100") and abs(float(text.strip("> %")) - 100 * p) <= 1.01 * 10.0**-digits
-
-
-def test_whole_grey_levels_are_drawn_exactly():
-    levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    np.testing.assert_array_equal(colour(levels.astype(np.float32) / np.float32(255)), np.repeat(levels, 3, axis=1))
-    with pytest.raises(ValueError, match="C = 1 or 3"):
-        colour(np.zeros((1, 2, 4, 4)))
-
-
-def test_no_change_is_white_on_digits_and_grey_on_photographs():
-    assert (magnified(np.zeros((1, 1, 4, 4)))[0] == 255).all()
-    assert (magnified(np.zeros((1, 3, 4, 4)))[0] == 128).all()
-    d = np.zeros((1, 1, 1, 2), np.float32)
-    d[..., 0], d[..., 1] = 0.25, -0.25
-    pixels, factor = magnified(d)
-    red, blue = pixels[0, :, 0, 0].astype(int), pixels[0, :, 0, 1].astype(int)
-    assert factor == 4 and red[0] > red[2] + 100 and blue[2] > blue[0] + 100
-
-
-def test_pictures_have_the_size_of_what_they_hold():
-    grey = colour(np.random.default_rng(0).random((4, 1, 8, 8)))
-    sheet = columns([grey, grey], ["original", "result"], [["a\nb"] * 4, [Caption("c", fooled=True)] * 4], "title")
-    assert sheet.dtype == np.uint8 and sheet.shape[0] > 2 * 104 and sheet.shape[1] > 4 * 104
-    assert ((sheet == (190, 20, 30)).all(-1)).any()  # red text
-    photo = colour(np.random.default_rng(0).random((3, 3, 224, 224)))
-    whole = equation(list(photo), ["cat\n9 %", "noise", "dog\n9 %"])
-    assert whole.shape[0] > 224 and 3 * 224 < whole.shape[1] < 3 * 224 + 200
-    np.testing.assert_array_equal(whole[14 : 14 + 224, 14 : 14 + 224], photo[0].transpose(1, 2, 0))
-    both = stacked([sheet, whole])
-    assert both.shape == (len(sheet) + len(whole), max(sheet.shape[1], whole.shape[1]), 3) and (both[-1, -1] == 255).all()
-    assert spans({"a": np.array([1.0, 2, 3]), "b": np.array([0.1])}, "t", "x").ndim == 3
-    assert heat(np.array([[np.nan, 1], [0, np.nan]]), ("a", "b"), "t").ndim == 3
-    assert lines([dict(x=[0, 1], series={"a": [1, 2], "b": ([1, 2], [0, 1], [2, 3])}, across="x", down="y")]).ndim == 3
 
 
 # ---- wrong calls
