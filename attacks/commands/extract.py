@@ -73,7 +73,7 @@ def main(argv=None):
         summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {percent(by[kind]['fidelity'][-1])}, accuracy "
                                                   f"{percent(by[kind]['accuracy'][-1])}")
     summary["a linear model"] = (f"W and b from {linear['queries']:,} answers: largest error {linear['error']:.1e}, weights up to "
-                                 f"{linear['largest']:.2g}; fidelity {100 * linear['fidelity']:.2f} %")
+                                 f"{linear['largest']:.2g}; fidelity {percent(linear['fidelity'], 2)}")
     write_json(run.file("extract.json"), {"points": points, "linear": linear})
     run.finish(title=title, summary=summary)
     print(title)

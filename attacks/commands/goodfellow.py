@@ -236,7 +236,7 @@ def decay(trial) -> list[Row]:
     victim = trial.maxout("decay", cost=1.2, extra=lambda net: penalty(net, l1=trial.o.decay, first=True))
     part = trial.train.subset(slice(0, 10_000))
     stuck = measured(victim, part.normalised((0.0, 1.0)), part.y)[0]
-    note = f"training error {100 * stuck:.1f} %" + of_the_paper(trial.published(DECAY, "none", "training error"), "more than")
+    note = f"training error {percent(stuck)}" + of_the_paper(trial.published(DECAY, "none", "training error"), "more than")
     return [trial.row("maxout, L1 decay", victim, note=note)]
 
 
@@ -257,7 +257,7 @@ def rbf(trial) -> list[Row]:
     moved = points(victim, trial.x, trial.y, trial.o.epsilon, lambda z, goal: independent_loss(z, goal.labels))
     clean = measured(victim, trial.x, trial.y, np.exp)[0]
     believed = np.exp(victim.predict(trial.x)).max(1).mean()
-    note = f"mean confidence on clean points {100 * believed:.1f} %"
+    note = f"mean confidence on clean points {percent(believed)}"
     note += of_the_paper(trial.published(SHALLOW, "none", "confidence on clean points"))
     return [Row(SHALLOW, clean, *measured(victim, moved, trial.y, np.exp), *trial.both(SHALLOW), note)]
 

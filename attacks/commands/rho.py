@@ -23,7 +23,7 @@ from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
 from minigrad.random import Streams
-from minigrad.words import show, write_json
+from minigrad.words import percent, show, write_json
 from nets.classifiers.perceptron import Perceptron
 from nets.training import scheduled
 
@@ -59,7 +59,7 @@ def main(argv=None):
         "rho": f"{rho(free):.3f} ({free.success.sum()} of {(~free.already_wrong).sum()} fooled)",
         "published": f"{known[0].value:g} at a test error of 1.7 % ({known[0].source})" if known else f"none for {o.data}",
         "rho within [0, 1]": f"{rho(boxed):.3f} ({boxed.success.sum()} of {(~boxed.already_wrong).sum()} fooled)",
-        "test error": f"{100 * error:.2f} % of {len(test)}",
+        "test error": f"{percent(error, 2)} of {len(test)}",
     }
     run.finish(title=title, summary=summary)
     print(title)

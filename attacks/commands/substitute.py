@@ -87,7 +87,7 @@ def main(argv=None):
         "agreement": copies.spread(last["agreement"]) + " of test images",
         "substitute's accuracy": copies.spread(last["accuracy"]),
         "transfer rate": copies.spread(last["transfer"]) + " of those that the oracle got right",
-        "published": f"{100 * published.value:.2f} % ({PAPERNOT.split(',')[0]}; {published.what}: another network, other images)",
+        "published": f"{percent(published.value, 2)} ({PAPERNOT.split(',')[0]}; {published.what}: another network, other images)",
         "random signs instead": copies.spread(noise),
         "attacking the oracle itself": copies.spread(white),
     }

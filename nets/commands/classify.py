@@ -12,6 +12,7 @@ import re
 
 from minigrad import command
 from minigrad.data import DataError
+from minigrad.words import percent
 from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
 
@@ -55,7 +56,7 @@ def main(argv=None):
             top += truth in [i for i, _ in answers]
     if marked:
         scores = {1: first, o.top: top}
-        print("told by file name: " + ", ".join(f"top-{k} {right} of {marked} ({100 * right / marked:.1f} %)"
+        print("told by file name: " + ", ".join(f"top-{k} {right} of {marked} ({percent(right / marked)})"
                                                 for k, right in scores.items()))
 
 

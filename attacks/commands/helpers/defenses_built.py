@@ -59,6 +59,7 @@ from minigrad import data
 from minigrad import functional as F
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
+from minigrad.words import percent
 from nets.classifiers.lenet import LeNet
 from nets.training import fit
 
@@ -352,7 +353,7 @@ def smoothing(lab) -> Built:
     def certificate():
         found = smoothed.certify(lab.samples.x[few], n0=min(100, lab.o.looks), n=lab.o.looks)
         share = found.accuracy(lab.samples.y[few], lab.o.radius)
-        return share, (f"at least {100 * share:.0f} % proved in L2 {lab.o.radius:g}, of {len(found.radius)} images, "
+        return share, (f"at least {percent(share, 0)} proved in L2 {lab.o.radius:g}, of {len(found.radius)} images, "
                        f"{lab.o.looks:,} looks each, alpha 0.001")
 
     return Built(voting, Way(f"PGD on one draw, L2 {lab.o.radius:g}", through(fixed_draw(lab), POLLS)),
