@@ -91,7 +91,7 @@ def main(argv=None):
     run.restore(kept)
     schedules = [scheduled(adam, constant_then_falling(o.steps, o.fall), run.step) for adam in (adam_g, adam_d)]
 
-    batches = loader.forever()
+    batches, picture = loader.forever(), run.file("samples", f"fakes_{run.step:06d}.png")
     for step in run.loop(run.step, o.steps, save=kept):
         # the discriminator's step: real images up, fakes down, and a small gradient at real ones
         real = mg.tensor(next(batches)[0], device=o.device)
