@@ -2,7 +2,7 @@
 
 import sys
 
-from attacks.commands.attack import ATTACKS
+from attacks.commands.helpers.catalogue import ATTACKS
 from minigrad import command
 
 COMMANDS = {

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from benchmarks import networks
 from benchmarks.common import OURS, THEIRS, FlopCounter, check_equal, interleaved, row, start, table
 from gan.commands.dcgan import PRESETS
-from gan.commands.dcgan import networks as gan_networks
+from gan.generate import networks as gan_networks
 from minigrad import optim
 from minigrad.random import Stream
 

@@ -1,10 +1,10 @@
-"""Images out of a trained generator: in evaluation mode, with batch statistics that belong to its weights.
+"""Images out of a trained generator, and the generator out of its run.
 
-An averaged generator has the weights of many steps and batch norm's running statistics of none of them; they are
-estimated anew from a few thousand latents before it draws (`reestimate_batch_norm`). Nothing here changes a network that
-is being trained: modes are restored, and the averaged copy gets its buffers from the next update.
+An averaged generator has the weights of many steps, but no step's running statistics of batch norm fit them. So the
+statistics are estimated anew, from a few thousand latents, before it draws (`reestimate_batch_norm`). Nothing here changes a
+network that is being trained: modes are restored, and the averaged copy gets its buffers from the next update.
 
-Imports: NumPy, minigrad.
+Imports: NumPy, minigrad, nets.generators.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import contextlib
 import numpy as np
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import nn, optim
+from minigrad.random import Stream
+from minigrad.run import RunError
+from nets.generators.dcgan import Discriminator, Generator
 
 
 @contextlib.contextmanager
@@ -61,6 +64,36 @@ def interpolate(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     first = np.where(small, 1 - t, np.sin((1 - t) * angle) / safe)
     second = np.where(small, t, np.sin(t * angle) / safe)
     return (first * a + second * b).astype(a.dtype)
+
+
+# ---- the generator of a run
+
+
+def networks(c, rng=None):
+    """The generator and the discriminator of a run with the configuration c."""
+    return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], rng=rng),
+            Discriminator(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], rng=rng))
+
+
+def trained_generator(run):
+    """The generator of a finished or unfinished run, averaged if the run averages, ready to `generate`."""
+    c = run.config
+    if run.restored is None or "generator" not in run.restored:
+        raise RunError(run.path, "holds no checkpoint of a DCGAN; give a run of `python -m gan dcgan`")
+    generator, _ = networks(c)
+    if not c["average"]:
+        generator.load_state_dict(run.restored["generator"])
+        return generator.eval()
+    average = optim.EMA(generator, half_life=c["average"], ramp_up=0.05)
+    average.load_state_dict(run.restored["average"])
+    refresh(average.module, c)
+    return average.module
+
+
+def refresh(generator, config):
+    """Batch statistics for averaged weights. Their latents come from a stream of their own, so the picture is always the same."""
+    latents = Stream(config["seed"], "batch norm").normal((2000, config["latent"]))
+    reestimate_batch_norm(generator, latents)
 
 
 def _on(network, array):

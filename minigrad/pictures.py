@@ -1,17 +1,20 @@
-"""Pictures of attacks for people: sheets of originals, perturbations and results; the sum of the lecture's panda; tables.
+"""Pictures for people: grids, sheets of originals and results, curves, bars, tables of shares; PNG and GIF files.
 
-    columns   rows of small pictures, one column for each sample, captions below
-    stacked   such sheets one below the other
-    equation  picture + magnified perturbation = picture
-    heat      a table of shares with its numbers in the cells
-    lines     curves with axes and a legend
-    spans     a line from least to largest for each name, a dot at the median
-    bars      shares of many things side by side, with marks for what others measured
+    make_grid  pictures in rows and columns
+    columns    rows of small pictures, one column for each sample, captions below
+    stacked    such sheets one below the other
+    equation   picture + magnified perturbation = picture
+    heat       a table of shares with its numbers in the cells
+    lines      curves with axes and a legend
+    spans      a line from least to largest for each name, a dot at the median
+    bars       shares of many things side by side, with marks for what others measured
+    save_png, save_gif   any of these to a file, atomically
 
-Samples are arrays (N, C, H, W) in [0, 1] with C = 1 or 3; every function returns one picture, uint8 (H, W, 3), for
-`Run.image` or `save_png`. Texts in red mark what fooled the network.
+`make_grid` and the files take pictures (N, C, H, W) or (C, H, W) with C = 1 or 3: uint8 as they are, or floats with -1 black and 1
+white. The sheets take uint8 that `colour` made of samples in [0, 1]. Each function that draws returns one picture, uint8
+(H, W, 3). Texts in red mark what fooled the network. `new_figure` is the one place that makes a matplotlib figure.
 
-Imports: minigrad.data.images, NumPy; Pillow and matplotlib when called.
+Imports: minigrad.checkpoint, NumPy; Pillow and matplotlib when called.
 """
 
 from __future__ import annotations
@@ -20,9 +23,114 @@ import os
 
 import numpy as np
 
-from minigrad.data.images import to_uint8
+from minigrad.checkpoint import atomic_write
 
 INK, RED, PALE = (20, 24, 30), (190, 20, 30), (110, 116, 126)
+
+
+# ---- grids and files
+
+
+def to_uint8(images) -> np.ndarray:
+    """uint8 of the same shape: floats from [-1, 1] to 0..255, rounded to nearest, clipped; NaN becomes 0."""
+    images = np.asarray(images)
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind != "f":
+        raise TypeError(f"to_uint8: pictures must be uint8 or floats in [-1, 1], got {images.dtype}")
+    scaled = np.nan_to_num(np.asarray(images, np.float32) * 127.5 + 127.5, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def make_grid(images, columns: int | None = None, *, padding: int = 2, scale: int | None = None, labels=None,
+              background: int = 255) -> np.ndarray:
+    """One picture uint8 (H, W, 3) of all `images` (N, C, H, W), row by row.
+
+    columns: default the smallest square. padding: pixels between pictures (after scaling). scale: nearest-neighbour
+    magnification; default so that a picture is at least 56 px tall. labels: N strings written under the pictures."""
+    images = np.asarray(images)
+    if images.ndim == 3:
+        images = images[None]
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(f"make_grid: images must be (N, C, H, W) with N >= 1 and C = 1 or 3, got {images.shape}")
+    n, _, height, width = images.shape
+    columns = int(np.ceil(np.sqrt(n))) if columns is None else columns
+    scale = max(1, -(-56 // height)) if scale is None else scale
+    if columns < 1 or scale < 1 or padding < 0:
+        raise ValueError(f"make_grid: needs columns >= 1, scale >= 1, padding >= 0; got {columns}, {scale}, {padding}")
+    if labels is not None and len(labels) != n:
+        raise ValueError(f"make_grid: {n} images but {len(labels)} labels")
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    pixels = np.broadcast_to(to_uint8(images), (n, images.shape[1], height, width))
+    pixels = np.repeat(pixels, 3, axis=1) if images.shape[1] == 1 else pixels.copy()
+    if images.dtype.kind == "f":
+        broken = np.isnan(images).any(axis=1)
+        for channel, value in enumerate((255, 0, 255)):
+            pixels[:, channel][broken] = value
+    height, width = height * scale, width * scale
+    pixels = pixels.repeat(scale, axis=2).repeat(scale, axis=3)
+    line = 14 if labels is not None else 0
+    grid = np.full((padding + rows * (height + line + padding), padding + columns * (width + padding), 3), background,
+                   np.uint8)
+    for i in range(n):
+        top = padding + (i // columns) * (height + line + padding)
+        left = padding + (i % columns) * (width + padding)
+        grid[top:top + height, left:left + width] = pixels[i].transpose(1, 2, 0)
+    return grid if labels is None else _write_labels(grid, labels, columns, height, width, padding, line)
+
+
+def _write_labels(grid, labels, columns, height, width, padding, line):
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.fromarray(grid)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(11)
+    for i, label in enumerate(labels):
+        text = str(label)
+        while len(text) > 1 and draw.textlength(text, font=font) > width:
+            text = text[:-2] + "…" if len(text) > 2 else text[:1]
+        x = padding + (i % columns) * (width + padding) + width / 2
+        y = (i // columns + 1) * (height + line + padding) - line / 2
+        draw.text((x, y), text, fill=(0, 0, 0), font=font, anchor="mm")
+    return np.asarray(picture)
+
+
+def save_png(path, image) -> str:
+    """Write a picture as PNG, atomically: a PIL image, an array uint8 (H, W, 3) or (H, W), or a picture (C, H, W) or
+    several (N, C, H, W), which become a grid. Returns the path."""
+    picture = pillow(image)
+    with atomic_write(path) as file:
+        picture.save(file, "PNG")
+    return os.fspath(path)
+
+
+def save_gif(path, frames, *, milliseconds: int = 80, loop: bool = True) -> str:
+    """Write pictures (each as in `save_png`, all of one size) as an animated GIF, atomically. Returns the path."""
+    pictures = [pillow(frame) for frame in frames]
+    if not pictures or len({picture.size for picture in pictures}) > 1:
+        raise ValueError(f"save_gif: needs one or more frames of one size, got {[p.size for p in pictures][:5]}")
+    with atomic_write(path) as file:
+        pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=milliseconds,
+                         **({"loop": 0} if loop else {}))
+    return os.fspath(path)
+
+
+def pillow(image):
+    """A PIL image of whatever `save_png` takes; ValueError for anything else."""
+    from PIL import Image
+
+    if isinstance(image, Image.Image):
+        return image
+    image = np.asarray(image)
+    if image.ndim == 4 or image.ndim == 3 and image.shape[2] != 3 and image.shape[0] in (1, 3):
+        image = make_grid(image, **({"padding": 0, "scale": 1} if image.ndim == 3 else {}))
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] != 3 or not image.size:
+        raise ValueError(f"a picture must be uint8 (H, W, 3) or (H, W), or (C, H, W), or (N, C, H, W) for a grid, with "
+                         f"C = 1 or 3; got {image.dtype} {image.shape}")
+    return Image.fromarray(np.ascontiguousarray(image))
+
+
+# ---- samples as pixels
 
 
 class Caption(str):
@@ -188,7 +296,7 @@ def heat(values, names, title, across="target class", down="true class", rows=No
     values, rows = np.asarray(values, float), names if rows is None else rows
     k = len(names)
     wide = 0.0 if rows is names else 2.2 + 0.08 * max(map(len, rows))
-    figure, draw = _figure(1.6 + 0.62 * k + wide, 1.5 + 0.55 * len(rows))
+    figure, draw = new_figure(1.6 + 0.62 * k + wide, 1.5 + 0.55 * len(rows))
     axes = figure.add_subplot()
     drawn = axes.imshow(np.ma.masked_invalid(values), vmin=0, vmax=1, cmap="OrRd", aspect="auto")
     for (i, j), value in np.ndenumerate(values):
@@ -216,7 +324,7 @@ def heat(values, names, title, across="target class", down="true class", rows=No
 def lines(panels, title="") -> np.ndarray:
     """Panels of curves side by side: dicts of x, series {name: y or (y, low, high)}, across, down, and optionally log and
     percent (the y axis), logx, styles {name: options of plot}."""
-    figure, draw = _figure(6.2 * len(panels) + 0.3, 4.4)
+    figure, draw = new_figure(6.2 * len(panels) + 0.3, 4.4)
     if title:
         figure.suptitle(title, fontsize=13)
     for i, panel in enumerate(panels):
@@ -247,7 +355,7 @@ def lines(panels, title="") -> np.ndarray:
 def spans(values: dict, title, across, paler=()) -> np.ndarray:
     """For each name its numbers (N,), above 0: a line from the least to the largest, a thick one for the middle half, a dot at the
     median, on a logarithmic axis; the first name on top. Names in `paler` are drawn in grey."""
-    figure, draw = _figure(9.0, 1.4 + 0.3 * len(values))
+    figure, draw = new_figure(9.0, 1.4 + 0.3 * len(values))
     axes = figure.add_subplot()
     for i, (name, v) in enumerate(values.items()):
         low, first, middle, third, high = np.quantile(v, (0, 0.25, 0.5, 0.75, 1))
@@ -271,7 +379,7 @@ def bars(names, series, title, across, marks=None, rule=None, digits=0, colours=
     names: the second line of one is written small. marks: {series: values}, drawn as a black stroke on that series' bars; NaN
     for none. rule: a line is drawn before the group of this number. digits: of the numbers beside the bars."""
     groups, each = len(names), 0.8 / len(series)
-    figure, draw = _figure(9.6, 1.3 + groups * max(0.5, 0.17 * len(series)))
+    figure, draw = new_figure(9.6, 1.3 + groups * max(0.5, 0.17 * len(series)))
     axes = figure.add_subplot()
     place = np.arange(groups)
     for number, (name, values) in enumerate(series.items()):
@@ -305,7 +413,7 @@ def bars(names, series, title, across, marks=None, rule=None, digits=0, colours=
     return draw()
 
 
-def _figure(width, height):
+def new_figure(width, height):
     """(figure, function that renders it to uint8 (H, W, 3)): no pyplot, no global state, no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

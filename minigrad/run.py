@@ -8,9 +8,16 @@
                       checkpoints/      step_000500.npz, the last two, and latest.json, written after them
                       curves.png, report.html   by `finish`
 
-A training script keeps its own loop: `for step in run.loop(run.step, steps, save=tree, every=500)`. Ctrl-C and SIGTERM
-only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number raises
-`NonFiniteError` before it is logged or saved. Imports checkpoint, data.images, report; knows nothing of tensors.
+A training script keeps its own loop over the parts that must be saved, anything with `state_dict` and `load_state_dict`:
+
+    kept = dict(network=network, adam=adam, loader=loader, streams=streams)
+    run.restore(kept)                                                # nothing to do for a new run
+    for step in run.loop(run.step, steps, save=kept, every=500):
+
+Ctrl-C and SIGTERM only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number
+raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
+
+Imports: minigrad.checkpoint, minigrad.pictures, minigrad.progress, minigrad.report, minigrad.words.
 """
 
 from __future__ import annotations
@@ -22,7 +29,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 import weakref
 from contextlib import contextmanager
@@ -30,7 +36,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from minigrad import checkpoint, report
-from minigrad.data.images import make_grid, save_png
+from minigrad.pictures import make_grid, save_png
+from minigrad.progress import Progress, Units, signals
+from minigrad.words import json_text
 
 try:
     import fcntl
@@ -86,7 +94,7 @@ class Run:
         Safe against others doing the same at once; nothing is ever overwritten. RunError when it cannot be written."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ValueError(f"Run.create: name must be letters, digits, '_', '-', '.', got {name!r}")
-        text = _json(config, "Run.create: config")
+        text = json_text(config, "Run.create: config")
         root = os.fspath(root)
         try:
             os.makedirs(root, exist_ok=True)
@@ -107,7 +115,7 @@ class Run:
         run = cls(path, json.loads(text), command or program(), quiet=quiet)
         run._acquire()
         run._write("config.json", text)
-        run._write("environment.json", _json({**report.environment(), "command": run.command}, "environment"))
+        run._write("environment.json", json_text({**report.environment(), "command": run.command}, "environment"))
         return run
 
     @classmethod
@@ -122,7 +130,7 @@ class Run:
     def open(cls, path, *, quiet=False) -> Run:
         """Look into a run without changing anything: .config, .step, .restored. `path` may leave out "runs/"."""
         run = cls._find(path, quiet)
-        run._restore()
+        run._read_newest()
         return run
 
     @classmethod
@@ -152,8 +160,8 @@ class Run:
         metrics.jsonl after the checkpoint are cut off. RunError when another process is at work in the run."""
         run = cls._find(path, quiet)
         run._acquire()
-        run._restore()
-        for step, file in run._checkpoints():
+        run._read_newest()
+        for step, file in run.checkpoints():
             if step > run.step:
                 os.replace(file, file + ".damaged")
         for folder in (run.path, os.path.join(run.path, "checkpoints"), os.path.join(run.path, "samples")):
@@ -186,9 +194,9 @@ class Run:
         if self._temporary is not None:
             self._temporary()
 
-    def _restore(self) -> None:
+    def _read_newest(self) -> None:
         self.step, self.restored = 0, None
-        for step, file in self._checkpoints():
+        for step, file in self.checkpoints():
             try:
                 saved = checkpoint.load(file)
                 if not isinstance(saved, dict) or set(saved) != {"step", "tree"} or saved["step"] != step:
@@ -199,7 +207,7 @@ class Run:
             self.step, self.restored = step, saved["tree"]
             return
 
-    def _checkpoints(self) -> list[tuple[int, str]]:
+    def checkpoints(self) -> list[tuple[int, str]]:
         """(step, file), newest first."""
         folder = self.file("checkpoints")
         names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -209,27 +217,43 @@ class Run:
 
     # ---- the loop
 
+    def restore(self, kept: dict) -> None:
+        """Put the restored checkpoint's states into the parts {name: part with load_state_dict}; nothing for a new run.
+
+        A part that is None is one that this run does without. RunError that names the parts which the checkpoint lacks."""
+        if self.restored is None:
+            return
+        held = self.restored if isinstance(self.restored, dict) else {}
+        missing = [name for name, part in kept.items() if part is not None and name not in held]
+        if missing:
+            raise RunError(self.path, f"the checkpoint of step {self.step} has no {', '.join(missing)}; it holds "
+                           f"{', '.join(map(str, held)) or 'nothing by name'}. Was it written by another command?")
+        for name, part in kept.items():
+            if part is not None:
+                part.load_state_dict(held[name])
+
     def loop(self, start: int, steps: int, *, save=None, every: int = 500):
         """Yield start+1 .. steps, with a progress bar (on a terminal; else a line every few seconds).
 
-        save: a function that returns the tree to keep. It is called after every `every`-th step, after the last one,
-        and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved, the resume command is printed and
-        SystemExit(130) raised. A second signal leaves at once. Signal handlers are put back when the loop ends."""
+        save: what to keep: a dict of parts, as in `restore`, or a function that returns a tree. It is saved after every
+        `every`-th step, after the last one, and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved,
+        the resume command is printed and SystemExit(130) raised. A second signal leaves at once. Signal handlers are put
+        back when the loop ends."""
         if every < 1:
             raise ValueError(f"Run.loop: every must be at least 1, got {every}")
         if start >= steps:
             self.say(f"already at step {start} of {steps}; --steps sets a later end")
         began, status = time.monotonic(), "stopped"
         self.step = start
-        self._bar = report.Progress(start, steps, quiet=self.quiet)
+        self._bar = Progress(start, steps, quiet=self.quiet)
         try:
-            with _signals() as pressed:
+            with signals() as pressed:
                 for step in range(start + 1, steps + 1):
                     yield step
                     self.step = step
                     self._bar.update(step)
                     if save is not None and (step % every == 0 or step == steps or pressed):
-                        self.checkpoint(step, save())
+                        self.checkpoint(step, _states(save) if isinstance(save, dict) else save())
                     if pressed:
                         status = f"interrupted by {signal.Signals(pressed[0]).name}"
                         self._bar.close()
@@ -243,6 +267,10 @@ class Run:
             self._append("sessions.jsonl", {"from": start, "to": self.step, "ended": status,
                                             "seconds": round(time.monotonic() - began, 3),
                                             "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+
+    def units(self, total: float) -> Units:
+        """A bar for work that is no run of equal steps: `with run.units(total) as bar: ... bar.spend(3)`."""
+        return Units(self, total)
 
     @property
     def resume_command(self) -> str:
@@ -300,8 +328,8 @@ class Run:
             raise NonFiniteError(step, broken, self._last())
         with self._writing(path):
             checkpoint.save(path, {"step": int(step), "tree": tree})
-        self._write("checkpoints/latest.json", _json({"step": int(step), "file": os.path.basename(path)}, "pointer"))
-        for _, old in self._checkpoints()[KEEP:]:
+        self._write("checkpoints/latest.json", json_text({"step": int(step), "file": os.path.basename(path)}, "pointer"))
+        for _, old in self.checkpoints()[KEEP:]:
             os.unlink(old)
         return path
 
@@ -328,7 +356,7 @@ class Run:
             print(text, flush=True)
 
     def _last(self) -> str | None:
-        found = self._checkpoints()
+        found = self.checkpoints()
         return found[0][1] if found else None
 
     def _append(self, name: str, record: dict) -> None:
@@ -357,29 +385,6 @@ class Run:
             raise RunError(path, f"cannot be written ({error.strerror or error})") from error
 
 
-@contextmanager
-def _signals():
-    """A list that SIGINT and SIGTERM append to; a second one raises KeyboardInterrupt. Old handlers are put back."""
-    pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed  # only the main thread may set handlers
-        return
-
-    def handler(number, frame):
-        pressed.append(number)
-        if len(pressed) > 1:
-            raise KeyboardInterrupt
-        # not print: the signal may have come in the middle of one
-        os.write(2, b"\nfinishing this step, then saving (once more: leave at once)\n")
-
-    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield pressed
-    finally:
-        for number, former in old.items():
-            signal.signal(number, former if former is not None else signal.SIG_DFL)
-
-
 def program() -> str:
     """How this process was started, without its options: "python -m gan dcgan" or "python train.py"."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
@@ -387,6 +392,10 @@ def program() -> str:
         return f"python {os.path.basename(sys.argv[0]) or '-'}"
     words = ["python", "-m", spec.name.removesuffix(".__main__")]
     return " ".join(words + [word for word in sys.argv[1:2] if re.fullmatch(r"[a-z][a-z0-9_-]*", word)])
+
+
+def _states(kept: dict) -> dict:
+    return {name: part.state_dict() for name, part in kept.items() if part is not None}
 
 
 def _finite(array) -> bool:
@@ -403,13 +412,6 @@ def _nan_places(node, place):
             yield from _nan_places(value, f"{place}.{index}" if place else str(index))
     elif isinstance(node, np.ndarray) and not _finite(node) and np.isnan(node).any():
         yield place
-
-
-def _json(value, what: str) -> str:
-    try:
-        return json.dumps(value, indent=2, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{what} must hold only dict, list, str, finite numbers, bool and None: {error}") from None
 
 
 def _read_json(path):

@@ -7,106 +7,23 @@ radius (it takes a threat) or looks for the smallest perturbation (it takes none
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections import Counter
-from typing import NamedTuple
 
 import numpy as np
 
-from attacks.black_box.decision import boundary
-from attacks.black_box.hop_skip_jump import hop_skip_jump
-from attacks.black_box.score import nes, one_pixel, random_noise, spsa, zoo
-from attacks.black_box.spatial import spatial
-from attacks.black_box.square import square
-from attacks.commands import shared
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.catalogue import ATTACKS, OPTIONS, Attack, perform
 from attacks.core.goal import Targeted, Untargeted
-from attacks.core.loss import LOSSES
 from attacks.core.result import Result
 from attacks.evaluate.evaluation import interval
-from attacks.white_box.apgd import apgd, apgd_targeted
-from attacks.white_box.carlini import carlini_l2, carlini_linf, ead
-from attacks.white_box.deepfool import deepfool
-from attacks.white_box.fab import fab, fab_targeted
-from attacks.white_box.gradient import bim, fgsm, mi_fgsm, pgd
-from attacks.white_box.jsma import jsma
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
+from minigrad.words import percent, show, write_json
 
 SHOWN = 10  # samples in the picture
 
 
-class Attack(NamedTuple):
-    """function(view, x, goal[, threat], ..., rng) -> Result, and what its signature does not tell.
-
-    norms: the default first. view: what it may see, 'white_box', 'scores' or 'labels'. targeted: whether a target can be
-    named. batch: images at once; few where each takes long, so that progress is seen. set: what bounds it, if no norm does."""
-
-    function: object
-    help: str
-    norms: tuple = ("linf", "l2", "l1")
-    view: str = "white_box"
-    targeted: bool = True
-    batch: int = 250
-    set: str | None = None
-
-    @property
-    def takes(self) -> dict:
-        """The function's arguments by name."""
-        return inspect.signature(self.function).parameters
-
-
-ATTACKS = {
-    "fgsm": Attack(fgsm, "one step of steepest ascent (Goodfellow et al. 2014)"),
-    "bim": Attack(bim, "many small steps, projected (Kurakin et al. 2016)"),
-    "pgd": Attack(pgd, "the same from a random start, with restarts (Madry et al. 2017)"),
-    "mi_fgsm": Attack(mi_fgsm, "with momentum (Dong et al. 2018)"),
-    "apgd": Attack(apgd, "steps that adapt themselves (Croce & Hein 2020)"),
-    "apgd_targeted": Attack(apgd_targeted, "the same towards each likely class in turn", targeted=False),
-    "deepfool": Attack(deepfool, "to the nearest boundary, as if straight (Moosavi-Dezfooli et al. 2016)", ("l2", "linf", "l1")),
-    "carlini_l2": Attack(carlini_l2, "the smallest L2 perturbation, trained (Carlini & Wagner 2017)", ("l2",), batch=50),
-    "carlini_linf": Attack(carlini_linf, "the smallest Linf perturbation, trained (the same)", ("linf",), batch=50),
-    "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50),
-    "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)"),
-    "fab_targeted": Attack(fab_targeted, "the same towards each likely class in turn", targeted=False),
-    "jsma": Attack(jsma, "pairs of pixels, by the Jacobian (Papernot et al. 2016)", ("l0",), batch=50),
-    "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50),
-    "nes": Attack(nes, "gradient from random differences (Ilyas et al. 2018)", view="scores", batch=50),
-    "spsa": Attack(spsa, "the same with signs and Adam (Uesato et al. 2018)", view="scores", batch=50),
-    "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50),
-    "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=50),
-    "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10),
-    "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="rotated, shifted"),
-    "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50),
-    "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
-                            batch=50),
-}
-
-OPTIONS = {  # arguments of the functions that become options, where a function has them
-    "steps": dict(type=command.positive, metavar="N", help="steps of the optimisation"),
-    "step": dict(type=shared.radius, metavar="E", help="length of a step, 0.01 or 2/255 (default: by epsilon and steps)"),
-    "restarts": dict(type=command.positive, metavar="N", help="runs from other random points, on survivors"),
-    "queries": dict(type=command.positive, metavar="N", help="queries that each image may cost"),
-    "targets": dict(type=command.positive, metavar="N", help="how many of the likely classes to try"),
-    "loss": dict(choices=list(LOSSES), help="what is climbed"),
-    "momentum": dict(type=float, metavar="M", help="share of the last direction that is kept"),
-    "search_steps": dict(type=command.positive, metavar="N", help="trials of the constant that weighs the loss"),
-    "confidence": dict(type=float, metavar="K", help="margin of the logits that counts as a success"),
-    "lr": dict(type=float, metavar="R", help="learning rate"),
-    "candidates": dict(type=command.positive, metavar="N", help="how many of the likely classes to look at"),
-    "samples": dict(type=command.positive, metavar="N", help="random draws in a step"),
-    "draws": dict(type=command.positive, metavar="N", help="random points to try"),
-    "coordinates": dict(type=command.positive, metavar="N", help="coordinates that a step looks at"),
-    "pixels": dict(type=command.positive, metavar="N", help="how many pixels may change"),
-    "population": dict(type=command.positive, metavar="N", help="candidates in a generation"),
-    "generations": dict(type=command.positive, metavar="N", help="generations"),
-    "theta": dict(type=float, metavar="T", help="what is added to a pixel at a time; -1 blackens, 1 whitens"),
-    "share": dict(type=float, metavar="S", help="of the pixels that may change"),
-    "rotations": dict(type=command.positive, metavar="N", help="angles in the grid"),
-    "shifts": dict(type=command.positive, metavar="N", help="shifts in the grid, along each axis"),
-    "angle": dict(type=float, metavar="A", help="largest rotation in degrees"),
-    "reach": dict(type=float, metavar="R", help="largest shift in pixels"),
-}
 DRY = 4  # the most of anything in a dry run
 
 
@@ -117,7 +34,7 @@ def parser_of(name: str, attack: Attack):
         examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --count 1000 --epsilon 0.1"
                   + (" --targeted" if attack.targeted else "")],
     )
-    shared.model_options(parser, 100, "images of the test set to attack", attack.norms)
+    setting.model_options(parser, 100, "images of the test set to attack", attack.norms)
     if attack.targeted:
         parser.add_argument("--targeted", action="store_true", help="towards a wrong class drawn for each image, not just any")
     for option, how in OPTIONS.items():
@@ -136,17 +53,17 @@ def main(argv):
     attack = ATTACKS[name]
     parser = parser_of(name, attack)
     o = parser.parse(argv)
-    victim, config = shared.victim_of(o, parser)
+    victim, config = setting.victim_of(o, parser)
     if o.dry_run:
         for option, how in OPTIONS.items():
             if how.get("type") is command.positive and hasattr(o, option):
                 setattr(o, option, min(getattr(o, option), DRY))
-    samples = shared.pick(shared.test_set(o, config), min(o.count, DRY) if o.dry_run else o.count, o.seed)
+    samples = setting.pick(setting.test_set(o, config), min(o.count, DRY) if o.dry_run else o.count, o.seed)
     bounded = "threat" in attack.takes
-    threat = shared.threat_of(o, config) if bounded else None
+    threat = setting.threat_of(o, config) if bounded else None
     targeted = getattr(o, "targeted", False)
-    run = shared.start(name, o)
-    goal = Targeted(shared.other_class(samples.y, config["classes"], o.seed), samples.y) if targeted else Untargeted(samples.y)
+    run = setting.start(name, o)
+    goal = Targeted(setting.other_class(samples.y, config["classes"], o.seed), samples.y) if targeted else Untargeted(samples.y)
 
     began, parts = time.perf_counter(), []
     for part in run.loop(0, -(-len(samples.y) // attack.batch)):
@@ -162,22 +79,12 @@ def main(argv):
     title = f"{name}, {kind}, {within}, {o.model} on {samples.name}"
     run.image(getattr(o, "steps", 1), sheet(victim, found, samples, title), name)
     numbers = measure(found, samples, seconds, targeted)
-    shared.write_json(run.file("result.json"), numbers)
+    write_json(run.file("result.json"), numbers)
     summary = words(numbers, o.norm, targeted)
     summary["settings"] = ", ".join(f"{k} {v}" for k, v in found.settings.items() if k in OPTIONS or k == "seed")
     run.finish(title=title, summary=summary)
     print(title)
-    shared.show(summary)
-
-
-def perform(attack: Attack, victim, x, goal, threat, o) -> Result:
-    """One batch: the function with those of the options that it takes."""
-    view = getattr(victim, attack.view)(**({} if attack.view == "white_box" else {"budget": getattr(o, "budget", None)}))
-    given = {k: getattr(o, k) for k in OPTIONS if k in attack.takes and hasattr(o, k)}
-    for key, value in (("threat", threat), ("norm", o.norm), ("rng", o.seed)):
-        if key in attack.takes:
-            given[key] = value
-    return attack.function(view, x, goal, **given)
+    show(summary)
 
 
 def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
@@ -199,12 +106,12 @@ def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:
 def words(n: dict, norm: str, targeted: bool) -> dict:
     """The numbers as a student reads them."""
     stands = "right and not turned into the target" if targeted else "robust accuracy"
-    low, high = (shared.percent(share) for share in interval(n["robust_accuracy"], n["count"]))
+    low, high = (percent(share) for share in interval(n["robust_accuracy"], n["count"]))
     summary = {
-        "clean accuracy": f"{shared.percent(n['clean_accuracy'])} of {n['count']}",
-        stands: f"{shared.percent(n['robust_accuracy'])} ({low} to {high} with 95 % confidence)",
+        "clean accuracy": f"{percent(n['clean_accuracy'])} of {n['count']}",
+        stands: f"{percent(n['robust_accuracy'])} ({low} to {high} with 95 % confidence)",
         "success rate": "no sample was right before" if n["success_rate"] is None else
-        f"{shared.percent(n['success_rate'])} of those that were right before",
+        f"{percent(n['success_rate'])} of those that were right before",
         "distance": "-" if n["mean_distance"] is None else
         f"mean {n['mean_distance']:.4f}, median {n['median_distance']:.4f} ({norm}, of the successes)",
         "queries": f"{n['median_queries']:.0f} for the median image, {n['total_queries']:,} in all",
@@ -222,8 +129,8 @@ def sheet(victim, found: Result, samples, title: str) -> np.ndarray:
     pixels, factor = magnified(after - before)
     texts = []
     for x, fooled in ((before, np.zeros(len(rows), bool)), (after, found.success[rows])):
-        p = shared.probabilities(victim, x)
-        texts.append([Caption(f"{label(samples.classes, i)}\n{confidence(q[i])}", red)
+        p = setting.probabilities(victim, x)
+        texts.append([Caption(f"{setting.label(samples.classes, i)}\n{confidence(q[i])}", red)
                       for i, q, red in zip(p.argmax(1), p, fooled, strict=True)])
     hint = "\nred: brighter\nblue: darker" if before.shape[1] == 1 else "\ngrey: none"
     return columns([colour(before), pixels, colour(after)], ["original", f"perturbation\n{times(factor)}{hint}", "result"],
@@ -237,8 +144,3 @@ def typical(found: Result, y) -> np.ndarray:
     first = [right[y[right] == c][0] for c in np.unique(y[right])]
     rest = [i for i in right if i not in first]
     return np.array((first + rest)[:SHOWN] if len(first) < SHOWN else first[:SHOWN])
-
-
-def label(classes, i) -> str:
-    """The name of class i."""
-    return str(classes[i]) if i < len(classes) else f"class {i}"

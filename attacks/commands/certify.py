@@ -1,9 +1,11 @@
 """python -m attacks certify --model RUN: how far a vote under noise is proved to hold, whatever the attack.
 
-Randomized smoothing (Cohen, Rosenfeld & Kolter 2019): the class that the network answers most often under Gaussian noise of
-standard deviation sigma cannot change within an L2 radius that the share of votes tells. Draws certified accuracy against
-the radius, with the ceiling that the number of draws sets: even a network that never errs is not certified beyond it. Train the
-network with the same noise: python -m attacks train --method noise --noise gaussian --norm l2 --epsilon 0.5
+Randomized smoothing (Cohen, Rosenfeld & Kolter 2019): the network looks at an image many times, under Gaussian noise of standard
+deviation sigma, and the most frequent answer wins. From the share of its votes follows an L2 radius within which the answer cannot
+change. Drawn is the certified accuracy against the radius. The number of draws sets a ceiling: even a network that never errs is
+not certified beyond it. Train the network with the same noise:
+
+    python -m attacks train --method noise --noise gaussian --norm l2 --epsilon 0.5
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.threat import L2
 from attacks.defend.smooth import ABSTAIN, Certificate, Smoothed, largest_radius
@@ -21,6 +23,7 @@ from attacks.white_box.gradient import pgd
 from minigrad import checkpoint, command
 from minigrad.pictures import lines
 from minigrad.random import Stream
+from minigrad.words import percent, show, table, write_json
 
 PART = 10  # images certified between two moves of the progress bar
 TRIED = dict(steps=20, samples=20, early_stop=False)  # PGD on the mean of 20 noisy looks, judged by the vote of 20 fresh ones
@@ -29,11 +32,11 @@ FEWEST, MOST = "certified: no attack leaves less", "under PGD: another attack ma
 
 def main(argv=None):
     o, parser = options(argv)
-    victim, config = shared.victim_of(o, parser)
+    victim, config = setting.victim_of(o, parser)
     if o.dry_run:
         o.count, o.draws, o.select = min(o.count, 4), min(o.draws, 20), min(o.select, 5)
-    samples = shared.pick(shared.test_set(o, config), o.count, o.seed)
-    run = shared.start("certify", o)
+    samples = setting.pick(setting.test_set(o, config), o.count, o.seed)
+    run = setting.start("certify", o)
     smoothed, began, parts = Smoothed(victim, o.sigma, rng=o.seed), time.perf_counter(), []
     for part in run.loop(0, -(-len(samples.y) // PART)):
         rows = slice((part - 1) * PART, part * PART)
@@ -49,17 +52,16 @@ def main(argv=None):
     title = f"Smoothing, sigma {o.sigma:g}, {o.draws:,} draws: {o.model} on {len(samples.y)} images of {samples.name}"
     run.image(0, picture(found, samples.y, grid, attacked, ceiling, title.replace(": ", "\n", 1)), "certified")
     numbers = measure(found, samples.y, grid, attacked, ceiling, victim.accuracy(samples.x, samples.y), seconds)
-    shared.write_json(run.file("certify.json"), numbers)
+    write_json(run.file("certify.json"), numbers)
     summary = words(numbers, o, config)
     run.finish(title=title, summary=summary)
     print(title)
     columns = {"certified": numbers["certified"]}
     if attacked is not None:
         columns |= {f"of the first {attacked.count}: certified": attacked.certified, "under PGD": attacked.accuracy}
-    print("   radius" + "".join(f"  {name}" for name in columns))
-    for i, radius in enumerate(grid):
-        print(f"  {radius:7.3f}" + "".join(f"  {shared.percent(v[i]):>{len(name)}}" for name, v in columns.items()))
-    shared.show(summary)
+    print(table(["radius", *columns], [[f"{radius:.3f}", *(percent(v[i]) for v in columns.values())]
+                                       for i, radius in enumerate(grid)], left=()))
+    show(summary)
 
 
 def options(argv=None):
@@ -67,8 +69,8 @@ def options(argv=None):
         "attacks certify", __doc__.strip(), data=None, steps=None, run=False,
         examples=["--model runs/trained-noise-0001 --sigma 0.5", "--model runs/trained-noise-0001 --draws 1000 --attacked 50"],
     )
-    shared.model_options(parser, 200, "images of the test set", norms=())
-    parser.add_argument("--sigma", type=shared.radius, default=0.5, metavar="S", help="standard deviation of the noise, 1 is from "
+    setting.model_options(parser, 200, "images of the test set", norms=())
+    parser.add_argument("--sigma", type=setting.radius, default=0.5, metavar="S", help="standard deviation of the noise, 1 is from "
                         "black to white")
     parser.add_argument("--draws", type=command.positive, default=10_000, metavar="N", help="noisy looks that count as votes")
     parser.add_argument("--select", type=command.positive, default=100, metavar="N", help="noisy looks that choose the class")
@@ -126,8 +128,8 @@ def words(n: dict, o, config) -> dict:
     """The numbers as a student reads them."""
     noise = config["epsilon"] if config.get("method") == "noise" and config.get("noise") == "gaussian" else None
     summary = {
-        "accuracy without noise": f"{shared.percent(n['clean_accuracy'])} of {n['count']}",
-        "accuracy of the vote": shared.percent(n["vote_accuracy"]),
+        "accuracy without noise": f"{percent(n['clean_accuracy'])} of {n['count']}",
+        "accuracy of the vote": percent(n["vote_accuracy"]),
         "abstains": f"{n['abstains']} of {n['count']}",
         "certified for a wrong class": n["certified_wrong"],
         "mean certified radius": f"{n['mean_radius']:.3f} (0 where wrong or abstaining)",

@@ -1,20 +1,21 @@
 """python -m attacks curve --model RUN: accuracy against epsilon, under one step, under many steps, and under mere noise.
 
-The same images and the same radius for all three: what separates the curves is only where the change points to. Noise is
-uniform in the ball and stretched to its surface.
+All three move the same images by the same radius, so the curves differ only because the changes point elsewhere. Noise is uniform
+in the ball and stretched to its surface.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.result import batched
 from attacks.core.threat import rows_of
 from attacks.white_box.gradient import fgsm, pgd
 from minigrad import command
 from minigrad.pictures import lines
+from minigrad.words import percent, show, table, write_json
 
 POINTS = 11
 
@@ -23,18 +24,18 @@ def main(argv=None):
     parser = command.Parser("attacks curve", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001",
                                       "--model runs/classifier-0001 --norm l2 --epsilon 4"])
-    shared.model_options(parser, 200, "images of the test set")
+    setting.model_options(parser, 200, "images of the test set")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of PGD")
     o = parser.parse(argv)
-    victim, config = shared.victim_of(o, parser)
-    samples = shared.pick(shared.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
-    largest = shared.threat_of(o, config).epsilon
-    run = shared.start("curve", o)
+    victim, config = setting.victim_of(o, parser)
+    samples = setting.pick(setting.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
+    largest = setting.threat_of(o, config).epsilon
+    run = setting.start("curve", o)
     epsilons = np.linspace(0, largest, POINTS)
     clean = victim.accuracy(samples.x, samples.y)
     series = {name: [clean] for name in attacks(o)}
     for point in run.loop(0, POINTS - 1):
-        threat = shared.ball(o.norm, epsilons[point])
+        threat = setting.ball(o.norm, epsilons[point])
         for name, accuracy in attacks(o).items():
             series[name].append(accuracy(victim, samples, threat))
 
@@ -42,17 +43,16 @@ def main(argv=None):
     panel = dict(x=epsilons, series={name: 100 * np.array(v) for name, v in series.items()}, percent=True,
                  across=f"epsilon ({o.norm}; 1 is from black to white)", down="accuracy, %", styles=STYLES)
     run.image(o.steps, lines([panel], f"Accuracy against epsilon: {title}"), "curve")
-    shared.write_json(run.file("curve.json"), {"epsilon": epsilons.tolist(), **series})
+    write_json(run.file("curve.json"), {"epsilon": epsilons.tolist(), **series})
     half = {name: crossing(epsilons, v, clean / 2) for name, v in series.items()}
-    summary = {"clean accuracy": f"{shared.percent(clean)} of {len(samples.y)}"}
+    summary = {"clean accuracy": f"{percent(clean)} of {len(samples.y)}"}
     summary |= {f"half of that under {name}": f"epsilon {e:.3g}" if e is not None else f"not within {largest:.3g}"
                 for name, e in half.items()}
     run.finish(title=f"Accuracy against epsilon: {title}", summary=summary)
     print(title)
-    print("  epsilon" + "".join(f"{name:>16}" for name in series))
-    for i, epsilon in enumerate(epsilons):
-        print(f"  {epsilon:7.3f}" + "".join(f"{shared.percent(v[i]):>16}" for v in series.values()))
-    shared.show(summary)
+    print(table(["epsilon", *series], [[f"{epsilon:.3f}", *(percent(v[i]) for v in series.values())]
+                                       for i, epsilon in enumerate(epsilons)], left=(), gap=3))
+    show(summary)
 
 
 def attacks(o) -> dict:

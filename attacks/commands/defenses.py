@@ -1,11 +1,11 @@
 """python -m attacks defenses: defenses that fail, the attack that seemed to fail on them, and the check that would have told.
 
-Each defense is built in good faith and trained; then it meets a naive attack (a plausible one, correctly run, that does not
-look at the defense) and its own, made for it in the literature. A check of `python -m attacks evaluate` is asked of the naive
-attack: the first that warns is named. Below the line: what holds.
+Each defense is built in good faith and trained. Then it meets two attacks. The naive one is plausible and correctly run, but it
+does not look at the defense. The other was made for this defense in the literature. The checks of `python -m attacks evaluate`
+are asked about the naive attack, and the first that warns is named. Below the line stands what holds.
 
-A robust accuracy is over all images, those counted as wrong that were wrong before. Of a random defense the majority of fresh
-looks decides. The smoothed network's radius is measured in L2, and a share of its images is proved to stand.
+A robust accuracy counts all images; an image that was wrong before the attack counts as wrong. For a random defense the majority
+of fresh looks decides. The smoothed network's radius is measured in L2, and a share of its images is proved to stand.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import dataclasses
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.defenses_built import DEFENSES, Lab
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.defenses_built import DEFENSES, Lab
 from attacks.evaluate.case import FAIL, WARN, Case
 from attacks.evaluate.checks import ask
-from minigrad import command, data
+from minigrad import command, data, words
 from minigrad.pictures import bars
 from minigrad.random import Stream
-from nets.training import Bar
+from minigrad.words import percent, write_json
 
 DRY = dict(count=4, steps=2, attack_steps=2, draws=2, points=2, members=2, looks=4, certified=2, width=2)
 
@@ -56,8 +56,8 @@ def options(argv=None):
                                       "--steps 2000", "--epsilon 0.1"])
     parser.add_argument("--only", nargs="+", choices=list(DEFENSES), metavar="NAME",
                         help=f"some of: {' '.join(DEFENSES)} (default: all)")
-    parser.add_argument("--epsilon", type=shared.radius, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
-    parser.add_argument("--radius", type=shared.radius, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
+    parser.add_argument("--epsilon", type=setting.radius, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
+    parser.add_argument("--radius", type=setting.radius, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
     parser.add_argument("--count", type=command.positive, default=200, metavar="N", help="images of the test set to attack")
     for name, default, text in (
         ("steps", 500, "training steps of each network"), ("batch", 128, "images in a batch"),
@@ -67,9 +67,9 @@ def options(argv=None):
         ("certified", 100, "images with a certificate"),
     ):
         parser.add_argument(f"--{name}", type=command.positive, default=default, metavar="N", help=text)
-    parser.add_argument("--sigma", type=shared.radius, default=0.5, metavar="S", help="standard deviation of noise at test time")
-    parser.add_argument("--decay", type=shared.radius, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
-    shared.run_options(parser)
+    parser.add_argument("--sigma", type=setting.radius, default=0.5, metavar="S", help="standard deviation of noise at test time")
+    parser.add_argument("--decay", type=setting.radius, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
+    setting.run_options(parser)
     return parser.parse(argv)
 
 
@@ -78,27 +78,25 @@ def main(argv=None):
     if o.dry_run:
         for name, most in DRY.items():
             setattr(o, name, min(getattr(o, name), most))
-    train, test = (data.load(o.data, train=t, download=o.download) for t in (True, False))
-    if not train.is_images or train.y is None:
-        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist or fashion-mnist")
+    train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
     chosen = {name: DEFENSES[name] for name in DEFENSES if o.only is None or name in o.only}
     few = Stream(o.seed, "samples").permutation(len(test))[: o.count]
-    samples = shared.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
-    run = shared.start("defenses", o)
+    samples = setting.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
+    run = setting.start("defenses", o)
     unit = o.steps  # of work: a training step of the undefended network
-    bar = Bar(run, unit * sum(d.cost for d in chosen.values()))
-    lab, rows, planned = Lab(o, train, samples, bar), [], 0.0
-    for name, defense in chosen.items():
-        rows.append(judged(name, defense, lab))
-        planned += unit * defense.cost
-        bar.reach(planned)
-        run.say(line(rows[-1]))
-    bar.end()
+    rows, planned = [], 0.0
+    with run.units(unit * sum(d.cost for d in chosen.values())) as bar:
+        lab = Lab(o, train, samples, bar)
+        for name, defense in chosen.items():
+            rows.append(judged(name, defense, lab))
+            planned += unit * defense.cost
+            bar.reach(planned)
+            run.say(line(rows[-1]))
 
     title = f"Defenses of {o.data}: Linf {o.epsilon:.4g} where a row names no other radius, {len(samples.y)} images"
     run.image(0, picture(rows, title), "defenses")
-    shared.write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
-    run.finish(title=title, summary={row.title: words(row) for row in rows})
+    write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
+    run.finish(title=title, summary={row.title: in_report(row) for row in rows})
     print(title)
     print(table(rows))
 
@@ -134,33 +132,26 @@ def judged(name: str, defense, lab) -> Row:
 
 def line(row: Row) -> str:
     """One defense, while the others are still under way."""
-    return (f"{row.title}: clean {shared.percent(row.clean)}, {row.naive_attack} {shared.percent(row.naive)}, {row.own_attack} "
-            f"{shared.percent(row.own)}; {row.warning}")
+    return (f"{row.title}: clean {percent(row.clean)}, {row.naive_attack} {percent(row.naive)}, {row.own_attack} "
+            f"{percent(row.own)}; {row.warning}")
 
 
-def words(row: Row) -> dict:
+def in_report(row: Row) -> dict:
     """One defense in the report."""
-    said = {"clean": shared.percent(row.clean), f"naive: {row.naive_attack}": shared.percent(row.naive),
-            f"its own: {row.own_attack}": shared.percent(row.own), "check": row.warning}
+    said = {"clean": percent(row.clean), f"naive: {row.naive_attack}": percent(row.naive),
+            f"its own: {row.own_attack}": percent(row.own), "check": row.warning}
     return said | ({"seen": row.evidence} if row.evidence else {})
 
 
 def table(rows) -> str:
     """The table in letters: a line for each defense, what holds below a rule."""
-    head = ("defense", "clean", "naive", "", "its own", "", "the check that warns")
-    body = [(r.title, shared.percent(r.clean), shared.percent(r.naive), r.naive_attack, shared.percent(r.own), r.own_attack,
+    head = ["defense", "clean", "naive", "", "its own", "", "the check that warns"]
+    body = [(r.title, percent(r.clean), percent(r.naive), r.naive_attack, percent(r.own), r.own_attack,
              r.evidence if r.check == "certificate" else r.warning) for r in rows]
-    wide = [max(len(cells[i]) for cells in [head, *body]) for i in range(6)]
-
-    def written(cells):
-        return "  ".join(c.rjust(w) if i in (1, 2, 4) else c.ljust(w) for i, (c, w) in enumerate(zip(cells, wide, strict=False))) \
-            + "  " + cells[6]
-
-    lines = [written(head)]
-    for row, cells in zip(rows, body, strict=True):
-        if row.holds and (row is rows[0] or not rows[rows.index(row) - 1].holds):
-            lines.append("-- what holds " + "-" * (sum(wide) + 2))
-        lines.append(written(cells))
+    lines = words.table(head, body, left=(0, 3, 5, 6), indent=0).splitlines()
+    first = next((i for i, row in enumerate(rows) if row.holds), None)
+    if first is not None:
+        lines.insert(1 + first, "-- what holds ".ljust(len(lines[0]), "-"))
     return "\n".join(lines)
 
 

@@ -1,8 +1,9 @@
 """python -m attacks evaluate --model RUN: may this robust accuracy be believed?
 
-Runs PGD and asks every check of it (gradients that vanish, steps that do not converge, noise that finds more, ...), then the
-strong attacks in a row and what each of them adds, then accuracy against epsilon; prints each number with its verdict and
-writes one report.html. The checks cost some thirty times the attack: 200 images of digits take minutes on two cores.
+PGD is run, and every check is asked about it: do gradients vanish, do steps converge, does noise find more, and so on. Then come
+the strong attacks in a row and what each of them adds, and accuracy against epsilon. Each number is printed with its verdict, and
+all of it is written to one report.html. The checks cost some thirty times the attack: 200 images of digits take minutes on two
+cores.
 """
 
 from __future__ import annotations
@@ -11,31 +12,31 @@ import argparse
 
 import numpy as np
 
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.evaluate import report
-from attacks.evaluate.case import percent
 from attacks.evaluate.evaluation import evaluate
 from attacks.white_box.apgd import apgd
 from attacks.white_box.gradient import pgd
 from minigrad import command
 from minigrad.report import environment
+from minigrad.words import percent, table, write_json
 
 ATTACKS = {"pgd": pgd, "apgd": apgd}
 
 
 def main(argv=None):
     o, parser = options(argv)
-    victim, config = shared.victim_of(o, parser)
-    samples = shared.pick(shared.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
-    threat = shared.threat_of(o, config)
+    victim, config = setting.victim_of(o, parser)
+    samples = setting.pick(setting.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
+    threat = setting.threat_of(o, config)
     twin = None
     if o.twin is not None:
-        twin, other = shared.victim_of(argparse.Namespace(**{**vars(o), "model": o.twin}), parser)
+        twin, other = setting.victim_of(argparse.Namespace(**{**vars(o), "model": o.twin}), parser)
         for key in ("channels", "classes", "size"):
             if other[key] != config[key]:
                 raise ValueError(f"--twin {o.twin} has {key} {other[key]}, the model {config[key]}; a twin takes the "
                                  f"same images")
-    run = shared.start("evaluate", o)
+    run = setting.start("evaluate", o)
     quick = dict(steps=4, targets=2) if o.dry_run else dict(steps=o.strong)
     say = run.say if o.verbose else None
     statements = {key: getattr(o, key) for key in ("defense", "adaptive", "compare") if getattr(o, key)}
@@ -45,7 +46,7 @@ def main(argv=None):
 
     title = f"Robustness of {o.model}: {o.norm} {o.epsilon:.4g} on {len(samples.y)} images of {samples.name}"
     found.ensemble.result.save_npz(run.file("ensemble.npz"))
-    shared.write_json(run.file("evaluation.json"), found.plain())
+    write_json(run.file("evaluation.json"), found.plain())
     path = report.write(run.file("report.html"), found, title=title, classes=samples.classes, data=samples.name, norm=o.norm,
                         command=run.command, environment=environment())
     run.image(0, report.curve_picture(found, o.norm), "curve")
@@ -62,7 +63,7 @@ def options(argv=None):
                             examples=["--model runs/classifier-0001", "--model runs/robust-0001 --twin "
                                 "runs/classifier-0001 "
                                       "--defense 'PGD training'"])
-    shared.model_options(parser, 200, "images of the test set")
+    setting.model_options(parser, 200, "images of the test set")
     parser.add_argument("--attack", choices=list(ATTACKS), default="pgd", help="the attack whose number is in question")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="its steps")
     parser.add_argument("--restarts", type=command.positive, default=1, metavar="N", help="its random starts")
@@ -89,13 +90,11 @@ def show(found) -> None:
     for check in found.checks:
         if check.status in ("warn", "fail"):
             print(f"  {check.status:<5} {check.name}: {check.evidence}\n        {check.advice}")
-    for r in found.ensemble.runs:
-        print(f"  {r['attack']:<12} fools {r['fooled']:4} of {r['attacked']:4}   {percent(r['robust_accuracy']):>8} "
-              f"left")
+    print(table(["attacks in a row", "fools", "of", "left"], [
+        [r["attack"], r["fooled"], r["attacked"], percent(r["robust_accuracy"])] for r in found.ensemble.runs]))
     if found.ablation is not None:
-        print("  each attack:  first   alone  without it  only it")
-        for r in found.ablation.rows:
-            print(f"  {r['attack']:<12} {r['first']:7} {percent(r['alone']):>7} {percent(r['without']):>11} {r['only']:8}")
+        print(table(["each attack", "first", "alone", "without it", "only it"], [
+            [r["attack"], r["first"], percent(r["alone"]), percent(r["without"]), r["only"]] for r in found.ablation.rows]))
     numbers = found.numbers()
     wide = max(len(n.name) for n in numbers)
     for n in numbers:

@@ -1,24 +1,25 @@
 """python -m attacks extract --model RUN: a model is copied through its answers.
 
-A student of another architecture learns what the model answers to images that the attacker has (no training image is among
-them): labels only, or whole probabilities. Beside it the same images with their true labels, which is what the attacker
-would have without the model; and questions of pure noise. Two numbers for each, on other test images: fidelity, the
-share of images on which copy and model agree, and accuracy, the share that the copy gets right.
+A student of another architecture learns from the model's answers to images that the attacker has: labels only, or whole
+probabilities. No training image of the model is among them. Two other students stand beside it: one learns the true labels of the
+same images, which needs no model; one asks about pure noise. Each copy gets two numbers, measured on other test images: fidelity is
+the share on which copy and model agree, accuracy the share that the copy gets right.
 
-Below: a model that is linear, softmax(W x + b), needs no learning. d + 1 answers in probabilities are d + 1 equations for
-each class, and give W and b up to rounding (Tramer et al. 2016).
+A linear model, softmax(W x + b) of d numbers, needs no learning. d + 1 answers in probabilities are d + 1 equations for each class,
+and give W and b up to rounding (Tramer et al. 2016).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from attacks.commands import blackbox, shared
+from attacks.commands.helpers import copies, setting
 from attacks.copying.extract import agreement, centred, extract, fitting, solve_softmax
 from attacks.core.victim import Victim
-from minigrad import command
+from minigrad import command, words
 from minigrad.pictures import lines
 from minigrad.random import Stream
+from minigrad.words import percent, show, write_json
 from nets.classifiers.plain import NETWORKS
 
 KINDS = {  # name in figures -> (questions, answers)
@@ -42,14 +43,14 @@ def options(argv=None):
     parser.add_argument("--student", choices=NETWORKS, default="mlp", help="what is trained on the answers")
     parser.add_argument("--steps", type=command.positive, default=600, metavar="N", help="steps of a student at least")
     parser.add_argument("--count", type=command.positive, default=3000, metavar="N", help="test images to compare on")
-    shared.run_options(parser)
+    setting.run_options(parser)
     return parser, parser.parse(argv)
 
 
 def main(argv=None):
     parser, o = options(argv)
-    oracle = blackbox.oracle_of(o, parser)
-    run = shared.start("extract", o)
+    oracle = copies.black_box_of(o, parser)
+    run = setting.start("extract", o)
     if o.dry_run:
         o.count, o.queries = 20, [min(q, 8 * (i + 1)) for i, q in enumerate(sorted(o.queries)[:2])]
     rows = Stream(o.seed, "extract").permutation(len(oracle.test.y))
@@ -59,7 +60,7 @@ def main(argv=None):
         raise ValueError(f"--queries {o.queries[-1]}: {oracle.test.name} has {len(rest)} test images beside the {len(held)} of "
                          "--count; ask fewer")
     pieces = work(o, oracle, rest, held)
-    total = blackbox.EPOCHS * oracle.own + len(o.queries) * len(KINDS) + blackbox.EPOCHS + 1
+    total = copies.EPOCHS * oracle.own + len(o.queries) * len(KINDS) + copies.EPOCHS + 1
     found = [p for _, p in zip(run.loop(0, total), pieces, strict=True) if isinstance(p, dict)]
 
     linear, points = found[-1], found[:-1]
@@ -67,27 +68,27 @@ def main(argv=None):
     title = f"Copies ({o.student}) of {oracle.name}, on {len(held)} test images of {oracle.test.name}"
     run.image(0, curves(o.queries, by, title), "copies")
     accuracy = oracle.victim.accuracy(oracle.test.x[held], oracle.test.y[held])
-    summary = {"the model's accuracy": f"{shared.percent(accuracy)} of {len(held)}"}
+    summary = {"the model's accuracy": f"{percent(accuracy)} of {len(held)}"}
     for kind in KINDS:
-        summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {shared.percent(by[kind]['fidelity'][-1])}, accuracy "
-                                                  f"{shared.percent(by[kind]['accuracy'][-1])}")
+        summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {percent(by[kind]['fidelity'][-1])}, accuracy "
+                                                  f"{percent(by[kind]['accuracy'][-1])}")
     summary["a linear model"] = (f"W and b from {linear['queries']:,} answers: largest error {linear['error']:.1e}, weights up to "
-                                 f"{linear['largest']:.2g}; fidelity {100 * linear['fidelity']:.2f} %")
-    shared.write_json(run.file("extract.json"), {"points": points, "linear": linear})
+                                 f"{linear['largest']:.2g}; fidelity {percent(linear['fidelity'], 2)}")
+    write_json(run.file("extract.json"), {"points": points, "linear": linear})
     run.finish(title=title, summary=summary)
     print(title)
     print(table(o.queries, by))
-    shared.show(summary)
+    show(summary)
 
 
 def work(o, oracle, rest, held):
     """The oracle's training, the students, the linear model: a yield for each piece."""
-    yield from blackbox.training(oracle, o)
+    yield from copies.training(oracle, o)
     x, y = oracle.test.x[held], oracle.test.y[held]
     for n in o.queries:
         mine = oracle.test.x[rest[:n]], oracle.test.y[rest[:n]]
         for kind, (questions, answers) in KINDS.items():
-            copy = blackbox.network(o.student, oracle.config, o.seed + 1, o.device)
+            copy = copies.network(o.student, oracle.config, o.seed + 1, o.device)
             epochs = 1 if o.dry_run else max(5, -(-o.steps // -(-n // 64)))
             asked = mine[0] if questions == "images" else Stream(o.seed, "noise").uniform(0, 1, mine[0].shape)
             if answers == "truth":
@@ -104,9 +105,9 @@ def work(o, oracle, rest, held):
 
 def exact(o, config, x):
     """Train a softmax regression (a yield for each epoch), then find its W and b by their equations."""
-    victim = blackbox.network("softmax", config, o.seed, o.device)
-    part = blackbox.training_set(config, 64 if o.dry_run else blackbox.IMAGES, o.seed, download=o.download)
-    yield from fitting(victim, part.x, part.y, epochs=blackbox.EPOCHS, batch=64, rng=o.seed)
+    victim = copies.network("softmax", config, o.seed, o.device)
+    part = copies.training_set(config, 64 if o.dry_run else copies.IMAGES, o.seed, download=o.download)
+    yield from fitting(victim, part.x, part.y, epochs=copies.EPOCHS, batch=64, rng=o.seed)
     view = victim.scores(output="log_probabilities")
     found = solve_softmax(view, x.shape[1:])
     weight, bias = (p.cpu().array.astype(np.float64) for p in victim.net[1].parameters())
@@ -131,9 +132,7 @@ def curves(queries, by, title) -> np.ndarray:
 
 def table(queries, by) -> str:
     """Fidelity / accuracy, per cent."""
-    wide = max(map(len, by)) + 3
-    said = ["  fidelity / accuracy".ljust(14) + "".join(kind.rjust(wide) for kind in by)]
-    for i, n in enumerate(queries):
-        cells = (f"{100 * v['fidelity'][i]:.1f} / {100 * v['accuracy'][i]:.1f}".rjust(wide) for v in by.values())
-        said.append(f"  {n:>8,} queries   "[:21].ljust(21) + "".join(cells))
-    return "\n".join(said)
+    return words.table(["fidelity / accuracy", *by], [
+        [f"{n:,} queries", *(f"{100 * v['fidelity'][i]:.1f} / {100 * v['accuracy'][i]:.1f}" for v in by.values())]
+        for i, n in enumerate(queries)
+    ], left=(), gap=3)

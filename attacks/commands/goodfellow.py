@@ -1,14 +1,16 @@
 """python -m attacks goodfellow: the tables of the paper that named the fast gradient sign, measured anew.
 
-Goodfellow, Shlens & Szegedy 2014, Explaining and Harnessing Adversarial Examples: MNIST, x + 0.25 sign(gradient), not clipped
-to the range; the share of all test points that is classified wrongly then, and the mean confidence on these errors, beside
-the published figures.
+Goodfellow, Shlens & Szegedy 2014, Explaining and Harnessing Adversarial Examples. Every test image of MNIST is moved by 0.25 times
+the sign of its gradient, and is not clipped to the range. Two numbers are taken: the share of all images that is classified
+wrongly then, and the mean confidence on these errors. They stand beside the published ones.
 
-What the paper leaves open, and what is done here: training is by Adam for --epochs (far fewer than its hundreds); dropout and
-the bound on weights are nets.classifiers.maxout's, and weights begin in U(-0.005, 0.005), those of linear models at 0; sign(0)
-= 0; points that are wrong already are perturbed, too, and count; an ensemble answers with the mean probability; examples for
-training are made in evaluation mode at the whole radius from the first step; noise at training time is not clipped; confidence
-is the largest probability. The RBF network's B is diagonal, and its loss that of independent classes.
+The paper leaves some things open. Here they are so:
+- Training: Adam for --epochs, far fewer than the paper's hundreds. Dropout and the bound on weights are those of
+  nets.classifiers.maxout. Weights begin in U(-0.005, 0.005), those of linear models at 0.
+- Training against FGSM: examples are made in evaluation mode, at the whole radius from the first step. Noise is not clipped.
+- Measuring: sign(0) = 0. Images that are wrong already are moved and counted like all others. An ensemble answers with the mean
+  probability. Confidence is the largest probability.
+- The RBF network: B is diagonal, and the classes are independent in its loss.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.result import batched
 from attacks.core.threat import Linf
@@ -28,16 +30,16 @@ from attacks.core.victim import Victim
 from attacks.defend import Ensemble, penalty, training
 from attacks.evaluate.published import GOODFELLOW, NUMBERS
 from attacks.white_box.gradient import fgsm
-from minigrad import command, data, nn
+from minigrad import command, data, nn, words
 from minigrad.pictures import bars
 from minigrad.random import Stream
+from minigrad.words import percent, write_json
 from nets.classifiers.maxout import MaxoutNet, bound_norms_
 from nets.classifiers.rbf import RBF, independent_loss
-from nets.training import Bar, fit
+from nets.training import fit
 
 EPSILON, BATCH, SPREAD = 0.25, 100, 0.005
 THREE, SEVEN = 3, 7
-WIDTHS = (13, 13, 12, 13, 12)  # of the columns in letters
 MAXOUT, TRAINED = "maxout 240 x 2, trained with dropout", "maxout, FGSM training"
 THREE_SEVEN, SHALLOW = "logistic regression, 3 against 7", "shallow RBF network"
 DECAY = "L1 weight decay 0.0025 on the first layer"
@@ -82,7 +84,11 @@ def softmax(z) -> np.ndarray:
 
 
 def worst_logistic_loss(w, b, x, sign, epsilon) -> np.ndarray:
-    """(N,) zeta(epsilon ||w||_1 - y (w x + b)) with zeta = softplus, y = sign in {-1, 1}, x (N, d): what FGSM reaches exactly.
+    """The largest loss within epsilon of each sample (N,), which FGSM reaches exactly on logistic regression:
+
+        zeta(epsilon ||w||_1 - y (w x + b))
+
+    x (N, d)  the samples;  y  their `sign`, -1 or 1;  w (d,), b  the model;  zeta(t) = log(1 + e^t), softplus
 
     The paper's section 5 writes it with the sign of one class; this is the worst case of each sample."""
     return np.logaddexp(0, epsilon * np.abs(w).sum() - sign * (x @ w + b))
@@ -101,7 +107,7 @@ class Logistic(nn.Module):
 
 
 def zeroed(linear) -> nn.Linear:
-    """The same layer with weights of 0: pixels that are always black keep them, and sign(0) = 0."""
+    """The same layer with weights of 0. The weights of pixels that are always black stay 0, so FGSM leaves those pixels alone."""
     for p in linear.parameters():
         p.assign_(np.zeros_like(p.array))
     return linear
@@ -110,7 +116,7 @@ def zeroed(linear) -> nn.Linear:
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
-class Lab:
+class Replication:
     """Data, options o, and the maxout networks that several lines share: each is trained once. steps: of one network."""
 
     def __init__(self, o, train, test, bar=None):
@@ -146,8 +152,8 @@ class Lab:
         return self.kept[name]
 
     def row(self, name, victim, source=None, what=None, attack="FGSM", note="") -> Row:
-        """Measure `victim` on the points made for `source` (default: for itself); what, attack: how the paper's number is
-        called."""
+        """Measure `victim` on the points made for `source` (default: for itself). what, attack: the paper's number is found by them
+        in attacks.evaluate.published."""
         x = points(source or victim, self.x, self.y, self.o.epsilon)
         error, confidence = measured(victim, x, self.y)
         return Row(name, measured(victim, self.x, self.y)[0], error, confidence, *self.both(what, attack), note)
@@ -167,33 +173,33 @@ class Lab:
 # ---- the lines -------------------------------------------------------------------------------------------------------
 
 
-def softmax_regression(lab) -> list[Row]:
-    net = nn.Sequential(nn.Flatten(), zeroed(nn.Linear(lab.inputs, lab.classes)))
-    victim = lab.fit("softmax", net, standard, cost=0.15)
-    return [lab.row("softmax regression", victim, what="softmax regression")]
+def softmax_regression(trial) -> list[Row]:
+    net = nn.Sequential(nn.Flatten(), zeroed(nn.Linear(trial.inputs, trial.classes)))
+    victim = trial.fit("softmax", net, standard, cost=0.15)
+    return [trial.row("softmax regression", victim, what="softmax regression")]
 
 
-def logistic_regression(lab) -> list[Row]:
+def logistic_regression(trial) -> list[Row]:
     """3 against 7: FGSM's loss must equal the closed form, and with it the error."""
     def only(y):
         return np.flatnonzero((y == THREE) | (y == SEVEN))
 
-    rows = only(lab.train.y)
-    train = data.Dataset(lab.train.x[rows], (lab.train.y[rows] == SEVEN).astype(np.int64), classes=("3", "7"), name="3 and 7")
-    victim = lab.fit("logistic", Logistic(lab.inputs), standard, train, cost=0.1)
-    rows = only(lab.y)
-    x, y = lab.x[rows], (lab.y[rows] == SEVEN).astype(np.int64)
+    rows = only(trial.train.y)
+    train = data.Dataset(trial.train.x[rows], (trial.train.y[rows] == SEVEN).astype(np.int64), classes=("3", "7"), name="3 and 7")
+    victim = trial.fit("logistic", Logistic(trial.inputs), standard, train, cost=0.1)
+    rows = only(trial.y)
+    x, y = trial.x[rows], (trial.y[rows] == SEVEN).astype(np.int64)
     clean = measured(victim, x, y)[0]
-    moved = points(victim, x, y, lab.o.epsilon)
+    moved = points(victim, x, y, trial.o.epsilon)
     error, confidence = measured(victim, moved, y)
     z = victim.within((-1, 2)).predict(moved).astype(np.float64)[:, 1]
     sign = np.where(y == 1, 1.0, -1.0)
     w, b = (p.array.astype(np.float64).ravel() for p in victim.net.linear.parameters())
-    off = np.abs(worst_logistic_loss(w, b, x.reshape(len(x), -1), sign, lab.o.epsilon) - np.logaddexp(0, -sign * z)).max()
+    off = np.abs(worst_logistic_loss(w, b, x.reshape(len(x), -1), sign, trial.o.epsilon) - np.logaddexp(0, -sign * z)).max()
     note = f"loss and closed form differ by at most {off:.1e}"
-    note += of_the_paper(lab.published(THREE_SEVEN, "none", "clean error"), "clean error")
+    note += of_the_paper(trial.published(THREE_SEVEN, "none", "clean error"), "clean error")
     return [Row(THREE_SEVEN, clean, error, confidence,
-                *lab.both(THREE_SEVEN), note)]
+                *trial.both(THREE_SEVEN), note)]
 
 
 def of_the_paper(value, what="") -> str:
@@ -205,58 +211,60 @@ def standard(victim, x, y):
     return training.standard(victim, x, y).loss
 
 
-def maxout(lab) -> list[Row]:
-    return [lab.row("maxout, dropout", lab.maxout(), what=MAXOUT)]
+def maxout(trial) -> list[Row]:
+    return [trial.row("maxout, dropout", trial.maxout(), what=MAXOUT)]
 
 
-def noise(lab) -> list[Row]:
+def noise(trial) -> list[Row]:
     return [
-        lab.row(f"maxout, noise {text} in training", lab.maxout(f"noise/{kind}", "noise", kind=kind, clip=False), what=what)
+        trial.row(f"maxout, noise {text} in training", trial.maxout(f"noise/{kind}", "noise", kind=kind, clip=False), what=what)
         for kind, text, what in (("sign", "±ε", "noise +-epsilon at training"),
                                  ("uniform", "U(-ε, ε)", "noise U(-epsilon, epsilon) at training"))
     ]
 
 
-def ensemble(lab) -> list[Row]:
-    members = [lab.maxout()] + [lab.maxout(f"member {i}") for i in range(1, lab.o.members)]
+def ensemble(trial) -> list[Row]:
+    members = [trial.maxout()] + [trial.maxout(f"member {i}") for i in range(1, trial.o.members)]
     whole = Victim(Ensemble([m.net for m in members]), bounds=(0, 1))
     name = f"mean of {len(members)} maxout"
     what = "ensemble of 12 maxout" if len(members) == 12 else None
-    return [lab.row(f"{name}, attack on all", whole, what=what, attack="FGSM on the ensemble"),
-            lab.row(f"{name}, attack on one", whole, members[0], what, "FGSM on one member")]
+    return [trial.row(f"{name}, attack on all", whole, what=what, attack="FGSM on the ensemble"),
+            trial.row(f"{name}, attack on one", whole, members[0], what, "FGSM on one member")]
 
 
-def decay(lab) -> list[Row]:
-    victim = lab.maxout("decay", cost=1.2, extra=lambda net: penalty(net, l1=lab.o.decay, first=True))
-    part = lab.train.subset(slice(0, 10_000))
+def decay(trial) -> list[Row]:
+    victim = trial.maxout("decay", cost=1.2, extra=lambda net: penalty(net, l1=trial.o.decay, first=True))
+    part = trial.train.subset(slice(0, 10_000))
     stuck = measured(victim, part.normalised((0.0, 1.0)), part.y)[0]
-    note = f"training error {100 * stuck:.1f} %" + of_the_paper(lab.published(DECAY, "none", "training error"), "more than")
-    return [lab.row("maxout, L1 decay", victim, note=note)]
+    note = f"training error {percent(stuck)}" + of_the_paper(trial.published(DECAY, "none", "training error"), "more than")
+    return [trial.row("maxout, L1 decay", victim, note=note)]
 
 
-def adversarial(lab) -> list[Row]:
-    trained, plain = lab.maxout("adversarial", "fgsm", cost=3.0, alpha=0.5), lab.maxout()
-    return [lab.row("maxout, FGSM training", trained, what=TRAINED),
-            lab.row("  on the plain network's points", trained, plain, TRAINED, "FGSM from the undefended network"),
-            lab.row("  its points on the plain network", plain, trained, MAXOUT, "FGSM from the FGSM-trained network")]
+def adversarial(trial) -> list[Row]:
+    trained, plain = trial.maxout("adversarial", "fgsm", cost=3.0, alpha=0.5), trial.maxout()
+    return [trial.row("maxout, FGSM training", trained, what=TRAINED),
+            trial.row("  on the plain network's points", trained, plain, TRAINED, "FGSM from the undefended network"),
+            trial.row("  its points on the plain network", plain, trained, MAXOUT, "FGSM from the FGSM-trained network")]
 
 
-def rbf(lab) -> list[Row]:
-    """Rare confidence: the loss climbed is the one that was trained, the confidence is p itself."""
-    few = lab.train.subset(slice(0, 10_000))
+def rbf(trial) -> list[Row]:
+    """A network that is seldom confident. FGSM climbs the loss that was trained, and the confidence is p itself."""
+    few = trial.train.subset(slice(0, 10_000))
     images = few.normalised((0.0, 1.0)).reshape(len(few), -1)
-    centres = np.stack([images[few.y == k].mean(axis=0) for k in range(lab.classes)])
-    victim = lab.fit("rbf", RBF(centres), lambda v, x, y: independent_loss(training.logits_of(v, x), y).mean(), rate=0.01, cost=0.3)
-    moved = points(victim, lab.x, lab.y, lab.o.epsilon, lambda z, goal: independent_loss(z, goal.labels))
-    clean = measured(victim, lab.x, lab.y, np.exp)[0]
-    believed = np.exp(victim.predict(lab.x)).max(1).mean()
-    note = f"mean confidence on clean points {100 * believed:.1f} %"
-    note += of_the_paper(lab.published(SHALLOW, "none", "confidence on clean points"))
-    return [Row(SHALLOW, clean, *measured(victim, moved, lab.y, np.exp), *lab.both(SHALLOW), note)]
+    centres = np.stack([images[few.y == k].mean(axis=0) for k in range(trial.classes)])
+    victim = trial.fit("rbf", RBF(centres), lambda v, x, y: independent_loss(training.logits_of(v, x), y).mean(), rate=0.01,
+                       cost=0.3)
+    moved = points(victim, trial.x, trial.y, trial.o.epsilon, lambda z, goal: independent_loss(z, goal.labels))
+    clean = measured(victim, trial.x, trial.y, np.exp)[0]
+    believed = np.exp(victim.predict(trial.x)).max(1).mean()
+    note = f"mean confidence on clean points {percent(believed)}"
+    note += of_the_paper(trial.published(SHALLOW, "none", "confidence on clean points"))
+    return [Row(SHALLOW, clean, *measured(victim, moved, trial.y, np.exp), *trial.both(SHALLOW), note)]
 
 
 class Experiment(NamedTuple):
-    """cost: for the progress bar, in trainings of one maxout network, of which `members` for each further member."""
+    """rows(trial) -> [Row]. How long it takes, for the progress bar, in trainings of one maxout network: `cost`, and `members` more
+    for each further member of the ensemble."""
 
     rows: object
     cost: float
@@ -286,12 +294,12 @@ def options(argv=None):
     )
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME",
                         help=f"some of: {' '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--epsilon", type=shared.radius, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
+    parser.add_argument("--epsilon", type=setting.radius, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
     parser.add_argument("--epochs", type=command.positive, default=3, metavar="N", help="of training, for every network")
     parser.add_argument("--members", type=command.positive, default=12, metavar="N", help="networks of the ensemble")
     parser.add_argument("--units", type=command.positive, default=240, metavar="N", help="maxout units in each of two layers")
-    parser.add_argument("--decay", type=shared.radius, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
-    shared.run_options(parser)
+    parser.add_argument("--decay", type=setting.radius, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
+    setting.run_options(parser)
     return parser.parse(argv)
 
 
@@ -299,63 +307,53 @@ def main(argv=None):
     o = options(argv)
     if o.dry_run:
         o.members, o.units = min(o.members, 2), min(o.units, 8)
-    train, test = (data.load(o.data, train=t, download=o.download) for t in (True, False))
-    if not train.is_images or train.y is None or len(train.classes) <= SEVEN:
-        raise ValueError(f"--data {o.data} has no labelled images of 8 classes or more; try glyphs, mnist or fashion-mnist")
+    train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
+    if len(train.classes) <= SEVEN:
+        raise ValueError(f"--data {o.data} has {len(train.classes)} classes, 8 or more are needed; try glyphs or mnist")
     if o.dry_run:
         test = test.subset(slice(0, 50))
     chosen = {name: e for name, e in EXPERIMENTS.items() if o.only is None or name in o.only}
-    run = shared.start("goodfellow", o)
+    run = setting.start("goodfellow", o)
     unit = steps_of(o, train)
-    bar = Bar(run, unit * sum(e.cost + e.members * (o.members - 1) for e in chosen.values()))
-    lab, rows, planned = Lab(o, train, test, bar), [], 0.0
-    for experiment in chosen.values():
-        found = experiment.rows(lab)
-        planned += unit * (experiment.cost + experiment.members * (o.members - 1))
-        bar.reach(planned)
-        rows += found
-        for row in found:
-            run.say(f"{row.name.strip()}: error {shared.percent(row.clean)} clean, {shared.percent(row.error)} under FGSM")
-    bar.end()
+    costs = {name: unit * (e.cost + e.members * (o.members - 1)) for name, e in chosen.items()}
+    rows, planned = [], 0.0
+    with run.units(sum(costs.values())) as bar:
+        trial = Replication(o, train, test, bar)
+        for name, experiment in chosen.items():
+            found = experiment.rows(trial)
+            planned += costs[name]
+            bar.reach(planned)
+            rows += found
+            for row in found:
+                run.say(f"{row.name.strip()}: error {percent(row.clean)} clean, {percent(row.error)} under FGSM")
 
-    title = f"FGSM at epsilon {o.epsilon:g}, not clipped, on {len(lab.y):,} test images of {o.data}; {o.epochs} epochs"
+    title = f"FGSM at epsilon {o.epsilon:g}, not clipped, on {len(trial.y):,} test images of {o.data}; {o.epochs} epochs"
     run.image(0, picture(rows, title), "goodfellow")
-    shared.write_json(run.file("goodfellow.json"), [plain(row) for row in rows])
-    run.finish(title=title, summary={row.name.strip(): words(row) for row in rows})
+    write_json(run.file("goodfellow.json"), [dataclasses.asdict(row) for row in rows])
+    run.finish(title=title, summary={row.name.strip(): in_report(row) for row in rows})
     print(title)
     print(table(rows))
 
 
-def plain(row: Row) -> dict:
-    """For JSON: a confidence without an error is None."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in dataclasses.asdict(row).items()}
-
-
-def share(value) -> str:
-    """In per cent; '-' for None and NaN."""
-    return "-" if value is None else shared.percent(value)
-
-
-def words(row: Row) -> dict:
+def in_report(row: Row) -> dict:
     """One line in the report."""
     def beside(value, published):
-        return share(value) + (f" (published: {share(published)})" if published is not None else "")
+        return percent(value) + (f" (published: {percent(published)})" if published is not None else "")
 
-    said = {"clean error": share(row.clean), "error under FGSM": beside(row.error, row.published_error),
+    said = {"clean error": percent(row.clean), "error under FGSM": beside(row.error, row.published_error),
             "confidence on errors": beside(row.confidence, row.published_confidence)}
     return said | ({"note": row.note} if row.note else {})
 
 
 def table(rows) -> str:
-    """The table in letters, ours beside the paper's."""
-    wide = max(len(row.name) for row in rows)
-    lines = [f"{'':<{wide}}  clean error   FGSM error   published   confidence   published"]
-    for r in rows:
-        numbers = zip((r.clean, r.error, r.published_error, r.confidence, r.published_confidence), WIDTHS, strict=True)
-        lines.append(f"{r.name:<{wide}}" + "".join(share(v).rjust(w) for v, w in numbers))
-        if r.note:
-            lines.append(f"{'':<{wide}}    {r.note}")
-    return "\n".join(lines)
+    """The table in letters, ours beside the paper's; a note stands below its line."""
+    numbers = [[percent(v) for v in (r.clean, r.error, r.published_error, r.confidence, r.published_confidence)] for r in rows]
+    head = ["", "clean error", "FGSM error", "published", "confidence", "published"]
+    first, *lines = words.table(head, [[r.name, *n] for r, n in zip(rows, numbers, strict=True)], gap=3, indent=0).splitlines()
+    aside = " " * (max(len(r.name) for r in rows) + 4)
+    for row, line in zip(rows, lines, strict=True):
+        first += f"\n{line}" + (f"\n{aside}{row.note}" if row.note else "")
+    return first
 
 
 def picture(rows, title) -> np.ndarray:

@@ -1,13 +1,18 @@
 """python -m attacks linear: on linear models the worst case is known; do the attacks find it? 200 random models, each attack.
 
-For f(x) = W x + b, away from the edges of the box, the smallest perturbation that brings class k in front of y is
-(f_y - f_k) / ||w_y - w_k|| in the dual norm, and the nearest class decides. With two classes the margin can rise by
-epsilon ||w_1 - w_0|| and no more, which FGSM must reach in one step; and randomized smoothing can certify the distance, no more.
-Printed is found / exact, so 1 is perfect. With two classes there is one boundary to find; with five, Carlini & Wagner and
+    f(x) = W x + b     the logits; w_k is row k of W, y the class of x, k another class
+    ||.||*             the dual of the norm that perturbations are measured in: L1 for Linf, L2 for L2, Linf for L1
+
+Away from the edges of the box the smallest perturbation that brings class k in front of y has the size
+(f_y - f_k) / ||w_y - w_k||*, and the nearest of the classes decides. With two classes two more things are exact. The margin can
+rise by epsilon ||w_1 - w_0||* and no more, which FGSM must reach in one step. Randomized smoothing can certify the distance to the
+boundary and no more.
+
+Printed is found / exact, so 1 is perfect. With two classes there is one boundary to find. With five, Carlini & Wagner and
 HopSkipJump may end at one that is not the nearest.
 
-All models are one victim: their centres lie so far apart that the nearest one tells whose turn it is, and a batch of one point
-from each runs through every attack at once.
+All models are one victim, so that one batch with a point from each model goes through an attack at once. Their centres lie far
+apart, and the centre nearest to a point tells which model answers.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ import numpy as np
 
 from attacks.black_box.decision import boundary
 from attacks.black_box.hop_skip_jump import hop_skip_jump
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.threat import L1, L2, Linf
 from attacks.core.victim import Victim
@@ -33,6 +38,7 @@ from minigrad import command
 from minigrad.pictures import spans
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
+from minigrad.words import show, write_json
 
 NORMS = {"linf": Linf(0), "l2": L2(0), "l1": L1(0)}
 BOX, SPREAD, FAR = (-16.0, 16.0), 12.0, 6.0  # bounds; where centres lie; where the walks of decision attacks begin
@@ -154,7 +160,7 @@ def main(argv=None):
                             examples=["", "--models 50 --only DeepFool FAB"])
     parser.add_argument("--models", type=command.positive, default=200, metavar="N", help="how many random models")
     parser.add_argument("--only", nargs="+", metavar="ATTACK", help="these attacks alone, as they are named in the table")
-    shared.run_options(parser)
+    setting.run_options(parser)
     o = parser.parse(argv)
     if o.device != "cpu":
         parser.error("--device cuda: the models are NumPy's, and take no time")
@@ -166,7 +172,7 @@ def main(argv=None):
     if o.dry_run:
         o.models = min(o.models, 2)
         chosen = [m for m in chosen if m.attack in ("FGSM", "DeepFool", "FAB")]
-    run = shared.start("linear", o)
+    run = setting.start("linear", o)
     models = {k: Models(o.models, k, seed=o.seed) for k in (2, 5)}
     table, errors = [], {}
     for i in run.loop(0, len(chosen)):
@@ -179,11 +185,11 @@ def main(argv=None):
     title = f"{o.models} random linear models: what the attacks find, against the exact answer"
     run.image(o.models, spans(errors, title, "|found / exact - 1|: least, median, largest, and the middle half",
                               [m.name for m in chosen if m.promise is None]), "linear")
-    shared.write_json(run.file("linear.json"), table)
+    write_json(run.file("linear.json"), table)
     summary = {m.name: words(row) for m, row in zip(chosen, table, strict=True)}
     run.finish(title=title, summary=summary)
     print(title)
-    shared.show({"": "found / exact: median, smallest, largest", **summary})
+    show({"": "found / exact: median, smallest, largest", **summary})
 
 
 def summary_of(measure: Measure, ratios) -> dict:

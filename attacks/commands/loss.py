@@ -1,23 +1,23 @@
-"""python -m attacks loss --model RUN: the loss falls as in training; only that the input is what learns.
+"""python -m attacks loss --model RUN: the loss falls as in training, but what learns is the input.
 
-A network is trained by   weights <- weights - rate * d loss / d weights.   Here the weights are frozen and the very same loop
-(attacks.core.optimise) trains the perturbation, towards a wrong class, with several optimisers, two of which train the networks
-of this laboratory. Drawn: cross-entropy with the target class, the median image and the middle half; the share of images
-fooled so far; and one image on its way.
+A network is trained by   weights <- weights - rate * d loss / d weights.   Here the weights are frozen, and the same loop
+(attacks.core.optimise) trains the perturbation towards a wrong class. It is tried with several optimisers; SGD and Adam are those
+that train networks here. Drawn are the cross-entropy with the target class (the median image and the middle half), the share of
+images that are taken for the target, and one image on its way.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.attack import label
+from attacks.commands.helpers import setting
 from attacks.core.goal import Targeted
 from attacks.core.optimise import optimise
 from attacks.core.optimisers import SGD, Adam, Steepest
 from attacks.core.parameterise import Additive
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, lines, magnified, times
+from minigrad.words import show, write_json
 
 
 def recipes(epsilon: float, steps: int) -> dict:
@@ -36,14 +36,14 @@ def main(argv=None):
     parser = command.Parser("attacks loss", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001",
                                       "--model runs/classifier-0001 --norm l2 --steps 100"])
-    shared.model_options(parser, 100, "images of the test set", ("linf", "l2"))
+    setting.model_options(parser, 100, "images of the test set", ("linf", "l2"))
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
     o = parser.parse(argv)
-    victim, config = shared.victim_of(o, parser)
-    samples = shared.pick(shared.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
-    threat = shared.threat_of(o, config)
-    run = shared.start("loss", o)
-    goal = Targeted(shared.other_class(samples.y, config["classes"], o.seed))
+    victim, config = setting.victim_of(o, parser)
+    samples = setting.pick(setting.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)
+    threat = setting.threat_of(o, config)
+    run = setting.start("loss", o)
+    goal = Targeted(setting.other_class(samples.y, config["classes"], o.seed))
 
     found, loss, fooled = {}, {}, {}
     choices = recipes(o.epsilon, o.steps)
@@ -63,13 +63,13 @@ def main(argv=None):
         dict(x=x, series=fooled, across="step", down="images taken for the target class, %", percent=True, styles=styles),
     ], title), "loss")
     run.image(o.steps, film(victim, samples, goal, threat, choices["steepest, small steps (BIM)"], found), "on_the_way")
-    shared.write_json(run.file("loss.json"), {name: {"median_loss": loss[name][0].tolist(), "fooled": fooled[name].tolist()}
+    write_json(run.file("loss.json"), {name: {"median_loss": loss[name][0].tolist(), "fooled": fooled[name].tolist()}
                                               for name in found})
     summary = {name: f"median loss {loss[name][0][0]:.3g} -> {loss[name][0][-1]:.3g}; {fooled[name][-1]:.0f} % taken for the "
                "target" for name in found}
     run.finish(title=title, summary=summary)
     print(title)
-    shared.show(summary)
+    show(summary)
 
 
 def film(victim, samples, goal, threat, recipe, found) -> np.ndarray:
@@ -83,11 +83,12 @@ def film(victim, samples, goal, threat, recipe, found) -> np.ndarray:
     for stop in stops:
         at.append(optimise(Additive(x), victim, goal[[i]], threat, optimiser, stop, keep="last", attack_wrong=True).candidate[0])
     at = np.stack(at)
-    p = shared.probabilities(victim, at)
+    p = setting.probabilities(victim, at)
     target = int(goal.labels[i])
-    texts = [Caption(f"{label(samples.classes, q.argmax())}  {confidence(q.max(), 0)}\nloss {-np.log(max(q[target], 1e-300)):.2g}",
-                     q.argmax() == target) for q in p]
+    says = [f"{setting.label(samples.classes, q.argmax())}  {confidence(q.max(), 0)}" for q in p]
+    texts = [Caption(f"{name}\nloss {-np.log(max(q[target], 1e-300)):.2g}", q.argmax() == target)
+             for name, q in zip(says, p, strict=True)]
     pixels, factor = magnified(at - x)
     names = [f"step {stop}" for stop in stops]
     return columns([colour(at), pixels], ["input", f"perturbation\n{times(factor)}"], [texts, names],
-                   f"A {label(samples.classes, samples.y[i])} on its way to {label(samples.classes, target)}")
+                   f"A {setting.label(samples.classes, samples.y[i])} on its way to {setting.label(samples.classes, target)}")

@@ -1,11 +1,11 @@
 """python -m attacks panda: a giant panda, and with a change that nobody sees, a gibbon at 99 %.
 
-The perturbation is trained like a network's weights; the network is one that was trained on ImageNet. It looks at whole
-grey levels while it is attacked, so that the picture survives being a file: the figures printed are those of the PNG, read
+The perturbation is trained like a network's weights; the network is one that was trained on ImageNet. It sees whole grey levels
+while it is attacked, so the perturbed picture can be written to a file without loss. The figures printed are those of the PNG, read
 back from disk. Any picture and any of the 1000 classes can be named.
 
-    x'  = clip(x + delta),  |delta| <= epsilon                    what is trained
-    t(x') = round(255 x') / 255,  dt/dx' = 1                      what the network sees ("straight through")
+    x'  = clip(x + delta),  |delta| <= epsilon                    delta is what is trained; x the picture, in [0, 1]
+    t(x') = round(255 x') / 255,  dt/dx' = 1                      what the network sees; the derivative is that of no rounding
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import difflib
 
 import numpy as np
 
-from attacks.commands import shared
+from attacks.commands.helpers import setting
 from attacks.core.goal import Targeted
 from attacks.core.optimise import optimise
 from attacks.core.optimisers import Steepest
@@ -25,7 +25,7 @@ from minigrad import command
 from minigrad.data import DataError, find, save_png
 from minigrad.pictures import Caption, colour, confidence, equation, magnified, times
 from minigrad.tensor import Tensor
-from nets.commands.classify import NETWORKS
+from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
 
 PANDA = "imagenet/samples/n02510455_giant_panda.jpg"
@@ -46,7 +46,7 @@ def options(argv=None):
     parser.add_argument("--epsilon", type=command.positive, default=2, metavar="N", help="largest change of any pixel's "
                         "red, green or blue, in grey levels of 255")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
-    shared.run_options(parser)
+    setting.run_options(parser)
     return parser.parse(argv)
 
 
@@ -62,7 +62,7 @@ def main(argv=None):
     was = int(clean.argmax())
     if was == target:
         raise ValueError(f"panda: {o.network} takes {o.image} for {classes[target].name!r} already; name another --target")
-    run = shared.start("panda", o)
+    run = setting.start("panda", o)
 
     result = fool(victim, x, target, o.epsilon, o.steps, o.seed)
     for step, value in enumerate(result.trace["objective"][:, 0]):
@@ -106,7 +106,7 @@ def main(argv=None):
 def fool(victim, x, target: int, levels: int, steps: int, seed=0):
     """The Result of training delta, |delta| <= levels / 255, until x' (1, 3, H, W), rounded, is of class `target`.
 
-    A step is shorter than a grey level: rounding hides it until a pixel was pushed the same way more often than back.
+    A step is shorter than a grey level. Rounding hides it until a pixel was pushed one way more often than the other.
     x must hold multiples of 1/255, so that rounding x' cannot leave the ball."""
     return optimise(Additive(x), victim, Targeted(target), Linf(levels / 255), Steepest(0.25 * levels / 255), steps,
                     transforms=lambda count, stream: [eight_bit] * count, rng=seed, trace=True, name="panda")

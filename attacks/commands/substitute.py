@@ -1,10 +1,13 @@
-"""python -m attacks substitute --model RUN: a black box that only says labels is learnt by asking, then fooled by proxy.
+"""python -m attacks substitute --model RUN: a black box that only says labels is learnt by asking, then fooled through the copy.
 
-The attacker has --seeds images of his own and --budget questions. He labels the images by asking, trains a substitute, moves
-each image along the substitute's gradient of its label, asks about the new ones, trains on, ... (Papernot et al. 2017). Then he
-attacks the substitute, of which he knows everything, and sends what he gets to the oracle. Success is counted on test
-images that the oracle got right and nobody asked about; random signs of the same size, and the same attack on the oracle
-itself, stand beside it. --repeats does all of it again with other seeds: results scatter.
+The black box is called the oracle. The attacker has --seeds images and --budget questions (Papernot et al. 2017):
+
+    1  ask the oracle for the labels of the images that are new, and train a substitute on all of them
+    2  move each image along the substitute's gradient of its label; these are new images; go to 1
+    3  attack the substitute, of which everything is known, and show the results to the oracle
+
+Success is counted on test images that the oracle gets right and was not asked about. Beside it stand random signs of the same size,
+and the same attack on the oracle itself. --repeats does all of it again with other seeds, because results scatter.
 """
 
 from __future__ import annotations
@@ -13,14 +16,14 @@ from functools import partial
 
 import numpy as np
 
-from attacks.commands import blackbox, shared
-from attacks.commands.attack import label
+from attacks.commands.helpers import copies, setting
 from attacks.copying.transfer import Matrix, substitute_rounds, transfer, tried
 from attacks.core.goal import Untargeted
 from attacks.evaluate.published import NUMBERS, PAPERNOT
-from minigrad import command
+from minigrad import command, words
 from minigrad.pictures import Caption, colour, columns, lines
 from minigrad.random import Stream
+from minigrad.words import percent, show, write_json
 from nets.classifiers.plain import NETWORKS
 
 SHOWN = 10
@@ -32,7 +35,7 @@ def options(argv=None):
         examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --seeds 100 --substitute lenet --repeats 1",
                   "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1"],
     )
-    shared.model_options(parser, 2000, "test images that the result is measured on", ("linf", "l2"))
+    setting.model_options(parser, 2000, "test images that the result is measured on", ("linf", "l2"))
     parser.add_argument("--seeds", type=command.positive, default=150, metavar="N", help="images that the attacker begins with")
     parser.add_argument("--rounds", type=command.positive, default=6, metavar="N", help="augmentations; each doubles the images")
     parser.add_argument("--budget", type=command.positive, default=6400, metavar="N", help="questions in all")
@@ -44,15 +47,15 @@ def options(argv=None):
                         "many as --rounds for never")
     parser.add_argument("--reservoir", type=command.positive, metavar="N", help="augment so many images in a round at most, from "
                         "the fourth round on")
-    parser.add_argument("--attack", choices=list(blackbox.TRAVELS), default="fgsm", help="on the substitute")
+    parser.add_argument("--attack", choices=list(copies.TRAVELS), default="fgsm", help="on the substitute")
     parser.add_argument("--repeats", type=command.positive, default=3, metavar="N", help="attackers with other seeds")
     return parser, parser.parse(argv)
 
 
 def main(argv=None):
     parser, o = options(argv)
-    oracle = blackbox.oracle_of(o, parser)
-    threat = shared.threat_of(o, oracle.config)
+    oracle = copies.black_box_of(o, parser)
+    threat = setting.threat_of(o, oracle.config)
     if o.seeds > o.budget:
         raise ValueError(f"--seeds {o.seeds}: labelling them takes more than the budget of {o.budget} questions; give fewer")
     if o.seeds >= len(oracle.test.y):
@@ -60,11 +63,11 @@ def main(argv=None):
                          "measure on; give fewer")
     if o.dry_run:
         o.count, o.seeds, o.rounds, o.epochs, o.repeats = 20, min(o.seeds, 12), min(o.rounds, 2), 1, 1
-    run = shared.start("substitute", o)
-    attack = partial(blackbox.TRAVELS[o.attack], threat=threat, rng=o.seed)
+    run = setting.start("substitute", o)
+    attack = partial(copies.TRAVELS[o.attack], threat=threat, rng=o.seed)
     attackers = [dict(rounds=[]) for _ in range(o.repeats)]
     pieces = work(o, oracle, attack, threat, attackers)
-    total = blackbox.EPOCHS * oracle.own + o.repeats * (o.rounds + 1)
+    total = copies.EPOCHS * oracle.own + o.repeats * (o.rounds + 1)
     for step in run.loop(0, total):
         numbers = next(pieces, None)
         if isinstance(numbers, dict):
@@ -74,43 +77,43 @@ def main(argv=None):
     accuracy = oracle.victim.accuracy(first["x"], first["y"])
     last = {k: [a["rounds"][-1][k] for a in attackers] for k in ("agreement", "transfer", "queries", "accuracy")}
     noise, white = ([float(a[k].rates[0, 0]) for a in attackers] for k in ("noise", "white"))
-    title = f"Substitute ({o.substitute}) for {oracle.name}, {oracle.test.name}: {o.attack}, {blackbox.within(o)}"
+    title = f"Substitute ({o.substitute}) for {oracle.name}, {oracle.test.name}: {o.attack}, {copies.within(o)}"
     run.image(0, curves(attackers, noise, white, title), "by_round")
     run.image(0, sheet(oracle, first["found"].victim, attack, first, title), "examples")
     published = next(p for p in NUMBERS if p.source == PAPERNOT and p.unit == "transfer")
     summary = {
-        "oracle's accuracy": f"{shared.percent(accuracy)} of {len(first['y'])}",
+        "oracle's accuracy": f"{percent(accuracy)} of {len(first['y'])}",
         "queries": " ".join(f"{q:,}" for q in sorted(set(last["queries"]))) + f" of {o.budget:,}",
-        "agreement": blackbox.spread(last["agreement"]) + " of test images",
-        "substitute's accuracy": blackbox.spread(last["accuracy"]),
-        "transfer rate": blackbox.spread(last["transfer"]) + " of those that the oracle got right",
-        "published": f"{100 * published.value:.2f} % ({PAPERNOT.split(',')[0]}; {published.what}: another network, other images)",
-        "random signs instead": blackbox.spread(noise),
-        "attacking the oracle itself": blackbox.spread(white),
+        "agreement": copies.spread(last["agreement"]) + " of test images",
+        "substitute's accuracy": copies.spread(last["accuracy"]),
+        "transfer rate": copies.spread(last["transfer"]) + " of those that the oracle got right",
+        "published": f"{percent(published.value, 2)} ({PAPERNOT.split(',')[0]}; {published.what}: another network, other images)",
+        "random signs instead": copies.spread(noise),
+        "attacking the oracle itself": copies.spread(white),
     }
     if first["found"].ended:
         summary["ended"] = first["found"].ended
     numbers = {"noise": noise, "white_box": white, "attackers": [a["rounds"] for a in attackers]}
-    shared.write_json(run.file("substitute.json"), numbers)
+    write_json(run.file("substitute.json"), numbers)
     run.finish(title=title, summary=summary)
     print(title)
     print(table(attackers))
-    shared.show(summary)
+    show(summary)
 
 
 def work(o, oracle, attack, threat, attackers):
     """The whole experiment, a yield for each epoch of an oracle trained here and for each round of each attacker."""
-    yield from blackbox.training(oracle, o)
+    yield from copies.training(oracle, o)
     for i, a in enumerate(attackers):
         rows = Stream(o.seed, f"attacker {i}").permutation(len(oracle.test.y))
         seeds, rest = rows[: o.seeds], rows[o.seeds :][: o.count]
         a["x"], a["y"] = oracle.test.x[rest], oracle.test.y[rest]
         target = {"oracle": oracle.victim}
-        mine = blackbox.network(o.substitute, oracle.config, o.seed + 1000 * (i + 1), o.device)
+        mine = copies.network(o.substitute, oracle.config, o.seed + 1000 * (i + 1), o.device)
         rounds = substitute_rounds(oracle.victim.labels(o.budget), oracle.test.x[seeds], mine.net, o.rounds, o.lam,
                                    period=o.period, reservoir=o.reservoir, epochs=o.epochs, normalize=mine.normalize,
                                    held_out=a["x"], rng=o.seed + i)
-        a["noise"] = tried("noise", blackbox.noise(a["x"], threat, o.seed + i), a["x"], a["y"], target)
+        a["noise"] = tried("noise", copies.noise(a["x"], threat, o.seed + i), a["x"], a["y"], target)
         a["white"] = transfer(target, target, a["x"], a["y"], attack)
         for found in rounds:
             a["found"] = found
@@ -158,7 +161,7 @@ def sheet(oracle, substitute, attack, a, title) -> np.ndarray:
 
     def texts(pictures):
         theirs, mine = (v.predict(pictures).argmax(1) for v in (oracle.victim, substitute))
-        return [Caption(f"oracle {label(names, p)}\nsubstitute {label(names, q)}", p != t)
+        return [Caption(f"oracle {setting.label(names, p)}\nsubstitute {setting.label(names, q)}", p != t)
                 for p, q, t in zip(theirs, mine, y, strict=True)]
 
     return columns([colour(x), colour(made)], ["original", "made on the\nsubstitute\nred: oracle fooled"],
@@ -167,7 +170,7 @@ def sheet(oracle, substitute, attack, a, title) -> np.ndarray:
 
 def table(attackers) -> str:
     """By round: questions, agreement, transfer; means over attackers."""
-    said = ["  round   questions   agreement   transfer"]
-    for r, row in enumerate(zip(*(by_round(attackers, k).mean(0) for k in ("queries", "agreement", "transfer")), strict=True)):
-        said.append(f"  {r:5d}   {row[0]:9,.0f}   {shared.percent(row[1]):>9}   {shared.percent(row[2]):>8}")
-    return "\n".join(said)
+    means = zip(*(by_round(attackers, k).mean(0) for k in ("queries", "agreement", "transfer")), strict=True)
+    return words.table(["round", "questions", "agreement", "transfer"], [
+        [r, f"{asked:,.0f}", percent(agree), percent(moved)] for r, (asked, agree, moved) in enumerate(means)
+    ], left=(), gap=3)

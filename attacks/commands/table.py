@@ -1,20 +1,21 @@
 """python -m attacks table --model RUN: which digit can be turned into which? Targeted success, source against target.
 
-Of each class some images that the network gets right; each is attacked towards every other class within the same radius.
-The cell is the share that was turned into the target. The radius is half the usual one by default: within a larger one
-every cell of an undefended network is 100, within a smaller one only neighbours are left.
+Some images of each class that the network gets right are attacked towards every other class, within one radius. A cell is the share
+that was turned into the target. By default the radius is half the usual one. With a larger one every cell of an undefended network
+is 100; with a smaller one only classes that look alike are left.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.attack import ATTACKS, perform
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.catalogue import ATTACKS, perform
 from attacks.core.goal import Targeted
 from attacks.core.result import Result
-from minigrad import command
+from minigrad import command, words
 from minigrad.pictures import heat
+from minigrad.words import percent, show, write_json
 
 CHOICES = [name for name, a in ATTACKS.items() if a.targeted and a.view == "white_box" and "threat" in a.takes]
 BATCH = 250
@@ -23,14 +24,14 @@ BATCH = 250
 def main(argv=None):
     parser = command.Parser("attacks table", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --epsilon 0.1"])
-    shared.model_options(parser, 20, "images of each class")
+    setting.model_options(parser, 20, "images of each class")
     parser.add_argument("--attack", choices=CHOICES, default="pgd", help="which attack")
     parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of it")
     o = parser.parse(argv)
-    victim, config = shared.victim_of(o, parser)
-    samples = shared.pick(shared.test_set(o, config), None, o.seed)
-    threat = shared.threat_of(o, config, 0.5)
-    run = shared.start("table", o)
+    victim, config = setting.victim_of(o, parser)
+    samples = setting.pick(setting.test_set(o, config), None, o.seed)
+    threat = setting.threat_of(o, config, 0.5)
+    run = setting.start("table", o)
     k = len(samples.classes)
     rows = sources(victim, samples, min(o.count, 2) if o.dry_run else o.count)
     y = np.repeat(samples.y[rows], k)
@@ -50,13 +51,13 @@ def main(argv=None):
     rates = np.where(tried > 0, won / np.maximum(tried, 1), np.nan)
     title = f"{o.attack}, {o.norm} {o.epsilon:.4g}, {o.model} on {samples.name}: success of targeted attacks"
     run.image(o.steps, heat(rates, samples.classes, title.replace(": ", "\n")), "table")
-    shared.write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
+    write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
     mean = success.mean() if len(success) else np.nan
-    summary = {"mean over all pairs": f"{shared.percent(mean)} of {len(y)} attacks", **extremes(rates, samples.classes)}
+    summary = {"mean over all pairs": f"{percent(mean)} of {len(y)} attacks", **extremes(rates, samples.classes)}
     run.finish(title=title, summary=summary)
     print(title)
     print(text(rates, samples.classes))
-    shared.show(summary)
+    show(summary)
 
 
 def sources(victim, samples, count: int) -> np.ndarray:
@@ -84,18 +85,15 @@ def extremes(rates, classes) -> dict:
         mean = np.where(seen, rates, 0).sum(axis) / np.maximum(seen.sum(axis), 1)
         mean = np.where(seen.any(axis), mean, np.nan)
         low, high = int(np.nanargmin(mean)), int(np.nanargmax(mean))
-        said[f"easiest {name}"] = f"{classes[high]} ({shared.percent(mean[high])})"
-        said[f"hardest {name}"] = f"{classes[low]} ({shared.percent(mean[low])})"
+        said[f"easiest {name}"] = f"{classes[high]} ({percent(mean[high])})"
+        said[f"hardest {name}"] = f"{classes[low]} ({percent(mean[low])})"
     return said
 
 
 def text(rates, classes) -> str:
     """The table in letters: per cent, rows are true classes, columns targets."""
-    names = [str(c)[:6] for c in classes]
-    wide = max(4, *map(len, names)) + 1
-    lines = ["true \\ target".ljust(15) + "".join(name.rjust(wide) for name in names) + "mean".rjust(wide + 1)]
+    rows = []
     for name, row in zip(classes, rates, strict=True):
-        cells = "".join(("-" if np.isnan(v) else f"{100 * v:.0f}").rjust(wide) for v in row)
         mean = f"{100 * np.nanmean(row):.0f}" if np.isfinite(row).any() else "-"
-        lines.append(str(name)[:14].ljust(15) + cells + mean.rjust(wide + 1))
-    return "\n".join(lines)
+        rows.append([str(name)[:14], *("-" if np.isnan(v) else f"{100 * v:.0f}" for v in row), mean])
+    return words.table(["true \\ target", *(str(c)[:6] for c in classes), "mean"], rows, indent=0)

@@ -5,18 +5,18 @@ Rice & Kolter 2020 for MNIST: their network, ten epochs in batches of 100, a rat
 dropout are options of every method. The result is a run as `python -m nets classifier` writes it: `python -m attacks NAME
 --model RUN`, `python -m gan evaluate ... --judge RUN` take it.
 
-Logged once an epoch: accuracy on the test set, and on some training images under PGD from a random start. A one-step method
-whose PGD accuracy collapses has learned to mask its gradient (catastrophic overfitting): --early-stop goes back to the last
-good weights, as Wong, Rice & Kolter 2020 do.
+Logged once an epoch are the accuracy on the test set, and the accuracy on some training images under PGD from a random start. A
+one-step method may learn to mask its gradient; then its PGD accuracy collapses (catastrophic overfitting). --early-stop goes back
+to the last good weights, as Wong, Rice & Kolter 2020 do.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 
-from attacks.commands.shared import ball, percent, radius, show
+from attacks.commands.helpers.setting import ball, radius
 from attacks.core.goal import Untargeted
 from attacks.core.victim import Victim
 from attacks.defend import training
@@ -25,7 +25,9 @@ from attacks.defend.noise import KINDS
 from attacks.white_box.gradient import pgd
 from minigrad import command, data, optim
 from minigrad.random import Streams
-from nets.commands.classifier import NETWORKS, evaluate
+from minigrad.words import percent, show
+from nets.classifiers import NETWORKS
+from nets.training import evaluate, rise_and_fall, scheduled
 
 WIDTH = {"strided": 16, "lenet": 32}  # maps of the first convolution
 WARMUP = {"pgd": 0.3, "trades": 0.3}  # at the full radius from the start, they may learn to answer with one class only
@@ -68,13 +70,20 @@ def options(argv=None):
     return parser.parse(argv)
 
 
-class Good(NamedTuple):
+@dataclasses.dataclass
+class Good:
     """The weights of the last epoch, their accuracy under PGD; over: training has collapsed and ended with them."""
 
     weights: dict | None = None
     robust: float = -1.0
     step: int = 0
     over: bool = False
+
+    def state_dict(self) -> dict:
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict) -> None:
+        vars(self).update(state)
 
 
 def share(text: str) -> float:
@@ -117,9 +126,7 @@ def batch_of(o, victim, images, labels, step, rng) -> training.Batch:
 
 def main(argv=None):
     o = options(argv)
-    train, test = (data.load(o.data, train=t, size=o.size, download=o.download) for t in (True, False))
-    if not train.is_images or train.y is None:
-        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    train, test = (data.load_labelled(o.data, train=t, size=o.size, download=o.download) for t in (True, False))
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
     o.width = o.width or WIDTH[o.network]
     o.warmup = WARMUP.get(o.method, 0.0) if o.warmup is None else o.warmup
@@ -131,27 +138,21 @@ def main(argv=None):
     adam = optim.Adam(network.parameters(), o.rate)
     few = train.subset(streams["probe"].permutation(len(train))[:PROBE])
     few = few.normalised((0.0, 1.0)), few.y
-    kept = dict(network=network, adam=adam, loader=loader, streams=streams)
     good = Good()
-    if run.restored is not None:
-        for name, part in kept.items():
-            part.load_state_dict(run.restored[name])
-        good = Good(**run.restored["good"])
-
-    def tree():
-        return {name: part.state_dict() for name, part in kept.items()} | {"good": good._asdict()}
+    kept = dict(network=network, adam=adam, loader=loader, streams=streams, good=good)
+    run.restore(kept)
+    schedule = scheduled(adam, rise_and_fall(o.steps, RISE), run.step)
 
     batches, epoch = loader.forever(), len(loader)
-    for step in run.loop(run.step, o.steps, save=tree):
+    for step in run.loop(run.step, o.steps, save=kept):
         if good.over:
             continue
-        done = step / o.steps
-        adam.param_groups[0]["lr"] = o.rate * min(done / RISE, (1 - done) / (1 - RISE) + 1 / o.steps)
         images, labels = next(batches)
         batch = batch_of(o, victim, images, labels, step, streams["perturbations"])
         adam.zero_grad()
         batch.loss.backward()
         adam.step()
+        schedule.step()
         if step % 20 == 0 or step == o.steps:
             run.log(step, loss=batch.loss, batch_accuracy=batch.accuracy(labels))
         if step % epoch == 0 or step == o.steps:
@@ -162,15 +163,15 @@ def main(argv=None):
                 run.say(f"step {step}: accuracy under PGD fell from {percent(good.robust)} to {percent(robust)}; back to step "
                         f"{good.step}, which is the result")
                 network.load_state_dict(good.weights)
-                good = good._replace(over=True)
+                good.over = True
             else:
-                good = Good({k: np.array(v) for k, v in network.state_dict().items()}, robust, step, False)
+                good.weights, good.robust, good.step = {k: np.array(v) for k, v in network.state_dict().items()}, robust, step
 
     score = evaluate(network, test)[0]
     rows = streams["report"].permutation(len(test))[: 50 if o.dry_run else 500]
     found = pgd(victim, test.subset(rows).normalised((0.0, 1.0)), Untargeted(test.y[rows]), ball(o.norm, o.epsilon), 20, rng=o.seed)
     run.image(o.steps, np.asarray(found.candidate)[:50] * 2 - 1, "attacked", columns=10)
-    summary = {"method": o.method, "test accuracy": f"{100 * score:.2f} % of {len(test)}",
+    summary = {"method": o.method, "test accuracy": f"{percent(score, 2)} of {len(test)}",
                "under PGD-20": f"{percent(found.robust_accuracy)} of {len(rows)}, {o.norm} {o.epsilon:.4g}, one restart: "
                "an upper bound"}
     if good.over:

@@ -1,25 +1,24 @@
 """python -m attacks universal --model RUN: one perturbation that fools on pictures it was not made from.
 
-It is found on pictures of the training set and added to pictures of the test set that it has never seen. Beside it stands noise
-of the same size: the same values at shuffled places with random signs, so that every norm agrees. `sgd` trains the perturbation
-like a network, by minibatches: it is the only parameter; `deepfool` adds up minimal perturbations, picture by picture
-(Moosavi-Dezfooli et al. 2017). Fooled is a picture whose answer changes, right or wrong before; with --target, one that was not
+It is found on pictures of the training set, and tried on pictures of the test set. Beside it stands noise of the same size in every
+norm: the same values at shuffled places with random signs. There are two methods. `sgd` trains the perturbation like a network, by
+minibatches; it is the only parameter. `deepfool` adds up minimal perturbations, picture by picture (Moosavi-Dezfooli et al. 2017).
+A picture counts as fooled when its answer changes, whether it was right before or wrong. With --target it counts when it was not
 taken for the target and now is.
 """
 
 from __future__ import annotations
 
-import json
 import time
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.attack import label
+from attacks.commands.helpers import setting
 from attacks.core.goal import Targeted, Untargeted
 from attacks.white_box.universal import Universal, shuffled, universal, universal_sgd
 from minigrad import command, data
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, stacked, times
+from minigrad.words import percent, show, write_json
 
 NOISES = 10  # draws of noise, of which the mean rate is told
 SHOWN = 10
@@ -29,7 +28,7 @@ def main(argv=None):
     parser = command.Parser("attacks universal", __doc__.strip(), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --method deepfool",
                                       "--model runs/classifier-0001 --target 8 --norm l2 --epsilon 5"])
-    shared.model_options(parser, 1000, "images of the training set to find it on")
+    setting.model_options(parser, 1000, "images of the training set to find it on")
     parser.add_argument("--held-out", type=command.positive, default=2000, metavar="N", help="images of the test set to try it on")
     parser.add_argument("--method", choices=["sgd", "deepfool"], default="sgd", help="how it is found")
     parser.add_argument("--target", type=int, metavar="CLASS", help="number of the class that everything shall be taken for (sgd)")
@@ -37,7 +36,7 @@ def main(argv=None):
                         "deepfool)")
     parser.add_argument("--rate", type=float, default=0.8, metavar="R", help="deepfool: ends when this share is fooled")
     o = parser.parse(argv)
-    victim, config = shared.victim_of(o, parser)
+    victim, config = setting.victim_of(o, parser)
     if o.target is not None and o.method == "deepfool":
         parser.error("--target goes with --method sgd: adding up minimal perturbations is for any wrong class")
     if o.target is not None and not 0 <= o.target < config["classes"]:
@@ -45,10 +44,10 @@ def main(argv=None):
     o.passes = o.passes or (10 if o.method == "sgd" else 20)
     if o.dry_run:
         o.count, o.held_out, o.passes = min(o.count, 20), min(o.held_out, 20), 1
-    fresh = shared.pick(shared.test_set(o, config), o.held_out, o.seed)
-    train = shared.pick(training_set(o, config), o.count, o.seed)
-    threat = shared.threat_of(o, config)
-    run = shared.start("universal", o)
+    fresh = setting.pick(setting.test_set(o, config), o.held_out, o.seed)
+    train = setting.pick(training_set(o, config), o.count, o.seed)
+    threat = setting.threat_of(o, config)
+    run = setting.start("universal", o)
 
     began = time.perf_counter()
     x, goal = of_goal(victim, train.x, o.target)
@@ -61,31 +60,31 @@ def main(argv=None):
     result = found.on(victim, x, goal)
     noises = [Universal(shuffled(found.delta, o.seed + i), np.nan, [], threat, found.settings) for i in range(NOISES)]
     noise = float(np.mean([n.on(victim, x, goal).success_rate for n in noises]))
-    kind = "any other class" if o.target is None else f"taken for {label(fresh.classes, o.target)}"
+    kind = "any other class" if o.target is None else f"taken for {setting.label(fresh.classes, o.target)}"
     title = f"One perturbation for all, {o.norm} {o.epsilon:.4g}, {kind}: {o.model} on {fresh.name}"
     run.image(o.passes, sheet(victim, found, noises[0], fresh, result.success_rate, noise, title), "universal")
     np.savez(run.file("universal.npz"), delta=found.delta)
     numbers = {"fooling_rate": result.success_rate, "noise": noise, "training_rates": found.rates, "pictures": len(goal),
                "norm": o.norm, "epsilon": o.epsilon, "seconds": seconds}
-    shared.write_json(run.file("universal.json"), json.loads(json.dumps(numbers)))
+    write_json(run.file("universal.json"), numbers)
     after = victim.accuracy(np.clip(fresh.x + found.delta, 0, 1), fresh.y)
     summary = {
-        "fooling rate": f"{shared.percent(result.success_rate)} of {len(goal)} images held out",
-        "noise of the same size": f"{shared.percent(noise)} (mean of {NOISES} draws)",
-        "on its own images": f"{shared.percent(found.rate)} of {found.settings['pictures']}; {len(found.rates) - 1} passes",
-        "accuracy held out": f"{shared.percent(victim.accuracy(fresh.x, fresh.y))} before, {shared.percent(after)} after",
+        "fooling rate": f"{percent(result.success_rate)} of {len(goal)} images held out",
+        "noise of the same size": f"{percent(noise)} (mean of {NOISES} draws)",
+        "on its own images": f"{percent(found.rate)} of {found.settings['pictures']}; {len(found.rates) - 1} passes",
+        "accuracy held out": f"{percent(victim.accuracy(fresh.x, fresh.y))} before, {percent(after)} after",
         "size": f"Linf {np.abs(found.delta).max():.3g}, L2 {np.sqrt(np.square(found.delta, dtype=np.float64).sum()):.3g}",
         "seconds": f"{seconds:.1f}",
     }
     run.finish(title=title, summary=summary)
     print(title)
-    shared.show(summary)
+    show(summary)
 
 
-def training_set(o, config) -> shared.Samples:
-    """The whole training set of --data, as `shared.test_set` gives the test set."""
-    found = data.load(o.data, train=True, size=config["size"], download=o.download)
-    return shared.Samples(found.normalised((0.0, 1.0)), found.y, found.classes, o.data)
+def training_set(o, config) -> setting.Samples:
+    """The whole training set of --data, as `setting.test_set` gives the test set."""
+    found = data.load_labelled(o.data, train=True, size=config["size"], download=o.download)
+    return setting.Samples(found.normalised((0.0, 1.0)), found.y, found.classes, o.data)
 
 
 def of_goal(victim, x, target):
@@ -102,15 +101,15 @@ def sheet(victim, found, noise, samples, rate, noise_rate, title) -> np.ndarray:
     pair = np.concatenate([found.delta, noise.delta])
     pixels, factor = magnified(pair)
     hint = "red: brighter\nblue: darker" if pair.shape[1] == 1 else "grey: none"
-    texts = [Caption(f"universal\nfools {shared.percent(rate)}", True), f"the same, shuffled\nfools {shared.percent(noise_rate)}"]
+    texts = [Caption(f"universal\nfools {percent(rate)}", True), f"the same, shuffled\nfools {percent(noise_rate)}"]
     top = columns([pixels], [f"perturbation\n{times(factor)}\n{hint}"], [texts], title, cell=280)
     first = [np.flatnonzero(samples.y == c)[:1] for c in range(len(samples.classes))]
     rows = np.concatenate(first)[:SHOWN]
     before, texts, answers = samples.x[rows], [], []
     after = np.clip(before + found.delta, 0, 1)
     for x in (before, after):
-        p = shared.probabilities(victim, x)
+        p = setting.probabilities(victim, x)
         answers.append(p.argmax(1))
-        texts.append([Caption(f"{label(samples.classes, i)}\n{confidence(q[i])}", i != was)
+        texts.append([Caption(f"{setting.label(samples.classes, i)}\n{confidence(q[i])}", i != was)
                       for i, q, was in zip(answers[-1], p, answers[0], strict=True)])
     return stacked([top, columns([colour(before), colour(after)], ["held out", "with it"], texts)])

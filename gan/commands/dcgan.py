@@ -15,11 +15,11 @@ import argparse
 
 import minigrad as mg
 from gan import losses
-from gan.generate import generate, reestimate_batch_norm
+from gan.generate import generate, networks, refresh
+from gan.penalties import r1_penalty
 from minigrad import command, data, optim
 from minigrad.random import Stream, Streams
-from minigrad.run import RunError
-from nets.generators.dcgan import Discriminator, Generator
+from nets.training import constant_then_falling, scheduled
 
 PRESETS = {
     "best": dict(
@@ -65,42 +65,13 @@ def options(argv=None):
     if chosen.steps is None:
         chosen.steps = STEPS.get(chosen.data, STEPS["other"])
     if chosen.gamma and chosen.norm:
-        raise ValueError("--gamma needs --no-norm: with batch norm a sample's gradient is not its own (gan/losses.py)")
+        raise ValueError("--gamma needs --no-norm: with batch norm a sample's gradient is not its own (gan/penalties.py)")
     return chosen
-
-
-def networks(c, rng=None):
-    """The generator and the discriminator of a run with the configuration c."""
-    return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], rng=rng),
-            Discriminator(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], rng=rng))
-
-
-def trained_generator(run):
-    """The generator of a finished or unfinished run, averaged if the run averages, ready to `generate`."""
-    c = run.config
-    if run.restored is None or "generator" not in run.restored:
-        raise RunError(run.path, "holds no checkpoint of a DCGAN; give a run of `python -m gan dcgan`")
-    generator, _ = networks(c)
-    if not c["average"]:
-        generator.load_state_dict(run.restored["generator"])
-        return generator.eval()
-    average = optim.EMA(generator, half_life=c["average"], ramp_up=0.05)
-    average.load_state_dict(run.restored["average"])
-    refresh(average.module, c)
-    return average.module
-
-
-def refresh(generator, config):
-    """Batch statistics for averaged weights, from latents of a stream of their own: the same picture every time."""
-    latents = Stream(config["seed"], "batch norm").normal((2000, config["latent"]))
-    reestimate_batch_norm(generator, latents)
 
 
 def main(argv=None):
     o = options(argv)
-    images = data.load(o.data, size=o.size, download=o.download)
-    if not images.is_images:
-        raise ValueError(f"--data {o.data} holds no images; try glyphs, mnist, fashion-mnist, cifar10 or folder:PATH")
+    images = data.load_images(o.data, size=o.size, download=o.download)
     o.size, o.channels = images.x.shape[2], images.x.shape[1]
     streams = Streams(o.seed)
     loader = data.DataLoader(images, o.batch, rng=streams["data"])
@@ -116,16 +87,12 @@ def main(argv=None):
     fixed = Stream(o.seed, "fixed").normal((100, o.latent))
 
     kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader,
-                streams=streams, **({"average": average} if average else {}))
-    if run.restored is not None:
-        for name, part in kept.items():
-            part.load_state_dict(run.restored[name])
+                streams=streams, average=average)
+    run.restore(kept)
+    schedules = [scheduled(adam, constant_then_falling(o.steps, o.fall), run.step) for adam in (adam_g, adam_d)]
 
-    batches = loader.forever()
-    for step in run.loop(run.step, o.steps, save=lambda: {name: part.state_dict() for name, part in kept.items()}):
-        for adam in (adam_g, adam_d):
-            adam.param_groups[0]["lr"] = o.rate * (min(1.0, (o.steps - step + 1) / (o.fall * o.steps)) if o.fall else 1)
-
+    batches, picture = loader.forever(), run.file("samples", f"fakes_{run.step:06d}.png")
+    for step in run.loop(run.step, o.steps, save=kept):
         # the discriminator's step: real images up, fakes down, and a small gradient at real ones
         real = mg.tensor(next(batches)[0], device=o.device)
         latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
@@ -137,7 +104,7 @@ def main(argv=None):
         loss_d = loss.discriminator(real_logits, fake_logits)
         total = loss_d
         if o.gamma and step % o.lazy == 0:
-            total = total + losses.r1_penalty(discriminator, real) * (o.gamma * o.lazy)
+            total = total + r1_penalty(discriminator, real) * (o.gamma * o.lazy)
         adam_d.zero_grad()
         total.backward()
         adam_d.step()
@@ -153,6 +120,8 @@ def main(argv=None):
         discriminator.requires_grad_(True)
         if average:
             average.update(o.batch)
+        for schedule in schedules:
+            schedule.step()
 
         if step % 20 == 0 or step == o.steps:
             run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),

@@ -7,16 +7,13 @@ The classifier is named with the fingerprint of its weights: another classifier 
 
 from __future__ import annotations
 
-import json
-
-from gan.commands.dcgan import trained_generator
-from gan.generate import generate
-from gan.metrics.judge import class_report, fingerprint, frechet_distance, judge
+from gan.generate import generate, trained_generator
+from gan.metrics import class_report, fingerprint, frechet_distance, judge
 from minigrad import command, data
-from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets.commands.classifier import trained
+from minigrad.words import histogram, percent, write_json
+from nets.classifiers import trained
 
 
 def main(argv=None):
@@ -54,13 +51,11 @@ def main(argv=None):
         "histogram": dict(zip(train.classes, found["histogram"], strict=True)),
         "entropy": found["entropy"],
     }
-    with atomic_write(run.file("evaluation.json")) as file:
-        file.write((json.dumps(result, indent=2) + "\n").encode())
+    write_json(run.file("evaluation.json"), result)
 
-    print(f"{run.path}, step {run.step}, judged by {other.path} ({100 * result['judge_test_accuracy']:.2f} % on the test set)")
+    print(f"{run.path}, step {run.step}, judged by {other.path} ({percent(result['judge_test_accuracy'], 2)} on the test set)")
     print(f"  {name}  {result['frechet_distance']:.2f}   floor: {result['floor_train_train']:.2f} train against train, "
           f"{result['floor_train_test']:.2f} test against train")
     print(f"  mean confidence {result['confidence']:.3f} (real images {result['confidence_real']:.3f}); "
-          f"{100 * result['confident']:.1f} % of the samples above 0.9")
-    for label, share in result["histogram"].items():
-        print(f"  {label:>12} {100 * share:5.1f} %  {'#' * round(200 * share)}")
+          f"{percent(result['confident'])} of the samples above 0.9")
+    print(histogram(result["histogram"]))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gan.commands.dcgan import trained_generator
-from gan.generate import generate, interpolate
+from gan.generate import generate, interpolate, trained_generator
 from minigrad import command
 from minigrad.data import make_grid, save_gif, save_png
 from minigrad.random import Stream

@@ -1,4 +1,6 @@
-"""How good are the samples? Numbers from a classifier trained here, named after it.
+"""A classifier as the judge of samples: its features, its probabilities, and the name of its weights.
+
+The numbers that follow from them, each named after the judge:
 
     FD-NET@N   Frechet distance between the features of N samples and N real images (Heusel et al. 2017, equation 6):
                ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
@@ -28,20 +30,6 @@ def in_batches(function, images: np.ndarray, batch: int = 500) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance between normal distributions fitted to the rows of a (N, d) and b (M, d), in float64.
-
-    Raises ValueError with fewer than two rows. Below about 10 d rows the estimate is biased upwards noticeably.
-    """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"frechet_distance: features {a.shape} and {b.shape} must be (N, d) and (M, d) with N, M >= 2")
-    s1, s2 = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
-    # the eigenvalues of S1 S2 are real and not negative up to rounding; their roots sum to tr (S1 S2)^(1/2)
-    roots = np.sqrt(np.maximum(np.linalg.eigvals(s1 @ s2).real, 0.0)).sum()
-    return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(s1) + np.trace(s2) - 2 * roots)
-
-
 def judge(classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(features, probabilities) of float images in [-1, 1], from a classifier in evaluation mode."""
     if classifier.training:
@@ -54,14 +42,6 @@ def judge(classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     joined = in_batches(both, images)
     classes = classifier.head.weight.shape[0]
     return joined[:, :-classes], joined[:, -classes:]
-
-
-def class_report(probabilities: np.ndarray) -> dict:
-    """{'histogram': share of each class, 'entropy': in nats, 'confidence': mean largest probability}."""
-    classes = probabilities.shape[1]
-    share = np.bincount(probabilities.argmax(1), minlength=classes) / len(probabilities)
-    entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
-    return {"histogram": share.tolist(), "entropy": entropy, "confidence": float(probabilities.max(1).mean())}
 
 
 def fingerprint(module) -> str:

@@ -15,13 +15,14 @@ import inspect
 from minigrad.data.dataset import DataError, Dataset, Pair, cache_folder, find
 from minigrad.data.disk import folder, npz, pair, text
 from minigrad.data.glyphs import glyphs
-from minigrad.data.images import make_grid, resize, save_gif, save_png, to_uint8
+from minigrad.data.images import resize
 from minigrad.data.loader import DataLoader
 from minigrad.data.standard import cifar10, fashion_mnist, mnist
 from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
+from minigrad.pictures import make_grid, save_gif, save_png, to_uint8
 
 __all__ = ["SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "cache_folder", "count_parts", "find", "load",
-           "make_grid", "resize", "save_gif", "save_png", "to_uint8"]
+           "load_images", "load_labelled", "make_grid", "resize", "save_gif", "save_png", "to_uint8"]
 
 # name -> (function, what --help says); a name that ends in ":" is followed by a path
 SOURCES = {
@@ -72,6 +73,22 @@ def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False
         given["size"] = size
     found = source(path, **given) if colon else source(**given)
     return Pair(*(_fit(side, size, limit) for side in found)) if isinstance(found, Pair) else _fit(found, size, limit)
+
+
+def load_images(name: str, **options) -> Dataset:
+    """`load` of pictures; ValueError for data that holds none."""
+    found = load(name, **options)
+    if isinstance(found, Pair) or not found.is_images:
+        raise ValueError(f"data {name!r} holds no images; try glyphs, mnist, fashion-mnist, cifar10 or folder:PATH")
+    return found
+
+
+def load_labelled(name: str, **options) -> Dataset:
+    """`load` of pictures with labels, as a classifier needs them; ValueError for data without."""
+    found = load(name, **options)
+    if isinstance(found, Pair) or not found.is_images or found.y is None:
+        raise ValueError(f"data {name!r} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    return found
 
 
 def _options(name: str, text: str) -> dict:

@@ -1,23 +1,18 @@
 """python -m nets classifier: LeNet learns to read, by cross-entropy; the test accuracy is printed and drawn.
 
 Adam with a rate that rises over the first tenth and then falls to 0 along a line; batch norm and dropout
-(nets/classifiers/lenet.py).
-The test set is looked at once per epoch and never trained on.
+(nets/classifiers/lenet.py). The test set is looked at once per epoch and never trained on.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 import minigrad as mg
 from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.random import Streams
-from minigrad.run import RunError
+from minigrad.words import percent
 from nets.classifiers.lenet import LeNet
-from nets.classifiers.strided import Strided
-
-NETWORKS = {"lenet": LeNet, "strided": Strided}  # what `trained` can build; a run that names none holds a LeNet
+from nets.training import evaluate, rise_and_fall, scheduled
 
 
 def options(argv=None):
@@ -35,9 +30,7 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    train, test = (data.load(o.data, train=t, size=o.size, download=o.download) for t in (True, False))
-    if not train.is_images or train.y is None:
-        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    train, test = (data.load_labelled(o.data, train=t, size=o.size, download=o.download) for t in (True, False))
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
     run = command.start("classifier", o)
     streams = Streams(o.seed)
@@ -45,21 +38,19 @@ def main(argv=None):
     network = LeNet(o.channels, o.classes, o.size, o.width, rng=streams["init"]).to(o.device)
     adam = optim.Adam(network.parameters(), o.rate)
     kept = dict(network=network, adam=adam, loader=loader, streams=streams)
-    if run.restored is not None:
-        for name, part in kept.items():
-            part.load_state_dict(run.restored[name])
+    run.restore(kept)
+    schedule = scheduled(adam, rise_and_fall(o.steps), run.step)
 
     batches, epoch = loader.forever(), len(loader)
     score = None
-    for step in run.loop(run.step, o.steps, save=lambda: {name: part.state_dict() for name, part in kept.items()}):
-        done = step / o.steps
-        adam.param_groups[0]["lr"] = o.rate * min(done / 0.1, (1 - done) / 0.9 + 1 / o.steps)
+    for step in run.loop(run.step, o.steps, save=kept):
         images, labels = next(batches)
         logits = network(mg.tensor(images, device=o.device))
         loss = F.cross_entropy(logits, labels, label_smoothing=o.smooth)
         adam.zero_grad()
         loss.backward()
         adam.step()
+        schedule.step()
         if step % 20 == 0 or step == o.steps:
             run.log(step, loss=loss, batch_accuracy=float((logits.array.argmax(1) == labels).mean()))
         if step % epoch == 0 or step == o.steps:
@@ -71,31 +62,6 @@ def main(argv=None):
     names = [f"{test.classes[test.y[i]]} as {test.classes[p]}" for i, p in mistakes[:50]]
     if names:
         run.image(o.steps, test.x[[i for i, _ in mistakes[:50]]], "mistakes", columns=10, labels=names)
-    summary = {"test accuracy": f"{100 * score:.2f} % of {len(test)}", "mistakes": len(mistakes)}
+    summary = {"test accuracy": f"{percent(score, 2)} of {len(test)}", "mistakes": len(mistakes)}
     run.finish(title=f"Classifier of {o.data}", summary=summary)
-    print(f"test accuracy {100 * score:.2f} % ({len(test) - len(mistakes)} of {len(test)})")
-
-
-def evaluate(network, test, batch=500):
-    """(accuracy, [(index, prediction) of each mistake]) in evaluation mode; the mode is restored."""
-    was = network.training
-    network.eval()
-    device = next(iter(network.parameters())).device
-    with mg.no_grad():
-        predictions = np.concatenate([
-            network(mg.tensor(images, device=device)).cpu().array.argmax(1)
-            for images, _ in data.DataLoader(test, batch, shuffle=False, drop_last=False)
-        ])
-    network.train(was)
-    wrong = np.flatnonzero(predictions != test.y)
-    return 1 - len(wrong) / len(test), [(int(i), int(predictions[i])) for i in wrong]
-
-
-def trained(run):
-    """The classifier of a run, in evaluation mode. RunError where the run holds none."""
-    c = run.config
-    if run.restored is None or "network" not in run.restored:
-        raise RunError(run.path, "holds no checkpoint of a classifier; train one with: python -m nets classifier")
-    network = NETWORKS[c.get("network", "lenet")](c["channels"], c["classes"], c["size"], c["width"])
-    network.load_state_dict(run.restored["network"])
-    return network.eval()
+    print(f"test accuracy {percent(score, 2)} ({len(test) - len(mistakes)} of {len(test)})")

@@ -10,15 +10,12 @@ from __future__ import annotations
 import os
 import re
 
-import numpy as np
-
-import minigrad as mg
 from minigrad import command
 from minigrad.data import DataError
-from nets.imagenet import efficientnet_lite, squeezenet
+from minigrad.words import percent
+from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
 
-NETWORKS = {"squeezenet": squeezenet.load, "efficientnet-lite0": efficientnet_lite.load}
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
 
@@ -48,7 +45,7 @@ def main(argv=None):
     network = NETWORKS[o.network](o.weights).to(o.device)
     first = top = marked = 0
     for file in files:
-        answers = classify(network, imagenet.photograph(file, network.size, network.shorter)[None], o.top)[0]
+        answers = imagenet.classify(network, imagenet.photograph(file, network.size, network.shorter)[None], o.top)[0]
         print(file)
         for i, probability in answers:
             print(f"  {100 * probability:6.2f} %  {classes[i].names} ({i})")
@@ -59,7 +56,7 @@ def main(argv=None):
             top += truth in [i for i, _ in answers]
     if marked:
         scores = {1: first, o.top: top}
-        print("told by file name: " + ", ".join(f"top-{k} {right} of {marked} ({100 * right / marked:.1f} %)"
+        print("told by file name: " + ", ".join(f"top-{k} {right} of {marked} ({percent(right / marked)})"
                                                 for k, right in scores.items()))
 
 
@@ -71,11 +68,3 @@ def pictures(path) -> list[str]:
     if not names:
         raise DataError(path, "holds no pictures", f"Pictures end in {', '.join(ENDINGS)}")
     return [os.path.join(path, name) for name in names]
-
-
-def classify(network, images, k: int = 5):
-    """The k best (class, probability) for each of images (N, 3, H, W) in [0, 1], an array; see imagenet.top_k."""
-    device = next(iter(network.parameters())).device
-    with mg.no_grad():
-        logits = network(mg.tensor(np.asarray(images, np.float32), device=device))
-    return imagenet.top_k(logits.cpu().array, k)

@@ -135,7 +135,7 @@ class EfficientNetLite0(nn.Module):
         return self
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """blocks.3.expand.norm.weight -> _blocks.3._bn0.weight, the usual name in PyTorch."""
     *path, unit, part, array = ["", *name.split(".")] if name.startswith("fc.") else name.split(".")
     usual = {
@@ -153,5 +153,5 @@ def load(path=None, fold=True) -> EfficientNetLite0:
     default classifiers/efficientnet_lite0_fp16.npz below MINIGRAD_DATA. DataError without a file, CheckpointError for a
     wrong one."""
     path = imagenet.weights_path(path, WEIGHTS)
-    network = imagenet.load_into(EfficientNetLite0(), path, _file_name).eval().requires_grad_(False)
+    network = imagenet.load_into(EfficientNetLite0(), path, file_name).eval().requires_grad_(False)
     return network.fold() if fold else network

@@ -78,7 +78,7 @@ class SqueezeNet(nn.Module):
         return self.features(images).mean((2, 3))
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """layers.fire2.expand3x3.0.weight -> fire2/conv3x3_2.weight, Caffe's name."""
     _, layer, *unit, _, array = name.split(".")
     caffe = {"squeeze": "/conv1x1_1", "expand1x1": "/conv1x1_2", "expand3x3": "/conv3x3_2"}
@@ -93,7 +93,7 @@ def load(path=None) -> SqueezeNet:
     default classifiers/squeezenet1_0_fp16.npz below MINIGRAD_DATA. DataError without a file, CheckpointError for a
     wrong one."""
     path = imagenet.weights_path(path, WEIGHTS)
-    return imagenet.load_into(SqueezeNet(), path, _file_name, _bgr_to_rgb).eval().requires_grad_(False)
+    return imagenet.load_into(SqueezeNet(), path, file_name, _bgr_to_rgb).eval().requires_grad_(False)
 
 
 def _bgr_to_rgb(name, array):

@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+import minigrad as mg
 from minigrad import checkpoint
 from minigrad.data import DataError, find
 
-__all__ = ["CLASSES", "Synset", "load_into", "photograph", "synsets", "top_k", "weights_path"]
+__all__ = ["CLASSES", "Synset", "classify", "load_into", "photograph", "synsets", "top_k", "weights_path"]
 
 CLASSES = 1000
 SYNSETS = "imagenet/synset_words.txt"
@@ -105,6 +106,14 @@ def top_k(logits, k: int = 5) -> list[list[tuple[int, float]]]:
     p /= p.sum(1, keepdims=True)
     best = np.argsort(-p, axis=1, kind="stable")[:, :k]
     return [[(int(i), float(row[i])) for i in order] for row, order in zip(p, best, strict=True)]
+
+
+def classify(network, images, k: int = 5):
+    """The k best (class, probability) for each of images (N, 3, H, W) in [0, 1], an array; see `top_k`."""
+    device = next(iter(network.parameters())).device
+    with mg.no_grad():
+        logits = network(mg.tensor(np.asarray(images, np.float32), device=device))
+    return top_k(logits.cpu().array, k)
 
 
 # ---- weights

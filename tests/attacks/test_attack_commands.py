@@ -13,16 +13,18 @@ from PIL import Image
 import minigrad as mg
 from attacks import Linf, Result, Victim
 from attacks import __main__ as attacks_main
-from attacks.commands import certify, curve, shared, table
-from attacks.commands.attack import ATTACKS, typical
+from attacks.commands import certify, curve, table
+from attacks.commands.attack import typical
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.catalogue import ATTACKS
 from attacks.commands.panda import class_number, eight_bit, fool
 from minigrad import data, optim
 from minigrad import functional as F
 from minigrad.checkpoint import load, save_weights
 from minigrad.data import DataError, save_png
-from minigrad.pictures import Caption, colour, columns, confidence, equation, heat, lines, magnified, spans, stacked
 from minigrad.random import Stream
 from minigrad.run import Run
+from minigrad.words import percent
 from nets.classifiers.lenet import LeNet
 from nets.imagenet import squeezenet
 from nets.imagenet import weights as imagenet
@@ -92,7 +94,7 @@ def test_an_attack_keeps_numbers_result_and_picture_that_agree(model, capsys):
     assert numbers["count"] == len(result) == 60
     for name in ("clean_accuracy", "robust_accuracy", "success_rate"):
         assert numbers[name] == pytest.approx(getattr(result, name))
-        assert name.replace("_", " ") in said and shared.percent(numbers[name]) in said
+        assert name.replace("_", " ") in said and percent(numbers[name]) in said
     assert numbers["clean_accuracy"] > 0.5 > numbers["robust_accuracy"]
     assert numbers["mean_distance"] == pytest.approx(result.distance[result.success].mean())
     assert f"mean {numbers['mean_distance']:.4f}, median {numbers['median_distance']:.4f} (linf" in said
@@ -148,7 +150,7 @@ def test_the_curve_starts_at_the_clean_accuracy_and_ends_at_epsilon(model):
 @given(st.sampled_from(["linf", "l2", "l1"]), st.floats(0.01, 3), st.integers(0, 99))
 def test_noise_has_the_norm_that_the_attack_may_use(norm, epsilon, seed):
     x = np.full((3, 1, 4, 4), 0.5, np.float32)
-    threat = shared.ball(norm, epsilon)
+    threat = setting.ball(norm, epsilon)
     np.testing.assert_allclose(threat.size(curve.noisy(x, threat, (-9, 9), seed) - x), epsilon, rtol=1e-4)
 
 
@@ -235,7 +237,7 @@ def test_rho_is_measured_in_the_open_and_in_the_box(capsys):
 def tiny_imagenet(tmp_path):
     """Options that give `panda` random weights, a thousand made-up names and a picture."""
     network = squeezenet.SqueezeNet(rng=Stream(0, "init"))
-    names = [(squeezenet._file_name(name), value) for name, value in network.state_dict().items()]
+    names = [(squeezenet.file_name(name), value) for name, value in network.state_dict().items()]
     turned = {name: value[:, ::-1] if name == "conv1.weight" else value for name, value in names}
     save_weights("weights.npz", turned)
     with open("names.txt", "w") as file:
@@ -293,48 +295,6 @@ def test_a_panda_file_is_a_gibbon_at_99_percent(network, real_data, capsys):
     assert attacks("panda", "--network", network, "--steps", "20") == 0
     assert "original      giant panda" in (out := capsys.readouterr().out) and "adversarial   gibbon" in out
     assert "Linf distance 2/255" in out
-
-
-# ---- pictures
-
-
-@given(st.floats(0, 1), st.integers(0, 3))
-def test_confidence_is_never_rounded_up_to_certainty(p, digits):
-    text = confidence(p, digits)
-    assert not text.startswith("100") and abs(float(text.strip("> %")) - 100 * p) <= 1.01 * 10.0**-digits
-
-
-def test_whole_grey_levels_are_drawn_exactly():
-    levels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    np.testing.assert_array_equal(colour(levels.astype(np.float32) / np.float32(255)), np.repeat(levels, 3, axis=1))
-    with pytest.raises(ValueError, match="C = 1 or 3"):
-        colour(np.zeros((1, 2, 4, 4)))
-
-
-def test_no_change_is_white_on_digits_and_grey_on_photographs():
-    assert (magnified(np.zeros((1, 1, 4, 4)))[0] == 255).all()
-    assert (magnified(np.zeros((1, 3, 4, 4)))[0] == 128).all()
-    d = np.zeros((1, 1, 1, 2), np.float32)
-    d[..., 0], d[..., 1] = 0.25, -0.25
-    pixels, factor = magnified(d)
-    red, blue = pixels[0, :, 0, 0].astype(int), pixels[0, :, 0, 1].astype(int)
-    assert factor == 4 and red[0] > red[2] + 100 and blue[2] > blue[0] + 100
-
-
-def test_pictures_have_the_size_of_what_they_hold():
-    grey = colour(np.random.default_rng(0).random((4, 1, 8, 8)))
-    sheet = columns([grey, grey], ["original", "result"], [["a\nb"] * 4, [Caption("c", fooled=True)] * 4], "title")
-    assert sheet.dtype == np.uint8 and sheet.shape[0] > 2 * 104 and sheet.shape[1] > 4 * 104
-    assert ((sheet == (190, 20, 30)).all(-1)).any()  # red text
-    photo = colour(np.random.default_rng(0).random((3, 3, 224, 224)))
-    whole = equation(list(photo), ["cat\n9 %", "noise", "dog\n9 %"])
-    assert whole.shape[0] > 224 and 3 * 224 < whole.shape[1] < 3 * 224 + 200
-    np.testing.assert_array_equal(whole[14 : 14 + 224, 14 : 14 + 224], photo[0].transpose(1, 2, 0))
-    both = stacked([sheet, whole])
-    assert both.shape == (len(sheet) + len(whole), max(sheet.shape[1], whole.shape[1]), 3) and (both[-1, -1] == 255).all()
-    assert spans({"a": np.array([1.0, 2, 3]), "b": np.array([0.1])}, "t", "x").ndim == 3
-    assert heat(np.array([[np.nan, 1], [0, np.nan]]), ("a", "b"), "t").ndim == 3
-    assert lines([dict(x=[0, 1], series={"a": [1, 2], "b": ([1, 2], [0, 1], [2, 3])}, across="x", down="y")]).ndim == 3
 
 
 # ---- wrong calls

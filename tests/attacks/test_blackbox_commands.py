@@ -9,7 +9,8 @@ from PIL import Image
 
 from attacks import Linf, Victim
 from attacks import __main__ as attacks_main
-from attacks.commands import blackbox, transfer
+from attacks.commands import transfer
+from attacks.commands.helpers import copies
 from attacks.commands.substitute import by_round
 from attacks.copying.extract import fit
 from attacks.copying.transfer import Matrix
@@ -74,7 +75,7 @@ def test_substitute_counts_what_it_asked_and_its_numbers_agree(model, capsys):
         assert [r["queries"] for r in attacker] == [20, 40, 80, 100]
         assert all(0 <= r["transfer"] <= 1 and r["tried"] > 50 for r in attacker)
     last = [a[-1]["transfer"] for a in found["attackers"]]
-    assert blackbox.spread(last) in out and "84.24 %" in out and "100 of 100" in out
+    assert copies.spread(last) in out and "84.24 %" in out and "100 of 100" in out
     assert max(last) <= min(found["white_box"]) and min(found["white_box"]) > 0.5
     for picture in ("by_round", "examples"):
         assert drawn(f"runs/substitute-0001/samples/{picture}_000000.png") > 1000
@@ -132,7 +133,7 @@ def test_disjoint_networks_get_other_images_and_too_many_are_told(monkeypatch, c
 
 def test_noise_is_as_large_as_the_attack_may_be():
     x = np.full((3, 1, 4, 4), 0.5, np.float32)
-    np.testing.assert_allclose(np.abs(blackbox.noise(x, Linf(0.3), 0) - x), 0.3, atol=1e-6)
+    np.testing.assert_allclose(np.abs(copies.noise(x, Linf(0.3), 0) - x), 0.3, atol=1e-6)
 
 
 def test_rounds_that_the_budget_cut_off_stay_at_their_last_value():

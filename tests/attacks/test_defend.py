@@ -35,7 +35,7 @@ from attacks.defend import (
 from minigrad import data, nn, optim
 from minigrad.random import Stream
 from minigrad.run import Run
-from nets.commands import classifier
+from nets import classifiers
 
 
 def gradient_of(net, x, loss="ce", y=0):
@@ -456,7 +456,7 @@ def test_the_command_writes_a_run_that_others_take_for_a_classifier(method, netw
     train.main(["--method", method, "--steps", "4", "--batch", "32", "--width", "2", "--out", str(tmp_path), "--inner-steps", "2",
                 "--l1", "1e-4", "--dropout", "0.2", "--network", network])
     run = Run.open(tmp_path / f"trained-{method}-0001", quiet=True)
-    net = classifier.trained(run)
+    net = classifiers.trained(run)
     assert type(net).__name__.lower() == network
     assert run.step == 4 and net(mg.zeros(2, 1, 16, 16)).shape == (2, 2)
     assert "under PGD-20" in capsys.readouterr().out and (tmp_path / run.name / "report.html").exists()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from attacks import Targeted, Untargeted, Victim
-from attacks.commands import shared
-from attacks.commands.attack import ATTACKS, perform
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.catalogue import ATTACKS, perform
 from minigrad import nn
 from minigrad.random import Stream
 
@@ -37,7 +37,7 @@ def task(targeted):
 
 
 def run(name, norm, victim, x, goal):
-    threat = shared.ball(norm, RADII[norm]) if "threat" in ATTACKS[name].takes else None
+    threat = setting.ball(norm, RADII[norm]) if "threat" in ATTACKS[name].takes else None
     return perform(ATTACKS[name], victim, x, goal, threat, SimpleNamespace(norm=norm, **SMALL)), threat
 
 

@@ -1,6 +1,7 @@
 """The exhibits `defenses` and `goodfellow`: every line of their tables on networks that train for a moment, their arithmetic,
 and that the check they name fires for the reason they give."""
 
+import dataclasses
 import json
 import math
 import os
@@ -14,8 +15,9 @@ from linear import binary, classes, images, linear, small_network
 
 from attacks import Linf, Untargeted, Victim, fgsm, pgd
 from attacks import __main__ as attacks_main
-from attacks.commands import defenses, defenses_built, goodfellow
-from attacks.commands.defenses_built import DEFENSES, Built, Defense, Lab, Way, one_step, through
+from attacks.commands import defenses, goodfellow
+from attacks.commands.helpers import defenses_built, setting
+from attacks.commands.helpers.defenses_built import DEFENSES, Built, Defense, Lab, Way, one_step, through
 from attacks.defend import Hidden, training
 from attacks.evaluate import Case
 from attacks.evaluate.of_attack import iterative_not_weaker
@@ -23,8 +25,8 @@ from attacks.evaluate.published import GOODFELLOW, NUMBERS
 from minigrad import data
 from minigrad.pictures import bars
 from minigrad.random import Stream
-from minigrad.run import Run
-from nets.training import Bar, fit
+from minigrad.words import percent, plain
+from nets.training import fit
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def lab(digits):
 
 
 def samples_of(test, count):
-    return defenses.shared.Samples(test.normalised((0.0, 1.0))[:count], test.y[:count], test.classes, "glyphs")
+    return setting.Samples(test.normalised((0.0, 1.0))[:count], test.y[:count], test.classes, "glyphs")
 
 
 def run_of(*argv):
@@ -207,25 +209,12 @@ def test_the_run_keeps_what_was_printed(small_data, capsys):
     assert [r["name"] for r in found] == ["none", "quantised-3"]
     out = capsys.readouterr().out
     for r in found:
-        assert 0 <= r["own"] <= r["clean"] <= 1 and defenses.shared.percent(r["own"]) in out
+        assert 0 <= r["own"] <= r["clean"] <= 1 and percent(r["own"]) in out
     report = open("runs/defenses-0001/report.html").read()
     assert "data:image/png;base64" in report and "3-bit images" in report
 
 
-# ---- training and the bar --------------------------------------------------------------------------------------------
-
-
-def test_the_bar_follows_work_of_unlike_sizes(tmp_path):
-    run = Run.create("bar", {}, tmp_path, quiet=True)
-    bar = Bar(run, 10)
-    bar.spend(2.5)
-    assert bar.shown == 2
-    bar.reach(6)
-    assert bar.shown == 6 and bar.spent == 6
-    bar.spend(50)  # more than was planned: the last unit is kept for the end
-    assert bar.shown == 9
-    bar.end()
-    assert run.step == 10
+# ---- training ----------------------------------------------------------------------------------------------------
 
 
 def test_training_is_the_same_for_equal_seeds_and_lowers_the_loss(digits):
@@ -285,7 +274,7 @@ def test_error_and_confidence_are_counted_over_all_and_over_the_errors():
 
 def test_the_papers_figures_stand_beside_equal_conditions_only(digits):
     o = Namespace(data="mnist", epsilon=0.25, epochs=1, dry_run=True)
-    lab = goodfellow.Lab(o, digits[True], digits[False])
+    lab = goodfellow.Replication(o, digits[True], digits[False])
     assert lab.published("softmax regression") == 0.999 and lab.both("softmax regression") == (0.999, 0.793)
     assert lab.both(goodfellow.TRAINED) == (0.179, 0.814)
     assert lab.both(goodfellow.MAXOUT, "FGSM from the FGSM-trained network") == (0.409, None)
@@ -310,6 +299,7 @@ def test_the_papers_table_in_letters_and_bars():
     lines = goodfellow.table(rows).splitlines()
     assert lines[1].split() == ["ours", "1.0", "%", "90.0", "%", "89.4", "%", "97.5", "%", "97.6", "%"]
     assert lines[2].strip() == "a note" and lines[3].split() == ["perfect", "0.0", "%", "0.0", "%", "-", "-", "-"]
-    assert goodfellow.plain(rows[1])["confidence"] is None and goodfellow.words(rows[0])["error under FGSM"].endswith("89.4 %)")
+    assert plain(dataclasses.asdict(rows[1]))["confidence"] is None
+    assert goodfellow.in_report(rows[0])["error under FGSM"].endswith("89.4 %)")
     assert goodfellow.picture(rows, "title").std() > 5
     assert bars(["a"], {"x": [0.5]}, "t", "%").ndim == 3

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from minigrad.data import DataError, Pair, count_parts, load, save_png
+from minigrad.data import DataError, Pair, count_parts, load, load_images, load_labelled, save_png
 from minigrad.data.glyphs import FONTS
 
 PICTURES = [("glyphs", {}), ("shapes", {}), ("shapes", {"part": "bars"})]
@@ -261,3 +261,13 @@ def test_folders_without_pictures_or_test_set(photos):
         load(f"folder:{photos}/empty")
     save_png(photos / "empty" / "x.png", np.zeros((4, 4), np.uint8))
     assert len(load(f"folder:{photos}/empty", size=4)) == 1
+
+
+def test_what_a_classifier_needs_is_asked_once():
+    found = load_labelled("glyphs", train=False, size=8, limit=5)
+    assert found.x.shape == (5, 1, 8, 8) and len(found.y) == 5
+    assert load_images("glyphs", limit=2).is_images
+    with pytest.raises(ValueError, match="'ring' has no labelled images; try glyphs"):
+        load_labelled("ring")
+    with pytest.raises(ValueError, match="'ring' holds no images; try glyphs"):
+        load_images("ring")

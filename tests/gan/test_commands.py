@@ -100,6 +100,12 @@ def every_step(run):
     return run
 
 
+def test_a_finished_run_that_is_resumed_says_so(capsys):
+    assert gan("dcgan", "--steps", "2", *TINY) == 0
+    assert gan("dcgan", "--resume", "runs/dcgan-0001") == 0
+    assert "already at step 2 of 2" in capsys.readouterr().out
+
+
 def test_sample_and_evaluate(capsys):
     small = ["--size", "16", "--batch", "4", "--width", "2", "--latent", "3", "--steps", "3"]
     assert gan("dcgan", *small) == 0

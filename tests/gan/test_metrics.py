@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan.metrics.judge import class_report, fingerprint, frechet_distance, judge
+from gan.metrics import class_report, fingerprint, frechet_distance, judge
 from minigrad.random import Stream
 from nets.classifiers.lenet import LeNet
 

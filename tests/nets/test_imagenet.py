@@ -13,6 +13,7 @@ from minigrad.checkpoint import CheckpointError, load_weights, save_weights
 from minigrad.data import DataError, save_png
 from minigrad.random import Stream
 from nets.commands import classify
+from nets.imagenet import NETWORKS as imagenet_networks
 from nets.imagenet import efficientnet_lite, squeezenet
 from nets.imagenet import weights as imagenet
 from nets.imagenet.efficientnet_lite import EfficientNetLite0
@@ -41,7 +42,7 @@ def random_network(kind, dtype=np.float32, seed=0, classes=7):
 def as_file(network):
     """The state under the names of the published files."""
     module = MODULES[type(network)]
-    return {module._file_name(name): value for name, value in network.state_dict().items() if "num_batches" not in name}
+    return {module.file_name(name): value for name, value in network.state_dict().items() if "num_batches" not in name}
 
 
 def total(network):
@@ -311,10 +312,10 @@ def test_trained_networks_know_the_photographs(name, first, five, sure, real_dat
     files = sorted((real_data / "imagenet" / "samples").glob("*.jpg"))
     if not files or not (real_data / "classifiers").is_dir():
         pytest.skip("real data: no imagenet/samples or no classifiers below MINIGRAD_DATA")
-    network, number = classify.NETWORKS[name](), {s.id: i for i, s in enumerate(imagenet.synsets())}
+    network, number = imagenet_networks[name](), {s.id: i for i, s in enumerate(imagenet.synsets())}
     truth = [number[file.name.split("_")[0]] for file in files]
     images = np.stack([imagenet.photograph(file, network.size, network.shorter) for file in files])
-    answers = sum((classify.classify(network, images[i : i + 8]) for i in range(0, len(files), 8)), [])
+    answers = sum((imagenet.classify(network, images[i : i + 8]) for i in range(0, len(files), 8)), [])
     assert sum(a[0][0] == t for a, t in zip(answers, truth, strict=True)) >= first - 1  # Pillow's JPEG decoders differ
     assert sum(t in [i for i, _ in a] for a, t in zip(answers, truth, strict=True)) >= five - 1
     where = truth.index(number["n02510455"])

@@ -1,4 +1,4 @@
-"""What every command of attacks needs: the network under attack, samples of its data, a norm, a run, words for numbers.
+"""The setting of an attack, which every command needs: the network, samples of its data, the norm and the radius, a run.
 
 The network comes from a run of `python -m nets classifier`; samples are pictures in [0, 1], and the network's own range of
 [-1, 1] is the victim's normalisation, so that epsilon counts as the literature does: 1 is the way from black to white.
@@ -9,7 +9,6 @@ Imports: attacks, minigrad, nets.classifiers.lenet.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from typing import NamedTuple
 
@@ -18,10 +17,9 @@ import numpy as np
 from attacks.core.threat import L0, L1, L2, Linf
 from attacks.core.victim import Victim
 from minigrad import command, data
-from minigrad.checkpoint import atomic_write
 from minigrad.random import Stream
 from minigrad.run import Run, RunError
-from nets.commands.classifier import trained
+from nets.classifiers import trained
 
 HINT = "train one with: python -m nets classifier --data mnist"
 EPSILON = {  # by channels and norm: what is usual for digits, and for colour pictures of 32 pixels
@@ -102,9 +100,7 @@ def victim_of(o, parser) -> tuple[Victim, dict]:
 def test_set(o, config) -> Samples:
     """The whole test set of --data, in the size that the network takes."""
     name = o.data or config["data"]
-    found = data.load(name, train=False, size=config["size"], download=o.download)
-    if not found.is_images or found.y is None:
-        raise ValueError(f"--data {name} has no labelled images; the model was trained on {config['data']}")
+    found = data.load_labelled(name, train=False, size=config["size"], download=o.download)
     if found.x.shape[1] != config["channels"] or len(found.classes) > config["classes"]:
         raise ValueError(f"--data {name} has {found.x.shape[1]} channels and {len(found.classes)} classes, the model takes "
                          f"{config['channels']} and {config['classes']}; it was trained on {config['data']}")
@@ -135,25 +131,7 @@ def other_class(y, classes: int, seed: int) -> np.ndarray:
     return (y + Stream(seed, "targets").integers(1, classes, len(y))) % classes
 
 
-# ---- words
-
-
-def percent(share: float) -> str:
-    """A share in per cent, one digit after the point."""
-    return "-" if not np.isfinite(share) else f"{100 * share:.1f} %"
-
-
-def show(summary: dict) -> None:
-    """Names and values, aligned."""
-    wide = max(map(len, summary))
-    for name, value in summary.items():
-        print(f"  {name:<{wide}}  {value}")
-
-
-def write_json(path, tree) -> None:
-    """Write a tree of plain values, atomically."""
-    with atomic_write(path) as file:
-        file.write((json.dumps(tree, indent=2) + "\n").encode())
+# ---- answers
 
 
 def probabilities(victim, x) -> np.ndarray:
@@ -161,3 +139,8 @@ def probabilities(victim, x) -> np.ndarray:
     z = victim.predict(x).astype(np.float64)
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
+
+
+def label(classes, i) -> str:
+    """The name of class i."""
+    return str(classes[i]) if i < len(classes) else f"class {i}"

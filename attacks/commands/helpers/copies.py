@@ -1,7 +1,8 @@
-"""What `substitute`, `transfer` and `extract` share: an oracle with its data, attacks whose examples travel, noise beside them.
+"""What `substitute`, `transfer` and `extract` share: a black box with its data, attacks whose examples travel, noise beside them.
 
-The oracle is a run of a classifier (--model), or a LeNet that is trained on the spot for a few seconds, so that each command
-works without anything. What the attacker asks about and is judged on comes from the test set, in disjoint parts.
+The black box, in the papers the oracle, is a run of a classifier (--model), or a LeNet that is trained here in a few seconds, so
+that each command works without a run. The images that the attacker asks about and those that the result is measured on are
+disjoint parts of the test set.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from attacks.commands import shared
-from attacks.commands.shared import Samples
+from attacks.commands.helpers import setting
+from attacks.commands.helpers.setting import Samples
 from attacks.copying.extract import fitting
 from attacks.core.threat import rows_of
 from attacks.core.victim import Victim
@@ -23,15 +24,22 @@ from minigrad.random import Stream
 from nets.classifiers.plain import build
 
 IMAGES, EPOCHS = 6000, 2  # that an oracle without --model is trained on
-TRAVELS = {  # an iterated attack goes on behind the boundary: points just behind it fool nobody else
+TRAVELS = {  # many steps go on beyond the boundary, because points just beyond it fool no other network
     "fgsm": fgsm,
     "mi_fgsm": mi_fgsm,
     "pgd": partial(pgd, early_stop=False),
 }
 
 
-class Oracle(NamedTuple):
-    """victim: trained or not yet (then `training` says how). test: all of it. config: data, size, channels, classes."""
+class BlackBox(NamedTuple):
+    """The network that is copied.
+
+    victim  it, as a Victim; where `own` it is not trained yet, and `training` does that
+    test    the whole test set
+    config  data, size, channels, classes
+    name    in titles
+    own     made here, not a run's
+    """
 
     victim: Victim
     test: Samples
@@ -43,7 +51,7 @@ class Oracle(NamedTuple):
 def training_set(config, count: int, seed: int, purpose="training", download=False) -> Samples:
     """`count` images of the training set, drawn by the seed."""
     few = 1000 if count < 100 else None  # a dry run need not draw all glyphs
-    found = data.load(config["data"], train=True, size=config["size"], limit=few, download=download)
+    found = data.load_labelled(config["data"], train=True, size=config["size"], limit=few, download=download)
     rows = Stream(seed, purpose).permutation(len(found))[:count]
     part = found.subset(rows)
     return Samples(part.normalised((0.0, 1.0)), part.y, found.classes, config["data"])
@@ -52,20 +60,18 @@ def training_set(config, count: int, seed: int, purpose="training", download=Fal
 def configured(o) -> tuple[dict, Samples]:
     """(config, test set) of --data, by default glyphs, for networks that are trained here."""
     o.data = o.data or "glyphs"
-    test = data.load(o.data, train=False, download=o.download)
-    if not test.is_images or test.y is None:
-        raise ValueError(f"--data {o.data} has no labelled images; try glyphs, mnist, fashion-mnist or cifar10")
+    test = data.load_labelled(o.data, train=False, download=o.download)
     config = {"data": o.data, "size": test.x.shape[2], "channels": test.x.shape[1], "classes": len(test.classes)}
     return config, Samples(test.normalised((0.0, 1.0)), test.y, test.classes, o.data)
 
 
-def oracle_of(o, parser) -> Oracle:
+def black_box_of(o, parser) -> BlackBox:
     """The network of --model, or an untrained LeNet for --data."""
     if o.model is not None:
-        victim, config = shared.victim_of(o, parser)
-        return Oracle(victim, shared.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
+        victim, config = setting.victim_of(o, parser)
+        return BlackBox(victim, setting.test_set(o, config), config, os.path.basename(os.path.normpath(o.model)), False)
     config, test = configured(o)
-    return Oracle(network("lenet", config, o.seed, o.device), test, config, "a LeNet trained here", True)
+    return BlackBox(network("lenet", config, o.seed, o.device), test, config, "a LeNet trained here", True)
 
 
 def network(name: str, config, seed: int, device="cpu") -> Victim:
@@ -74,7 +80,7 @@ def network(name: str, config, seed: int, device="cpu") -> Victim:
     return Victim(net.to(device), bounds=(0, 1), normalize=(0.5, 0.5), classes=config["classes"])
 
 
-def training(oracle: Oracle, o):
+def training(oracle: BlackBox, o):
     """Trains an oracle of its own, a yield for each epoch; nothing to do for a run."""
     if oracle.own:
         part = training_set(oracle.config, 64 if o.dry_run else IMAGES, o.seed, download=o.download)

@@ -1,12 +1,17 @@
 """The defenses of `python -m attacks defenses`: how each is built, what seems to fail on it, what breaks it, what warns.
 
     DEFENSES     name -> Defense; the failed ones first, then what holds
-    Lab          trains and keeps the networks that they share, and holds the samples
-    through      an attack that follows the gradients of a stand-in and is judged on the defense itself: transfer (another
-                 network), one draw of a random defense (the frozen one), BPDA (the one with a straight-through derivative),
-                 expectation over transformation (one look, averaged over many draws)
+    Lab          trains and keeps the networks that the defenses share, and holds the samples
+    through      an attack that follows the gradients of a stand-in and is judged on the defense itself
+    Way          an attack as attacks.evaluate.Case takes it, so that a check looks at the very attack whose number is printed
 
-A `Way` is an attack as attacks.evaluate.Case takes it, so that the checks look at the very attack whose number is printed.
+The stand-in of `through` is what makes an attack naive or strong. It may be
+
+    another network                                    transfer
+    one draw of a random defense, always the same      the naive attack on randomness
+    one look at a random defense, averaged over many   expectation over transformation (EOT)
+    the defense with another derivative                BPDA: where a step has no useful derivative, that of the identity is taken
+
 Sources: Athalye, Carlini & Wagner 2018 (BPDA, EOT, signs of masking); Carlini et al. 2019 (what an evaluation must try);
 Goodfellow et al. 2014 (noise, ensembles, weight decay, dropout, generative training); Madry et al. 2017 (training against
 FGSM); Carlini & Wagner 2017 (distillation); Cohen, Rosenfeld & Kolter 2019 (smoothing).
@@ -54,6 +59,7 @@ from minigrad import data
 from minigrad import functional as F
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
+from minigrad.words import percent
 from nets.classifiers.lenet import LeNet
 from nets.training import fit
 
@@ -69,8 +75,8 @@ TEMPERATURE = 100.0  # of distillation (Papernot et al. 2016; Carlini & Wagner 2
 def through(source, looks: int = 1, **fixed):
     """PGD on `source` (Victim), judged on the victim of the call by the majority of `looks` fresh looks.
 
-    fixed: options of pgd that the call may not change. Every sample runs to the last step: a point that fools the stand-in
-    with the largest loss carries over best, the first that does so hardly.
+    fixed: options of pgd that the call may not change. Every sample runs to the last step, because the point with the largest
+    loss on the stand-in is the one that most often fools the victim too; the first point that fools the stand-in rarely does.
     """
 
     def attack(victim, x, goal, threat, *, rng=0, trace=False, **options) -> Result:
@@ -152,8 +158,10 @@ class Lab:
         return fit(net, loss_of, self.batches(name), self.o.steps if steps is None else steps, bar=self.bar, cost=cost)
 
     def trained(self, name, method="standard", *, dropout=0.0, threat=None, warm=False, more=1, cost=1.0, extra=None, **options):
-        """The victim of this name, trained by attacks.defend.training's method. more: times as many steps; warm: the radius
-        grows over the first 30 % of them; extra(net) -> Tensor: added to the loss; options: of the method."""
+        """The victim of this name, trained by a method of attacks.defend.training.
+
+        more: times as many steps. warm: the radius grows over the first 30 % of them. extra(net) -> Tensor: added to the loss.
+        options: of the method."""
         if name not in self.kept:
             victim, steps = self.victim(self.lenet(name, dropout)), more * self.o.steps
             rng, threat = self.stream(f"{name}/perturbations"), threat or self.threat
@@ -194,8 +202,15 @@ class Lab:
 
 
 class Built(NamedTuple):
-    """A defense, ready to be attacked. checks: of attacks.evaluate, asked of the naive attack in this order until one warns;
-    none: why none is asked. threat: if not the lab's. certificate() -> share that is proved to stand, and a note."""
+    """A defense, ready to be attacked.
+
+    victim        the defended network
+    naive, own    the attack that seems to fail on it, and the one that was made for it
+    checks        of attacks.evaluate. They are asked about the naive attack, one after the other, until one warns
+    none          why no check is asked, in words; for a defense without checks
+    threat        the ball of both attacks; None for that of the lab
+    certificate   function without arguments -> (share of images that are proved to stand, a sentence); None for no proof
+    """
 
     victim: Victim
     naive: Way
@@ -207,7 +222,10 @@ class Built(NamedTuple):
 
 
 class Defense(NamedTuple):
-    """title: in the table. cost: for the progress bar, in trainings of the undefended network. build(lab) -> Built."""
+    """A line of the table: its title, and build(lab) -> Built.
+
+    cost: how long all of it takes, in trainings of the undefended network; the progress bar needs it. holds: no attack here
+    breaks it."""
 
     title: str
     cost: float
@@ -225,7 +243,7 @@ def undefended(lab) -> Built:
 
 
 def pretraining(lab) -> Built:
-    """The encoder of a denoising autoencoder, trained on as a classifier. (Points made for another network carry over to it.)"""
+    """The encoder of a denoising autoencoder, trained on as a classifier."""
     ae = lab.new_autoencoder()
     ae.load_state_dict(lab.autoencoder.state_dict())  # training on would spoil the one that `purification` needs
     victim = lab.plain(Pretrained(ae, lab.classes, rng=lab.stream("pretraining/init")))
@@ -234,8 +252,8 @@ def pretraining(lab) -> Built:
 
 
 def purification(lab) -> Built:
-    """Images pass through the autoencoder, with a code of 8 levels, before they are classified. The narrow code takes away some of
-    the perturbation; the radius is half as large again, where that is not enough."""
+    """Images pass through the autoencoder before they are classified. Its code is rounded to 8 levels, which takes away some of the
+    perturbation. The radius is 1.5 times as large as elsewhere, so that what is left of the perturbation still fools."""
     built, ball = Purified(Normalized(lab.undefended.net), lab.autoencoder, levels=8), Linf(1.5 * lab.o.epsilon)
     note = f", Linf {ball.epsilon:g}"
     seeing = through(lab.plain(built.bpda()), loss="margin", restarts=3)
@@ -244,8 +262,8 @@ def purification(lab) -> Built:
 
 
 def noise_at_test(lab) -> Built:
-    """A vote of VOTES noisy looks, by a network that was trained with that noise. Such training gives some robustness of its own;
-    the radius is a quarter larger, where little of it is left."""
+    """A vote of VOTES noisy looks, by a network that was trained with that noise. Such training alone gives some robustness. The
+    radius is 1.25 times as large as elsewhere, because little of that robustness is left there."""
     ball = Linf(1.25 * lab.o.epsilon)
     noisy = Noisy(Normalized(lab.gaussian.net), lab.o.sigma, draws=VOTES, rng=lab.stream("noise at test time"))
     note = f", Linf {ball.epsilon:g}"
@@ -274,8 +292,8 @@ def noise_at_training(lab) -> Built:
 
 
 def fgsm_training(lab) -> Built:
-    """Half the loss on FGSM's points, without a random start. It learns to mask its gradient where the step is long: the radius is
-    half as large again, in training and under attack."""
+    """Half of the loss is taken on FGSM's points, without a random start. The network learns to mask its gradient, but only where
+    the step is long. So the radius is 1.5 times as large as elsewhere, in training and under attack."""
     ball = Linf(1.5 * lab.o.epsilon)
     victim, note = lab.trained("fgsm", "fgsm", threat=ball, cost=2.5), f", Linf {ball.epsilon:g}"
     return Built(victim, one_step("FGSM" + note), Way("PGD" + note), (label_leaking, converged, black_box_finds_nothing),
@@ -292,7 +310,7 @@ def dropout_at_training(lab) -> Built:
 
 
 def dropout_at_test(lab) -> Built:
-    """The same network, which goes on dropping in use."""
+    """The same network; in use, too, half of its features are dropped at random."""
     random = DropoutAtTest(dropout_network(lab).net, rng=lab.stream("dropout at test time"))
     frozen = through(lab.victim(random.frozen(lab.o.seed)), LOOKS, random_start=False)
     return Built(lab.victim(random), Way("FGSM on one mask", frozen, 1),
@@ -300,8 +318,8 @@ def dropout_at_test(lab) -> Built:
 
 
 def quantisation(lab, levels) -> Built:
-    """The input is rounded to a few levels. With two, a black pixel does not change below 1/2: there it is the data, black and
-    white, that hold; the radius is made large enough to cross."""
+    """The input is rounded to a few levels. With two levels a black pixel stays black until it has changed by 1/2. Digits are black
+    and white, so at a smaller radius hardly anything changes; the radius is made large enough to cross 1/2."""
     built = Quantised(Normalized(lab.undefended.net), levels)
     ball = Linf(max(CROSSING, lab.o.epsilon)) if levels == 2 else None
     note = "" if ball is None else f", Linf {ball.epsilon:g}"
@@ -310,7 +328,8 @@ def quantisation(lab, levels) -> Built:
 
 
 def defensive_distillation(lab) -> Built:
-    """A student of a teacher's probabilities, both at a temperature of 100, in use at 1."""
+    """A student learns a teacher's probabilities. Both train with logits divided by 100 (their temperature), and are used with the
+    logits as they are."""
     teacher, student = (lab.victim(lab.lenet(f"distillation/{name}")) for name in ("teacher", "student"))
     lab.fit("distillation/teacher", teacher.net,
             lambda x, y, step: F.cross_entropy(training.logits_of(teacher, x) / TEMPERATURE, y))
@@ -321,12 +340,12 @@ def defensive_distillation(lab) -> Built:
 
 
 def adversarial_training(lab, method, name, **options) -> Built:
-    """The loss is taken where an attack ends, which starts at a random point; the radius grows at first."""
+    """The loss is taken at the point where an attack from a random start ends. The radius grows from 0 at first."""
     return Built(lab.trained(name, method, warm=True, **options), one_step(), Way("strongest of 4", strongest), HOLDS)
 
 
 def smoothing(lab) -> Built:
-    """The noise and the vote of `noise_at_test`, with the votes counted: within an L2 radius the answer is proved."""
+    """The noise and the vote of `noise_at_test`. Here the votes are counted: their share proves the answer within an L2 radius."""
     smoothed, ball = Smoothed(lab.gaussian, lab.o.sigma, rng=lab.o.seed), L2(lab.o.radius)
     voting = smoothed.noisy(VOTES, lab.stream("smoothing"))
     few = slice(0, lab.o.certified)
@@ -334,7 +353,7 @@ def smoothing(lab) -> Built:
     def certificate():
         found = smoothed.certify(lab.samples.x[few], n0=min(100, lab.o.looks), n=lab.o.looks)
         share = found.accuracy(lab.samples.y[few], lab.o.radius)
-        return share, (f"at least {100 * share:.0f} % proved in L2 {lab.o.radius:g}, of {len(found.radius)} images, "
+        return share, (f"at least {percent(share, 0)} proved in L2 {lab.o.radius:g}, of {len(found.radius)} images, "
                        f"{lab.o.looks:,} looks each, alpha 0.001")
 
     return Built(voting, Way(f"PGD on one draw, L2 {lab.o.radius:g}", through(fixed_draw(lab), POLLS)),

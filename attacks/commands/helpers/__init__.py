@@ -1,0 +1,1 @@
+"""What several commands of attacks need: the setting of an attack, the table of attacks, networks to copy, defenses to break."""

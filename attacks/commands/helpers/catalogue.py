@@ -1,0 +1,114 @@
+"""The table of all attacks, and how one of them is run on a batch.
+
+`ATTACKS` says which function, in what norms, and how much of the network it may see. Everything else is read from the function's
+signature: its options, their defaults, and whether it stays within a given radius (it takes a threat) or looks for the smallest
+perturbation (it takes none; --epsilon then only counts).
+
+Imports: attacks, minigrad.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import NamedTuple
+
+from attacks.black_box.decision import boundary
+from attacks.black_box.hop_skip_jump import hop_skip_jump
+from attacks.black_box.score import nes, one_pixel, random_noise, spsa, zoo
+from attacks.black_box.spatial import spatial
+from attacks.black_box.square import square
+from attacks.commands.helpers import setting
+from attacks.core.loss import LOSSES
+from attacks.core.result import Result
+from attacks.white_box.apgd import apgd, apgd_targeted
+from attacks.white_box.carlini import carlini_l2, carlini_linf, ead
+from attacks.white_box.deepfool import deepfool
+from attacks.white_box.fab import fab, fab_targeted
+from attacks.white_box.gradient import bim, fgsm, mi_fgsm, pgd
+from attacks.white_box.jsma import jsma
+from minigrad import command
+
+
+class Attack(NamedTuple):
+    """function(view, x, goal[, threat], ..., rng) -> Result, and what its signature does not tell.
+
+    norms: the default first. view: what it may see, 'white_box', 'scores' or 'labels'. targeted: whether a target can be
+    named. batch: images at once; few where each takes long, so that progress is seen. set: what bounds it, if no norm does."""
+
+    function: object
+    help: str
+    norms: tuple = ("linf", "l2", "l1")
+    view: str = "white_box"
+    targeted: bool = True
+    batch: int = 250
+    set: str | None = None
+
+    @property
+    def takes(self) -> dict:
+        """The function's arguments by name."""
+        return inspect.signature(self.function).parameters
+
+
+ATTACKS = {
+    "fgsm": Attack(fgsm, "one step of steepest ascent (Goodfellow et al. 2014)"),
+    "bim": Attack(bim, "many small steps, projected (Kurakin et al. 2016)"),
+    "pgd": Attack(pgd, "the same from a random start, with restarts (Madry et al. 2017)"),
+    "mi_fgsm": Attack(mi_fgsm, "with momentum (Dong et al. 2018)"),
+    "apgd": Attack(apgd, "steps that adapt themselves (Croce & Hein 2020)"),
+    "apgd_targeted": Attack(apgd_targeted, "the same towards each likely class in turn", targeted=False),
+    "deepfool": Attack(deepfool, "to the nearest boundary, as if straight (Moosavi-Dezfooli et al. 2016)", ("l2", "linf", "l1")),
+    "carlini_l2": Attack(carlini_l2, "the smallest L2 perturbation, trained (Carlini & Wagner 2017)", ("l2",), batch=50),
+    "carlini_linf": Attack(carlini_linf, "the smallest Linf perturbation, trained (the same)", ("linf",), batch=50),
+    "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50),
+    "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)"),
+    "fab_targeted": Attack(fab_targeted, "the same towards each likely class in turn", targeted=False),
+    "jsma": Attack(jsma, "pairs of pixels, by the Jacobian (Papernot et al. 2016)", ("l0",), batch=50),
+    "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50),
+    "nes": Attack(nes, "gradient from random differences (Ilyas et al. 2018)", view="scores", batch=50),
+    "spsa": Attack(spsa, "the same with signs and Adam (Uesato et al. 2018)", view="scores", batch=50),
+    "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50),
+    "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=50),
+    "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10),
+    "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="rotated, shifted"),
+    "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50),
+    "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
+                            batch=50),
+}
+
+OPTIONS = {  # arguments of the functions that become options, where a function has them
+    "steps": dict(type=command.positive, metavar="N", help="steps of the optimisation"),
+    "step": dict(type=setting.radius, metavar="E", help="length of a step, 0.01 or 2/255 (default: by epsilon and steps)"),
+    "restarts": dict(type=command.positive, metavar="N", help="runs from other random points, on survivors"),
+    "queries": dict(type=command.positive, metavar="N", help="queries that each image may cost"),
+    "targets": dict(type=command.positive, metavar="N", help="how many of the likely classes to try"),
+    "loss": dict(choices=list(LOSSES), help="what is climbed"),
+    "momentum": dict(type=float, metavar="M", help="share of the last direction that is kept"),
+    "search_steps": dict(type=command.positive, metavar="N", help="trials of the constant that weighs the loss"),
+    "confidence": dict(type=float, metavar="K", help="margin of the logits that counts as a success"),
+    "lr": dict(type=float, metavar="R", help="learning rate"),
+    "candidates": dict(type=command.positive, metavar="N", help="how many of the likely classes to look at"),
+    "samples": dict(type=command.positive, metavar="N", help="random draws in a step"),
+    "draws": dict(type=command.positive, metavar="N", help="random points to try"),
+    "coordinates": dict(type=command.positive, metavar="N", help="coordinates that a step looks at"),
+    "pixels": dict(type=command.positive, metavar="N", help="how many pixels may change"),
+    "population": dict(type=command.positive, metavar="N", help="candidates in a generation"),
+    "generations": dict(type=command.positive, metavar="N", help="generations"),
+    "theta": dict(type=float, metavar="T", help="what is added to a pixel at a time; -1 blackens, 1 whitens"),
+    "share": dict(type=float, metavar="S", help="of the pixels that may change"),
+    "rotations": dict(type=command.positive, metavar="N", help="angles in the grid"),
+    "shifts": dict(type=command.positive, metavar="N", help="shifts in the grid, along each axis"),
+    "angle": dict(type=float, metavar="A", help="largest rotation in degrees"),
+    "reach": dict(type=float, metavar="R", help="largest shift in pixels"),
+}
+
+
+def perform(attack: Attack, victim, x, goal, threat, o) -> Result:
+    """One batch: the function with those of the options that it takes."""
+    view = getattr(victim, attack.view)(**({} if attack.view == "white_box" else {"budget": getattr(o, "budget", None)}))
+    given = {k: getattr(o, k) for k in OPTIONS if k in attack.takes and hasattr(o, k)}
+    for key, value in (("threat", threat), ("norm", o.norm), ("rng", o.seed)):
+        if key in attack.takes:
+            given[key] = value
+    return attack.function(view, x, goal, **given)
+
+
