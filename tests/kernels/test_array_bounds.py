@@ -15,7 +15,7 @@ FENCED = """
 import ctypes, faulthandler, math, mmap, sys
 import numpy as np
 from minigrad.kernels import cpu
-from minigrad.kernels.cpu import threads
+from minigrad.kernels.cpu.machine import threads
 faulthandler.enable()
 mprotect = ctypes.CDLL(None).mprotect
 mprotect.argtypes = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int

@@ -189,7 +189,7 @@ def test_arguments_that_fit_no_kernel_leave_nobody_waiting():
 
 
 def test_every_kernel_that_takes_blocks_shares_its_call_in_the_first_line():
-    for path in pathlib.Path(cpu.__file__).parent.glob("*.py"):
+    for path in pathlib.Path(cpu.__file__).parent.rglob("*.py"):
         for function in ast.parse(path.read_text()).body:
             calls = [c.func.id for c in ast.walk(function) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)]
             if isinstance(function, ast.FunctionDef) and "take" in calls:
