@@ -13,7 +13,7 @@ from minigrad.kernels import cpu
 from minigrad.kernels.cpu import get_num_threads, set_num_threads
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
-from minigrad.kernels.cpu.parts.elementwise import activate
+from minigrad.kernels.cpu.parts.activation import activate
 from minigrad.kernels.cpu.parts.layout import BLOCK
 
 pytestmark = pytest.mark.skipif(get_num_threads() == 1 and not set_num_threads(2) and get_num_threads() == 1,

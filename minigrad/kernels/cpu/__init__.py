@@ -13,7 +13,7 @@ from minigrad.kernels.cpu.layers.normalise import (
 from minigrad.kernels.cpu.layers.optimisers import adagrad_step, adam_step, rmsprop_step, sgd_step
 from minigrad.kernels.cpu.layers.pooling import avg_pool2d, avg_pool2d_dx, max_pool2d, max_pool2d_gather, max_pool2d_scatter
 from minigrad.kernels.cpu.machine.threads import get_num_threads, set_num_threads
-from minigrad.kernels.cpu.parts.elementwise import add_leaky_relu, leaky_relu, leaky_relu_dx
+from minigrad.kernels.cpu.parts.activation import add_leaky_relu, leaky_relu, leaky_relu_dx
 
 __all__ = [
     "adagrad_step",

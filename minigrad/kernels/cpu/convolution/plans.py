@@ -9,15 +9,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.kernels.cpu.convolution import winograd
-from minigrad.kernels.cpu.convolution.winograd_transforms import FORWARD, GRADIENT
-from minigrad.kernels.cpu.registers.tiles import MR, NR
+from minigrad.kernels.cpu.convolution.winograd_transforms import FORWARD_SIDES, GRADIENT_SIDES
+from minigrad.kernels.cpu.machine.compiling import inner
+from minigrad.kernels.cpu.registers.emit import MR, NR
 
-BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
-TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache
+# Columns of the table of phases, and of the table of Winograd's problems: the first four are the same.
+ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK = range(7)
+IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, PATCHES, FIRST_NUMBER = range(4, 11)
+
+LEAST_BLOCKS = 16                   # cut work into at least so many blocks where it is large enough, for the threads to share
+MOST_TILES = 16                     # tiles to a block at most: their rows and one panel of weights fit the L2 cache
+MOST_PARTS = 16                     # partial sums of a weight gradient, at most
 SMALL_IMAGE = 64                    # pixels: up to here the batch is walked innermost, so that taps in the padding drop out
-WINOGRAD_TILES = 2                  # Winograd tiles to a block at most, times MR: their transforms fit the L2 cache
+WINOGRAD_TILES = 2                  # tiles of MR patches to a block at most: their transforms fit the L2 cache
 WINOGRAD_BLOCKS = 16
+ROUND = 32                          # patches that a block of Winograd's weight gradient transforms at once
 
 
 class Plan(NamedTuple):
@@ -74,7 +80,7 @@ def blocked(plan, shape, rows_per_tile):
     The batch goes innermost where many taps fall outside: in a small image, or where the outputs reach far beyond the inputs."""
     (phases, taps, steps), (n, h, w, _) = plan, shape
     tiles = -(-n * phases[:, 0] * phases[:, 1] // rows_per_tile)
-    per_block = int(max(1, min(TILES, tiles.sum() // BLOCKS)))
+    per_block = int(max(1, min(MOST_TILES, tiles.sum() // LEAST_BLOCKS)))
     blocks = -(-tiles // per_block)
     phases = np.column_stack([phases, np.cumsum(blocks) - blocks])
     pixels = int((phases[:, 0] * phases[:, 1]).max())
@@ -135,7 +141,7 @@ def runs(length, sides):
 
 
 @functools.lru_cache(1024)
-def tiled(problems, n, sides, step, out_step):
+def in_patches(problems, n, sides, step, out_step):
     """Winograd's problems (rows, cols, out_y, out_x, in_y, in_x), cut into grids of equal tiles: the columns up to TILES."""
     return frozen([(rows, cols, oy + out_step * i, ox + out_step * j, iy + step * i, ix + step * j, down, across, q,
                     n * -(-rows // down) * -(-cols // across))
@@ -144,21 +150,21 @@ def tiled(problems, n, sides, step, out_step):
 
 
 @functools.lru_cache(1024)
-def tile_blocks(problems, n, r, step, out_step):
+def patch_blocks(problems, n, r, step, out_step):
     """Those problems with the number of each one's first block; groups of tiles in a block; the blocks."""
-    problems = tiled(problems, n, FORWARD[r], step, out_step)
-    groups = -(-problems[:, winograd.TILES] // MR)
-    per_block = int(max(1, min(WINOGRAD_TILES, groups.sum() // WINOGRAD_BLOCKS)))
-    blocks = -(-groups // per_block)
+    problems = in_patches(problems, n, FORWARD_SIDES[r], step, out_step)
+    tiles = -(-problems[:, PATCHES] // MR)
+    per_block = int(max(1, min(WINOGRAD_TILES, tiles.sum() // WINOGRAD_BLOCKS)))
+    blocks = -(-tiles // per_block)
     return np.column_stack([problems, np.cumsum(blocks) - blocks]), per_block, int(blocks.sum())
 
 
 @functools.lru_cache(1024)
-def tile_steps(n, out, r, step):
+def patch_rounds(n, out, r, step):
     """The problem of a weight gradient, cut into grids of equal tiles, with the number of each one's first step; the steps."""
-    problems = tiled(((*out, 0, 0, 0, 0),), n, GRADIENT[r], step, 1)
-    steps = -(-problems[:, winograd.TILES] // winograd.STEP)
-    return np.column_stack([problems, np.cumsum(steps) - steps]), int(steps.sum())
+    problems = in_patches(((*out, 0, 0, 0, 0),), n, GRADIENT_SIDES[r], step, 1)
+    rounds = -(-problems[:, PATCHES] // ROUND)
+    return np.column_stack([problems, np.cumsum(rounds) - rounds]), int(rounds.sum())
 
 
 @functools.lru_cache(256)
@@ -177,3 +183,12 @@ def places_of_rows(c, kh, kw):
 def places_of_outputs(o, c, kh, kw):
     """Where w[o, c, u, v] lies after w[0, c]: (taps, O), for the transposed convolution, whose inputs are the o."""
     return np.ascontiguousarray(np.arange(o)[None, :] * (c * kh * kw) + np.arange(kh * kw)[:, None])
+
+
+@inner
+def row_of(table, block):
+    """The row of a table of phases, or of problems, that a block belongs to. The last column numbers the first block of each."""
+    p, first_block = 0, table.shape[1] - 1
+    while p + 1 < table.shape[0] and table[p + 1, first_block] <= block:
+        p += 1
+    return p

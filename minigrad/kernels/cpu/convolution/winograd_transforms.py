@@ -15,14 +15,17 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
-from minigrad.kernels.cpu.registers.tiles import I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I32, I64, NR, VL, Emit, addresses, at
 
 POINTS = (0, 1, -1, 2, -2)
-POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding
-M = 4                                                           # outputs along the side of a tile, at most
-SPARE = 8                                                       # columns of a tile's window at most
+POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                     # for 5 taps, whose high powers would make more of the rounding
+M = 4                               # outputs along the side of a tile, at most
+TABLE_SPARE = 8                     # columns of a tile's window at most
 SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps:
-FORWARD, GRADIENT = {**SIDES, 5: (3,)}, {**SIDES, 5: (2,)}      # a convolution's; a weight gradient's
+FORWARD_SIDES, GRADIENT_SIDES = {**SIDES, 5: (3,)}, {**SIDES, 5: (2,)}  # a convolution's; a weight gradient's
+PLANE_SPARE = VL                    # floats between one frequency's plane and the next, beyond its size: see above
+WEIGHT_CHUNK = 32                   # input channels whose weights a block transforms
+GATHERED = 8                        # input channels whose filters are gathered, or scattered, at once: they stay in the L1 cache
 
 
 def matrices(m, r, points=POINTS, monic=False):
@@ -74,13 +77,13 @@ def _clipped_twin(near, edge, down, across, origin, outside, top, left, step, he
 def clipped(typing_context, near, edge, down, across, origin, outside, top, left, step, height, width):
     """edge[u, v] = origin + near[u, v] where pixel (top + u*step, left + v*step) of a height x width image exists, else `outside`.
 
-    near, edge: addresses of tables (down, across) of int64, each with room for SPARE entries more: a row is one vector, and the
-    next overwrites what was too much of it. Loops and branches take 50 ns for a table, and a tile of 16 channels takes 500; this
-    takes 8 (Zen 3).
+    near, edge: addresses of tables (down, across) of int64, each with room for TABLE_SPARE entries more: a row is one vector, and
+    the next overwrites what was too much of it. Loops and branches take 50 ns for a table, and a tile of 16 channels takes 500;
+    this takes 8 (Zen 3).
     """
     def codegen(context, b, signature, args):
         near, edge, down, across, origin, outside, top, left, step, height, width = args
-        words, halves = ir.VectorType(I64, SPARE), ir.VectorType(I32, SPARE)
+        words, halves = ir.VectorType(I64, TABLE_SPARE), ir.VectorType(I32, TABLE_SPARE)
 
         def splat(value, vector):
             first = b.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
@@ -89,7 +92,7 @@ def clipped(typing_context, near, edge, down, across, origin, outside, top, left
         def short(value):
             return splat(b.trunc(value, I32), halves)
 
-        columns = b.add(short(left), b.mul(ir.Constant(halves, [I32(v) for v in range(SPARE)]), short(step)))
+        columns = b.add(short(left), b.mul(ir.Constant(halves, [I32(v) for v in range(TABLE_SPARE)]), short(step)))
         exists = b.icmp_unsigned("<", columns, short(width))                                # a negative one is a large number
         origin, outside = splat(origin, words), splat(outside, words)
         with cgutils.for_range(b, down, intp=I64) as u:
@@ -208,5 +211,56 @@ def transforms(matrix, mixed=True):
 inputs_of = transforms(lambda at, g, bt: bt)
 outputs_of = transforms(lambda at, g, bt: at)
 spread = transforms(lambda at, g, bt: at.T)
+largest_inputs_of = transforms(lambda at, g, bt: bt, mixed=False)
+largest_outputs_of = transforms(lambda at, g, bt: at, mixed=False)
+largest_spread = transforms(lambda at, g, bt: at.T, mixed=False)
 weights_of = transforms(lambda at, g, bt: g, mixed=False)
 gathered = transforms(lambda at, g, bt: g.T, mixed=False)
+
+
+# ---------------------------------------------------------------------------------------------------------- weights
+
+
+@inner
+def chunk_weights(w, places, q, start, here, channels, out_stride, first, width, r, picked, taken, source, target, into, plane,
+                  pitch):
+    """into[f, p*pitch + c, o] = (G w G^T)[f] for channels start + c of the images p and filters first + o < width of a panel.
+
+    w flat; the tap t of (o, k) lies at o*out_stride + places[q, t, k], k = p*channels + c. into: an address; its planes, one
+    for each f, lie `plane` floats apart. picked, taken, source, target: room for GATHERED channels' places and taps, two tables.
+    """
+    taps, area = places.shape[1], points_of(r) ** 2
+    count_in = places.shape[2] // channels
+    for f in range(area):
+        target[f] = f * plane * 4
+    for begin in range(0, here, GATHERED):
+        size = 0
+        for c in range(begin, min(begin + GATHERED, here)):
+            for p in range(count_in):
+                for t in range(taps):
+                    picked[size] = places[q, t, p * channels + start + c]
+                    size += 1
+        for o in range(width):                                  # some channels of a filter lie side by side: one page, one stream
+            filter, column = w[(first + o) * out_stride:], taken[o:]
+            for k in range(size):
+                column[k * NR] = filter[picked[k]]
+        for c in range(begin, min(begin + GATHERED, here)):
+            for p in range(count_in):
+                for t in range(taps):
+                    source[t] = taken.ctypes.data + (((c - begin) * count_in + p) * taps + t) * NR * 4
+                weights_of(r, 0, source.ctypes.data, 0, target.ctypes.data, into + (p * pitch + c) * NR * 4, NR)
+
+
+@inner
+def transform_weights(block, w, places, channels, out_stride, outs, r, picked, taken, source, target, packed):
+    """packed[q, f] = (G w G^T)[f] of problem q as (panels, K, NR): panels of NR output channels, all input channels k.
+
+    w flat, places as in `chunk_weights`. packed (Q, a*a, panels*K*NR + PLANE_SPARE). A block is a chunk of channels of one panel.
+    """
+    area, plane, depth = packed.shape[1], packed.shape[2], places.shape[2]
+    panels, chunks = plane // (depth * NR), (channels + WEIGHT_CHUNK - 1) // WEIGHT_CHUNK
+    q, panel, start = block // (panels * chunks), block // chunks % panels, block % chunks * WEIGHT_CHUNK
+    here, width = min(WEIGHT_CHUNK, channels - start), min(NR, outs - panel * NR)
+    into = packed.ctypes.data + (q * area * plane + (panel * depth + start) * NR) * 4
+    chunk_weights(w, places, q, start, here, channels, out_stride, panel * NR, width, r, picked, taken, source, target, into, plane,
+                  channels)

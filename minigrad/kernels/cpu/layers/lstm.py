@@ -18,15 +18,16 @@ The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9]. 
 """
 import numpy as np
 
-from minigrad.kernels.cpu.convolution.direct import pack, tile1
 from minigrad.kernels.cpu.machine.compiling import inner, kernel
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
+from minigrad.kernels.cpu.parts.packing import pack
 from minigrad.kernels.cpu.registers.copies import lanewise, prefetch
-from minigrad.kernels.cpu.registers.tiles import LOW, MR, NR, NV, VL, product_tiles
+from minigrad.kernels.cpu.registers.emit import LOW, MR, NR, VL
+from minigrad.kernels.cpu.registers.tiles import any_height_wide, product_narrow
 
 P = 1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08
 Q = 1.0, 0.46714338660240173, 0.02587697096168995, 0.00032856303732842207, 7.776535539960605e-07
-SPARE = 16                          # floats beyond a row, so that equal rows do not fall into the same lines of the cache
+ROW_SPARE = 16                      # floats beyond a row, so that equal rows do not fall into the same lines of the cache
 
 
 # ---- the equations, of vectors in registers or of arrays ---------------------------------------------------------------
@@ -66,7 +67,6 @@ def lstm_cell_dx(back, gh, dc, gc, i, f, g, o, before, c, *db):
 
 
 lstm_cells, lstm_cells_dx = lanewise(lstm_cell, 5, 7), lanewise(lstm_cell_dx, 14, 9)
-tiles = product_tiles(NV)
 
 
 # ---- the scans -------------------------------------------------------------------------------------------------------
@@ -84,7 +84,7 @@ def announce(a, entry):
 
 
 @inner
-def multiply(rows, table, packed, outs, out, soon):
+def step_product(rows, table, packed, outs, out, soon):
     """out_row[m] = row[m] @ the packed matrix, m < rows; up to LOW rows are computed in any case.
 
     soon: addresses and sizes of the memory that comes after the product, and comes into the cache while it runs.
@@ -97,18 +97,18 @@ def multiply(rows, table, packed, outs, out, soon):
             prefetch(soon[k, 0] + panel * part, min(part, soon[k, 1] - panel * part))
         weights, size = packed.ctypes.data + panel * panel_bytes, min(NR, outs - o)
         if size > VL:
-            tiles(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
+            any_height_wide(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
         else:
-            tile1(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, 0)
+            product_narrow(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, 0)
 
 
 @kernel
-def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, c, gates):
+def lstm_forward(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, c, gates):
     """The matrix M[k, o] = weights[o*out_stride + places[0, k]], packed by the first blocks to `packed` (panels, 1, ins, NR)."""
     scratch = scratches[share(counter)]
     steps, batch, width, ins = h.shape[0], h.shape[1], h.shape[2], x.shape[2]
     blocks = (batch + MR - 1) // MR
-    long, short = 4 * width + SPARE, (ins + width) // 16 * 16 + 16 + SPARE
+    long, short = 4 * width + ROW_SPARE, (ins + width) // 16 * 16 + 16 + ROW_SPARE
     sums, rows = scratch[:MR * long].reshape(MR, long), scratch[MR * long:MR * (long + short)].reshape(MR, short)
     table, out, vectors = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(12, np.int64)
     soon = np.zeros((4, 2), np.int64)
@@ -136,7 +136,7 @@ def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, 
             announce(c[t, first:last], soon[1])
             announce(h[t, first:last], soon[2])
             announce(x[min(t + 1, steps - 1), first:last], soon[3])
-            multiply(count, table, packed, 4 * width, out, soon)
+            step_product(count, table, packed, 4 * width, out, soon)
             for m in range(count):
                 b = first + m
                 for gate in range(4):
@@ -148,12 +148,12 @@ def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, 
 
 
 @kernel
-def lstm_back(counter, scratches, weights, places, out_stride, packed, gh, gc, zeros, c0, c, gates, dp, dx, dh0, dc, db):
-    """gh or gc empty: zeros. weights, places, out_stride, packed: as in `lstm`."""
+def lstm_backward(counter, scratches, weights, places, out_stride, packed, gh, gc, zeros, c0, c, gates, dp, dx, dh0, dc, db):
+    """gh or gc empty: zeros. weights, places, out_stride, packed: as in `lstm_forward`."""
     scratch = scratches[share(counter)]
     steps, batch, width, ins = c.shape[0], c.shape[1], c.shape[2], dx.shape[2]
     blocks = (batch + MR - 1) // MR
-    long = (width + ins + 15) // 16 * 16 + SPARE
+    long = (width + ins + 15) // 16 * 16 + ROW_SPARE
     back = scratch[:MR * long].reshape(MR, long)
     table, out, vectors = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(23, np.int64)
     soon = np.zeros((5, 2), np.int64)
@@ -195,7 +195,7 @@ def lstm_back(counter, scratches, weights, places, out_stride, packed, gh, gc, z
             announce(dx[t, first:last], soon[3])
             if gh.size:
                 announce(gh[max(t - 1, 0), first:last], soon[4])
-            multiply(count, table, packed, width + ins, out, soon)
+            step_product(count, table, packed, width + ins, out, soon)
             if ins:
                 for m in range(count):
                     copy(back[m, width:width + ins], dx[t, first + m])
@@ -216,8 +216,8 @@ def lstm_scan(x, h0, c0, w_ih, w_hh, b):
         x, h0, c0 = (np.ascontiguousarray(a) for a in (x, h0, c0))
         weights = np.concatenate([w_ih, w_hh, b[:, None]], axis=1)
         product, panels = matrix(weights, 4 * width, ins + width + 1, 1)
-        launch(lstm, max(panels, -(-batch // MR)), *product, x, h0, c0, h, c, gates,
-               scratch=MR * (5 * width + ins + 16 + 2 * SPARE))
+        launch(lstm_forward, max(panels, -(-batch // MR)), *product, x, h0, c0, h, c, gates,
+               scratch=MR * (5 * width + ins + 16 + 2 * ROW_SPARE))
     return h, c, gates
 
 
@@ -231,6 +231,6 @@ def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
     if c.size:
         weights = np.ascontiguousarray(w_hh) if w_ih is None else np.concatenate([w_hh, w_ih], axis=1)
         product, panels = matrix(weights, width + ins, 1, width + ins)
-        launch(lstm_back, max(panels, len(db)), *product, gh, gc, np.zeros(width, np.float32), c0, c, gates, dp, dx, dh0, dc0, db,
-               scratch=MR * (width + ins + 16 + SPARE))
+        launch(lstm_backward, max(panels, len(db)), *product, gh, gc, np.zeros(width, np.float32), c0, c, gates, dp, dx, dh0, dc0,
+               db, scratch=MR * (width + ins + 16 + ROW_SPARE))
     return dp, None if w_ih is None else dx, dh0, dc0, db.sum(0)

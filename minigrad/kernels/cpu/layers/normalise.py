@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad.kernels import reference
 from minigrad.kernels.cpu.layers import normalise_kernels
-from minigrad.kernels.cpu.layers.normalise_kernels import ROWS
+from minigrad.kernels.cpu.layers.normalise_kernels import TABLE_ROWS
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.parts.layout import BLOCK, channels_first, channels_last
@@ -23,7 +23,7 @@ NO_VECTOR, NO_MATRIX, NO_COLUMNS = (np.empty((0,) * ndim, np.float32) for ndim i
 
 
 @kernel
-def rows_forward(counter, x, eps, rows_per_block, y, mean, istd, var):
+def rows_normalise(counter, x, eps, rows_per_block, y, mean, istd, var):
     """Each row of x (M, L) by itself."""
     share(counter)
     rows, length = x.shape
@@ -53,7 +53,7 @@ def rows_forward(counter, x, eps, rows_per_block, y, mean, istd, var):
 
 
 @kernel
-def rows_backward(counter, g, xhat, istd, extra, rows_per_block, dx):
+def rows_normalise_dx(counter, g, xhat, istd, extra, rows_per_block, dx):
     """dx = istd*(g - mean(g) - xhat*(mean(g*xhat) + extra)), each row by itself."""
     share(counter)
     rows, length = g.shape
@@ -88,7 +88,7 @@ def normalise(x, axes, eps):
         source = rows(x, order, axes)
         y, stats = empty(*source.shape), [empty(len(source)) for _ in range(3)]
         per_block = max(1, BLOCK // source.shape[1])
-        launch(rows_forward, -(-len(source) // per_block), source, float(eps), per_block, y, *stats)
+        launch(rows_normalise, -(-len(source) // per_block), source, float(eps), per_block, y, *stats)
         mean, istd, var = (s.reshape([1 if a in axes else n for a, n in enumerate(x.shape)]) for s in stats)
         return back(y, x, order), istd, mean, var
     return reference.normalise(x, axes, eps)
@@ -106,7 +106,7 @@ def normalise_dx(g, g_istd, xhat, istd, axes):
     dx, istd = empty(*source.shape), np.ascontiguousarray(istd).reshape(-1)
     extra = np.zeros_like(istd) if extra is None else np.ascontiguousarray(extra).reshape(-1)
     per_block = max(1, BLOCK // source.shape[1])
-    launch(rows_backward, -(-len(source) // per_block), slopes, source, istd, extra, per_block, dx)
+    launch(rows_normalise_dx, -(-len(source) // per_block), slopes, source, istd, extra, per_block, dx)
     return back(dx, xhat, order)
 
 
@@ -117,10 +117,10 @@ def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
     source, (y, memory) = wide(x, (groups, rows, width)), output(x, (groups, rows, width))
     cached, per_block, blocks = blocking(rows, width)
     means, squares = np.empty((2, groups, blocks, width))
-    table, (istd, mean, var) = empty(ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
+    table, (istd, mean, var) = empty(TABLE_ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
     others, mapped, maps = NO_COLUMNS if other is None else wide(other, (groups, rows, width)), *mapping(rows, width)
-    launch(normalise_kernels.normalise, groups * max(blocks, maps), source, others, vector(weight), vector(bias), float(eps),
-           float(slope), k, cached, per_block, mapped, means, squares, table, istd, mean, var, memory)
+    launch(normalise_kernels.columns_normalise, groups * max(blocks, maps), source, others, vector(weight), vector(bias),
+           float(eps), float(slope), k, cached, per_block, mapped, means, squares, table, istd, mean, var, memory)
     keep = [1 if a in axes else s for a, s in enumerate(x.shape)]
     return y, istd.reshape(keep), mean.reshape(keep), var.reshape(keep)
 
@@ -137,10 +137,10 @@ def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra, y=None):
     source, slopes, (dx, memory) = (f(a, (groups, rows, width)) for f, a in ((wide, x), (wide, g), (output, x)))
     cached, per_block, blocks = blocking(rows, width)
     sums, products = np.empty((2, groups, blocks, width))
-    table, dweight, dbias = empty(ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
+    table, dweight, dbias = empty(TABLE_ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
     signs, (dother, kept) = (NO_COLUMNS, (None, NO_COLUMNS)) if y is None else (wide(y, slopes.shape), output(x, slopes.shape))
     mapped, maps = mapping(rows, width)
-    launch(normalise_kernels.differentiate, groups * max(blocks, maps), slopes, source, signs, matrix(mean, groups),
+    launch(normalise_kernels.columns_normalise_dx, groups * max(blocks, maps), slopes, source, signs, matrix(mean, groups),
            matrix(istd, groups), vector(weight), vector(bias), matrix(extra, groups), mean is None, float(slope), k, cached,
            per_block, mapped, sums, products, table, dweight, dbias, kept, memory)
     return (dx, dweight, dbias) if y is None else (dx, dweight, dbias, dother)
@@ -152,8 +152,8 @@ def bias_leaky_relu(x, bias, slope):
     shape, k = wide_shape(x, (0,))
     y, memory = output(x, shape)
     (mapped, maps), sums = mapping(*shape[1:]), np.empty((1, 0, 0))
-    launch(normalise_kernels.normalise, maps, wide(x, shape), NO_COLUMNS, NO_VECTOR, vector(bias), 0.0, float(slope), k, 1, 1,
-           mapped, sums, sums, empty(ROWS, *shape[::2]), NO_MATRIX, NO_MATRIX, NO_MATRIX, memory)
+    launch(normalise_kernels.columns_normalise, maps, wide(x, shape), NO_COLUMNS, NO_VECTOR, vector(bias), 0.0, float(slope), k, 1,
+           1, mapped, sums, sums, empty(TABLE_ROWS, *shape[::2]), NO_MATRIX, NO_MATRIX, NO_MATRIX, memory)
     return y
 
 
@@ -165,7 +165,7 @@ def bias_leaky_relu_dx(g, y, slope):
     source, (dx, memory) = (slopes, (g, slopes)) if slope == 1 else (wide(y, shape), output(y, shape))
     cached, per_block, blocks = blocking(*shape[1:])
     sums = np.empty((blocks, shape[2]))
-    launch(normalise_kernels.bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
+    launch(normalise_kernels.columns_bias_dx, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
     return dx, sums.reshape(blocks * k, y.shape[1]).sum(0).astype(np.float32)
 
 

@@ -16,17 +16,16 @@ import math
 
 import numpy as np
 
-from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.compiling import ONE, inner, kernel
 from minigrad.kernels.cpu.machine.threads import after, complete, share, take
 
 MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
-ROWS = 5
-ONE = np.int64(1)                                               # typed, for a literal argument would compile `after` a second time
+TABLE_ROWS = 5
 
 
 @kernel
-def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_summed, rows_mapped, means, squares, table, istd,
-              mean, var, y):
+def columns_normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_summed, rows_mapped, means, squares, table,
+                      istd, mean, var, y):
     """y = leaky_relu((x - mean)*istd*weight + bias + other), and istd, mean, var (G, C).
 
     x, y (G, R, k*C), other too, or empty for zeros; weight and bias (C) or empty for ones and zeros. rows_summed: of a block of the
@@ -55,9 +54,10 @@ def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_
 
 
 @kernel
-def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised, slope, k, rows_cached, rows_summed, rows_mapped,
-                  sums, products, table, dweight, dbias, kept, dx):
-    """The derivative of `normalise`: dx, dweight, dbias from g. Where there was an `other`, y is the output, and kept its gradient.
+def columns_normalise_dx(counter, g, x, y, mean, istd, weight, bias, extra, normalised, slope, k, rows_cached, rows_summed,
+                         rows_mapped, sums, products, table, dweight, dbias, kept, dx):
+    """The derivative of `columns_normalise`: dx, dweight, dbias from g. Where there was an `other`, y is the output, and
+    kept its gradient.
 
     y and kept are empty else; mean and istd (G, C), mean empty for zeros; weight and bias (C) or empty; extra: see `settle`."""
     share(counter)
@@ -71,7 +71,7 @@ def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised,
             complete(counter)
         elif block <= summed:
             after(counter, ONE)
-            gradient_sums(block - 1, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept)
+            columns_dx_sums(block - 1, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept)
             complete(counter)
         elif block == summed + 1:
             after(counter, summed + 1)
@@ -80,9 +80,9 @@ def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised,
         elif block <= summed + 1 + maps:
             after(counter, summed + 2)
             if y.size:                                          # the gradient behind the activation is there already
-                gradient(block - summed - 2, kept, x, table, 1.0, rows_mapped, dx)
+                columns_dx(block - summed - 2, kept, x, table, 1.0, rows_mapped, dx)
             else:
-                gradient(block - summed - 2, g, x, table, slope, rows_mapped, dx)
+                columns_dx(block - summed - 2, g, x, table, slope, rows_mapped, dx)
         else:
             break
 
@@ -168,7 +168,7 @@ def describe(mean, istd, weight, bias, k, table):
 
 @inner
 def settle(sums, products, istd, normalised, extra, rows, k, table, dweight, dbias):
-    """From `gradient_sums` to the table's last rows and the gradients of weight and bias (C).
+    """From `columns_dx_sums` to the table's last rows and the gradients of weight and bias (C).
 
     constant = mean(h),  linear = istd^2 mean(h*(x - mean)) + extra;  where x is `normalised` already its istd is 1.
     sums, products (G, B, k*C); istd (G, C); extra (G, C), or empty for zeros; rows: how many the means are over."""
@@ -221,7 +221,7 @@ def affine(block, x, other, table, slope, rows_mapped, y):
 
 
 @inner
-def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept):
+def columns_dx_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept):
     """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
     else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C). first_sum, second_sum (C): room."""
     groups, rows, channels = x.shape
@@ -259,8 +259,8 @@ def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_
 
 
 @inner
-def gradient(block, g, x, table, slope, rows_mapped, dx):
-    """dx = scale*(h - constant - linear*(x - mean)) of a block of rows, with h as in `gradient_sums`."""
+def columns_dx(block, g, x, table, slope, rows_mapped, dx):
+    """dx = scale*(h - constant - linear*(x - mean)) of a block of rows, with h as in `columns_dx_sums`."""
     groups, rows, channels = x.shape
     blocks = (rows + rows_mapped - 1) // rows_mapped
     slope32 = np.float32(slope)
@@ -277,7 +277,7 @@ def gradient(block, g, x, table, slope, rows_mapped, dx):
 
 
 @kernel
-def bias_gradient(counter, g, y, slope, rows_per_block, rows_cached, dx, sums):
+def columns_bias_dx(counter, g, y, slope, rows_per_block, rows_cached, dx, sums):
     """dx = g where y > 0, else slope*g; sums (B, C): dx over each block's rows. All (R, C)."""
     share(counter)
     rows, channels = g.shape

@@ -13,7 +13,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
 from minigrad.kernels.cpu.machine.threads import address, launch, share, take
 from minigrad.kernels.cpu.parts.layout import BLOCK
-from minigrad.kernels.cpu.registers.tiles import at
+from minigrad.kernels.cpu.registers.emit import at
 
 
 @instruction(lambda address: address)

@@ -14,7 +14,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu.machine.compiling import instruction, kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.parts.layout import channels_first, channels_last
-from minigrad.kernels.cpu.registers.tiles import I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I32, I64, VL, Emit, addresses, at
 
 
 def _largest_of_four(upper, lower, channels, place, width, y, indices):
@@ -59,8 +59,8 @@ def largest_of_four(typing_context, upper, lower, channels, place, width, y, ind
 
 
 @kernel
-def maximum2(counter, x, y, indices):
-    """`maximum` for 2x2 windows side by side, inside the image; channels a multiple of VL."""
+def pool_maximum_2x2(counter, x, y, indices):
+    """`pool_maximum` for 2x2 windows side by side, inside the image; channels a multiple of VL."""
     share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]
@@ -76,7 +76,7 @@ def maximum2(counter, x, y, indices):
 
 
 @kernel
-def maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w, y, indices):
+def pool_maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w, y, indices):
     share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]
@@ -103,7 +103,7 @@ def maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilat
 
 
 @kernel
-def scatter(counter, g, indices, x):
+def pool_scatter(counter, g, indices, x):
     """x (N, HW, C) = 0, then x[n, indices[n,i,c], c] += g[n,i,c]."""
     share(counter)
     while True:
@@ -119,7 +119,7 @@ def scatter(counter, g, indices, x):
 
 
 @kernel
-def gather(counter, x, indices, y):
+def pool_gather(counter, x, indices, y):
     share(counter)
     while True:
         b = take(counter)
@@ -131,7 +131,7 @@ def gather(counter, x, indices, y):
 
 
 @kernel
-def mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, y):
+def pool_mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, y):
     """y = the sum of each window times shares[i, j]."""
     share(counter)
     n, h, w, channels = x.shape
@@ -155,8 +155,8 @@ def mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, 
 
 
 @kernel
-def spread(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, x):
-    """The adjoint of `mean`."""
+def pool_mean_dx(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, x):
+    """The adjoint of `pool_mean`."""
     share(counter)
     n, h, w, channels = x.shape
     while True:
@@ -182,16 +182,16 @@ def max_pool2d(x, kernel, stride, padding, dilation, out_size):
     y, indices = empty(n, *out_size, c), empty(n, *out_size, c, dtype=np.int64)
     two = kernel == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1)
     if two and c % VL == 0 and 2 * out_size[0] <= x.shape[2] and 2 * out_size[1] <= x.shape[3]:
-        launch(maximum2, n * out_size[0], channels_last(x), y, indices)
+        launch(pool_maximum_2x2, n * out_size[0], channels_last(x), y, indices)
         return channels_first(y), channels_first(indices)
-    launch(maximum, n * out_size[0], channels_last(x), *kernel, *stride, *padding, *dilation, y, indices)
+    launch(pool_maximum, n * out_size[0], channels_last(x), *kernel, *stride, *padding, *dilation, y, indices)
     return channels_first(y), channels_first(indices)
 
 
 def max_pool2d_scatter(g, indices, size):
     n, c, oh, ow = g.shape
     x = empty(n, size[0] * size[1], c)
-    launch(scatter, n, channels_last(g).reshape(n, oh * ow, c), channels_last(indices).reshape(n, oh * ow, c), x)
+    launch(pool_scatter, n, channels_last(g).reshape(n, oh * ow, c), channels_last(indices).reshape(n, oh * ow, c), x)
     return channels_first(x.reshape(n, *size, c))
 
 
@@ -199,7 +199,7 @@ def max_pool2d_gather(x, indices):
     n, c, h, w = x.shape
     oh, ow = indices.shape[2:]
     y = empty(n, oh * ow, c)
-    launch(gather, n, channels_last(x).reshape(n, h * w, c), channels_last(indices).reshape(n, oh * ow, c), y)
+    launch(pool_gather, n, channels_last(x).reshape(n, h * w, c), channels_last(indices).reshape(n, oh * ow, c), y)
     return channels_first(y.reshape(n, oh, ow, c))
 
 
@@ -207,7 +207,7 @@ def avg_pool2d(x, kernel, stride, padding, out_size, count_include_pad, divisor)
     n, c, h, w = x.shape
     y = empty(n, *out_size, c)
     shares = shares_of(kernel, stride, padding, (h, w), out_size, count_include_pad, divisor)
-    launch(mean, n * out_size[0], channels_last(x), *kernel, *stride, *padding, shares, y)
+    launch(pool_mean, n * out_size[0], channels_last(x), *kernel, *stride, *padding, shares, y)
     return channels_first(y)
 
 
@@ -215,7 +215,7 @@ def avg_pool2d_dx(g, kernel, stride, padding, size, count_include_pad, divisor):
     n, c, *out_size = g.shape
     x = empty(n, *size, c)
     shares = shares_of(kernel, stride, padding, size, out_size, count_include_pad, divisor)
-    launch(spread, n, channels_last(g), *kernel, *stride, *padding, shares, x)
+    launch(pool_mean_dx, n, channels_last(g), *kernel, *stride, *padding, shares, x)
     return channels_first(x)
 
 

@@ -22,9 +22,12 @@ import hashlib
 import pathlib
 
 import numba
+import numpy as np
 from numba.core import event
 from numba.extending import intrinsic
 
+# Typed, because a literal argument would compile the function that it is handed to a second time.
+ZERO, ONE = np.int64(0), np.int64(1)
 SAFE = {"reassoc", "contract", "arcp", "nsz"}
 
 _sources = sorted(pathlib.Path(__file__).parent.parent.rglob("*.py"))                 # kernels/cpu, all folders

@@ -15,8 +15,8 @@ import numpy as np
 from minigrad.kernels.cpu.machine.threads import empty, launch
 
 WORTH_THREADS = 1 << 23             # multiplications
-WIDTH = 512                         # rows or columns of a block; but
-NARROW, LONG = 64, 2048             # NARROW of them if there is but one block and sums have LONG terms or more: a latent layer's
+BLAS_WIDTH = 512                    # rows or columns of a block; but
+BLAS_NARROW, LATENT_TERMS = 64, 2048  # if there is but one block and sums have LATENT_TERMS terms: a latent layer's
 
 
 class _Blocks:
@@ -38,7 +38,7 @@ def small_product(a, b):
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or a.size * b.shape[1] < WORTH_THREADS:
             return np.matmul(a, b)
         y = empty(len(a), b.shape[1])
-        width = NARROW if max(y.shape) <= WIDTH and len(b) >= LONG else WIDTH
+        width = BLAS_NARROW if max(y.shape) <= BLAS_WIDTH and len(b) >= LATENT_TERMS else BLAS_WIDTH
         blocks = -(-max(y.shape) // width)
         launch(_Blocks(), blocks, itertools.count(), blocks, width, a, b, y)
         return y
@@ -46,14 +46,14 @@ def small_product(a, b):
 
 @contextlib.contextmanager
 def one_thread():
-    threads = _get()
+    threads = get_blas_threads()
     if threads > 1:
-        _set(1)
+        set_blas_threads(1)
     try:
         yield
     finally:
         if threads > 1:
-            _set(threads)
+            set_blas_threads(threads)
 
 
 def _openblas():
@@ -67,4 +67,4 @@ def _openblas():
     return (lambda: 1), (lambda threads: None)
 
 
-_get, _set = _openblas()
+get_blas_threads, set_blas_threads = _openblas()

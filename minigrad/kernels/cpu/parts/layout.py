@@ -5,11 +5,11 @@ import numpy as np
 
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import address, empty, launch, share, take
-from minigrad.kernels.cpu.registers.tiles import AR, NR
+from minigrad.kernels.cpu.registers.emit import AR, NR
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
 
-_LAST = [(0, *range(2, ndim), 1) for ndim in range(65)]                             # np.moveaxis takes 20 microseconds for this
+_LAST = [(0, *range(2, ndim), 1) for ndim in range(65)]         # np.moveaxis takes 20 microseconds for this
 _FIRST = [(0, ndim - 1, *range(1, ndim - 1)) for ndim in range(65)]
 
 
@@ -100,3 +100,16 @@ def has_slack(x):
 def readable(make, *shape):
     size = math.prod(shape)
     return make(size + NR + AR, np.float32)[:size].reshape(shape)
+
+
+_zeros = np.zeros(0, np.float32)
+
+
+def zeros(count):
+    global _zeros
+    kept = _zeros
+    if kept.size < count:
+        kept = empty(count)
+        kept[...] = 0
+        _zeros = kept                                           # only now, for another thread may ask at any time
+    return kept

@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from minigrad.kernels.cpu.machine.compiling import inner, instruction
 from minigrad.kernels.cpu.machine.threads import ALIGNMENT
-from minigrad.kernels.cpu.registers.tiles import I32, I64, MR, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I32, I64, MR, NV, VL, Emit, addresses, at
 
 PIECES = 4, 8, 16                   # floats that `copy_rows` copies at once
 
@@ -252,7 +252,7 @@ def lanewise(equations, ins, outs):
     return loop
 
 
-RUN = 4                             # pixels that `channelwise` computes at once: with NV vectors, sums enough to hide the latency
+RUN_PIXELS = 4                      # pixels that `channelwise` computes at once: with NV vectors, sums enough to hide the latency
 
 
 def _channelwise_twin(table, taps, step, count, channels, out, out_step):
@@ -271,10 +271,10 @@ def channelwise(typing_context, table, taps, step, count, channels, out, out_ste
     def codegen(context, b, signature, args):
         table, taps, step, count, channels, out, out_step = args
         e = Emit(b)
-        runs, last = b.udiv(b.add(count, I64(RUN - 1)), I64(RUN)), b.sub(count, I64(RUN))
+        runs, last = b.udiv(b.add(count, I64(RUN_PIXELS - 1)), I64(RUN_PIXELS)), b.sub(count, I64(RUN_PIXELS))
         short = b.icmp_signed("<", last, I64(0))
         pieces = list(runs_of_vectors(b, channels, NV))
-        for pixels, groups in ((RUN, b.select(short, I64(0), runs)), (1, b.select(short, count, I64(0)))):
+        for pixels, groups in ((RUN_PIXELS, b.select(short, I64(0), runs)), (1, b.select(short, count, I64(0)))):
             with cgutils.for_range(b, groups, intp=I64) as group:
                 first = b.mul(group.index, I64(pixels))
                 if pixels > 1:                                  # the last run ends with the last pixel
@@ -328,38 +328,38 @@ def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
     return types.void(*[types.intp] * 7), codegen
 
 
-LANES = 8 if MR <= 8 else 16        # pixels that `reach` handles at once: MR or more
+REACHED = 8 if MR <= 8 else 16      # pixels that `reach` handles at once: MR or more
 
 
 def _reach(origin, dy, dx, h, w, offset, outside, row):
-    places, rows, columns = addresses(origin, 3 * LANES).reshape(3, LANES)
+    places, rows, columns = addresses(origin, 3 * REACHED).reshape(3, REACHED)
     inside = (rows + dy >= 0) & (rows + dy < h) & (columns + dx >= 0) & (columns + dx < w)
-    addresses(row, LANES)[:] = np.where(inside, places + offset, outside)
+    addresses(row, REACHED)[:] = np.where(inside, places + offset, outside)
     return int(inside.sum())
 
 
 @instruction(_reach)
 def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
     """One tap's entry in the table, for all pixels of a tile at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies
-    in the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, LANES): place, y, x."""
+    in the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, REACHED): place, y, x."""
     def codegen(context, b, signature, args):
         origin, dy, dx, h, w, offset, outside, row = args
-        vector = ir.VectorType(I64, LANES)
-        undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), None)
+        vector = ir.VectorType(I64, REACHED)
+        undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, REACHED), None)
 
         def splat(value):
             return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
 
         def load(field):
-            return b.load(b.inttoptr(b.add(origin, I64(8 * LANES * field)), vector.as_pointer()), align=8)
+            return b.load(b.inttoptr(b.add(origin, I64(8 * REACHED * field)), vector.as_pointer()), align=8)
 
         rows = b.icmp_unsigned("<", b.add(load(1), splat(dy)), splat(h))                    # unsigned: negative is large
         columns = b.icmp_unsigned("<", b.add(load(2), splat(dx)), splat(w))
         inside = b.and_(rows, columns)
         places = b.select(inside, b.add(load(0), splat(offset)), splat(outside))
         b.store(places, b.inttoptr(row, vector.as_pointer()), align=8)
-        count = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(LANES), [ir.IntType(LANES)]),
-                                               f"llvm.ctpop.i{LANES}")
-        return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(LANES))]), I64)
+        count = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(REACHED), [ir.IntType(REACHED)]),
+                                               f"llvm.ctpop.i{REACHED}")
+        return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(REACHED))]), I64)
 
     return types.int64(*[types.intp] * 8), codegen
