@@ -56,6 +56,11 @@ def inner(function):
     return kernel(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
+def stage(function):
+    """The same for a part of one kernel's text, under a name. Numba copies it into the kernel and does not compile it by itself."""
+    return kernel(function, inline="always")
+
+
 def instruction(plain):
     """Decorate an LLVM code generator as a Numba intrinsic; with NUMBA_DISABLE_JIT=1 the Python function `plain` stands in."""
     return (lambda definition: plain) if numba.config.DISABLE_JIT else intrinsic
