@@ -194,7 +194,7 @@ def test_nan_and_infinity_reach_exactly_the_outputs_that_the_equation_names(name
     finite = reference.conv2d(np.nan_to_num(x), w, *case[2:])
     touched = reference.conv2d(np.isnan(x).astype(np.float64), np.ones(w.shape), *case[2:]) > 0
     assert np.isnan(y[touched]).all()
-    if name not in WINOGRAD:                                    # Winograd's tiles share their inputs
+    if name not in WINOGRAD:                                    # Winograd's patches share their inputs
         assert not np.isnan(y[~touched]).any()
         np.testing.assert_allclose(y[~touched], finite[~touched], rtol=1e-4, atol=1e-4)
 

@@ -1,19 +1,26 @@
 """Direct convolution: the register tile fed from the image itself, through a table of addresses.
 
-A forward convolution and the transposed one (`conv2d_dx`) are the same loop. Both are a set of *phases*: a grid of output
-pixels (i, j) and a list of taps, where tap t reads the input pixel (i*step + dy[t], j*step + dx[t]):
+| symbol | meaning |
+|---|---|
+| i, j | an output's row and column |
+| (u, v) | a tap of the kernel |
+| s, p, d | stride, padding, dilation |
+| t | the number of a tap in a phase's list |
 
-    forward           one phase; step = stride; tap (u, v) reads at offset u*d - p
-    transposed        stride^2 phases, one for each remainder r of the output row and column by the stride; step = 1;
-                      tap u belongs to the phase where r + p - u*d is a multiple of the stride, and reads at offset
-                      (r + p - u*d) / stride. No product is wasted on the zeros that a textbook would insert.
+A forward convolution and the transposed one (`conv2d_dx`) are the same loop. Both are a set of *phases*. A phase is a grid of
+outputs (i, j) and a list of taps; tap t reads the input pixel (i*step + dy[t], j*step + dx[t]):
 
-A tile is MR output pixels of one phase. Its table holds, for each tap, the addresses of the MR pixels that it reads; a tap that
-falls outside the image reads zeros, and one that falls outside for all MR is left out. Small images are walked with the
-batch innermost, so that this happens often (a quarter of the work for a 4x4 kernel of stride 2 on 8x8 pixels).
+    forward           one phase; step = s; tap (u, v) has dy = u*d - p
+    transposed        s^2 phases, one for each remainder r of the output row and column by the stride; step = 1;
+                      tap u belongs to the phase where r + p - u*d is a multiple of s, and has dy = (r + p - u*d) / s.
+                      No product is wasted on the zeros that a textbook would insert.
 
-Nothing depends on how the blocks fall to the threads: each output is one sum in one order.
-May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
+A tile is MR outputs of one phase. Its table holds, for each tap, the addresses of the MR pixels that it reads. A tap that falls
+outside the image reads zeros. A tap that falls outside for all MR outputs is left out. Small images are walked with the batch
+innermost, so that this happens often (it saves a quarter of the work for a 4x4 kernel of stride 2 on 8x8 pixels).
+
+The result does not depend on how the blocks fall to the threads, because each output is one sum in one order.
+May import: numpy, `plans`, `machine`, `parts`, `registers`.
 """
 import numpy as np
 
@@ -36,7 +43,7 @@ from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch,
 from minigrad.kernels.cpu.parts.activation import NOTHING, finish, finish_output
 from minigrad.kernels.cpu.parts.blas import small_product
 from minigrad.kernels.cpu.parts.layout import with_slack
-from minigrad.kernels.cpu.parts.layout import zeros as shared_zeros
+from minigrad.kernels.cpu.parts.layout import zeros as zeros_of
 from minigrad.kernels.cpu.parts.packing import pack
 from minigrad.kernels.cpu.registers.copies import REACHED, reach
 from minigrad.kernels.cpu.registers.emit import AR, MR, NR, VL, streams
@@ -53,17 +60,18 @@ from minigrad.kernels.cpu.registers.tiles import (
 ALL_ROWS = np.int64(MR)             # typed, because a literal would compile `fill` a second time
 NOWHERE = -(1 << 40)                # the row and column of a pixel that a tile does not have
 PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
-LARGE_PRODUCT = 1 << 26             # multiplications of a matrix product, and
-SHARING_ROWS = 256                  # rows that share the packed matrix, from which the tile beats BLAS (see `matmul.py`)
-MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
-DOT_OUTS = 4                        # up to so many output channels the dot tile serves, if the input's are a multiple of VL
+LARGE_PRODUCT = 1 << 26             # multiplications of a matrix product from which the tile beats BLAS (see `matmul`), if at least
+SHARING_ROWS = 256                  # so many rows share the packed matrix, and
+MOST_TERMS = 2048                   # sums have no more terms: a longer panel of packed weights does not stay in the cache
+DOT_OUTS = 4                        # output channels that the dot tile serves, at most
 
 
 @inner
 def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin):
-    """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (or s0).
+    """The tables of `count` tiles of phase p from tile `first` on: for each tap its pixels and its weights, and where results go.
 
-    Walks the pixels in order, run by run, for a division for each pixel would cost as much as a short tile.
+    Rows of a tile beyond the last pixel repeat it, and their results go to s0. The pixels are walked in order, run by run, because
+    a division for each pixel would cost as much as a short tile.
     """
     n, h, w, channels = x.shape
     oh, ow, depth = y.shape[1], y.shape[2], y.shape[3]
@@ -109,7 +117,7 @@ def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner
         k = 0
         for tap in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
             dy, dx = taps[tap, 0], taps[tap, 1]
-            # Writes REACHED words: what exceeds the row is written again with the next one, or falls into the table's slack.
+            # `reach` writes REACHED words. What exceeds the row is overwritten by the next one, or falls into the table's slack.
             row = table0 + ((t * taps.shape[0] + k) * (MR + 1) + 1) * 8
             if reach(origin.ctypes.data, dy, dx, h, w, (dy * w + dx) * channels * 4, z0, row):
                 table[t, k, 0] = taps[tap, 2]
@@ -123,8 +131,8 @@ def direct_convolve(counter, x, w, places, out_stride, packed, y, phases, taps, 
     """y[n, oy + i*steps[2], ox + j*steps[3], :] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, :] @ w[tap].
 
     x (N,H,W,C), y (N,OH,OW,groups*outs), w flat, packed (groups*panels, taps, ins, NR): room for `pack`, whose blocks come first;
-    phases (P, 7), taps (T, 3): dy, dx and the place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when
-    a tap is several pixels in a row. bias, slope: see `activation`; stream: see `streams`, 0 where an ending follows.
+    phases (P, 7), taps (T, 3): dy, dx and the place of the tap's weights in a panel, in bytes. ins is C/groups, or more where a tap
+    is several pixels in a row. bias, slope: see `activation`. stream: see `streams`; 0 where an ending follows.
     """
     share(counter)
     ins, panels = packed.shape[2], packed.shape[0] // groups
@@ -165,9 +173,9 @@ def direct_convolve(counter, x, w, places, out_stride, packed, y, phases, taps, 
 
 @kernel
 def direct_to_few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
-    """`direct` for at most four output channels: weights (taps, 1 or 4, ins), ins a multiple of VL. steps as in `direct`."""
+    """`direct_convolve` for at most DOT_OUTS output channels: weights (taps, 1 or 4, ins), ins a multiple of VL."""
     share(counter)
-    outs, channels, depth = weights.shape[1], weights.shape[2], y.shape[3]  # more than x's for merged rows
+    outs, channels, depth = weights.shape[1], weights.shape[2], y.shape[3]                  # channels of a tap, not of x
     rows_per_tile = MR if outs == 1 else DOT4_ROWS
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
     table = np.empty((tiles_per_block + REACHED, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
@@ -197,7 +205,7 @@ def direct_to_few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_
 
 @inner
 def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
-    """For `size` output pixels: the index of the input pixel under the first tap, its row and its column."""
+    """For `size` outputs from number `start` on: the index of the input pixel under the tap (0, 0), its row and its column."""
     b, i, j = start // (oh * ow), start % (oh * ow) // ow, start % ow
     for k in range(size):
         origin[0, k], origin[1, k], origin[2, k] = (b * h + i * step_h) * w + j * step_w, i * step_h, j * step_w
@@ -210,7 +218,7 @@ def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
 
 @inner
 def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
-    """Where tap (dy, dx) meets an input pixel: addresses of the pairs, input and output. Returns their number."""
+    """The outputs of `locate` whose tap (dy, dx) meets an input pixel: addresses of the pairs (input, output), and their number."""
     top, bottom, first, last = origin[1, 0], origin[1, 0], origin[2, 0], origin[2, 0]
     for r in range(size):
         top, bottom = min(top, origin[1, r]), max(bottom, origin[1, r])
@@ -234,12 +242,12 @@ def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
 @kernel
 def direct_weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_width, total, parts, slices, pixels_per_block,
                            places, dw):
-    """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o]; then w
-    from it: see `direct_collect`.
+    """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o]. Then dw
+    from it, by `direct_collect`.
 
-    a (N,H,W,.), b (N,OH,OW,.): group q's channels begin at q*a_width and q*b_width; both arrays may be read a tile beyond their
+    a (N,H,W,.), b (N,OH,OW,.): group q's channels begin at q*a_width and q*b_width. Both arrays may be read a tile beyond their
     last element. total (parts, groups, T, a_width rounded up to AR, b_width rounded up to NR). A block is a part of the pixels and
-    a slice of the taps; parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
+    a slice of the taps. Parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
     """
     share(counter)
     n, h, w, channels = a.shape
@@ -247,7 +255,7 @@ def direct_weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width,
     a0, b0, t0 = a.ctypes.data, b.ctypes.data, total.ctypes.data
     count, a_up, b_up = taps.shape[0], total.shape[3], total.shape[4]
     pixels = n * oh * ow
-    steps = (pixels + pixels_per_block - 1) // pixels_per_block
+    runs = (pixels + pixels_per_block - 1) // pixels_per_block
     left, right = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
     origin = np.empty((3, pixels_per_block), np.int64)
     l0, r0, row = left.ctypes.data, right.ctypes.data, np.empty(VL, np.float32)
@@ -267,8 +275,8 @@ def direct_weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width,
                 for c in range(a_up):
                     for o in range(b_up):
                         total[part, q, t, c, o] = 0
-        for step in range(part * steps // parts, (part + 1) * steps // parts):
-            start = step * pixels_per_block
+        for run in range(part * runs // parts, (part + 1) * runs // parts):
+            start = run * pixels_per_block
             size = min(pixels_per_block, pixels - start)
             locate(start, size, oh, ow, h, w, step_h, step_w, origin)
             for t in range(first_tap, last_tap):
@@ -287,8 +295,8 @@ def direct_weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width,
 
 @inner
 def direct_collect(block, total, places, outs, row, w):
-    """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
-    w (groups*outs, C/groups*kh*kw), row (VL): room."""
+    """w[q*outs + o, places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
+    w (groups*outs, C/groups*kh*kw); row (VL): room."""
     parts, taps, width = total.shape[0], places.shape[0], places.shape[1]
     chunks = (outs + VL - 1) // VL
     q, first = block // chunks, block % chunks * VL
@@ -308,12 +316,12 @@ def direct_collect(block, total, places, outs, row, w):
 
 
 def few_outputs(outs, ins, groups):
-    """One to four outputs would leave most of a tile idle; the dot tile's lanes run over the inputs instead."""
+    """One to four outputs would leave most of a tile's lanes idle. The dot tile's lanes run over the inputs instead."""
     return groups == 1 and outs <= DOT_OUTS and ins % VL == 0
 
 
 def convolve_directly(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
-    """Pack the weights and run the tile over a plan."""
+    """Pack the weights and run the tile over a plan. places, out_stride: see `plans`; ending: see `activation`."""
     taps, ins = places.shape
     outs = y.shape[3] // groups
     if few_outputs(outs, ins, groups):
@@ -321,19 +329,19 @@ def convolve_directly(x, w, y, plan, places, out_stride, groups, ending=NOTHING)
         weights[:, :outs] = w.reshape(-1)[places[:, None] + np.arange(outs)[:, None] * out_stride]
         plan = with_panels_of(weights.shape[1], plan)
         phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR if outs == 1 else DOT4_ROWS)
-        launch(direct_to_few, blocks, x, weights, y, phases, taps, steps, shared_zeros(ins), per_block, small, blocks)
+        launch(direct_to_few, blocks, x, weights, y, phases, taps, steps, zeros_of(ins), per_block, small, blocks)
         finish_output(y, *ending)
         return
     panels = -(-outs // NR)
     packed = empty(groups * panels, taps, ins, NR)
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
     launch(direct_convolve, max(blocks, groups * panels), x, w.reshape(-1), places, out_stride, packed, y, phases, taps, steps,
-           groups, outs, shared_zeros(max(ins, x.shape[3])), per_block, small, *ending,
+           groups, outs, zeros_of(max(ins, x.shape[3])), per_block, small, *ending,
            0 if ending[0].size else streams(y, outs, 2), blocks)
 
 
 def product(a, b):
-    """a @ b, matrices: BLAS on this thread if it is small, the tile on all threads if it is not."""
+    """a @ b for matrices: small ones by BLAS, others by the tile, which takes the rows of a for the pixels of an image."""
     (m, k), n = a.shape, b.shape[1]
     if k == 1:
         return a * b
@@ -349,13 +357,13 @@ def product(a, b):
 
 
 def weight_gradient_directly(x, g, w, taps, places, stride, groups, a_width, b_width):
-    """The weight gradient: partial sums over blocks of pixels and slices of taps, then their sum in order."""
+    """Partial sums over blocks of pixels and slices of taps, then their sum in order. w (groups*b_width, a_width*taps)."""
     g = with_slack(g, b_width, VL)
     pixels, count = g.shape[0] * g.shape[1] * g.shape[2], len(taps)
     a_up, b_up = -(-a_width // AR) * AR, -(-b_width // NR) * NR
     per_block = 128
-    steps = -(-pixels // per_block)
-    parts = max(1, min(LEAST_BLOCKS, steps, PARTIAL // (groups * count * a_up * b_up)))
+    runs = -(-pixels // per_block)
+    parts = max(1, min(LEAST_BLOCKS, runs, PARTIAL // (groups * count * a_up * b_up)))
     slices = min(count, -(-LEAST_BLOCKS // parts))
     total = empty(parts, groups, count, a_up, b_up)
     launch(direct_weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,

@@ -1,14 +1,21 @@
 """Convolution of few channels: the register tile fed from padded rows in the L1 cache.
 
-The first layer of a network sees 1 or 3 channels. A tile then has few products for each output, and its table of addresses
-(`direct.py`) costs as much as they do. Here a block copies the rows of the image that it reads, with their padding, so that
-window m lies at a place that does not depend on the block, and row u of every window u*d*pitch floats after the window's begin:
+The first layer of a network sees 1 or 3 channels. Then a tile has few products for each output, and the table of addresses that
+`direct` uses costs as much as the products. Here a block copies the rows of the image that it reads, with their padding, to the
+scratch. There window m lies at a place that does not depend on the block.
+
+| symbol | meaning |
+|---|---|
+| m, o | an output pixel of the block, an output channel |
+| (u, v), c | a tap of the kernel, an input channel |
+| pitch | floats from one copied row to the next |
+| begins[m] | where window m, the input that output m reads, begins in the copied rows |
 
     y[m, o] = sum over u and q = (v, c) of rows[begins[m] + u*d*pitch + q] * w[u, q, o]
 
-One list of beginnings serves all blocks, and no padded image is written to memory. A row of a window must be contiguous: a dilation
-of 1 along it. A block is a band of output rows of an image, or some small images. Every output is one sum in one order.
-May import: numpy, numba, llvmlite, and this folder.
+One list of beginnings serves all blocks, and no padded image is written to memory. A row of a window must be contiguous, so the
+dilation along it is 1. A block is a band of output rows of an image, or some small images. Every output is one sum in one order.
+May import: numpy, numba, llvmlite, `plans`, `machine`, `parts`, `registers`.
 """
 import functools
 import math
@@ -26,7 +33,7 @@ from minigrad.kernels.cpu.registers.copies import PIECES, copy_matrix, copy_rows
 from minigrad.kernels.cpu.registers.emit import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, streams
 from minigrad.kernels.cpu.registers.tiles import OUTER_LOW, outer_low, outer_narrow, outer_wide
 
-PANEL_FLOATS = 7168                 # floats of a block's windows and of its rows of g: the L1 cache has 8192
+PANEL_FLOATS = 7168                 # of a block's windows and of its rows of g, at most: the L1 cache has 8192
 BLOCK_PIXELS = 512                  # outputs of a block, about: the rows that they read fit the L1 cache
 
 
@@ -47,7 +54,7 @@ def window_tile(vectors):
 
     out_row[m][n] = ending(sum over u < kh, q < length of window[m][u*pitch + q] * weights_row[u*length + q][n]), m < MR, n < width.
 
-    begins: the address of MR numbers of bytes: window m lies at base + begins[m]. base, weights, out: addresses; weight_step,
+    begins: the address of MR numbers; window m lies at base + begins[m], in bytes. base, weights, out: addresses. weight_step,
     out_step: bytes from row to row; pitch: floats. width <= vectors*VL. bias: the address of vectors*VL floats, or 0 where no
     ending follows; slope: see `activation`. stream: see `streams`.
     """
@@ -94,13 +101,13 @@ window_wide, window_narrow = window_tile(NV), window_tile(1)
 
 @inner
 def pad_rows(x, first, images, top, rows, padding, pitch, target):
-    """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, in zeros; negative padding crops it.
+    """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, with zeros above and below the image.
 
-    The zeros to the left and right of the rows must be there already."""
+    The zeros to the left and right of the rows must be there already. Negative padding crops the image."""
     h, w, channels = x.shape[1], x.shape[2], x.shape[3]
     left, cropped = min(pitch, max(0, padding * channels)), max(0, -padding * channels)
     length = max(left, min(pitch, (padding + w) * channels)) - left
-    low, high = min(rows, max(0, -top)), min(rows, max(0, h - top))                         # rows that the image has
+    low, high = min(rows, max(0, -top)), min(rows, max(0, h - top))                         # which of the rows the image has
     for b in range(images):
         start, source = b * rows * pitch, ((first + b) * h + top + low) * w * channels + cropped
         target[start:start + low * pitch] = 0
@@ -112,17 +119,17 @@ def pad_rows(x, first, images, top, rows, padding, pitch, target):
 @kernel
 def few_channels_convolve(counter, scratches, x, weights, y, begins, dilation, step_h, padding_h, padding_w, images, height, pitch,
                           bias, slope, streamed):
-    """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` rows of
-    `images` images; of one image, unless they are all rows.
+    """y (N,OH,OW,O) from x (N,H,W,C) and weights (kh, kw, C, outs rounded up to NR). A block is `height` output rows of `images`
+    images; several images only if these are all their rows.
 
-    begins (images*height*OW or more): bytes, as above; pitch: floats of a padded row. Negative padding crops the image.
+    begins (images*height*OW or more): in bytes; pitch: floats of a padded row. Negative padding crops the image.
     bias (outs rounded up to NR), slope: see `activation`; streamed: see `streams`.
     """
     scratch = scratches[share(counter)]
     n, oh, ow, outs = y.shape
     kh, length, width = weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3]
     bands, flat, below = (oh + height - 1) // height, y.reshape(y.size), outs * 4
-    # Signed, for `target`: a choice between a signed and an unsigned number is a float64 to Numba.
+    # Signed, because `target` is one of the two: a choice between a signed and an unsigned number is a float64 to Numba.
     y0, w0, b0, r0 = np.int64(y.ctypes.data), weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
     s0, e0 = np.int64(spill.ctypes.data), np.int64(bias.ctypes.data)
@@ -138,7 +145,7 @@ def few_channels_convolve(counter, scratches, x, weights, y, begins, dilation, s
         stream = streamed if pixels >= MR else 0
         for m in range(0, pixels, MR):
             start = max(0, min(m, pixels - MR))                 # the last tile ends with the last pixel
-            if not stream:                                      # where the next tile writes
+            if not stream:                                      # the lines that the next tile writes to
                 prefetch(place + min(start + MR, max(0, pixels - MR)) * below, MR * below)
             target = place + start * below if pixels >= MR else s0
             for o in range(0, outs, NR):
@@ -158,15 +165,16 @@ def few_channels_convolve(counter, scratches, x, weights, y, begins, dilation, s
 @kernel
 def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, images,
                                  height, pitch, panel, across, spare, swapped, total, far, places, w):
-    """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats; then
-    w from it: see `few_channels_collect`.
+    """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats.
+    Then w from it, by `few_channels_collect`.
 
-    The whole weight gradient is one sum of outer products. Tap row by tap row, `length` = kw*C floats (3 to 12) would leave rows of
-    the outer tile idle, and g would be read kh times. So the windows are copied side by side, `across` floats apart, to a panel in
-    the L1 cache; rows of the tile beyond a window hold what nobody collects. panel, spare: where in the scratch the panel lies, and
-    a copy of the last rows of g, for the tile reads beyond them.
-    swapped: total[part, o, r] instead, windows in the lanes: for fewer outputs than lanes. far: whether g lies in memory rather
-    than in a cache.
+    The whole weight gradient is one sum of outer products. If it went by rows of the kernel, with `length` = kw*C floats (3 to 12)
+    each, rows of the outer tile would be idle, and g would be read kh times. So the windows are copied side by side, `across`
+    floats apart, to a panel in the L1 cache. Rows of the tile beyond a window hold what nobody collects.
+
+    panel, spare: where in the scratch the panel lies, and a copy of the last rows of g, because the tile reads beyond them.
+    swapped: total[part, o, r] instead, with the windows in the lanes; it pays for fewer outputs than lanes. far: whether g lies in
+    memory rather than in a cache.
     """
     scratch = scratches[share(counter)]
     n, oh, ow, outs = g.shape
@@ -198,7 +206,7 @@ def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, d
             many, count = min(images, n - b), min(height, oh - i)
             pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
             pixels, start = many * count * ow, (b * oh + i) * ow * outs
-            for u in range(kh):                             # what exceeds a row is written again with the next one
+            for u in range(kh):                             # what exceeds a row is overwritten by the next one
                 row, target = r0 + u * dilation * pitch * 4, r0 + (panel + u * length) * 4
                 copy_rows(begins.ctypes.data, row, pixels, length, target, across * 4)
             from0 = g0 + start * 4
@@ -238,9 +246,9 @@ def few_channels_collect(first, total, places, swapped, w):
 
 @functools.lru_cache(256)
 def window_plan(n, out, kernel, stride, dilation, channels, pixels, whole):
-    """(images, rows of a block of about `pixels` outputs; floats of a padded row, floats of all a block's rows; begins).
+    """(images and output rows of a block of about `pixels` outputs, pitch, floats of all a block's padded rows, begins).
 
-    whole: the tile's pixels: rows are cut into whole tiles where that can be. The shapes alone decide."""
+    whole: the pixels of a tile. Rows are cut into whole tiles where possible. The shapes alone decide."""
     (oh, ow), pitch = out, ((out[1] - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1) * channels
     rows = whole // math.gcd(whole, ow)                         # so many fill whole tiles
     height = max(1, pixels // ow)
@@ -253,7 +261,7 @@ def window_plan(n, out, kernel, stride, dilation, channels, pixels, whole):
 
 
 def convolve_few_channels(x, w, y, stride, padding, dilation, ending=NOTHING):
-    """y (N,OH,OW,O) from x (N,H,W,C) of few channels and w (O,C,kh,kw), whose rows must be whole: a dilation of 1 along them."""
+    """y (N,OH,OW,O) from x (N,H,W,C) of few channels and w (O,C,kh,kw). The horizontal dilation is 1."""
     n, oh, ow, outs = y.shape
     _, c, kh, kw = w.shape
     images, height, pitch, size, begins = window_plan(n, (oh, ow), (kh, kw), stride, dilation, c, BLOCK_PIXELS, MR)

@@ -1,18 +1,18 @@
 """The transposed convolution to few channels: a product of matrices, then a fold (col2im), both within the cache.
 
-The last layer of a generator makes 1 or 3 channels out of 64. Summed output by output, its products fill a few lanes of a tile.
-But each input pixel meets all taps of all channels with the same numbers, and those are enough columns for a tile:
+The last layer of a generator makes 1 or 3 channels out of 64. If it summed output by output, its products would fill a few lanes
+of a tile. But each pixel of g meets all taps (u, v) of all channels c with the same numbers, and those are enough columns:
 
-    planes[(u, v, c), pixel] = sum over o of g[pixel, o] * w[o, c, u, v]
-    x[y, x, c]               = sum over taps with i*s + u*d - p = y, j*s + v*d - p = x of planes[(u, v, c), (i, j)]
+    planes[(u, v, c), (i, j)] = sum over o of g[i, j, o] * w[o, c, u, v]                                          the product
+    x[y, x, c]                = sum over taps with i*s + u*d - p = y and j*s + v*d - p = x of planes[(u, v, c), (i, j)]  the fold
 
-Column by column, so that the fold adds whole vectors of neighbouring pixels; the tile, VL columns of FOLD_PIXELS pixels, is
-transposed in its registers for that. All outputs of one remainder (ry, rx) by the stride read the same taps: a *strand* of the
-output row.
+The product is stored column by column, as one plane for each tap and channel, so that the fold adds whole vectors of neighbouring
+pixels. For that the tile, VL columns of FOLD_PIXELS pixels, is transposed in its registers. All outputs of a row that have the
+same remainder by the stride read the same taps; they are a *strand* of the row.
 
-A block is a band of output rows of some images; its planes stay in the L2 cache. The pixels beyond the band that it reads too
-are multiplied once more. No bit depends on the cut: every product and every output is one sum in one order.
-May import: numpy, numba, llvmlite, `compiling`, `lanes`, `plans`, `threads`, `tile`.
+A block is a band of output rows of some images, whose planes stay in the L2 cache. It also reads pixels beyond the band, which are
+multiplied once more for the next. No bit depends on the cut, because every product and every output is one sum in one order.
+May import: numpy, numba, llvmlite, `plans`, `machine`, `registers`.
 """
 import functools
 
@@ -29,7 +29,7 @@ from minigrad.kernels.cpu.registers.emit import F32, I32, I64, VL, Emit, address
 
 FOLD_PIXELS = max(VL, 8)            # pixels of the tile: a multiple of VL, and at least eight independent sums
 PLANE_FLOATS = 1 << 16              # floats of a block's planes, about: a quarter of an L2 cache
-USUAL_STRANDS = 1, 2, 3, 4, 6, 8, 12                            # strands of a row: channels times stride
+USUAL_STRANDS = 1, 2, 3, 4, 6, 8, 12                            # strands of a row, channels times stride, that `interleave` unrolls
 OFFSET, DY, DX = range(3)           # columns of the table of taps
 
 
@@ -50,7 +50,7 @@ def planes_tile(typing_context, a, step, channels, weights, weight_step, out, ou
         a, step, channels, weights, weight_step, out, out_step = args
         e = Emit(b)
         thrice = b.mul(step, I64(3))
-        # Four rows to a pointer: so many addresses fit the registers.
+        # One pointer serves four rows, so that all addresses fit the registers.
         rows = [e.variable(b.add(a, b.mul(step, I64(m)))) for m in range(0, FOLD_PIXELS, 4)]
         weight = e.variable(weights)
         acc = [e.variable(e.zero) for _ in range(FOLD_PIXELS)]
@@ -93,7 +93,7 @@ def _fold_twin(taps, count, planes, columns, width, out):
 def fold(typing_context, taps, count, planes, columns, width, out):
     """out[j] = sum over taps with 0 <= j + dx < columns of the float j at planes + offset, j < width, rounded up to vectors.
 
-    taps: the address of int64 (count, 3): OFFSET in bytes, DY, DX. What lies outside is read, and left out.
+    taps: the address of int64 (count, 3): OFFSET in bytes, DY, DX. What lies outside is read, but not added.
     """
     def codegen(context, b, signature, args):
         taps, count, planes, columns, width, out = args
@@ -131,7 +131,7 @@ def _interleave_twin(strands, pitch, count, size, out):
 def interleave(typing_context, strands, pitch, count, size, out):
     """out[j*count + k] = strands[k*pitch + j] for the first `size` floats of out: the strands of a row of outputs become the row.
 
-    Each vector of the row is put together by one shuffle for each strand, for the usual counts; else float by float.
+    For USUAL_STRANDS each vector of the row is put together by one shuffle for each strand; for other counts, float by float.
     """
     def codegen(context, b, signature, args):
         strands, pitch, count, size, out = args
@@ -172,8 +172,8 @@ def multiply_and_fold(counter, scratches, g, weights, x, axes, taps, step_h, ste
     """x from g (N,OH,OW,O) and weights (O, columns rounded up to VL). A block is `height` rows of `images` images of x.
 
     axes (stride^2, 2): for each remainder (ry, rx), rx innermost, its first tap in `taps` and the one after its last.
-    pitch, strand: floats from plane to plane and from strand to strand in the scratch; margin: floats around all planes, which
-    taps beyond the image read, and leave out.
+    pitch, strand: floats from plane to plane and from strand to strand in the scratch. margin: floats around all planes, which taps
+    beyond the image read, but do not add.
     """
     scratch = scratches[share(counter)]
     n, oh, ow, outs = g.shape
@@ -243,7 +243,7 @@ def cut(n, out, size, kernel, stride, dilation, width):
     if pixels <= most and n >= LEAST_BLOCKS:
         return max(1, min(most // pixels, n // LEAST_BLOCKS)), size[0]
     bands = max(-(-pixels // most), -(-LEAST_BLOCKS // n))
-    least = 2 * dilation[0] * (kernel[0] - 1)           # rows, lest most products be made for two bands
+    least = 2 * dilation[0] * (kernel[0] - 1)           # rows, because a lower band would make most products twice
     return 1, min(size[0], max(-(-size[0] // bands), least, 1))
 
 
@@ -251,7 +251,8 @@ def convolve_transposed_few_channels(g, w, x, stride, padding, dilation):
     """x (N,H,W,C) of few channels from g (N,OH,OW,O), at least FOLD_PIXELS pixels, and w (O,C,kh,kw)."""
     n, oh, ow, outs = g.shape
     _, c, kh, kw = w.shape
-    size, reach = x.shape[1:3], padding[1] + dilation[1] * kw              # with output_padding: less than a stride or dilation
+    # How far taps reach beyond the planes of a row, also with output_padding, which is less than a stride or a dilation.
+    size, reach = x.shape[1:3], padding[1] + dilation[1] * kw
     columns, width = kh * kw * c, -(-kh * kw * c // VL) * VL
     weights = empty(outs, width)
     weights[:, :columns] = w.reshape(outs, c, kh * kw).transpose(0, 2, 1).reshape(outs, columns)
