@@ -25,7 +25,7 @@ from minigrad.kernels.cpu.convolution.plans import LEAST_BLOCKS
 from minigrad.kernels.cpu.machine.compiling import instruction, kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.registers.copies import prefetch
-from minigrad.kernels.cpu.registers.emit import F32, I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import F32, I32, I64, VL, Emit, addresses, all_lanes, at
 
 FOLD_PIXELS = max(VL, 8)            # pixels of the tile: a multiple of VL, and at least eight independent sums
 PLANE_FLOATS = 1 << 16              # floats of a block's planes, about: a quarter of an L2 cache
@@ -99,11 +99,10 @@ def fold(typing_context, taps, count, planes, columns, width, out):
         taps, count, planes, columns, width, out = args
         e = Emit(b)
         vector = ir.VectorType(I32, VL)
-        undefined, zeros = ir.Constant(vector, ir.Undefined), ir.Constant(vector, None)
         lanes = ir.Constant(vector, [I32(i) for i in range(VL)])
 
         def splat(value):
-            return b.shuffle_vector(b.insert_element(undefined, b.trunc(value, I32), I32(0)), undefined, zeros)
+            return all_lanes(b, b.trunc(value, I32), vector)
 
         limit = splat(columns)
         with cgutils.for_range(b, b.udiv(b.add(width, I64(VL - 1)), I64(VL)), intp=I64) as vector_index:

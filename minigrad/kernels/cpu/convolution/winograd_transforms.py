@@ -24,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
-from minigrad.kernels.cpu.registers.emit import I32, I64, NR, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I32, I64, NR, VL, Emit, addresses, all_lanes, at
 
 POINTS = (0, 1, -1, 2, -2)
 POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                     # for 5 taps, where high powers of 2 would magnify rounding
@@ -94,16 +94,12 @@ def clipped(typing_context, near, edge, down, across, origin, outside, top, left
         near, edge, down, across, origin, outside, top, left, step, height, width = args
         words, halves = ir.VectorType(I64, TABLE_SPARE), ir.VectorType(I32, TABLE_SPARE)
 
-        def splat(value, vector):
-            first = b.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
-            return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.Constant(halves, None))
-
         def short(value):
-            return splat(b.trunc(value, I32), halves)
+            return all_lanes(b, b.trunc(value, I32), halves)
 
         columns = b.add(short(left), b.mul(ir.Constant(halves, [I32(v) for v in range(TABLE_SPARE)]), short(step)))
         exists = b.icmp_unsigned("<", columns, short(width))                                # a negative one is a large number
-        origin, outside = splat(origin, words), splat(outside, words)
+        origin, outside = all_lanes(b, origin, words), all_lanes(b, outside, words)
         with cgutils.for_range(b, down, intp=I64) as u:
             offset = b.mul(b.mul(u.index, across), I64(8))
             source, target = (b.inttoptr(b.add(table, offset), words.as_pointer()) for table in (near, edge))

@@ -1,9 +1,9 @@
 """Matrix products in float32: BLAS on one thread for the small ones, the register tile on all threads for the large.
 
-A product of matrices is a convolution over one row of M pixels (`convolution.product`). Measured (Zen 5): BLAS takes half of the
-tile's time for the products of linear layers and LSTMs (64 x 512 x 128), where packing the second matrix is most of the tile's
-work; from some 10^7 multiplications on the tile is faster. A weight's gradient, A^T B with long columns, is a sum of outer
-products (`transposed`). May import: numpy, and this folder.
+A product of an M x K matrix is a convolution of one row of M pixels with K channels (`direct.product`). Measured (Zen 5): BLAS
+takes half of the tile's time for the products of linear layers and LSTMs (64 x 512 x 128), where packing the second matrix is most
+of the tile's work. From some 10^7 multiplications on the tile is faster. The gradient of a weight, A^T B with long columns, is a
+sum of outer products (`long_sums`). May import: numpy, `machine`, `parts`, `direct`.
 """
 import numpy as np
 
@@ -13,7 +13,7 @@ from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.parts.blas import WORTH_THREADS, small_product
 from minigrad.kernels.cpu.parts.long_sums import LONG_SUM, sum_outer_products
 
-ADDED_COLUMNS, ADDED_ALONE = 64, 1 << 15  # a block's columns in `add_rows`; numbers that one thread adds alone
+ADDED_COLUMNS, ADDED_ALONE = 64, 1 << 15  # columns of a block of `add_rows`; numbers that one thread adds alone
 
 
 def matmul(a, b):
@@ -35,7 +35,7 @@ def add_rows(g, rows, count):
 
 @kernel
 def add_rows_by_columns(counter, g, rows, y, width):
-    """A block is `width` columns of y, for which every thread reads all rows: in order, whatever the number of threads."""
+    """y[rows[k]] += g[k] for all k in order, on any number of threads: a block is `width` columns of y."""
     share(counter)
     while True:
         start = take(counter) * width

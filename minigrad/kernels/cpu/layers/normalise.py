@@ -1,9 +1,12 @@
-"""Normalisation in float32, alone or with scale, shift and activation, forward and backward: each a matter of memory traffic.
+"""Normalisation in float32, alone or with scale, shift and activation, forward and backward. Memory traffic bounds all of them.
 
-Batch norm (over all but the channels) and instance norm (over the pixels) see x as (G, R, C): G groups of R rows of C channels,
-channels contiguous; their kernels are in `columns`. Layer norm (over trailing axes) and group norm see it as (M, L): each of M
-rows is normalised by itself.
-May import: numpy, `reference` for the shapes that have no fast path, and this folder.
+x takes one of two forms:
+
+    columns     (G, R, C): G groups of R rows of C channels, channels contiguous; each column of a group is normalised. Batch norm
+                (over all but the channels) and instance norm (over the pixels). The kernels are in `normalise_kernels`.
+    rows        (M, L): each of M rows is normalised. Layer norm (over trailing axes) and group norm. The kernels are here.
+
+May import: numpy, `reference` for the shapes that have no fast path, `normalise_kernels`, `machine`, `parts`.
 """
 import math
 
@@ -16,9 +19,9 @@ from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.parts.layout import BLOCK, channels_first, channels_last
 
-CACHED = 1 << 14                    # floats of x that are summed twice, from the cache
-JOINED = 64                         # blocks to a group at most, so that joining them costs nothing
-WIDE = 256                          # a row shorter than this many channels is joined with its neighbours: see `together`
+CACHED = 1 << 14                    # floats of x that are summed twice: the second time they are in the cache
+JOINED = 64                         # blocks of a group at most, so that joining them costs nothing
+WIDE = 256                          # a row of fewer channels is walked together with its neighbours: see `together`
 NO_VECTOR, NO_MATRIX, NO_COLUMNS = (np.empty((0,) * ndim, np.float32) for ndim in (1, 2, 3))
 
 
@@ -173,7 +176,7 @@ def bias_leaky_relu_dx(g, y, slope):
 
 
 def form_of(x, axes):
-    """columns: reduced over rows of channels, (G, R, C). rows: over the last axes of memory, (M, L). none: no fast path."""
+    """"columns" or "rows", as above; "none" for the shapes without a fast path."""
     if not x.size:
         return "none"
     axes = tuple(sorted(a % x.ndim for a in axes))
@@ -192,7 +195,7 @@ def wide_shape(x, axes):
 
 def together(rows, channels):
     """How many rows of few channels are walked as one. A row of 16 channels is a single vector, and the loop around it would cost
-    several times what the vector does; k neighbours are one row of k*16 channels, each with its own sums until the end."""
+    several times what the vector costs. So k neighbours become one row of k*16 channels, each with its own sums until the end."""
     return math.gcd(rows, 1 << max(0, (WIDE // channels).bit_length() - 1))
 
 
@@ -230,14 +233,17 @@ def matrix(values, groups):
 
 
 def row_order(x, axes):
-    """Reduced axes may run in any order: an image normalised as a whole stays channels-last."""
+    """The order of the axes in memory for `rows`. Reduced axes may run in any order, so an image normalised as a whole stays
+    channels-last."""
     return [0, 2, 3, 1] if x.ndim == 4 and len(axes) == 3 else list(range(x.ndim))
 
 
 def rows(x, order, axes):
+    """x as (M, L)"""
     length = math.prod(x.shape[a] for a in axes)
     return np.ascontiguousarray(x.transpose(order)).reshape(-1, length)
 
 
 def back(y, x, order):
+    """(M, L) in the shape of x"""
     return y.reshape([x.shape[a] for a in order]).transpose(np.argsort(order))

@@ -1,9 +1,9 @@
 """Pooling in float32: the channels of a pixel are contiguous, so each step of a window is a vector loop over them.
 
-A block is one row of output pixels where the output is written once, one image where values are added to an input's gradient.
-The window that everyone uses, 2x2, has a text of its own, `largest_of_four`: the maximum and its place stay in registers, where
-Numba's loops would write and read both again for each pixel of the window.
-May import: numpy, numba, llvmlite, `reference` for the divisors, and this folder.
+A block is one row of output pixels where each output is written once. It is one image where values are added to an input's
+gradient. The most common window, 2x2, has an instruction of its own, `largest_of_four`. It keeps the maximum and its place in
+registers; Numba's loops would write and read both again for each pixel of the window.
+May import: numpy, numba, llvmlite, `reference` for the divisors, `machine`, `parts`, `registers`.
 """
 import numpy as np
 from llvmlite import ir
@@ -14,7 +14,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu.machine.compiling import instruction, kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.parts.layout import channels_first, channels_last
-from minigrad.kernels.cpu.registers.emit import I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I64, VL, Emit, addresses, all_lanes, at
 
 
 def _largest_of_four(upper, lower, channels, place, width, y, indices):
@@ -36,21 +36,16 @@ def largest_of_four(typing_context, upper, lower, channels, place, width, y, ind
     def codegen(context, b, signature, args):
         upper, lower, channels, place, width, y, indices = args
         e, words = Emit(b), ir.VectorType(I64, VL)
-        undefined, first = ir.Constant(words, ir.Undefined), ir.Constant(ir.VectorType(I32, VL), None)
-
-        def splat(value):
-            return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
-
         next_place = b.add(place, I64(1))
         with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
             offset = b.mul(c.index, I64(4 * VL))
             beside = b.add(offset, e.times4(channels))
-            best, found = e.load(b.add(upper, offset)), splat(place)
+            best, found = e.load(b.add(upper, offset)), all_lanes(b, place, words)
             for row, byte, where in ((upper, beside, next_place), (lower, offset, b.add(place, width)),
                                      (lower, beside, b.add(next_place, width))):
                 x = e.load(b.add(row, byte))
                 wins = b.or_(b.fcmp_ordered(">", x, best), b.fcmp_unordered("uno", x, x))
-                best, found = b.select(wins, x, best), b.select(wins, splat(where), found)
+                best, found = b.select(wins, x, best), b.select(wins, all_lanes(b, where, words), found)
             e.store(best, b.add(y, offset))
             b.store(found, b.inttoptr(b.add(indices, b.shl(offset, I64(1))), words.as_pointer()), align=8)
         return context.get_dummy_value()
@@ -60,7 +55,7 @@ def largest_of_four(typing_context, upper, lower, channels, place, width, y, ind
 
 @kernel
 def pool_maximum_2x2(counter, x, y, indices):
-    """`pool_maximum` for 2x2 windows side by side, inside the image; channels a multiple of VL."""
+    """`pool_maximum` for 2x2 windows side by side that do not leave the image. Channels are a multiple of VL."""
     share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]

@@ -23,14 +23,14 @@ NOTHING = np.zeros(0, np.float32), 1.0
 
 @kernel
 def activate(counter, g, x, slope, y):
-    """y = g where x > 0, else slope*g (0 for slope 0, whatever g is). With g = x that is leaky ReLU."""
+    """y = g where x > 0, else slope*g; with slope 0 that is 0, whatever g is. With g = x it is leaky ReLU."""
     share(counter)
     slope32, zero = np.float32(slope), np.float32(0)
     while True:
         block = take(counter)
         if block * BLOCK >= x.size:
             break
-        # Slices, for Numba cannot prove that an index from a variable start is not negative, and then does not vectorise.
+        # Slices, because Numba cannot prove that an index is not negative if it starts at a variable, and then does not vectorise.
         start, stop = block * BLOCK, (block + 1) * BLOCK
         values, signs, out = g[start:stop], x[start:stop], y[start:stop]
         for i in range(values.size):
@@ -132,7 +132,7 @@ def finish(typing_context, table, start, rows, channels, bias, slope):
 
 @inner
 def finish_rows(y, bias, slope):
-    """The same for y (R, C)."""
+    """`finish` for y (R, C)."""
     slope32 = np.float32(slope)
     for r in range(y.shape[0]):
         row = y[r]
@@ -144,6 +144,7 @@ def finish_rows(y, bias, slope):
 
 @kernel
 def finish_blocks(counter, y, bias, slope, rows_per_block):
+    """`finish` for y (R, C), block by block."""
     share(counter)
     while True:
         start = take(counter) * rows_per_block
@@ -153,7 +154,7 @@ def finish_blocks(counter, y, bias, slope, rows_per_block):
 
 
 def finish_output(y, bias, slope):
-    """y (..., C), contiguous, in place."""
+    """The ending of y (..., C), contiguous, in place."""
     if bias.size:
         rows = y.reshape(-1, bias.size)
         per_block = max(1, BLOCK // bias.size)

@@ -1,9 +1,9 @@
 """BLAS, one thread of it for each of ours.
 
-BLAS must not use threads of its own beside our pool. They spin while they wait, for each other and after each product, on the
-cores where the pool runs: on a busy machine a product of 0.1 ms then takes 100 ms (measured). So NumPy's OpenBLAS is told
-around each call to keep to the calling thread, which costs a microsecond, and a large product is cut into blocks of rows or
-columns, of a fixed size, that the pool's threads hand to it. May import: numpy, `threads`.
+BLAS must not use threads of its own beside our pool. They spin while they wait for each other, and after each product, on the
+cores where the pool runs. On a busy machine a product of 0.1 ms then takes 100 ms (measured). So NumPy's OpenBLAS is told before
+each call to keep to the calling thread, which costs a microsecond. A large product is cut into blocks of rows or columns of a
+fixed size, and each thread of the pool hands BLAS its blocks. May import: numpy, `threads`.
 """
 import contextlib
 import ctypes
@@ -14,13 +14,14 @@ import numpy as np
 
 from minigrad.kernels.cpu.machine.threads import empty, launch
 
-WORTH_THREADS = 1 << 23             # multiplications
-BLAS_WIDTH = 512                    # rows or columns of a block; but
-BLAS_NARROW, LATENT_TERMS = 64, 2048  # if there is but one block and sums have LATENT_TERMS terms: a latent layer's
+WORTH_THREADS = 1 << 23             # multiplications from which threads pay
+BLAS_WIDTH = 512                    # rows or columns of a block
+BLAS_NARROW = 64                    # the same where that would be a single block, but of
+LATENT_TERMS = 2048                 # so many terms to a sum or more, as in the layer behind a latent vector
 
 
 class _Blocks:
-    """For `launch`, a kernel in Python: BLAS runs without the GIL."""
+    """A kernel in Python, for `launch`. BLAS runs without the GIL."""
     overloads = ("any",)
 
     def __call__(self, counter, tickets, blocks, width, a, b, y):
@@ -46,6 +47,7 @@ def small_product(a, b):
 
 @contextlib.contextmanager
 def one_thread():
+    """Within the block BLAS keeps to the calling thread."""
     threads = get_blas_threads()
     if threads > 1:
         set_blas_threads(1)

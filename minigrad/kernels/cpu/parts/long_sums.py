@@ -1,10 +1,12 @@
 """A^T B with long columns: the weight gradient of a linear layer, of an LSTM, and of a 1x1 convolution.
 
-It is a sum of outer products, of rows that are copied into panels, TERM_CHUNK terms at a time: 2 KB apart, as in A, they would all
-fall into the same few lines of the L1 cache. A block's panels and sums stay in the L2 cache. It is as large as that allows, for
-what a block does not cover is read again by the next; where that leaves too few blocks for the threads, each takes a part of the
-terms, whose rows lie side by side in memory, and the parts are added up in order.
-May import: numpy, and this folder.
+    y[m, n] = sum over k of a[k, m] * b[k, n]           the sum of the outer products of the rows a[k] and b[k]; k counts terms
+
+TERM_CHUNK terms at a time, the rows are copied into panels. Left in a, where they are 2 KB apart, they would all fall into the same
+few lines of the L1 cache. A block's panels and sums stay in the L2 cache. A block is as large as that allows, because what it does
+not cover is read again by the next block. Where this leaves too few blocks for the threads, the terms are cut into parts, whose
+rows lie side by side in memory, and the sums of the parts are added up in order.
+May import: numpy, `machine`, `registers`.
 """
 import numpy as np
 
@@ -14,13 +16,13 @@ from minigrad.kernels.cpu.registers.copies import prefetch, to_strips
 from minigrad.kernels.cpu.registers.emit import AR, NR, VL
 from minigrad.kernels.cpu.registers.tiles import outer_narrow, outer_wide
 
-LONG_SUM = 512                      # terms of a sum from which it pays
-TERM_CHUNK = 128                    # terms at a time
-BLOCK_SUMS, BLOCK_HEIGHT = 1 << 15, 264                         # a block's sums, and its rows, at most
-BLOCK_WIDTH = 8 * NR                # its columns, at most
-LEAST_SHARES = 8                    # at least so many, for the threads to share
-LINE_FLOATS = 16                    # floats of a cache line: so many rows of a sum of parts are one thread's
-PANEL_TERMS = TERM_CHUNK + 2        # from panel to panel: 4 KB apart they too would share the same lines
+LONG_SUM = 512                      # terms of a sum from which this pays
+TERM_CHUNK = 128                    # terms that are copied into panels at a time
+BLOCK_SUMS, BLOCK_HEIGHT = 1 << 15, 264                         # sums of a block, and its rows, at most
+BLOCK_WIDTH = 8 * NR                # columns of a block, at most
+LEAST_SHARES = 8                    # blocks at least, for the threads to share
+LINE_FLOATS = 16                    # floats of a cache line; a block that adds up parts takes so many rows
+PANEL_TERMS = TERM_CHUNK + 2        # from panel to panel; 4 KB apart, panels too would share the same lines
 left_panels, right_panels = to_strips(AR), to_strips(NR)
 
 
@@ -29,7 +31,7 @@ def sum_outer_products(a, b):
     outs, columns = a.shape[1], b.shape[1]
     y = empty(outs, columns)
     turned = NR <= outs < columns
-    if turned:                                                  # y^T = b^T a: the narrower matrix is packed again for every block
+    if turned:                                                  # y^T = b^T a: for every block the narrower matrix is packed anew
         a, b, outs, columns = b, a, columns, outs
     slices = -(-columns // BLOCK_WIDTH)
     heights = -(-outs // min(BLOCK_HEIGHT, BLOCK_SUMS // min(BLOCK_WIDTH, columns)))                          # equal blocks
@@ -44,8 +46,10 @@ def sum_outer_products(a, b):
 
 @kernel
 def outer_sums(counter, scratches, a, b, y, turned, rows, slices, parts, partial):
-    """y[m, n], or y[n, m] if turned, = sum over k of a[k, m] * b[k, n]; a block is `rows` rows m, a multiple of AR, of a slice of
-    BLOCK_WIDTH columns n, over one of `parts` of the terms k. partial (parts, M, N): the parts' sums, if there are several."""
+    """y[m, n], or y[n, m] if turned, = sum over k of a[k, m] * b[k, n].
+
+    A block is `rows` rows m, a multiple of AR, of a slice of BLOCK_WIDTH columns n, over one of `parts` of the terms k.
+    partial (parts, M, N): the sums of the parts, if there are several."""
     scratch = scratches[share(counter)]
     terms, outs, columns = a.shape[0], a.shape[1], b.shape[1]
     pieces = (outs + rows - 1) // rows * slices
@@ -67,7 +71,7 @@ def outer_sums(counter, scratches, a, b, y, turned, rows, slices, parts, partial
         part, piece = block // pieces, block % pieces
         first, start = piece // slices * rows, piece % slices * BLOCK_WIDTH
         height, width = min(rows, outs - first), min(BLOCK_WIDTH, columns - start)
-        left[height // AR:] = 0                                 # a panel that a or b does not fill
+        left[height // AR:] = 0                                 # the last panels, which a or b may not fill
         right[width // NR:(width + NR - 1) // NR] = 0
         total[...] = 0
         last = min((part + 1) * chunks // parts * TERM_CHUNK, terms)
@@ -77,7 +81,7 @@ def outer_sums(counter, scratches, a, b, y, turned, rows, slices, parts, partial
                         PANEL_TERMS * AR * 4)
             right_panels(b.ctypes.data + (k0 * columns + start) * 4, columns * 4, count, width // NR, right.ctypes.data,
                          PANEL_TERMS * NR * 4)
-            for k in range(count):                              # what is left of rows and columns
+            for k in range(count):                              # columns of a and b beyond whole panels
                 for m in range(height // AR * AR, height):
                     left[height // AR, k, m % AR] = a[k0 + k, first + m]
                 for n in range(width // NR * NR, width):
@@ -86,7 +90,7 @@ def outer_sums(counter, scratches, a, b, y, turned, rows, slices, parts, partial
             ahead = (TERM_CHUNK + across * down - 1) // (across * down)
             for n in range(across):
                 for m in range(down):
-                    soon = k0 + TERM_CHUNK + (n * down + m) * ahead  # the next panels' rows come into the cache meanwhile
+                    soon = k0 + TERM_CHUNK + (n * down + m) * ahead  # prefetch rows of the next panels
                     for k in range(soon, min(soon + ahead, last)):
                         prefetch(a.ctypes.data + (k * outs + first) * 4, height * 4)
                         prefetch(b.ctypes.data + (k * columns + start) * 4, width * 4)
@@ -110,7 +114,7 @@ def outer_sums(counter, scratches, a, b, y, turned, rows, slices, parts, partial
 
 @inner
 def add_parts(partial, first, turned, y):
-    """LINE_FLOATS rows m of the sum, from `first` on, added to the first part's and written to y[m], or to y[:, m] if turned."""
+    """Rows m of the sum of parts, LINE_FLOATS of them from `first` on, to y[m], or to y[:, m] if turned."""
     parts, rows, columns = partial.shape
     for m in range(first, min(first + LINE_FLOATS, rows)):
         row = partial[0, m]

@@ -1,6 +1,6 @@
 """How the two sides of a product are cut for the tile: `pack` lays weights into panels, `start_of` deals rows out to tiles.
 
-May import: `compiling`, `emit`.
+A panel is NR columns of a matrix, row after row, so that the tile reads it from begin to end. May import: `compiling`, `emit`.
 """
 from minigrad.kernels.cpu.machine.compiling import inner
 from minigrad.kernels.cpu.registers.emit import MR, NR
@@ -8,7 +8,7 @@ from minigrad.kernels.cpu.registers.emit import MR, NR
 
 @inner
 def pack(block, w, places, group_stride, out_stride, outs, panels, packed):
-    """Weights in the order in which the tile reads them: packed (groups*panels, taps, ins, NR), zeros beyond `outs`; one panel.
+    """One panel of packed (groups*panels, taps, ins, NR): weights in the order in which the tile reads them, and 0 beyond `outs`.
 
     The weight for output channel o, tap t and input channel c of group q is w[q*group_stride + o*out_stride + places[t, c]].
     """
@@ -26,9 +26,9 @@ def pack(block, w, places, group_stride, out_stride, outs, panels, packed):
 
 
 @inner
-def start_of(group, groups, tiles):
-    """The first tile of a group: MR to a group, but for the last two, which share what is left, for a register tile of few rows
-    costs the time of LOW."""
-    if group < max(1, groups - 1):
-        return group * MR
-    return tiles if group == groups else tiles - (tiles - MR * (groups - 2)) // 2
+def start_of(tile, tiles, rows):
+    """The first row of a tile. Each tile has MR rows, but the last two share what is left, because a tile of few rows costs as much
+    time as one of LOW rows."""
+    if tile < max(1, tiles - 1):
+        return tile * MR
+    return rows if tile == tiles else rows - (rows - MR * (tiles - 2)) // 2

@@ -1,7 +1,7 @@
 """The shape of this machine's register tile, memory by address, and the LLVM phrases that instructions are written in.
 
-The tile's shape follows from the processor's vector registers; `tiles` tells why. `Emit` writes the few phrases that all
-instructions here consist of: load, store, multiply-add, broadcast. May import: numpy, numba, llvmlite, `compiling`, `threads`.
+The tile's shape follows from the processor's vector registers; `tiles` explains how. `Emit` writes the few phrases that all
+instructions consist of: load, store, multiply-add, broadcast. May import: numpy, numba, llvmlite, `threads`.
 """
 import ctypes
 import os
@@ -17,7 +17,7 @@ F32, I32, I64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 
 
 def host_features():
-    """The set of processor features that Numba compiles for; NUMBA_CPU_FEATURES overrides what the machine has."""
+    """The processor features that Numba compiles for. NUMBA_CPU_FEATURES overrides what the machine has."""
     if config.CPU_FEATURES is not None or config.CPU_NAME is not None:
         listed = (config.CPU_FEATURES or "").split(",")
         return {f[1:] for f in listed if f.startswith("+")}
@@ -25,7 +25,7 @@ def host_features():
 
 
 def tile_shape(features, triple):
-    """(VL, MR, NV) for a machine: see the table above."""
+    """(VL, MR, NV) for a machine: see the table in `tiles`."""
     if "avx512f" in features:
         return 16, 14, 2
     if "avx2" in features and "fma" in features:
@@ -36,16 +36,16 @@ def tile_shape(features, triple):
 
 
 def chosen_shape():
-    """This machine's, or MINIGRAD_TILE="VL,MR,NV" to try another: MR 14 or less."""
+    """This machine's shape, or MINIGRAD_TILE="VL,MR,NV" to try another, with MR 14 or less."""
     asked = os.environ.get("MINIGRAD_TILE")
     return tuple(int(n) for n in asked.split(",")) if asked else tile_shape(host_features(), binding.get_process_triple())
 
 
-VL, MR, NV = chosen_shape()
-NR = VL * NV                        # output channels of a tile
+VL, MR, NV = chosen_shape()         # floats of a vector; rows of a tile; vectors of a row of a tile
+NR = VL * NV                        # columns of a tile: output channels
 AR = 8 if MR == 14 else 6           # rows of the outer-product tile: 8 divides common channel counts
-STREAMED = 1 << 23                  # bytes of an output from which `streams` pays: measured together with the layer that reads it
-LOW = max(1, MR // 2)               # the least height of `product_tiles`: more than MR rows can be cut into tiles of LOW to MR
+STREAMED = 1 << 23                  # bytes of an output from which `streams` pays, measured together with the next layer
+LOW = max(1, MR // 2)  # the least height of `product_tiles`: any number of rows over MR can be cut into heights of LOW to MR
 
 
 def at(address, count):
@@ -54,14 +54,21 @@ def at(address, count):
 
 
 def addresses(address, count):
+    """The `count` words at an address, as an array of int64."""
     return np.frombuffer((ctypes.c_int64 * int(count)).from_address(int(address)), np.int64)
 
 
 def streams(y, outs, sooner=1):
     """Whether tiles write an output of `outs` channels, or groups of them, past the caches (`Emit.stream`), as 0 or 1.
 
-    sooner: who does not call for the lines that he will write gains from STREAMED/sooner on."""
+    sooner: a kernel that does not prefetch the lines that it will write gains from STREAMED/sooner bytes on."""
     return int(y.nbytes >= STREAMED // sooner and outs % VL == 0 and y.ctypes.data % ALIGNMENT == 0)
+
+
+def all_lanes(b, value, vector):
+    """A vector of the given type whose lanes are all `value`."""
+    undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, vector.count), None)
+    return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
 
 
 class Emit:
@@ -69,9 +76,8 @@ class Emit:
 
     def __init__(self, builder, lanes=VL):
         self.b, self.vector, self.lanes = builder, ir.VectorType(F32, lanes), lanes
-        self.undefined = ir.Constant(self.vector, ir.Undefined)
         self.zero = ir.Constant(self.vector, None)
-        # Fused where the machine has the instruction, a product and a sum where it has not.
+        # Fused where the machine has such an instruction, else a product and a sum.
         self.muladd = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(self.vector, [self.vector] * 3), f"llvm.fmuladd.v{lanes}f32")
 
@@ -84,15 +90,16 @@ class Emit:
     def stream(self, value, address, offset=0):
         """Store a vector past the caches. Its place must be aligned to its size.
 
-        An output that is larger than the caches has left them before the next layer reads it, and an ordinary store would first
-        fetch the line that it overwrites. Other threads see such stores late, but not after an atomic step of the thread that made
-        them: on x86, which alone reorders them, `take` is a locked instruction, and the last thing that a thread does in a kernel.
+        This pays for an output that is larger than the caches. It would have left them before the next layer reads it, and an
+        ordinary store would first fetch the line that it overwrites. Other threads may see such stores late, but at the latest with
+        the next atomic step of the thread that made them. Only x86 delays them at all; there `take` is a locked instruction, and it
+        is the last thing that a thread does in a kernel.
         """
         store = self.b.store(value, self.pointer(address, offset), align=4 * self.lanes)
         store.set_metadata("nontemporal", self.b.module.add_metadata([I32(1)]))
 
     def store_first(self, value, address, offset, count):
-        """Store the first `count` lanes only (a masked store: AVX has it, elsewhere LLVM makes branches)."""
+        """Store the first `count` lanes only: a masked store on AVX, branches elsewhere."""
         pointer = self.pointer(address, offset)
         typed = "*" in str(pointer.type)                                                    # LLVM before 17
         name = f"llvm.masked.store.v{self.lanes}f32.p0" + (f"v{self.lanes}f32" if typed else "")
@@ -100,15 +107,13 @@ class Emit:
         store = cgutils.get_or_insert_function(
             self.b.module, ir.FunctionType(ir.VoidType(), [self.vector, pointer.type, I32, mask]), name)
         lanes = ir.Constant(ir.VectorType(I64, self.lanes), [I64(i) for i in range(self.lanes)])
-        undefined = ir.Constant(lanes.type, ir.Undefined)
-        limit = self.b.shuffle_vector(self.b.insert_element(undefined, count, I32(0)), undefined,
-                                      ir.Constant(ir.VectorType(I32, self.lanes), None))
-        self.b.call(store, [value, pointer, I32(4), self.b.icmp_signed("<", lanes, limit)])
+        within = self.b.icmp_signed("<", lanes, all_lanes(self.b, count, lanes.type))
+        self.b.call(store, [value, pointer, I32(4), within])
 
     def store_rows(self, acc, rows, width, streamed):
-        """Store the first `width` lanes of each row of vectors; or all, as `stream` does, where the number `streamed` is 1.
+        """Store the first `width` lanes of each row of vectors. Where the number `streamed` is 1, store all, as `stream` does.
 
-        Whole rows have a path of their own, for Zen 3 takes twelve cycles for a masked store, and one for any other."""
+        Whole rows have a path of their own, because Zen 3 takes twelve cycles for a masked store, and one for any other."""
         b, places = self.b, [(m, v) for m in range(len(rows)) for v in range(len(acc[m]))]
         with b.if_else(b.icmp_signed("!=", streamed, I64(0))) as (past_caches, otherwise):
             with past_caches:
@@ -123,6 +128,7 @@ class Emit:
                         self.store_first(b.load(acc[m][v]), rows[m], 4 * VL * v, b.sub(width, I64(VL * v)))
 
     def pointer(self, address, offset):
+        """The address as a pointer to vectors, which LLVM wants."""
         return self.b.inttoptr(self.b.add(address, I64(offset)), self.vector.as_pointer())
 
     def scalar(self, address, index):
@@ -131,10 +137,11 @@ class Emit:
         return self.splat(value)
 
     def splat(self, value):
-        first = self.b.insert_element(self.undefined, value, I32(0))
-        return self.b.shuffle_vector(first, self.undefined, ir.Constant(ir.VectorType(I32, self.lanes), None))
+        """All lanes equal to one float."""
+        return all_lanes(self.b, value, self.vector)
 
     def constant(self, value):
+        """All lanes equal to one number that is known now."""
         return ir.Constant(self.vector, [ir.Constant(F32, float(np.float32(value)))] * self.lanes)
 
     def variable(self, value):
@@ -142,10 +149,11 @@ class Emit:
         return cgutils.alloca_once_value(self.b, value)
 
     def accumulate(self, variable, x, y):
+        """variable += x * y"""
         self.b.store(self.b.call(self.muladd, [x, y, self.b.load(variable)]), variable)
 
     def in_pairs(self, start, end, term):
-        """term(k) for start <= k < end, two to a turn of the loop: short sums are up to a tenth faster."""
+        """term(k) for start <= k < end, two in each turn of the loop. Short sums are up to a tenth faster."""
         b = self.b
         whole = b.add(start, b.and_(b.sub(end, start), I64(-2)))
         with cgutils.for_range_slice(b, start, whole, I64(2), intp=I64) as (k, _):

@@ -1,12 +1,18 @@
 """The register tile: the inner loop of every product, convolution and weight gradient.
 
-A core can start two vector multiply-adds in each cycle, but it can load only two vectors, and a product of matrices wants
-two loads for each multiply-add. The way out is to keep a block of the result in registers. With MR rows of pixels and NV
-vectors of output channels,
+| symbol | meaning |
+|---|---|
+| VL | lanes: floats of a vector register |
+| MR, NV | a tile of the result: MR rows (pixels) of NV vectors (output channels) |
+| NR = NV*VL | columns of a tile |
+| AR | rows of the tile of an outer product |
 
-    acc[m][v] += broadcast(row[m][c]) * weights[c][v]           m < MR, v < NV
+A core can start two vector multiply-adds in each cycle, but it can load only two vectors, and a product of matrices wants two
+loads for each multiply-add. The way out is to keep a tile of the result in registers:
 
-loads MR scalars and NV vectors for MR*NV multiply-adds, so the loads hide behind the arithmetic. All of acc, one row of
+    acc[m][v] += broadcast(row[m][c]) * weights[c][v]           for all m < MR and v < NV, then the next c
+
+This loads MR scalars and NV vectors for MR*NV multiply-adds, so the loads hide behind the arithmetic. All of acc, one row of
 weights and one broadcast scalar must fit the register file:
 
 | machine | registers | lanes VL | MR x NV | used | loads per multiply-add |
@@ -16,16 +22,19 @@ weights and one broadcast scalar must fit the register file:
 | AVX2 | 16 | 8 | 6 x 2 | 12 + 2 + 1 | 8 / 12 |
 | plain (SSE2, others) | 16 | 4 | 6 x 2 | 12 + 2 + 1 | 8 / 12 |
 
-A multiply-add takes four cycles to finish and two start in each, so at least eight must be independent: all of these are.
-A tall tile, 14 x 2, reads each weight once for 14 pixels; a flat one, 7 x 4, would need four weights and a broadcast beside
-its 28 sums, one register too many, and runs at less than half the speed (measured: 97 against 233 GFLOP/s, one Zen 5 core).
-Scalars are broadcast, not transposed into vectors, because memory is channels-last: a pixel's channels are contiguous.
+A multiply-add takes four cycles to finish, and two start in each cycle, so at least eight must be independent. All MR*NV are.
+A tall tile, 14 x 2, reads each weight once for 14 pixels. A flat one, 7 x 4, would need four weights and a broadcast beside its
+28 sums. That is one register too many, and it runs at less than half the speed (measured: 97 against 233 GFLOP/s, one Zen 5 core).
+Scalars are broadcast rather than transposed into vectors, because memory is channels-last: a pixel's channels are contiguous.
 
-Numba's own loops cannot hold such a block in registers (small arrays are allocated on the heap), so `intrinsic` emits the
-instructions: ordinary Python loops that unroll while the code is built. What they cost is that addresses are plain integers
-here, unchecked: a wrong one reads another array. Hence each tile has a twin in NumPy beside it, which NUMBA_DISABLE_JIT=1 runs.
-Rows are reached through a table of addresses. A padded pixel points at a block of zeros. No im2col buffer, no padding copy.
-May import: numpy, numba, llvmlite, `compiling`, `threads`.
+Numba's own loops cannot hold such a tile in registers, because small arrays are allocated on the heap. So the instructions are
+emitted: Python loops run while the code is built, and leave an unrolled sequence behind. The price is that addresses are plain
+integers here and unchecked: a wrong one reads another array. Hence each tile has a twin in NumPy beside it, which
+NUMBA_DISABLE_JIT=1 runs.
+
+Rows are reached through a table of addresses. A pixel in the padding has the address of zeros. So there is no im2col buffer and
+no padded copy. The functions here make tiles; the tiles that kernels use are made once, at the end of the file.
+May import: numpy, numba, llvmlite, `compiling`, `emit`.
 """
 import numpy as np
 from llvmlite import ir
@@ -142,11 +151,11 @@ def panel_tile(rows):
 
 
 def product_tiles(vectors, step=1):
-    """Make tile(..., width, rows): `product_tile` for rows = MR, MR - step, ... down to LOW, for who cannot fill all tiles."""
+    """Make tile(..., width, rows): `product_tile` for rows = MR, MR - step, ... down to LOW, where tiles cannot all be full."""
     @instruction(_tile_twin(vectors))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, rows):
         def codegen(context, b, signature, args):
-            for height in range(MR, LOW - 1, -step):                                        # the tallest first: most are
+            for height in range(MR, LOW - 1, -step):                                        # the tallest first, because most tiles are
                 with b.if_then(b.icmp_signed("==", args[-1], I64(height))):
                     _emit_tile(b, vectors, height, *args[:-1], I64(0))
             return context.get_dummy_value()
@@ -208,9 +217,10 @@ def _dot_twin(rows, outs):
 
 
 def dot_tile(rows, outs):
-    """Make dot(table, taps, channels, weights, out): `tile` for one to four output channels, rows <= MR.
+    """Make dot(table, taps, channels, weights, out): `product_tile` for one to four output channels, rows <= MR.
 
-    There the lanes run over the input channels (a multiple of VL), and are added up at the end:
+    The lanes run over the input channels (a multiple of VL), and are added up at the end:
+
     out_row[m][o] = sum over t, c of row[t, m][c] * weights[t][o, c],  m < rows, o < outs.
     """
     @instruction(_dot_twin(rows, outs))
@@ -255,9 +265,10 @@ def _sum_lanes(b, vector):
 
 # ------------------------------------------------------------------------------------------------- the tiles that kernels use
 
-DOT4_ROWS = 6 if MR == 14 else 3    # with 4 outputs: as many sums as the registers hold, 32 or 16
-OUTER_LOW = 6                       # rows of a lower outer tile, for the last rows of a window and LeNet's six outputs
-HEIGHT_STEP = 3                     # rows between one height of tiles and the next: each takes time to compile
+# wide, narrow: NV vectors or one.   tall, low: the largest number of rows, or fewer.
+DOT4_ROWS = 6 if MR == 14 else 3    # rows of a dot tile with 4 outputs: as many sums as 32 or 16 registers hold
+OUTER_LOW = 6                       # rows of the low outer tile, for the last rows of a window and LeNet's six outputs
+HEIGHT_STEP = 3                     # rows from one height of `lower_wide` to the next: each height takes time to compile
 
 product_wide, product_narrow = product_tile(NV), product_tile(1)
 lower_wide, lower_narrow = product_tiles(NV, HEIGHT_STEP), product_tiles(1, HEIGHT_STEP)
