@@ -14,7 +14,7 @@ stands there, and what was measured.
 | 1x1, many pixels | | | `parts.long_sums` |
 | all others | `direct` | `direct` | `direct` |
 
-May import: numpy, `machine`, `parts`, `registers`, and the algorithms beside it.
+May import: numpy, `geometry`, `machine`, `parts`, `registers`, and the algorithms beside it.
 """
 import math
 
@@ -45,6 +45,7 @@ from minigrad.kernels.cpu.parts.activation import NOTHING, finish_output, leaky_
 from minigrad.kernels.cpu.parts.layout import channels_last, padded, swapped, with_slack, zeros
 from minigrad.kernels.cpu.parts.long_sums import LONG_SUM, sum_outer_products
 from minigrad.kernels.cpu.registers.emit import AR, NR, VL
+from minigrad.kernels.geometry import transposed_size, window_count
 
 LARGE_WEIGHTS, HUGE_WEIGHTS = 1 << 21, 1 << 23                  # floats of transformed weights: see `by_panels`
 SOME_PATCHES, MANY_PATCHES = 128, 512
@@ -57,8 +58,7 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
         return leaky_relu(conv2d(x, w, stride, padding, dilation, groups, bias), slope)
     n, channels, *size = x.shape
     o, c, kh, kw = w.shape
-    out = tuple((s + 2 * p - d * (k - 1) - 1) // t + 1
-                for s, p, d, k, t in zip(size, padding, dilation, (kh, kw), stride, strict=True))
+    out = tuple(map(window_count, size, (kh, kw), stride, padding, dilation))
     if bias is None and slope == 1:
         ending = NOTHING
     else:
@@ -148,8 +148,8 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     elif few_inputs(c, groups, kw, dilation[1]) and short_windows(c, kh, kw):
         weight_gradient_of_few_channels(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
     elif merges_rows(c, groups, kw, dilation[1]):
-        rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
-                          zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
+        read = map(transposed_size, out, (kh, kw), stride, (0, 0), dilation)               # pixels, with those of the padding
+        rows = padded(x, [(p, s - p - q) for s, p, q in zip(read, padding, shape, strict=True)])
         weight_gradient_directly(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
     else:
         weight_gradient_directly(with_slack(x, c, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw),

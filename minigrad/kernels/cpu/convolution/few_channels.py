@@ -15,7 +15,7 @@ scratch. There window m lies at a place that does not depend on the block.
 
 One list of beginnings serves all blocks, and no padded image is written to memory. A row of a window must be contiguous, so the
 dilation along it is 1. A block is a band of output rows of an image, or some small images. Every output is one sum in one order.
-May import: numpy, numba, llvmlite, `plans`, `machine`, `parts`, `registers`.
+May import: numpy, numba, llvmlite, `geometry`, `plans`, `machine`, `parts`, `registers`.
 """
 import functools
 import math
@@ -26,12 +26,13 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.convolution.plans import MOST_PARTS
-from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
+from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel, stage
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
 from minigrad.kernels.cpu.parts.activation import NOTHING
 from minigrad.kernels.cpu.registers.copies import PIECES, copy_matrix, copy_rows, prefetch
 from minigrad.kernels.cpu.registers.emit import AR, F32, I64, MR, NR, NV, STREAMED, VL, Emit, addresses, at, streams
 from minigrad.kernels.cpu.registers.tiles import OUTER_LOW, outer_low, outer_narrow, outer_wide
+from minigrad.kernels.geometry import transposed_size
 
 PANEL_FLOATS = 7168                 # of a block's windows and of its rows of g, at most: the L1 cache has 8192
 BLOCK_PIXELS = 512                  # outputs of a block, about: the rows that they read fit the L1 cache
@@ -99,6 +100,12 @@ def window_tile(vectors):
 window_wide, window_narrow = window_tile(NV), window_tile(1)
 
 
+@stage
+def rows_read(outputs, kh, step, dilation):
+    """The input rows that so many output rows read: `geometry.transposed_size` without padding, for kernels."""
+    return (outputs - 1) * step + dilation * (kh - 1) + 1
+
+
 @inner
 def pad_rows(x, first, images, top, rows, padding, pitch, target):
     """target[(b*rows + r)*pitch:][:pitch] = row top + r of image first + b, r < rows, with zeros above and below the image.
@@ -133,14 +140,14 @@ def few_channels_convolve(counter, scratches, x, weights, y, begins, dilation, s
     y0, w0, b0, r0 = np.int64(y.ctypes.data), weights.ctypes.data, begins.ctypes.data, scratch.ctypes.data
     spill = np.empty((MR, outs), np.float32)
     s0, e0 = np.int64(spill.ctypes.data), np.int64(bias.ctypes.data)
-    scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
+    scratch[:images * rows_read(height, kh, step_h, dilation) * pitch] = 0
     while True:
         block = take(counter)
         if block >= (n + images - 1) // images * bands:
             break
         b, i = block // bands * images, block % bands * height
         many, count = min(images, n - b), min(height, oh - i)
-        pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
+        pad_rows(x, b, many, i * step_h - padding_h, rows_read(count, kh, step_h, dilation), padding_w, pitch, scratch)
         pixels, place = many * count * ow, y0 + (b * oh + i) * ow * below
         stream = streamed if pixels >= MR else 0
         for m in range(0, pixels, MR):
@@ -170,7 +177,7 @@ def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, d
 
     The whole weight gradient is one sum of outer products. If it went by rows of the kernel, with `length` = kw*C floats (3 to 12)
     each, rows of the outer tile would be idle, and g would be read kh times. So the windows are copied side by side, `across`
-    floats apart, to a panel in the L1 cache. Rows of the tile beyond a window hold what nobody collects.
+    floats apart, to a panel in the L1 cache. Rows of the tile beyond a window are not collected.
 
     panel, spare: where in the scratch the panel lies, and a copy of the last rows of g, because the tile reads beyond them.
     swapped: total[part, o, r] instead, with the windows in the lanes; it pays for fewer outputs than lanes. far: whether g lies in
@@ -188,7 +195,7 @@ def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, d
         a_width, b_width = outs, kh * length
     for m in range(pixels):
         windows[m], gradients[m] = (panel + m * across) * 4, m * outs * 4
-    scratch[:images * ((height - 1) * step_h + dilation * (kh - 1) + 1) * pitch] = 0
+    scratch[:images * rows_read(height, kh, step_h, dilation) * pitch] = 0
     collected = (outs + VL - 1) // VL
     while True:
         part = take(counter)
@@ -204,7 +211,7 @@ def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, d
         for block in range(part * blocks // parts, (part + 1) * blocks // parts):
             b, i = block // bands * images, block % bands * height
             many, count = min(images, n - b), min(height, oh - i)
-            pad_rows(x, b, many, i * step_h - padding_h, (count - 1) * step_h + dilation * (kh - 1) + 1, padding_w, pitch, scratch)
+            pad_rows(x, b, many, i * step_h - padding_h, rows_read(count, kh, step_h, dilation), padding_w, pitch, scratch)
             pixels, start = many * count * ow, (b * oh + i) * ow * outs
             for u in range(kh):                             # what exceeds a row is overwritten by the next one
                 row, target = r0 + u * dilation * pitch * 4, r0 + (panel + u * length) * 4
@@ -249,12 +256,12 @@ def window_plan(n, out, kernel, stride, dilation, channels, pixels, whole):
     """(images and output rows of a block of about `pixels` outputs, pitch, floats of all a block's padded rows, begins).
 
     whole: the pixels of a tile. Rows are cut into whole tiles where possible. The shapes alone decide."""
-    (oh, ow), pitch = out, ((out[1] - 1) * stride[1] + dilation[1] * (kernel[1] - 1) + 1) * channels
+    (oh, ow), pitch = out, transposed_size(out[1], kernel[1], stride[1], 0, dilation[1]) * channels
     rows = whole // math.gcd(whole, ow)                         # so many fill whole tiles
     height = max(1, pixels // ow)
     height = min(oh, height // rows * rows if height >= rows else height)
     images = max(1, min(pixels // (oh * ow), n // MOST_PARTS)) if height == oh else 1
-    rows = (height - 1) * stride[0] + dilation[0] * (kernel[0] - 1) + 1
+    rows = transposed_size(height, kernel[0], stride[0], 0, dilation[0])
     m = np.arange(max(whole, images * height * ow)) % (images * height * ow)
     b, i, j = m // (height * ow), m // ow % height, m % ow
     return images, height, pitch, images * rows * pitch, ((b * rows + i * stride[0]) * pitch + j * stride[1] * channels) * 4
