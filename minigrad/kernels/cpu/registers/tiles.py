@@ -155,7 +155,7 @@ def product_tiles(vectors, step=1):
     @instruction(_tile_twin(vectors))
     def tile(typing_context, table, taps, offset, channels, weights, out, out_offset, width, rows):
         def codegen(context, b, signature, args):
-            for height in range(MR, LOW - 1, -step):                                        # the tallest first, because most tiles are
+            for height in range(MR, LOW - 1, -step):                                        # the tallest first: most tiles are
                 with b.if_then(b.icmp_signed("==", args[-1], I64(height))):
                     _emit_tile(b, vectors, height, *args[:-1], I64(0))
             return context.get_dummy_value()
