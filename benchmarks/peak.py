@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import launch, share, take
-from minigrad.kernels.cpu.registers.tiles import MR, VL
+from minigrad.kernels.cpu.registers.emit import MR, VL
 
 CHAINS = 12 if MR < 14 else 24  # independent sums: enough to hide the latency, few enough to stay in registers
 ROUNDS = 1 << 20  # multiply-adds of each chain in a block

@@ -226,8 +226,9 @@ def examine() -> list[tuple]:
     return [
         ("versions", *check_versions(sys.version_info[:3], installed())),
         ("processor", *check_processor(facts["processor"], [f for f in FEATURES if features.get(f)], machine)),
-        ("threads", *check_threads(os.environ, facts["usable_cores"], cpu_quota(), kernels.get_num_threads(), blas._get())),
-        ("compiled kernels", *check_cache(getattr(getattr(direct.direct, "stats", None), "cache_path", None),
+        ("threads", *check_threads(os.environ, facts["usable_cores"], cpu_quota(), kernels.get_num_threads(),
+                                   blas.get_blas_threads())),
+        ("compiled kernels", *check_cache(getattr(getattr(direct.direct_convolve, "stats", None), "cache_path", None),
                                           bool(numba.config.DISABLE_JIT))),
         ("kernels", *check_kernels()),
         ("GPU", *check_gpu(has_cupy, has_driver, devices, error)),

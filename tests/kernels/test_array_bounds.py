@@ -44,13 +44,13 @@ for n, c, h, w, o, k, s, p, d, groups in {cases}:
     x, g = ones(n, h, w, c).transpose(0, 3, 1, 2), ones(n, *out, o).transpose(0, 3, 1, 2)
     weights, bias = ones(o, c // groups, k, k), ones(o)
     rest = (s, s), (p, p), (d, d), groups
-    threads._local.scratch = threads._pool.scratch = None
+    threads.forget_scratch()
     cpu.conv2d(x, weights, *rest, bias=bias, slope=0.5)
     cpu.conv2d_dx(g, weights, *rest, (h, w))
     cpu.conv2d_dw(x, g, *rest, (k, k))
 for kernel, stride, dilation, size in {transposed}:
     g, weights = ones(2, 9, 9, 32).transpose(0, 3, 1, 2), ones(32, 2, *kernel)
-    threads._local.scratch = threads._pool.scratch = None
+    threads.forget_scratch()
     cpu.conv2d_dx(g, weights, stride, (0, 0), dilation, 1, size)
 print("inside")
 """

@@ -10,9 +10,9 @@ from minigrad import kernels
 from minigrad.kernels import cpu, reference
 from minigrad.kernels.cpu.convolution import few_channels, few_channels_transposed, plans
 from minigrad.kernels.cpu.machine.threads import SLACK, empty
-from minigrad.kernels.cpu.parts import endings, layout
-from minigrad.kernels.cpu.registers import tiles
-from minigrad.kernels.cpu.registers.tiles import NR, VL
+from minigrad.kernels.cpu.parts import activation, layout
+from minigrad.kernels.cpu.registers import emit
+from minigrad.kernels.cpu.registers.emit import NR, VL
 from tests.kernels.strategies import LAYOUTS, convolutions, out_size, values
 
 
@@ -137,8 +137,8 @@ def test_outputs_that_go_past_the_caches_are_the_same_to_the_bit(name, monkeypat
     case, before = shapes(*NETWORKS[name]), kernels.get_num_threads()
     arrays, results = sample(case), []
     try:
-        for streamed, threads in ((tiles.STREAMED, 1), (0, 1), (0, 3)):
-            monkeypatch.setattr(tiles, "STREAMED", streamed)
+        for streamed, threads in ((emit.STREAMED, 1), (0, 1), (0, 3)):
+            monkeypatch.setattr(emit, "STREAMED", streamed)
             kernels.set_num_threads(threads)
             results.append([a.tobytes() for a in three_maps(cpu, *arrays, *case[2:])])
     finally:
@@ -194,7 +194,7 @@ def test_nan_and_infinity_reach_exactly_the_outputs_that_the_equation_names(name
     finite = reference.conv2d(np.nan_to_num(x), w, *case[2:])
     touched = reference.conv2d(np.isnan(x).astype(np.float64), np.ones(w.shape), *case[2:]) > 0
     assert np.isnan(y[touched]).all()
-    if name not in WINOGRAD:                                    # Winograd's tiles share their inputs
+    if name not in WINOGRAD:                                    # Winograd's patches share their inputs
         assert not np.isnan(y[~touched]).any()
         np.testing.assert_allclose(y[~touched], finite[~touched], rtol=1e-4, atol=1e-4)
 
@@ -221,14 +221,14 @@ def test_folds_make_images_of_every_size_from_every_cut(case, extra, channels, r
     (n, _, *size), (o, _, *kernel), stride, padding, dilation, _ = case
     g = values(0, (n, o, *out_size((n, channels, *size), (o, channels, *kernel), stride, padding, dilation)), np.float32)
     w, size = values(1, (o, channels, *kernel), np.float32), tuple(s + extra for s in size)
-    if n * g.shape[2] * g.shape[3] < few_channels_transposed.TALL:
+    if n * g.shape[2] * g.shape[3] < few_channels_transposed.FOLD_PIXELS:
         return
     sides, rest = [], (stride, padding, dilation)
     with pytest.MonkeyPatch.context() as patch:
         for cut in (few_channels_transposed.cut, lambda *_: (1, min(rows, size[0])), lambda *_: (2, size[0])):
             patch.setattr(few_channels_transposed, "cut", cut)
             x = np.full((n, *size, channels), np.nan, np.float32)
-            few_channels_transposed.transposed_convolution(np.ascontiguousarray(g.transpose(0, 2, 3, 1)), w, x, *rest)
+            few_channels_transposed.convolve_transposed_few_channels(np.ascontiguousarray(g.transpose(0, 2, 3, 1)), w, x, *rest)
             sides.append(x)
     exact = reference.conv2d_dx(g.astype(np.float64), w.astype(np.float64), *rest, 1, size).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(sides[0], exact, rtol=0, atol=2e-5 * np.abs(exact).max(initial=1))
@@ -245,10 +245,10 @@ def test_windows_of_every_cut_give_the_same_bits(case, pixels, outs):
     shape = out_size((0, 0, *size), w.shape, *rest)
     sides = []
     with pytest.MonkeyPatch.context() as patch:
-        for about in (few_channels.PIXELS, pixels):
-            patch.setattr(few_channels, "PIXELS", about)
+        for about in (few_channels.BLOCK_PIXELS, pixels):
+            patch.setattr(few_channels, "BLOCK_PIXELS", about)
             y = np.full((len(x), *shape, outs), np.nan, np.float32)
-            few_channels.convolution(x, w, y, *rest)
+            few_channels.convolve_few_channels(x, w, y, *rest)
             sides.append(y)
     exact = reference.conv2d(x.transpose(0, 3, 1, 2).astype(np.float64), w.astype(np.float64), *rest, 1).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(sides[0], exact, rtol=0, atol=2e-5 * np.abs(exact).max(initial=1))
@@ -267,22 +267,22 @@ def test_windows_that_go_past_the_caches_are_the_same_to_the_bit(case, pixels, o
     shape = len(x), *out_size((0, 0, *size), w.shape, *rest), outs
     results, before = [], kernels.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(few_channels, "PIXELS", pixels)
+        patch.setattr(few_channels, "BLOCK_PIXELS", pixels)
         for streamed in (1, math.prod(shape) * 4, math.prod(shape) * 4 + 1):
-            patch.setattr(tiles, "STREAMED", streamed)
+            patch.setattr(emit, "STREAMED", streamed)
             memory = empty(math.prod(shape) + 2 * VL)
             memory[...] = 7
             y = memory[VL + shift:][:math.prod(shape)].reshape(shape)
             kernels.set_num_threads(threads)
             try:
                 if slope is None or streamed > y.nbytes:
-                    few_channels.convolution(x, w, y, *rest)
+                    few_channels.convolve_few_channels(x, w, y, *rest)
                 else:
-                    few_channels.convolution(x, w, y, *rest, (bias, slope))
+                    few_channels.convolve_few_channels(x, w, y, *rest, (bias, slope))
             finally:
                 kernels.set_num_threads(before)
             if slope is not None and streamed > y.nbytes:
-                endings.finished(y, bias, slope)
+                activation.finish_output(y, bias, slope)
             results.append(memory.tobytes())
             assert (memory[:VL + shift] == 7).all() and (memory[VL + shift + y.size:] == 7).all()
     assert results[0] == results[1] == results[2]
@@ -338,7 +338,7 @@ def test_arrays_of_ours_are_not_copied_for_the_slack_that_tiles_need():
     assert layout.with_slack(x, 3, 8) is x
     view = x.reshape(50, 3)
     assert layout.with_slack(view, 3, 8) is view
-    assert 4 * (tiles.AR + tiles.NR) <= SLACK
+    assert 4 * (emit.AR + emit.NR) <= SLACK
     for other in (np.ones((2, 3), np.float32), np.ones((9, 3), np.float32)[7:], np.ones((64, 6), np.float32)[:, :3]):
         copy = layout.with_slack(other, 3, 8)
         assert not np.shares_memory(copy, other) and layout.has_slack(copy) and np.array_equal(copy, other)

@@ -95,7 +95,7 @@ def test_a_nan_reaches_its_own_sequence_only_and_infinity_saturates():
 
 
 def test_tanh_and_sigmoid_against_float64():
-    """The equations of `recurrent`, compiled, on vectors and on what is left over."""
+    """The equations of `lstm`, compiled, on vectors and on what is left over."""
     both = copies.lanewise(lambda x: (lstm.tanh(x), lstm.sigmoid(x)), 1, 2)
 
     @kernel

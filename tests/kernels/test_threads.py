@@ -13,7 +13,7 @@ from minigrad.kernels import cpu
 from minigrad.kernels.cpu import get_num_threads, set_num_threads
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
-from minigrad.kernels.cpu.parts.elementwise import activate
+from minigrad.kernels.cpu.parts.activation import activate
 from minigrad.kernels.cpu.parts.layout import BLOCK
 
 pytestmark = pytest.mark.skipif(get_num_threads() == 1 and not set_num_threads(2) and get_num_threads() == 1,
@@ -134,7 +134,7 @@ def test_a_compiled_kernel_that_fails_says_so_whoever_did_and_the_pool_goes_on()
 
 
 @kernel
-def in_phases(counter, stop, pause, x, total, y):
+def in_stages(counter, stop, pause, x, total, y):
     """x[i] = i; total = their sum; y[i] = total - x[i]. Block `stop` fails, after it has worked for a while."""
     share(counter)
     n = x.size
@@ -158,26 +158,26 @@ def in_phases(counter, stop, pause, x, total, y):
             complete(counter)
 
 
-def phases(n, stop=-1, pause=0):
+def stages(n, stop=-1, pause=0):
     x, total, y = np.full(n, -1), np.zeros(2, np.int64), np.full(n, -1)
-    launch(in_phases, n, stop, pause, x, total, y)
+    launch(in_stages, n, stop, pause, x, total, y)
     assert total[0] == n * (n - 1) // 2
     assert np.array_equal(y, total[0] - np.arange(n))
 
 
 def test_a_block_comes_after_those_that_it_waits_for():
-    phases(1)                                                   # compiled
+    stages(1)                                                   # compiled
     for n, pause in [(1, 0), (2, 0), (3, 30_000), (40, 0), (40, 3000)] * 40:
-        phases(n, pause=pause)
+        stages(n, pause=pause)
 
 
 def test_nobody_waits_for_a_block_that_failed():
-    phases(1)
+    stages(1)
     for n in (2, 12):
         for stop in [0, n // 2, n - 1, n, n + 1, 2 * n] * 10:
-            with pytest.raises((ValueError, RuntimeError), match="stop|in_phases: failed on a helping thread"):
-                phases(n, stop, pause=3000)
-            phases(n)
+            with pytest.raises((ValueError, RuntimeError), match="stop|in_stages: failed on a helping thread"):
+                stages(n, stop, pause=3000)
+            stages(n)
 
 
 def test_arguments_that_fit_no_kernel_leave_nobody_waiting():
@@ -189,7 +189,7 @@ def test_arguments_that_fit_no_kernel_leave_nobody_waiting():
 
 
 def test_every_kernel_that_takes_blocks_shares_its_call_in_the_first_line():
-    for path in pathlib.Path(cpu.__file__).parent.glob("*.py"):
+    for path in pathlib.Path(cpu.__file__).parent.rglob("*.py"):
         for function in ast.parse(path.read_text()).body:
             calls = [c.func.id for c in ast.walk(function) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)]
             if isinstance(function, ast.FunctionDef) and "take" in calls:

@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from minigrad.kernels.cpu.registers.tiles import tile_shape
+from minigrad.kernels.cpu.registers.emit import tile_shape
 
 CHECK = """
 import numpy as np
 from minigrad.kernels import cpu, reference
 from minigrad.kernels.cpu.convolution import choice
-from minigrad.kernels.cpu.registers import tiles
+from minigrad.kernels.cpu.registers import emit
 choice.winograd_pays = lambda *_: {winograd}
-choice.WHOLE = tiles.STREAMED = 0
-print(tiles.VL, tiles.MR, tiles.NV)
+choice.WHOLE = emit.STREAMED = 0
+print(emit.VL, emit.MR, emit.NV)
 for n, c, h, o, k, s, p, groups in {cases}:
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((n, c, h, h + (k < h))).astype("f"), rng.standard_normal((o, c // groups, k, k)).astype("f")

@@ -14,7 +14,7 @@ from tests.kernels.strategies import out_size, values
 
 
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(0, 1000))
-def test_the_matrices_give_the_correlation_for_any_tile_and_kernel(m, r, seed):
+def test_the_matrices_give_the_correlation_for_any_patch_and_kernel(m, r, seed):
     points = (0, 1, -1, 2, -2, "1/2", "-1/2", 3, -3, 4)
     at, g, bt = winograd_transforms.matrices(m, r, points)
     x, w = values(seed, m + r - 1), values(seed + 1, r)
@@ -23,18 +23,18 @@ def test_the_matrices_give_the_correlation_for_any_tile_and_kernel(m, r, seed):
 
 
 @given(st.integers(1, 200), st.sampled_from([(4, 3), (3, 2), (3,), (2,)]))
-def test_tiles_of_two_sides_cover_a_length_and_hang_out_as_little_as_can_be(length, sides):
+def test_patches_of_two_sides_cover_a_length_and_hang_out_as_little_as_can_be(length, sides):
     runs = plans.runs(length, sides)
     assert [start for start, _, _ in runs] == list(np.cumsum([0] + [n for _, n, _ in runs])[:-1])
     assert sum(n for _, n, _ in runs) == length
-    tiles = [(side, -(-n // side)) for _, n, side in runs]
+    patches = [(side, -(-n // side)) for _, n, side in runs]
     over = {(4, 3): {1: 2, 2: 1, 5: 1}, (3, 2): {1: 1}, (3,): {length: -length % 3}, (2,): {length: length % 2}}[sides]
-    assert sum(side * count for side, count in tiles) - length == over.get(length, 0)
-    assert sum(count for _, count in tiles) <= -(-length // min(sides)) and len(tiles) <= len(sides)
+    assert sum(side * count for side, count in patches) - length == over.get(length, 0)
+    assert sum(count for _, count in patches) <= -(-length // min(sides)) and len(patches) <= len(sides)
 
 
 @pytest.mark.parametrize("r", winograd_transforms.SIDES)
-def test_a_smaller_tile_shares_its_points_with_the_largest(r):
+def test_a_smaller_patch_shares_its_points_with_the_largest(r):
     """So one set of transformed weights serves all: `frequency` says which of them."""
     points = winograd_transforms.POINTS if r < 5 else winograd_transforms.POINTS5
     sides = winograd_transforms.SIDES[r]
@@ -71,14 +71,14 @@ def error(ours, exact):
     return np.abs(ours - exact).max() / max(np.sqrt(np.mean(exact**2)), 1e-3)
 
 
-@pytest.mark.parametrize("panels", [False, True], ids=["by tiles", "by panels"])
+@pytest.mark.parametrize("panels", [False, True], ids=["by patches", "by panels"])
 @settings(max_examples=40)
 @given(case=cases())
 @example(case=((1, 48, 1, 1), (32, 48, 3, 3), (1, 1), (1, 1), (1, 1), 1))
 @example(case=((2, 32, 4, 2), (48, 32, 4, 4), (2, 2), (3, 1), (1, 1), 1))
 @example(case=((4, 208, 8, 8), (80, 208, 4, 4), (2, 2), (1, 1), (1, 1), 1))
 def test_the_three_maps_equal_the_reference_for_any_size_and_padding(panels, case):
-    """Also where it does not pay: images smaller than a tile, padding larger than the kernel."""
+    """Also where it does not pay: images smaller than a patch, padding larger than the kernel."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choice, "winograd_pays", lambda *_: True)
         patch.setattr(choice, "by_panels", lambda *_, **__: panels)
@@ -86,8 +86,8 @@ def test_the_three_maps_equal_the_reference_for_any_size_and_padding(panels, cas
 
 
 @pytest.mark.parametrize("span", [1, winograd_panels.SPAN])
-def test_panels_may_be_cut_into_groups_and_spans_of_tiles(span, monkeypatch):
-    """270 tiles: three groups of 90, in three spans or in one."""
+def test_panels_may_be_cut_into_runs_and_spans_of_patches(span, monkeypatch):
+    """270 patches: three runs of 90, in three spans or in one."""
     monkeypatch.setattr(choice, "winograd_pays", lambda *_: True)
     monkeypatch.setattr(choice, "by_panels", lambda *_, **__: True)
     monkeypatch.setattr(winograd_panels, "SPAN", span)

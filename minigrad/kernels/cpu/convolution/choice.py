@@ -1,20 +1,32 @@
-"""The three convolution maps in float32: which algorithm for which shape, and the arrays that it wants.
+"""The three convolution maps in float32: which algorithm serves which shape, and why.
 
-Everything here turns the arguments of `conv2d`, `conv2d_dx` and `conv2d_dw` (see `reference`) into phases and taps for
-`direct.py` and `depthwise.py`, or into problems for `winograd.py`, or leaves it to `windows.py`, `folds.py` or `whole.py`. All of
-them see contiguous N,H,W,C arrays only.
-May import: numpy, and the kernels of this folder.
+`conv2d`, `conv2d_dx` and `conv2d_dw` (see `reference`) bring their arrays into the one layout that all kernels see, contiguous
+N,H,W,C, and hand them to one of these algorithms. The conditions are functions of the shapes alone. Each of them says why it
+stands there, and what was measured.
+
+| | conv2d | conv2d_dx | conv2d_dw |
+|---|---|---|---|
+| kernel as large as the image | `whole_image` | `whole_image` | `direct.product` |
+| one filter for each channel | `depthwise` | `depthwise` | `depthwise` |
+| 3x3, 5x5, 4x4 of stride 2; many channels | `winograd` | `winograd` | `winograd` |
+| few channels of x | `few_channels` | `few_channels_transposed` | `few_channels` |
+| few channels of y, stride 1 | | `few_channels` | as if x were y |
+| 1x1, many pixels | | | `parts.long_sums` |
+| all others | `direct` | `direct` | `direct` |
+
+May import: numpy, `geometry`, `machine`, `parts`, `registers`, and the algorithms beside it.
 """
 import math
 
 import numpy as np
 
-from minigrad.kernels.cpu.convolution import depthwise, direct, few_channels, winograd, winograd_panels
-from minigrad.kernels.cpu.convolution.few_channels_transposed import TALL, transposed_convolution
+from minigrad.kernels.cpu.convolution import winograd, winograd_panels
+from minigrad.kernels.cpu.convolution.depthwise import convolve_depthwise, weight_gradient_depthwise
+from minigrad.kernels.cpu.convolution.direct import convolve_directly, product, weight_gradient_directly
+from minigrad.kernels.cpu.convolution.few_channels import convolve_few_channels, weight_gradient_of_few_channels
+from minigrad.kernels.cpu.convolution.few_channels_transposed import FOLD_PIXELS, convolve_transposed_few_channels
 from minigrad.kernels.cpu.convolution.plans import (
-    BLOCKS,
     NO_SHIFT,
-    blocked,
     even_and_odd,
     forward_phases,
     frozen,
@@ -24,38 +36,29 @@ from minigrad.kernels.cpu.convolution.plans import (
     places_of_rows,
     remainders,
     taps_of,
-    tile_blocks,
-    tile_steps,
     transposed_phases,
-    with_panels_of,
 )
 from minigrad.kernels.cpu.convolution.whole_image import images_by_filters, images_from_filters
 from minigrad.kernels.cpu.convolution.winograd_transforms import M, points_of
-from minigrad.kernels.cpu.machine.threads import empty, launch
-from minigrad.kernels.cpu.parts.blas import small_product
-from minigrad.kernels.cpu.parts.elementwise import leaky_relu
-from minigrad.kernels.cpu.parts.endings import NOTHING, finished
-from minigrad.kernels.cpu.parts.layout import channels_last, padded, swapped, with_slack
-from minigrad.kernels.cpu.parts.long_sums import LONG, transposed_product
-from minigrad.kernels.cpu.registers.tiles import AR, MR, NR, VL, streams
+from minigrad.kernels.cpu.machine.threads import empty
+from minigrad.kernels.cpu.parts.activation import NOTHING, finish_output, leaky_relu
+from minigrad.kernels.cpu.parts.layout import channels_last, padded, swapped, with_slack, zeros
+from minigrad.kernels.cpu.parts.long_sums import LONG_SUM, sum_outer_products
+from minigrad.kernels.cpu.registers.emit import AR, NR, VL
+from minigrad.kernels.geometry import transposed_size, window_count
 
-PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
 LARGE_WEIGHTS, HUGE_WEIGHTS = 1 << 21, 1 << 23                  # floats of transformed weights: see `by_panels`
-SOME_TILES, MANY_TILES = 128, 512
-FEW_TILES = 32                      # Winograd tiles that pay for transforming the weights: 1.0 to 1.9 times as fast as directly
-LARGE = 1 << 26                     # multiplications of a matrix product, and
-ROWS = 256                          # rows that share the packed matrix, from which the tile beats BLAS (see `products.py`)
-WHOLE = 1 << 16                     # multiplications of a kernel as large as its image from which `whole.py` beats BLAS
-MOST_TERMS = 2048                   # beyond, one panel of packed weights does not stay in the cache
+SOME_PATCHES, MANY_PATCHES = 128, 512
+FEW_PATCHES = 32                    # patches that pay for transforming the weights: 1.0 to 1.9 times as fast as directly
+WHOLE = 1 << 16                     # multiplications of a kernel as large as its image from which `whole_image` beats BLAS
 
 
 def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
-    if slope < 0:                                               # `endings` knows only slopes that keep the order
+    if slope < 0:                                               # `activation.finish` knows only slopes that keep the order
         return leaky_relu(conv2d(x, w, stride, padding, dilation, groups, bias), slope)
     n, channels, *size = x.shape
     o, c, kh, kw = w.shape
-    out = tuple((s + 2 * p - d * (k - 1) - 1) // t + 1
-                for s, p, d, k, t in zip(size, padding, dilation, (kh, kw), stride, strict=True))
+    out = tuple(map(window_count, size, (kh, kw), stride, padding, dilation))
     if bias is None and slope == 1:
         ending = NOTHING
     else:
@@ -65,24 +68,24 @@ def conv2d(x, w, stride, padding, dilation, groups, bias=None, slope=1.0):
             y = images_by_filters(nhwc(x).reshape(n, -1, c), np.ascontiguousarray(w).reshape(o, c, -1))
         else:
             y = product(nhwc(x).reshape(n, -1), as_rows(w).T)
-        return image(finished(y, *ending).reshape(n, 1, 1, o))
+        return image(finish_output(y, *ending).reshape(n, 1, 1, o))
     y = empty(n, *out, o)
     if not (x.size and w.size and y.size):
         y[...] = 0
-        return image(finished(y, *ending) if y.size else y)
+        return image(finish_output(y, *ending) if y.size else y)
     x, w = nhwc(x), np.ascontiguousarray(w)
     if one_filter_each(groups, channels, o):
-        depthwise.filters(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
-        finished(y, *ending)
+        convolve_depthwise(x, w, y, forward_phases(n, out, (kh, kw), stride, padding, dilation, 1))
+        finish_output(y, *ending)
     elif uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
-        images, places = even_and_odd(c, kh, stride[0], padding)
-        together = merged_images(c, kh, stride[0], padding)
-        tiles(x, w, y, ((*out, 0, 0, 0, 0),), images, stride[0], 1, c * kh * kw, together, ending)
+        shifts, _ = even_and_odd(c, kh, stride[0], padding)
+        places = merged_images(c, kh, stride[0], padding)
+        convolve_by_winograd(x, w, y, ((*out, 0, 0, 0, 0),), shifts, stride[0], 1, c * kh * kw, places, ending)
     elif few_inputs(c, groups, kw, dilation[1]):
-        few_channels.convolution(x, w, y, stride, padding, dilation, ending)
+        convolve_few_channels(x, w, y, stride, padding, dilation, ending)
     else:
         plan = forward_phases(n, out, (kh, kw), stride, padding, dilation, c)
-        products(x, w, y, plan, places_of_inputs(c, kh, kw), c * kh * kw, groups, ending)
+        convolve_directly(x, w, y, plan, places_of_inputs(c, kh, kw), c * kh * kw, groups, ending)
     return image(y)
 
 
@@ -100,23 +103,23 @@ def conv2d_dx(g, w, stride, padding, dilation, groups, size):
     if not (g.size and w.size and x.size):
         x[...] = 0
         return image(x)
-    if folds((kh, kw), c, groups, o, n, out):
-        transposed_convolution(nhwc(g), w, x, stride, padding, dilation)
+    if multiplies_first((kh, kw), c, groups, o, n, out):
+        convolve_transposed_few_channels(nhwc(g), w, x, stride, padding, dilation)
         return image(x)
     if stride == (1, 1) and few_inputs(o, groups, kw, dilation[1]):
-        # The adjoint of stride 1 is a convolution with the filters turned round.
+        # The adjoint of a convolution of stride 1 is a convolution with the filters turned round.
         lead = tuple(d * (k - 1) - p for d, k, p in zip(dilation, (kh, kw), padding, strict=True))
-        few_channels.convolution(nhwc(g), w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), x, stride, lead, dilation)
+        convolve_few_channels(nhwc(g), w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3), x, stride, lead, dilation)
         return image(x)
     g, w = nhwc(g), np.ascontiguousarray(w)
     if one_filter_each(groups, groups * c, o):
-        depthwise.filters(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
+        convolve_depthwise(g, w, x, transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, 1))
     elif uses_winograd((kh, kw), stride, dilation, groups, o, c, n, [s // t for s, t in zip(size, stride, strict=True)]):
         problems, places = remainders(o, c, kh, stride[0], padding, tuple(size))
-        tiles(g, w, x, problems, NO_SHIFT, 1, stride[0], kh * kw, places)
+        convolve_by_winograd(g, w, x, problems, NO_SHIFT, 1, stride[0], kh * kw, places)
     else:
         plan = transposed_phases(n, tuple(size), (kh, kw), stride, padding, dilation, o // groups)
-        products(g, w, x, plan, places_of_outputs(o // groups, c, kh, kw), kh * kw, groups)
+        convolve_directly(g, w, x, plan, places_of_outputs(o // groups, c, kh, kw), kh * kw, groups)
     return image(x)
 
 
@@ -131,27 +134,26 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
         return swapped(w).reshape(o, c, kh, kw)
     turned = [d * (k - 1) - p for d, k, p in zip(dilation, size, padding, strict=True)]
     if groups == 1 and o <= 4 < c and stride == (1, 1) and min(turned) >= 0 and merges_rows(o, 1, kw, dilation[1]):
-        # With few outputs the gradient is the image and the image is the gradient, and the filters come out turned round.
+        # With few outputs image and gradient change places, and the filters come out turned round.
         w = conv2d_dw(g, x, stride, tuple(turned), dilation, 1, size)
         return np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
     x, g = nhwc(x), nhwc(g)
     if one_filter_each(groups, channels, o):
-        return depthwise.filter_gradients(x, g, (kh, kw), stride, padding, dilation)
-    if pointwise(size, stride, padding, groups) and outer_pays(o, c) and n * shape[0] * shape[1] >= LONG:
-        return transposed_product(g.reshape(-1, o), x.reshape(-1, c)).reshape(o, c, 1, 1)
+        return weight_gradient_depthwise(x, g, (kh, kw), stride, padding, dilation)
+    if pointwise(size, stride, padding, groups) and outer_pays(o, c) and n * shape[0] * shape[1] >= LONG_SUM:
+        return sum_outer_products(g.reshape(-1, o), x.reshape(-1, c)).reshape(o, c, 1, 1)
     w = np.empty((o, c * kh * kw), np.float32)
     if uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
-        images, places = even_and_odd(c, kh, stride[0], padding)
-        tile_sums(x, g, w, images, stride[0], places)
+        weight_gradient_by_winograd(x, g, w, *even_and_odd(c, kh, stride[0], padding), stride[0])
     elif few_inputs(c, groups, kw, dilation[1]) and short_windows(c, kh, kw):
-        few_channels.weight_gradient(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
+        weight_gradient_of_few_channels(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
     elif merges_rows(c, groups, kw, dilation[1]):
-        rows = padded(x, [(p, (q - 1) * t + d * (k - 1) + 1 - s - p) for p, q, t, d, k, s in
-                          zip(padding, out, stride, dilation, (kh, kw), shape, strict=True)])
-        sums(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
+        read = map(transposed_size, out, (kh, kw), stride, (0, 0), dilation)               # pixels, with those of the padding
+        rows = padded(x, [(p, s - p - q) for s, p, q in zip(read, padding, shape, strict=True)])
+        weight_gradient_directly(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
     else:
-        sums(with_slack(x, c, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw), stride, groups, c,
-             o // groups)
+        weight_gradient_directly(with_slack(x, c, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw),
+                                 stride, groups, c, o // groups)
     return w.reshape(o, c, kh, kw)
 
 
@@ -161,8 +163,8 @@ _precision = "fast"
 
 
 def set_conv_precision(mode):
-    """"fast" lets large float32 convolutions go through Winograd's algorithm, whose error is a few times that of direct summation;
-    "exact" sums directly. float64 never uses it."""
+    """"fast" lets large float32 convolutions go through Winograd's algorithm, whose error is a few times that of direct summation.
+    "exact" sums directly. float64 never uses Winograd."""
     global _precision
     if mode not in ("fast", "exact"):
         raise ValueError(f'set_conv_precision: mode must be "fast" or "exact", got {mode!r}')
@@ -174,18 +176,19 @@ def get_conv_precision():
 
 
 def whole_image(size, kernel, padding, dilation, groups):
-    """A kernel as large as the image is a matrix: the first layer of a DCGAN's generator, the last of its critic."""
+    """A kernel as large as the image makes one output, so it is a matrix: the first layer of a DCGAN's generator, the last of its
+    critic."""
     return tuple(size) == tuple(kernel) and padding == (0, 0) and dilation == (1, 1) and groups == 1
 
 
 def turns_images(n, o, size):
-    """Whether images are multiplied by whole-image filters in `whole.py`: not for one image or one output, which BLAS does as a
-    matrix times a vector."""
+    """Whether `whole_image` multiplies images by filters as large as they are. One image or one output is a matrix times a vector,
+    which BLAS does better."""
     return n > 1 and o > 1 and n * size >= WHOLE
 
 
 def turns_filters(n, c, pixels, size):
-    """The same for its adjoint, whose lanes run over the channels; one pixel's weights need no turning."""
+    """The same for the adjoint, whose lanes run over the channels. The weights of a single pixel need no turning."""
     return pixels > 1 and c >= VL and n * size >= WHOLE
 
 
@@ -195,81 +198,97 @@ def pointwise(kernel, stride, padding, groups):
 
 
 def outer_pays(o, c):
-    """Whether a 1x1 weight gradient copies its rows into panels (`transposed_product`). Measured: 1.1 to 1.5 times as fast as the
-    sums where the image is read in place, but 0.65 to 0.95 where it has fewer than 256 channels and more than the output."""
+    """Whether a 1x1 weight gradient copies its rows into panels (`sum_outer_products`). Measured: 1.1 to 1.5 times as fast as
+    `direct`, which reads the image in place; but 0.65 to 0.95 where it has fewer than 256 channels and more than the output."""
     return o >= c or c >= 256 and o >= NR
 
 
 def one_filter_each(groups, channels, outs):
-    """One filter for each channel: no sums over channels, so no product of matrices, only a loop along them, vector by vector."""
+    """One filter for each channel: there is no sum over channels, hence no product of matrices, only a loop along the channels."""
     return groups == channels == outs and channels % VL == 0
 
 
 def few_inputs(channels, groups, kw, dilation):
-    """Few channels, whose rows of a window are contiguous, go through `windows.py`. Measured: up to 15 channels it is faster."""
+    """Few channels go through `few_channels` if the rows of a window are contiguous. Measured: it is faster up to 15 channels."""
     return groups == 1 and channels < 16 and (kw == 1 or dilation == 1)
 
 
 def merges_rows(channels, groups, kw, dilation):
-    """Few channels make short inner loops in the weight gradient. Then the image is copied with its padding, and a whole kernel
-    row, contiguous in memory, is one tap of kw*channels channels. The copy costs less the fewer the channels."""
+    """Few channels make short inner loops in the weight gradient. So the image is copied with its padding, and a whole row of the
+    kernel, contiguous in memory, becomes one tap of kw*channels channels. The copy costs less the fewer the channels."""
     return groups == 1 and channels < 16 and kw > 1 and dilation == 1
 
 
 def short_windows(c, kh, kw):
-    """Few channels under a small kernel: the weight gradient sums all taps at once. Long windows fill the tile row by row, and
-    their panel would not stay in the L1 cache."""
+    """Few channels under a small kernel: the weight gradient sums all taps at once. Longer windows fill the tile row by row, and a
+    panel of them would not stay in the L1 cache."""
     return c * kh * kw <= 64
 
 
 def uses_winograd(kernel, stride, dilation, groups, ins, outs, n, size):
-    """Whether the convolution goes through Winograd: it must fit its algorithm, and pay."""
+    """Whether the convolution goes through Winograd: it must fit the algorithm, and it must pay."""
     fits = (kernel, stride) in (((3, 3), (1, 1)), ((4, 4), (2, 2)), ((5, 5), (1, 1))) and dilation == (1, 1) and groups == 1
     return fits and _precision == "fast" and ins % VL == 0 and outs % VL == 0 and winograd_pays(ins, outs, n, tuple(size))
 
 
 def winograd_pays(ins, outs, n, size):
-    """Not where channels are so few that the transforms cost what the products save; nor where the image is so small that its
-    tiles hang out of it; nor where there are too few tiles to pay for transforming the weights."""
-    tiles = n * -(-size[0] // M) * -(-size[1] // M)
+    """Winograd does not pay where channels are so few that the transforms cost what the products save, where the image is so small
+    that patches hang out of it, and where there are too few patches to pay for transforming the weights."""
+    patches = n * -(-size[0] // M) * -(-size[1] // M)
     hangs = any(s < 3 for s in size)
-    return ins >= 16 and outs >= 16 and not hangs and tiles >= FEW_TILES
+    return ins >= 16 and outs >= 16 and not hangs and patches >= FEW_PATCHES
 
 
 def by_panels(area, ins, outs, n, size, sums=False):
-    """Whether Winograd goes panel by panel of filters (`winograd_panels`), or block by block of tiles (`winograd`).
+    """Whether Winograd goes panel by panel of filters (`winograd_panels`), or block by block of patches (`winograd`).
 
-    The former does not write the transformed weights down, but reads the images for each panel, and knows tiles of 4 only. So
-    it pays for few tiles, and for not too many where the L3 cache would not hold the weights; in a weight gradient (`sums`), where
-    weights are the result, also for smaller ones, unless tiles of 4 hang out of the image. Measured (Zen 3): 512 filters of 512
-    channels twice as fast, 256 of 256 at 16x16 pixels 0.85 to 1.2 times with 64 to 512 tiles, at 14x14 up to 1.4 times as slow.
+    By panels, the transformed weights are never written down, but the images are read again for each panel, and all patches are
+    4x4. So it pays for few patches, or a moderate number where the L3 cache would not hold the weights. In a weight gradient
+    (`sums`) the weights are the result; there it pays for smaller weights too, unless 4x4 patches hang out of the image.
+    Measured (Zen 3): 512 filters of 512 channels are twice as fast. 256 filters of 256 channels are 0.85 to 1.2 times as fast at
+    16x16 pixels, with 64 to 512 patches, and up to 1.4 times as slow at 14x14 pixels.
     """
-    weights, tiles = area * ins * outs, n * -(-size[0] // M) * -(-size[1] // M)
+    weights, patches = area * ins * outs, n * -(-size[0] // M) * -(-size[1] // M)
     if weights >= HUGE_WEIGHTS:
-        return tiles <= MANY_TILES
+        return patches <= MANY_PATCHES
     if sums and size[0] % M == size[1] % M == 0:
-        return weights >= LARGE_WEIGHTS and tiles <= MANY_TILES
-    return weights >= LARGE_WEIGHTS and tiles <= SOME_TILES
+        return weights >= LARGE_WEIGHTS and patches <= MANY_PATCHES
+    return weights >= LARGE_WEIGHTS and patches <= SOME_PATCHES
 
 
-def folds(kernel, channels, groups, ins, n, out):
-    """Whether the transposed convolution multiplies first and adds up afterwards (`folds.py`): where channels are too few for the
-    lanes, but the taps fill them. Measured: 1.1 to 5 times as fast up to 3 channels; with more only where rows are not tiny, and
-    with 4 of them, the dot tile's best, only from few inputs."""
-    fits = groups == 1 and n * out[0] * out[1] >= TALL and 2 * channels * kernel[0] * kernel[1] >= VL
+def multiplies_first(kernel, channels, groups, ins, n, out):
+    """Whether the transposed convolution multiplies first and folds afterwards (`few_channels_transposed`): where channels are too
+    few to fill the lanes, but all taps of all channels fill them. Measured: 1.1 to 5 times as fast up to 3 channels. With more
+    channels it pays only where rows are not tiny, and with 4, where the dot tile is at its best, only if inputs are few."""
+    fits = groups == 1 and n * out[0] * out[1] >= FOLD_PIXELS and 2 * channels * kernel[0] * kernel[1] >= VL
     return fits and (channels <= 3 or channels <= 6 and out[1] > 4 and (channels > 4 or ins < 64))
 
 
-def few_outputs(outs, ins, groups):
-    """One to four outputs would leave most of a tile idle; the dot tile's lanes run over the inputs instead."""
-    return groups == 1 and outs <= direct.DOT_OUTS and ins % VL == 0
+def convolve_by_winograd(x, w, y, problems, shifts, step, out_step, out_stride, places, ending=NOTHING):
+    """Winograd's convolution, by panels of filters or by blocks of patches. places (problems, taps, input channels)."""
+    (_, taps, ins), outs = places.shape, y.shape[3]
+    if taps < 25 and by_panels(points_of(math.isqrt(taps)) ** 2, ins, outs, len(x), problems[0]):
+        winograd_panels.convolve_by_panels(x, w, y, frozen(problems), shifts, step, out_step, out_stride, places, zeros(x.shape[3]))
+        finish_output(y, *ending)
+    else:
+        winograd.convolve_by_patches(x, w, y, problems, shifts, step, out_step, out_stride, places, ending)
+
+
+def weight_gradient_by_winograd(x, g, w, shifts, places, step):
+    """Winograd's weight gradient, by panels of filters or by blocks of patches. places (images, taps, channels)."""
+    n, oh, ow, outs = g.shape
+    images, taps, channels = places.shape
+    if taps < 25 and by_panels(points_of(math.isqrt(taps)) ** 2, images * channels, outs, n, (oh, ow), sums=True):
+        winograd_panels.weight_gradient_by_panels(x, g, w, shifts, step, places, zeros(max(channels, outs)))
+    else:
+        winograd.weight_gradient_by_patches(x, g, w, shifts, step, places)
 
 
 # ------------------------------------------------------------------------------------------------------ layout of arrays
 
 
 def nhwc(x):
-    """The contiguous (N,H,W,C) side of an image; a copy only if it is not channels-last already."""
+    """The contiguous (N,H,W,C) side of an image; a copy only if the image is not channels-last already."""
     return channels_last(x)
 
 
@@ -280,105 +299,3 @@ def image(y):
 def as_rows(w):
     """(O,C,kh,kw) -> (O, kh*kw*C), the order of an image's memory."""
     return swapped(w.reshape(*w.shape[:2], -1)).reshape(len(w), -1)
-
-
-_zeros = np.zeros(0, np.float32)
-
-
-def zeros(count):
-    global _zeros
-    kept = _zeros
-    if kept.size < count:
-        kept = empty(count)
-        kept[...] = 0
-        _zeros = kept                                           # only now, for another thread may ask at any time
-    return kept
-
-
-# -------------------------------------------------------------------------------------------------------------- launches
-
-
-def products(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
-    """Pack the weights and run the tile over a plan."""
-    taps, ins = places.shape
-    outs = y.shape[3] // groups
-    if few_outputs(outs, ins, groups):
-        weights = np.zeros((taps, 1 if outs == 1 else 4, ins), np.float32)
-        weights[:, :outs] = w.reshape(-1)[places[:, None] + np.arange(outs)[:, None] * out_stride]
-        plan = with_panels_of(weights.shape[1], plan)
-        phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR if outs == 1 else direct.DOT4_ROWS)
-        launch(direct.few, blocks, x, weights, y, phases, taps, steps, zeros(ins), per_block, small, blocks)
-        finished(y, *ending)
-        return
-    panels = -(-outs // NR)
-    packed = empty(groups * panels, taps, ins, NR)
-    phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
-    launch(direct.direct, max(blocks, groups * panels), x, w.reshape(-1), places, out_stride, packed, y, phases, taps, steps,
-           groups, outs, zeros(max(ins, x.shape[3])), per_block, small, *ending, 0 if ending[0].size else streams(y, outs, 2),
-           blocks)
-
-
-def product(a, b):
-    """a @ b, matrices: BLAS on this thread if it is small, the tile on all threads if it is not."""
-    (m, k), n = a.shape, b.shape[1]
-    if k == 1:
-        return a * b
-    if m < ROWS or m * k * n < LARGE or k > MOST_TERMS:
-        return small_product(a, b)
-    if not (b.flags.c_contiguous or b.flags.f_contiguous):
-        b = np.ascontiguousarray(b)
-    row, column = (n, 1) if b.flags.c_contiguous else (1, k)
-    y = empty(m, n)
-    products(np.ascontiguousarray(a).reshape(1, 1, m, k), b.ravel("K"), y.reshape(1, 1, m, n),
-             forward_phases(1, (1, m), (1, 1), (1, 1), (0, 0), (1, 1), k), np.arange(k)[None, :] * row, column, 1)
-    return y
-
-
-def sums(x, g, w, taps, places, stride, groups, a_width, b_width):
-    """The weight gradient: partial sums over blocks of pixels and slices of taps, then their sum in order."""
-    g = with_slack(g, b_width, VL)
-    pixels, count = g.shape[0] * g.shape[1] * g.shape[2], len(taps)
-    a_up, b_up = -(-a_width // AR) * AR, -(-b_width // NR) * NR
-    per_block = 128
-    steps = -(-pixels // per_block)
-    parts = max(1, min(BLOCKS, steps, PARTIAL // (groups * count * a_up * b_up)))
-    slices = min(count, -(-BLOCKS // parts))
-    total = empty(parts, groups, count, a_up, b_up)
-    launch(direct.weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,
-           places, w)
-
-
-def tiles(x, w, y, problems, images, step, out_step, out_stride, places, ending=NOTHING):
-    """Winograd: transform the weights, then run over blocks of tiles. places (problems, taps, input channels)."""
-    n, outs, (count, taps, ins) = x.shape[0], y.shape[3], places.shape
-    r = math.isqrt(taps)
-    area, panels = points_of(r) ** 2, -(-outs // NR)
-    if r < 5 and by_panels(area, ins, outs, n, problems[0]):
-        winograd_panels.convolve(x, w, y, frozen(problems), images, step, out_step, out_stride, places, zeros(x.shape[3]))
-        finished(y, *ending)
-        return
-    packed, channels = empty(count, area, panels * ins * NR + winograd.PLANE), x.shape[3]
-    problems, per_block, blocks = tile_blocks(problems, n, r, step, out_step)
-    prepared = count * panels * -(-channels // winograd.CHUNK)
-    launch(winograd.convolve, max(blocks, prepared), x, w.reshape(-1), places, out_stride, packed, y, problems, images, step,
-           out_step, r, zeros(channels), per_block, *ending, blocks,
-           scratch=(area + 1) * (per_block * MR * max(ins, outs) + winograd.PLANE) + outs)
-
-
-def tile_sums(x, g, w, images, step, places):
-    """Winograd's weight gradient: partial sums over tiles, then their sum in order. places (images, taps, channels)."""
-    n, oh, ow, outs = g.shape
-    count, taps, channels = places.shape
-    r = math.isqrt(taps)
-    area = points_of(r) ** 2
-    if r < 5 and by_panels(area, count * channels, outs, n, (oh, ow), sums=True):
-        winograd_panels.weight_gradient(x, g, w, images, step, places, zeros(max(channels, outs)))
-        return
-    height, width = -(-min(winograd.SLICE, channels) // AR) * AR, -(-min(winograd.SLICE, outs) // VL) * VL
-    out_slices = -(-outs // winograd.SLICE)
-    pieces = count * -(-channels // winograd.SLICE) * out_slices
-    problems, steps = tile_steps(n, (oh, ow), r, step)
-    parts = min(steps, max(-(-4 // pieces), min(BLOCKS, steps // 8)))
-    total = empty(parts, pieces, area, height, width)
-    launch(winograd.gradient, parts * pieces, x, g, problems, images, step, r, zeros(max(channels, outs)), total, steps, places, w,
-           scratch=area * (winograd.STEP * (height + width) + 2 * winograd.PLANE) + NR)

@@ -1,28 +1,37 @@
-"""Depthwise convolution: one filter for each channel. No sums over channels, so no product of matrices, only loops along them.
+"""Depthwise convolution: one filter for each channel. There are no sums over channels, so the loops run along the channels.
 
-Phases and taps as in `direct.py`, where they are told. A pixel has few multiply-adds, so nothing is looked up for it: both images
-are walked row by row at fixed steps, and only where a tap enters or leaves the image does a run of pixels end.
-Channels are a multiple of VL. May import: numpy, and this folder.
+`direct` explains phases and taps. A pixel has few multiply-adds, so no address is looked up for it: both images are walked row by
+row at fixed steps. A run of pixels ends only where a tap enters or leaves the image. Channels are a multiple of VL.
+May import: numpy, `plans`, `machine`, `registers`.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.convolution.direct import COLS, FIRST_BLOCK, FIRST_TAP, LAST_TAP, OUT_X, OUT_Y, ROWS, phase_of
-from minigrad.kernels.cpu.convolution.plans import taps_of
+from minigrad.kernels.cpu.convolution.plans import (
+    COLS,
+    FIRST_BLOCK,
+    FIRST_TAP,
+    LAST_TAP,
+    MOST_PARTS,
+    OUT_X,
+    OUT_Y,
+    ROWS,
+    row_of,
+    taps_of,
+)
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.registers.copies import channel_sums, channelwise
-from minigrad.kernels.cpu.registers.tiles import NR
+from minigrad.kernels.cpu.registers.emit import NR
 
-BLOCKS, PARTS = 64, 16              # blocks of a convolution, about; partial sums of a gradient, at most
+DEPTHWISE_BLOCKS = 64               # of a convolution, about
 
 
 @kernel
-def convolve(counter, x, weights, y, phases, taps, steps, rows_per_block, blocks):
-    """`direct.direct` with one filter for each channel: y[n, oy + i*steps[2], ox + j*steps[3], c] is the sum over taps of
-    x[n, i*steps[0] + dy, j*steps[1] + dx, c] * weights[tap, c].
+def depthwise_convolve(counter, x, weights, y, phases, taps, steps, rows_per_block, blocks):
+    """y[n, OUT_Y + i*steps[2], OUT_X + j*steps[3], c] = sum over taps of x[n, i*steps[0] + dy, j*steps[1] + dx, c]*weights[tap, c].
 
-    taps (T, 3): dy, dx and the place of the tap's weights in bytes. A block is some rows of a phase's outputs. Along a row the taps
-    that lie inside the image change at a few places only, and between them x is read at a fixed step.
+    taps (T, 3): dy, dx and the place of the tap's weights in bytes. A block is some rows of a phase's outputs. Along a row, the set
+    of taps that lie inside the image changes at a few places only; between them x is read at a fixed step.
     """
     share(counter)
     n, h, w, channels = x.shape
@@ -37,7 +46,7 @@ def convolve(counter, x, weights, y, phases, taps, steps, rows_per_block, blocks
         block = take(counter)
         if block >= blocks:
             break
-        p = phase_of(phases, block)
+        p = row_of(phases, block)
         rows, cols, first = phases[p, ROWS], phases[p, COLS], (block - phases[p, FIRST_BLOCK]) * rows_per_block
         for row in range(first, min(first + rows_per_block, n * rows)):
             b, i = row // rows, row % rows
@@ -58,11 +67,11 @@ def convolve(counter, x, weights, y, phases, taps, steps, rows_per_block, blocks
 
 
 @kernel
-def gradient(counter, x, g, taps, step_h, step_w, total):
+def depthwise_weight_gradient(counter, x, g, taps, step_h, step_w, total):
     """total[part, t, c] = sum over the part's pixels (n, i, j) of x[n, i*step + dy, j*step + dx, c] * g[n, i, j, c].
 
     A part is a run of g's rows (n, i). Along a row both images are read at a fixed step, and the j whose tap lies inside the image
-    are a range, so no table of addresses is needed: it would cost as much as the few multiply-adds of a pixel.
+    are a range. So no table of addresses is needed, which would cost as much as the few multiply-adds of a pixel.
     """
     share(counter)
     n, h, w, channels = x.shape
@@ -89,19 +98,20 @@ def gradient(counter, x, g, taps, step_h, step_w, total):
 # ---------------------------------------------------------------------------------------------------------------- launches
 
 
-def filters(x, w, y, plan):
-    """Depthwise: one pass over the pixels for all channels. Weights (taps, C), in the order of the plan's taps."""
+def convolve_depthwise(x, w, y, plan):
+    """y (N,OH,OW,C) from x (N,H,W,C) and w (C,1,kh,kw) over a plan (see `plans`)."""
     weights = np.ascontiguousarray(w.reshape(w.shape[0], -1).T)
     places = plan[1] * np.array([1, 1, w.shape[0]]) // np.array([1, 1, NR])
     rows = x.shape[0] * plan[0][:, 0]
-    per_block = max(1, int(rows.sum()) // BLOCKS)
+    per_block = max(1, int(rows.sum()) // DEPTHWISE_BLOCKS)
     blocks = -(-rows // per_block)
     phases = np.column_stack([plan[0], np.cumsum(blocks) - blocks])
-    launch(convolve, int(blocks.sum()), x, weights, y, phases, places, plan[2], per_block, int(blocks.sum()))
+    launch(depthwise_convolve, int(blocks.sum()), x, weights, y, phases, places, plan[2], per_block, int(blocks.sum()))
 
 
-def filter_gradients(x, g, size, stride, padding, dilation):
-    parts = min(PARTS, g.shape[0] * g.shape[1])
+def weight_gradient_depthwise(x, g, size, stride, padding, dilation):
+    """(C,1,kh,kw) from x (N,H,W,C) and g (N,OH,OW,C)."""
+    parts = min(MOST_PARTS, g.shape[0] * g.shape[1])
     total = empty(parts, size[0] * size[1], x.shape[3])
-    launch(gradient, parts, x, g, taps_of(size, padding, dilation, 0), *stride, total)
+    launch(depthwise_weight_gradient, parts, x, g, taps_of(size, padding, dilation, 0), *stride, total)
     return np.ascontiguousarray(total.sum(0).T).reshape(-1, 1, *size)

@@ -1,64 +1,77 @@
 """Direct convolution: the register tile fed from the image itself, through a table of addresses.
 
-A forward convolution and the transposed one (`conv2d_dx`) are the same loop. Both are a set of *phases*: a grid of output
-pixels (i, j) and a list of taps, where tap t reads the input pixel (i*step + dy[t], j*step + dx[t]):
+| symbol | meaning |
+|---|---|
+| i, j | an output's row and column |
+| (u, v) | a tap of the kernel |
+| s, p, d | stride, padding, dilation |
+| t | the number of a tap in a phase's list |
 
-    forward           one phase; step = stride; tap (u, v) reads at offset u*d - p
-    transposed        stride^2 phases, one for each remainder r of the output row and column by the stride; step = 1;
-                      tap u belongs to the phase where r + p - u*d is a multiple of the stride, and reads at offset
-                      (r + p - u*d) / stride. No product is wasted on the zeros that a textbook would insert.
+A forward convolution and the transposed one (`conv2d_dx`) are the same loop. Both are a set of *phases*. A phase is a grid of
+outputs (i, j) and a list of taps; tap t reads the input pixel (i*step + dy[t], j*step + dx[t]):
 
-A tile is MR output pixels of one phase. Its table holds, for each tap, the addresses of the MR pixels that it reads; a tap that
-falls outside the image reads zeros, and one that falls outside for all MR is left out. Small images are walked with the
-batch innermost, so that this happens often (a quarter of the work for a 4x4 kernel of stride 2 on 8x8 pixels).
+    forward           one phase; step = s; tap (u, v) has dy = u*d - p
+    transposed        s^2 phases, one for each remainder r of the output row and column by the stride; step = 1;
+                      tap u belongs to the phase where r + p - u*d is a multiple of s, and has dy = (r + p - u*d) / s.
+                      No product is wasted on the zeros that a textbook would insert.
 
-Nothing depends on how the blocks fall to the threads: each output is one sum in one order.
-May import: numpy, `compiling`, `endings`, `lanes`, `threads`, `tile`.
+A tile is MR outputs of one phase. Its table holds, for each tap, the addresses of the MR pixels that it reads. A tap that falls
+outside the image reads zeros. A tap that falls outside for all MR outputs is left out. Small images are walked with the batch
+innermost, so that this happens often (it saves a quarter of the work for a 4x4 kernel of stride 2 on 8x8 pixels).
+
+The result does not depend on how the blocks fall to the threads, because each output is one sum in one order.
+May import: numpy, `plans`, `machine`, `parts`, `registers`.
 """
 import numpy as np
 
+from minigrad.kernels.cpu.convolution.plans import (
+    COLS,
+    FIRST_BLOCK,
+    FIRST_TAP,
+    LAST_TAP,
+    LEAST_BLOCKS,
+    OUT_X,
+    OUT_Y,
+    ROWS,
+    blocked,
+    forward_phases,
+    row_of,
+    with_panels_of,
+)
 from minigrad.kernels.cpu.machine.compiling import inner, kernel
-from minigrad.kernels.cpu.machine.threads import after, complete, share, take
-from minigrad.kernels.cpu.parts.endings import finish
-from minigrad.kernels.cpu.registers.copies import LANES, reach
-from minigrad.kernels.cpu.registers.tiles import AR, MR, NR, NV, VL, dot_tile, outer_tile, product_tile
+from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
+from minigrad.kernels.cpu.parts.activation import NOTHING, finish, finish_output
+from minigrad.kernels.cpu.parts.blas import small_product
+from minigrad.kernels.cpu.parts.layout import with_slack
+from minigrad.kernels.cpu.parts.layout import zeros as zeros_of
+from minigrad.kernels.cpu.parts.packing import pack
+from minigrad.kernels.cpu.registers.copies import REACHED, reach
+from minigrad.kernels.cpu.registers.emit import AR, MR, NR, VL, streams
+from minigrad.kernels.cpu.registers.tiles import (
+    DOT4_ROWS,
+    dot_to_four,
+    dot_to_one,
+    outer_narrow,
+    outer_wide,
+    product_narrow,
+    product_wide,
+)
 
-# Columns of the table of phases.
-ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK, FIELDS = range(8)
-
-TALL = np.int64(MR)               # typed, for a literal argument would compile `fill` a second time
+ALL_ROWS = np.int64(MR)             # typed, because a literal would compile `fill` a second time
 NOWHERE = -(1 << 40)                # the row and column of a pixel that a tile does not have
-DOT_OUTS = 4                        # up to so many output channels the dot tile serves, if the input's are a multiple of VL
-DOT4_ROWS = 6 if MR == 14 else 3    # with 4 outputs: as many sums as the registers hold, 32 or 16
-dot1, dot4 = dot_tile(MR, 1), dot_tile(DOT4_ROWS, 4)
-outer2, outer1 = outer_tile(AR, NV), outer_tile(AR, 1)
-tile2, tile1 = product_tile(NV), product_tile(1)
-
-
-@inner
-def pack(block, w, places, group_stride, out_stride, outs, panels, packed):
-    """Weights in the order in which the tile reads them: packed (groups*panels, taps, ins, NR), zeros beyond `outs`; one panel.
-
-    The weight for output channel o, tap t and input channel c of group q is w[q*group_stride + o*out_stride + places[t, c]].
-    """
-    taps, ins = places.shape
-    first = block % panels * NR
-    width = min(NR, outs - first)
-    start = block // panels * group_stride + first * out_stride
-    for c in range(ins):
-        for t in range(taps):
-            at = start + places[t, c]
-            for o in range(width):
-                packed[block, t, c, o] = w[at + o * out_stride]
-            for o in range(width, NR):
-                packed[block, t, c, o] = 0
+PARTIAL = 1 << 20                   # floats in the partial sums of a weight gradient, at most
+LARGE_PRODUCT = 1 << 26             # multiplications of a matrix product from which the tile beats BLAS (see `matmul`), if at least
+SHARING_ROWS = 256                  # so many rows share the packed matrix, and
+MOST_TERMS = 2048                   # sums have no more terms: a longer panel of packed weights does not stay in the cache
+DOT_OUTS = 4                        # output channels that the dot tile serves, at most
 
 
 @inner
 def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin):
-    """The tables of `count` tiles of phase p from tile `first` on: rows and weights of each tap, and where results go (or s0).
+    """The tables of `count` tiles of phase p from tile `first` on: for each tap its pixels and its weights, and where results go.
 
-    Walks the pixels in order, run by run, for a division for each pixel would cost as much as a short tile.
+    Rows of a tile beyond the last pixel repeat it, and their results go to s0. The pixels are walked in order, run by run, because
+    a division for each pixel would cost as much as a short tile.
     """
     n, h, w, channels = x.shape
     oh, ow, depth = y.shape[1], y.shape[2], y.shape[3]
@@ -104,7 +117,7 @@ def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner
         k = 0
         for tap in range(phases[p, FIRST_TAP], phases[p, LAST_TAP]):
             dy, dx = taps[tap, 0], taps[tap, 1]
-            # Writes LANES words: what exceeds the row is written again with the next one, or falls into the table's slack.
+            # `reach` writes REACHED words. What exceeds the row is overwritten by the next one, or falls into the table's slack.
             row = table0 + ((t * taps.shape[0] + k) * (MR + 1) + 1) * 8
             if reach(origin.ctypes.data, dy, dx, h, w, (dy * w + dx) * channels * 4, z0, row):
                 table[t, k, 0] = taps[tap, 2]
@@ -112,31 +125,22 @@ def fill(x, x0, z0, y, y0, s0, phases, p, taps, steps, first, count, batch_inner
         used[t] = k
 
 
-@inner
-def phase_of(phases, block):
-    """The phase, or Winograd's problem, of a block; the last column numbers the first block of each."""
-    p, first_block = 0, phases.shape[1] - 1
-    while p + 1 < phases.shape[0] and phases[p + 1, first_block] <= block:
-        p += 1
-    return p
-
-
 @kernel
-def direct(counter, x, w, places, out_stride, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block, batch_inner,
-           bias, slope, stream, blocks):
+def direct_convolve(counter, x, w, places, out_stride, packed, y, phases, taps, steps, groups, outs, zeros, tiles_per_block,
+                    batch_inner, bias, slope, stream, blocks):
     """y[n, oy + i*steps[2], ox + j*steps[3], :] = sum over the phase's taps of x[n, i*steps[0] + dy, j*steps[1] + dx, :] @ w[tap].
 
     x (N,H,W,C), y (N,OH,OW,groups*outs), w flat, packed (groups*panels, taps, ins, NR): room for `pack`, whose blocks come first;
-    phases (P, FIELDS), taps (T, 3): dy, dx and the place of the tap's weights in a panel, in bytes. ins is C/groups; or more, when
-    a tap is several pixels in a row. bias, slope: see `endings`; stream: see `streams`, 0 where an ending follows.
+    phases (P, 7), taps (T, 3): dy, dx and the place of the tap's weights in a panel, in bytes. ins is C/groups, or more where a tap
+    is several pixels in a row. bias, slope: see `activation`. stream: see `streams`; 0 where an ending follows.
     """
     share(counter)
     ins, panels = packed.shape[2], packed.shape[0] // groups
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, packed.ctypes.data, zeros.ctypes.data
     panel_bytes = packed.shape[1] * ins * NR * 4
-    table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
+    table = np.empty((tiles_per_block + REACHED, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, dump = np.full((3, LANES), NOWHERE), np.empty(y.shape[3] + VL, np.float32)
+    origin, dump = np.full((3, REACHED), NOWHERE), np.empty(y.shape[3] + VL, np.float32)
     nowhere = dump[VL - dump.ctypes.data // 4 % VL:].ctypes.data  # aligned, as y is
     while True:
         block = take(counter)
@@ -147,11 +151,11 @@ def direct(counter, x, w, places, out_stride, packed, y, phases, taps, steps, gr
         block -= packed.shape[0]
         if block >= blocks:
             break
-        p = phase_of(phases, block)
+        p = row_of(phases, block)
         first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
         tiles = (x.shape[0] * phases[p, ROWS] * phases[p, COLS] + MR - 1) // MR
         count = min(tiles_per_block, tiles - first)
-        fill(x, x0, z0, y, y0, nowhere, phases, p, taps, steps, first, count, batch_inner, TALL, table, used, out, origin)
+        fill(x, x0, z0, y, y0, nowhere, phases, p, taps, steps, first, count, batch_inner, ALL_ROWS, table, used, out, origin)
         after(counter, packed.shape[0])
         for panel in range(groups * panels):
             q, o = panel // panels, panel % panels * NR
@@ -159,24 +163,24 @@ def direct(counter, x, w, places, out_stride, packed, y, phases, taps, steps, gr
             offset, place = q * ins * 4, (q * outs + o) * 4
             for t in range(count):
                 if width > VL:
-                    tile2(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width, stream)
+                    product_wide(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width, stream)
                 else:
-                    tile1(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width, stream)
+                    product_narrow(table[t].ctypes.data, used[t], offset, ins, weights, out[t].ctypes.data, place, width, stream)
         if bias.size:
             for t in range(count):
                 finish(out[t].ctypes.data, 0, MR, y.shape[3], bias.ctypes.data, slope)
 
 
 @kernel
-def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
-    """`direct` for at most four output channels: weights (taps, 1 or 4, ins), ins a multiple of VL. steps as in `direct`."""
+def direct_to_few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, batch_inner, blocks):
+    """`direct_convolve` for at most DOT_OUTS output channels: weights (taps, 1 or 4, ins), ins a multiple of VL."""
     share(counter)
-    outs, channels, depth = weights.shape[1], weights.shape[2], y.shape[3]  # more than x's for merged rows
+    outs, channels, depth = weights.shape[1], weights.shape[2], y.shape[3]                  # channels of a tap, not of x
     rows_per_tile = MR if outs == 1 else DOT4_ROWS
     x0, y0, w0, z0 = x.ctypes.data, y.ctypes.data, weights.ctypes.data, zeros.ctypes.data
-    table = np.empty((tiles_per_block + LANES, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
+    table = np.empty((tiles_per_block + REACHED, taps.shape[0], MR + 1), np.int64)            # with slack: see `fill`
     used, out = np.empty(tiles_per_block, np.int64), np.empty((tiles_per_block, MR), np.int64)
-    origin, spill_out, spill = np.full((3, LANES), NOWHERE), np.empty(MR, np.int64), np.empty((MR, 4), np.float32)
+    origin, spill_out, spill = np.full((3, REACHED), NOWHERE), np.empty(MR, np.int64), np.empty((MR, 4), np.float32)
     for m in range(MR):
         spill_out[m] = spill.ctypes.data + m * 16
     flat = y.reshape(y.size)
@@ -184,16 +188,16 @@ def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, bat
         block = take(counter)
         if block >= blocks:
             break
-        p = phase_of(phases, block)
+        p = row_of(phases, block)
         pixels = x.shape[0] * phases[p, ROWS] * phases[p, COLS]
         first = (block - phases[p, FIRST_BLOCK]) * tiles_per_block
         count = min(tiles_per_block, (pixels + rows_per_tile - 1) // rows_per_tile - first)
         fill(x, x0, z0, y, y0, y0, phases, p, taps, steps, first, count, batch_inner, rows_per_tile, table, used, out, origin)
         for t in range(count):
             if outs == 1:
-                dot1(table[t].ctypes.data, used[t], channels, w0, spill_out.ctypes.data)
+                dot_to_one(table[t].ctypes.data, used[t], channels, w0, spill_out.ctypes.data)
             else:
-                dot4(table[t].ctypes.data, used[t], channels, w0, spill_out.ctypes.data)
+                dot_to_four(table[t].ctypes.data, used[t], channels, w0, spill_out.ctypes.data)
             for m in range(min(rows_per_tile, pixels - (first + t) * rows_per_tile)):
                 for v in range(depth):
                     flat[(out[t, m] - y0) // 4 + v] = spill[m, v]
@@ -201,7 +205,7 @@ def few(counter, x, weights, y, phases, taps, steps, zeros, tiles_per_block, bat
 
 @inner
 def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
-    """For `size` output pixels: the index of the input pixel under the first tap, its row and its column."""
+    """For `size` outputs from number `start` on: the index of the input pixel under the tap (0, 0), its row and its column."""
     b, i, j = start // (oh * ow), start % (oh * ow) // ow, start % ow
     for k in range(size):
         origin[0, k], origin[1, k], origin[2, k] = (b * h + i * step_h) * w + j * step_w, i * step_h, j * step_w
@@ -214,7 +218,7 @@ def locate(start, size, oh, ow, h, w, step_h, step_w, origin):
 
 @inner
 def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
-    """Where tap (dy, dx) meets an input pixel: addresses of the pairs, input and output. Returns their number."""
+    """The outputs of `locate` whose tap (dy, dx) meets an input pixel: addresses of the pairs (input, output), and their number."""
     top, bottom, first, last = origin[1, 0], origin[1, 0], origin[2, 0], origin[2, 0]
     for r in range(size):
         top, bottom = min(top, origin[1, r]), max(bottom, origin[1, r])
@@ -236,14 +240,14 @@ def meet(origin, size, h, w, dy, dx, a0, channels, b0, depth, left, right):
 
 
 @kernel
-def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_width, total, parts, slices, pixels_per_block, places,
-                    dw):
-    """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o]; then w
-    from it: see `collect`.
+def direct_weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_width, total, parts, slices, pixels_per_block,
+                           places, dw):
+    """total[part, q, t, c, o] = sum over the part's pixels (n, i, j) of a[n, i*step + dy, j*step + dx, c] * b[n, i, j, o]. Then dw
+    from it, by `direct_collect`.
 
-    a (N,H,W,.), b (N,OH,OW,.): group q's channels begin at q*a_width and q*b_width; both arrays may be read a tile beyond their
+    a (N,H,W,.), b (N,OH,OW,.): group q's channels begin at q*a_width and q*b_width. Both arrays may be read a tile beyond their
     last element. total (parts, groups, T, a_width rounded up to AR, b_width rounded up to NR). A block is a part of the pixels and
-    a slice of the taps; parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
+    a slice of the taps. Parts and slices follow from the shapes alone, so the sums are the same for any number of threads.
     """
     share(counter)
     n, h, w, channels = a.shape
@@ -251,7 +255,7 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
     a0, b0, t0 = a.ctypes.data, b.ctypes.data, total.ctypes.data
     count, a_up, b_up = taps.shape[0], total.shape[3], total.shape[4]
     pixels = n * oh * ow
-    steps = (pixels + pixels_per_block - 1) // pixels_per_block
+    runs = (pixels + pixels_per_block - 1) // pixels_per_block
     left, right = np.empty(pixels_per_block, np.int64), np.empty(pixels_per_block, np.int64)
     origin = np.empty((3, pixels_per_block), np.int64)
     l0, r0, row = left.ctypes.data, right.ctypes.data, np.empty(VL, np.float32)
@@ -262,7 +266,7 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
             if block >= blocks + collected:
                 break
             after(counter, blocks)
-            collect(block - blocks, total, places, b_width, row, dw)
+            direct_collect(block - blocks, total, places, b_width, row, dw)
             continue
         part, piece = block // slices, block % slices
         first_tap, last_tap = piece * count // slices, (piece + 1) * count // slices
@@ -271,8 +275,8 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
                 for c in range(a_up):
                     for o in range(b_up):
                         total[part, q, t, c, o] = 0
-        for step in range(part * steps // parts, (part + 1) * steps // parts):
-            start = step * pixels_per_block
+        for run in range(part * runs // parts, (part + 1) * runs // parts):
+            start = run * pixels_per_block
             size = min(pixels_per_block, pixels - start)
             locate(start, size, oh, ow, h, w, step_h, step_w, origin)
             for t in range(first_tap, last_tap):
@@ -283,16 +287,16 @@ def weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width, b_widt
                         for c in range(0, a_width, AR):
                             place = base + (c * b_up + o) * 4
                             if b_width - o > VL:
-                                outer2(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
+                                outer_wide(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
                             else:
-                                outer1(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
+                                outer_narrow(l0, (q * a_width + c) * 4, r0, (q * b_width + o) * 4, k, place, b_up)
         complete(counter)
 
 
 @inner
-def collect(block, total, places, outs, row, w):
-    """w[(q*outs + o), places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
-    w (groups*outs, C/groups*kh*kw), row (VL): room."""
+def direct_collect(block, total, places, outs, row, w):
+    """w[q*outs + o, places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
+    w (groups*outs, C/groups*kh*kw); row (VL): room."""
     parts, taps, width = total.shape[0], places.shape[0], places.shape[1]
     chunks = (outs + VL - 1) // VL
     q, first = block // chunks, block % chunks * VL
@@ -306,3 +310,61 @@ def collect(block, total, places, outs, row, w):
                     row[o] += total[part, q, t, c, first + o]
             for o in range(size):
                 w[q * outs + first + o, places[t, c]] = row[o]
+
+
+# --------------------------------------------------------------------------------------------------------- launches
+
+
+def few_outputs(outs, ins, groups):
+    """One to four outputs would leave most of a tile's lanes idle. The dot tile's lanes run over the inputs instead."""
+    return groups == 1 and outs <= DOT_OUTS and ins % VL == 0
+
+
+def convolve_directly(x, w, y, plan, places, out_stride, groups, ending=NOTHING):
+    """Pack the weights and run the tile over a plan. places, out_stride: see `plans`; ending: see `activation`."""
+    taps, ins = places.shape
+    outs = y.shape[3] // groups
+    if few_outputs(outs, ins, groups):
+        weights = np.zeros((taps, 1 if outs == 1 else 4, ins), np.float32)
+        weights[:, :outs] = w.reshape(-1)[places[:, None] + np.arange(outs)[:, None] * out_stride]
+        plan = with_panels_of(weights.shape[1], plan)
+        phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR if outs == 1 else DOT4_ROWS)
+        launch(direct_to_few, blocks, x, weights, y, phases, taps, steps, zeros_of(ins), per_block, small, blocks)
+        finish_output(y, *ending)
+        return
+    panels = -(-outs // NR)
+    packed = empty(groups * panels, taps, ins, NR)
+    phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
+    launch(direct_convolve, max(blocks, groups * panels), x, w.reshape(-1), places, out_stride, packed, y, phases, taps, steps,
+           groups, outs, zeros_of(max(ins, x.shape[3])), per_block, small, *ending,
+           0 if ending[0].size else streams(y, outs, 2), blocks)
+
+
+def product(a, b):
+    """a @ b for matrices: small ones by BLAS, others by the tile, which takes the rows of a for the pixels of an image."""
+    (m, k), n = a.shape, b.shape[1]
+    if k == 1:
+        return a * b
+    if m < SHARING_ROWS or m * k * n < LARGE_PRODUCT or k > MOST_TERMS:
+        return small_product(a, b)
+    if not (b.flags.c_contiguous or b.flags.f_contiguous):
+        b = np.ascontiguousarray(b)
+    row, column = (n, 1) if b.flags.c_contiguous else (1, k)
+    y = empty(m, n)
+    convolve_directly(np.ascontiguousarray(a).reshape(1, 1, m, k), b.ravel("K"), y.reshape(1, 1, m, n),
+             forward_phases(1, (1, m), (1, 1), (1, 1), (0, 0), (1, 1), k), np.arange(k)[None, :] * row, column, 1)
+    return y
+
+
+def weight_gradient_directly(x, g, w, taps, places, stride, groups, a_width, b_width):
+    """Partial sums over blocks of pixels and slices of taps, then their sum in order. w (groups*b_width, a_width*taps)."""
+    g = with_slack(g, b_width, VL)
+    pixels, count = g.shape[0] * g.shape[1] * g.shape[2], len(taps)
+    a_up, b_up = -(-a_width // AR) * AR, -(-b_width // NR) * NR
+    per_block = 128
+    runs = -(-pixels // per_block)
+    parts = max(1, min(LEAST_BLOCKS, runs, PARTIAL // (groups * count * a_up * b_up)))
+    slices = min(count, -(-LEAST_BLOCKS // parts))
+    total = empty(parts, groups, count, a_up, b_up)
+    launch(direct_weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,
+           places, w)

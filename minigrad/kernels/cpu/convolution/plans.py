@@ -1,38 +1,51 @@
 """The tables that a convolution's kernels walk: phases and taps, Winograd's problems, and where the weights of each lie.
 
-They follow from shapes alone and are kept: making them costs more than a small convolution. A phase is a grid of outputs that all
-read the same taps: one for a forward convolution, one for each remainder by the stride for a transposed one.
-May import: numpy, and the constants of `tile`, `transforms` and `winograd`.
+* A phase is a grid of outputs that all read the same taps. A forward convolution has one phase. A transposed one has a phase for
+  each remainder of an output's row and column by the stride.
+* A problem is a grid of outputs that Winograd's algorithm computes by itself, in equal patches (see `winograd`).
+* Places say where a weight lies in w, counted in floats: w[o, c, u, v] is w.flat[o*out_stride + places[tap, c]], so that one kernel
+  reads the weights of a forward, a transposed and a grouped convolution.
+
+Tables follow from shapes alone, and they are kept, because making them costs more than a small convolution.
+May import: numpy, `winograd_transforms`, `compiling`, `emit`.
 """
 import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.kernels.cpu.convolution import winograd
-from minigrad.kernels.cpu.convolution.winograd_transforms import FORWARD, GRADIENT
-from minigrad.kernels.cpu.registers.tiles import MR, NR
+from minigrad.kernels.cpu.convolution.winograd_transforms import FORWARD_SIDES, GRADIENT_SIDES
+from minigrad.kernels.cpu.machine.compiling import inner
+from minigrad.kernels.cpu.registers.emit import MR, NR
 
-BLOCKS = 16                         # cut work into at least so many blocks where it is large enough, for the threads to share
-TILES = 16                          # tiles to a block at most: their rows and one panel of weights fit the L2 cache
+# Columns of the table of phases: rows and columns of outputs, the first output, the taps, the number of the first block.
+ROWS, COLS, OUT_Y, OUT_X, FIRST_TAP, LAST_TAP, FIRST_BLOCK = range(7)
+# Columns of the table of problems: the same four, then the first input, outputs along a patch's sides, whose weights, how many
+# patches, the number of the first block (in a weight gradient: of the first round).
+IN_Y, IN_X, DOWN, ACROSS, WEIGHTS, PATCHES, FIRST_NUMBER = range(4, 11)
+
+LEAST_BLOCKS = 16                   # cut work into at least so many blocks where it is large enough, for the threads to share
+MOST_TILES = 16                     # tiles to a block at most: their rows and one panel of weights fit the L2 cache
+MOST_PARTS = 16                     # partial sums of a weight gradient, at most
 SMALL_IMAGE = 64                    # pixels: up to here the batch is walked innermost, so that taps in the padding drop out
-WINOGRAD_TILES = 2                  # Winograd tiles to a block at most, times MR: their transforms fit the L2 cache
-WINOGRAD_BLOCKS = 16
+WINOGRAD_TILES = 2                  # tiles of MR patches to a block at most: their transforms fit the L2 cache
+WINOGRAD_BLOCKS = 16                # cut Winograd's work into at least so many blocks
+ROUND = 32                          # patches that a block of Winograd's weight gradient transforms at once
 
 
 class Plan(NamedTuple):
-    """What the kernels of `direct` walk. One is as good as another only if it is the same, so that plans are keys of caches."""
+    """What the kernels of `direct` walk. A plan equals nothing but itself, so it can be the key of a cache."""
 
-    phases: Any                     # (P, 6): rows, columns, first row, first column, first tap, end of taps
+    phases: Any                     # (P, 6): the columns ROWS to LAST_TAP; LAST_TAP is the first tap of the next phase
     taps: Any                       # (T, 3): dy, dx, place of the weights in bytes
-    steps: Any                      # (4,): of the input and of the output, vertical and horizontal
+    steps: Any                      # (4,): from one output to the next, in the input (vertical, horizontal), then in the output
 
     __eq__, __hash__ = object.__eq__, object.__hash__
 
 
 @functools.lru_cache(1024)
 def taps_of(kernel, padding, dilation, ins):
-    """Rows (dy, dx, place of the weights in bytes) for the taps of a forward convolution."""
+    """(dy, dx, place of the packed weights in bytes) for each tap of a forward convolution."""
     (kh, kw), (ph, pw), (dh, dw) = kernel, padding, dilation
     return frozen([(u * dh - ph, v * dw - pw, (u * kw + v) * ins * NR * 4) for u in range(kh) for v in range(kw)])
 
@@ -63,7 +76,7 @@ def transposed_phases(n, size, kernel, stride, padding, dilation, ins):
 
 @functools.lru_cache(1024)
 def with_panels_of(width, plan):
-    """The plan for weights that lie in panels of `width` floats instead of NR."""
+    """The same plan for weights that are packed in panels of `width` floats instead of NR."""
     return Plan(plan.phases, plan.taps * np.array([1, 1, width]) // np.array([1, 1, NR]), plan.steps)
 
 
@@ -71,10 +84,11 @@ def with_panels_of(width, plan):
 def blocked(plan, shape, rows_per_tile):
     """Number the blocks of a plan's phases: (phases, taps, steps, tiles per block, batch innermost, blocks).
 
-    The batch goes innermost where many taps fall outside: in a small image, or where the outputs reach far beyond the inputs."""
+    The batch goes innermost where many taps fall outside the image. This is so in a small image, and where the outputs reach far
+    beyond the inputs."""
     (phases, taps, steps), (n, h, w, _) = plan, shape
     tiles = -(-n * phases[:, 0] * phases[:, 1] // rows_per_tile)
-    per_block = int(max(1, min(TILES, tiles.sum() // BLOCKS)))
+    per_block = int(max(1, min(MOST_TILES, tiles.sum() // LEAST_BLOCKS)))
     blocks = -(-tiles // per_block)
     phases = np.column_stack([phases, np.cumsum(blocks) - blocks])
     pixels = int((phases[:, 0] * phases[:, 1]).max())
@@ -91,8 +105,8 @@ NO_SHIFT = frozen([(0, 0)])
 
 @functools.lru_cache(256)
 def even_and_odd(c, k, stride, padding):
-    """(images, places): the shifts (dy, dx) of the subsampled images that a kernel of stride 1 or 2 meets, and where the weights of
-    each lie after w[o]: (images, taps, C)."""
+    """(shifts, places) of a kernel of stride 1 or 2. It meets stride^2 subsampled images, which begin at the shifts (dy, dx).
+    places (images, taps, C): where the weights for each image lie, after w[o]."""
     r = k // stride
     shifts = [(a, b) for a in range(stride) for b in range(stride)]
     taps = [[(a + stride * u) * k + b + stride * v for u in range(r) for v in range(r)] for a, b in shifts]
@@ -101,15 +115,17 @@ def even_and_odd(c, k, stride, padding):
 
 @functools.lru_cache(256)
 def merged_images(c, k, stride, padding):
-    """The same places with the images' channels one after the other, as the inputs of one problem: (1, taps, images*C)."""
+    """The places of `even_and_odd` for one problem, whose inputs are the channels of all images in turn: (1, taps, images*C)."""
     places = even_and_odd(c, k, stride, padding)[1].transpose(1, 0, 2)
     return np.ascontiguousarray(places).reshape(1, len(places), -1)
 
 
 @functools.lru_cache(256)
 def remainders(o, c, k, stride, padding, size):
-    """(problems, places) of a transposed convolution of stride 1 or 2: for each remainder of the output pixel, the grid of outputs,
-    the first input that it reads, and where its weights lie after w[0, c] in the order of the inputs: (problems, taps, O)."""
+    """(problems, places) of a transposed convolution of stride 1 or 2: a problem for each remainder of the output pixel.
+
+    A problem is the columns ROWS to IN_X. places (problems, taps, O): where its weights lie, after w[0, c], in the order of the
+    inputs that they meet."""
     def axis(a, r):
         reads = sorted(((r + padding[a] - u) // stride, u) for u in range(k) if (r + padding[a] - u) % stride == 0)
         return -(-(size[a] - r) // stride), reads[0][0], [u for _, u in reads]
@@ -124,8 +140,10 @@ def remainders(o, c, k, stride, padding, size):
 
 
 def runs(length, sides):
-    """The runs of tiles that cover `length` outputs: (first output, outputs, outputs of a tile). Tiles of the lower of two
-    neighbouring sides where the higher would hang out, as many as end with the last output; a few short lengths leave some out."""
+    """The runs of patches that cover `length` outputs: (first output, outputs, outputs along a patch).
+
+    sides: one side, or two neighbouring ones. As many patches have the lower side as it takes for the last patch to end with the
+    last output. A few short lengths cannot be covered exactly; there patches hang out."""
     high, low = max(sides), min(sides)
     lows = -length % high if high > low else 0
     if low * lows > length:
@@ -135,8 +153,8 @@ def runs(length, sides):
 
 
 @functools.lru_cache(1024)
-def tiled(problems, n, sides, step, out_step):
-    """Winograd's problems (rows, cols, out_y, out_x, in_y, in_x), cut into grids of equal tiles: the columns up to TILES."""
+def in_patches(problems, n, sides, step, out_step):
+    """Problems (the columns ROWS to IN_X), cut into grids of equal patches: the columns ROWS to PATCHES."""
     return frozen([(rows, cols, oy + out_step * i, ox + out_step * j, iy + step * i, ix + step * j, down, across, q,
                     n * -(-rows // down) * -(-cols // across))
                    for q, (height, width, oy, ox, iy, ix) in enumerate(problems)
@@ -144,21 +162,21 @@ def tiled(problems, n, sides, step, out_step):
 
 
 @functools.lru_cache(1024)
-def tile_blocks(problems, n, r, step, out_step):
-    """Those problems with the number of each one's first block; groups of tiles in a block; the blocks."""
-    problems = tiled(problems, n, FORWARD[r], step, out_step)
-    groups = -(-problems[:, winograd.TILES] // MR)
-    per_block = int(max(1, min(WINOGRAD_TILES, groups.sum() // WINOGRAD_BLOCKS)))
-    blocks = -(-groups // per_block)
+def patch_blocks(problems, n, r, step, out_step):
+    """The problems of a convolution in patches, with the number of each one's first block; tiles of a block; blocks."""
+    problems = in_patches(problems, n, FORWARD_SIDES[r], step, out_step)
+    tiles = -(-problems[:, PATCHES] // MR)
+    per_block = int(max(1, min(WINOGRAD_TILES, tiles.sum() // WINOGRAD_BLOCKS)))
+    blocks = -(-tiles // per_block)
     return np.column_stack([problems, np.cumsum(blocks) - blocks]), per_block, int(blocks.sum())
 
 
 @functools.lru_cache(1024)
-def tile_steps(n, out, r, step):
-    """The problem of a weight gradient, cut into grids of equal tiles, with the number of each one's first step; the steps."""
-    problems = tiled(((*out, 0, 0, 0, 0),), n, GRADIENT[r], step, 1)
-    steps = -(-problems[:, winograd.TILES] // winograd.STEP)
-    return np.column_stack([problems, np.cumsum(steps) - steps]), int(steps.sum())
+def patch_rounds(n, out, r, step):
+    """The problem of a weight gradient in patches, with the number of each grid's first round; rounds."""
+    problems = in_patches(((*out, 0, 0, 0, 0),), n, GRADIENT_SIDES[r], step, 1)
+    rounds = -(-problems[:, PATCHES] // ROUND)
+    return np.column_stack([problems, np.cumsum(rounds) - rounds]), int(rounds.sum())
 
 
 @functools.lru_cache(256)
@@ -169,11 +187,20 @@ def places_of_inputs(c, kh, kw):
 
 @functools.lru_cache(256)
 def places_of_rows(c, kh, kw):
-    """The same for merged rows: (kh, kw*C), channels innermost."""
+    """The same where a whole row of the kernel is one tap: (kh, kw*C), channels innermost."""
     return np.ascontiguousarray(np.arange(c * kh * kw).reshape(c, kh, kw).transpose(1, 2, 0).reshape(kh, kw * c))
 
 
 @functools.lru_cache(256)
 def places_of_outputs(o, c, kh, kw):
-    """Where w[o, c, u, v] lies after w[0, c]: (taps, O), for the transposed convolution, whose inputs are the o."""
+    """Where w[o, c, u, v] lies after w[0, c]: (taps, O). The inputs of a transposed convolution are the o."""
     return np.ascontiguousarray(np.arange(o)[None, :] * (c * kh * kw) + np.arange(kh * kw)[:, None])
+
+
+@inner
+def row_of(table, block):
+    """The row of a table of phases, or of problems, that a block belongs to. The last column numbers the first block of each."""
+    p, first_block = 0, table.shape[1] - 1
+    while p + 1 < table.shape[0] and table[p + 1, first_block] <= block:
+        p += 1
+    return p

@@ -1,9 +1,18 @@
-"""Winograd's transforms: points, matrices, and the instructions that apply them to VL channels at once.
+"""Winograd's transforms: points, matrices, the instructions that apply them to VL channels at once, and the transform of weights.
 
-    Y = A^T [ (G w G^T) * (B^T X B) ] A         (see `winograd`)
+    Y = A^T [ (G w G^T) * (B^T X B) ] A         (see `winograd`, which explains the symbols)
 
-All are sandwiches of a tile between a small constant matrix and another one's transpose. May import: numpy, llvmlite, numba,
-`compiling`, `threads`, `tile`.
+Each of them is a sandwich: a small matrix of numbers between a constant matrix and another one's transpose.
+
+| instruction | computes | for |
+|---|---|---|
+| inputs_of | B^T X B | the window of a patch |
+| weights_of | G w G^T | a kernel |
+| outputs_of | A^T M A | the sum of products of a patch |
+| spread | A g A^T | a patch of output gradients |
+| gathered | G^T S G | the sum of products of a weight gradient |
+
+May import: numpy, llvmlite, numba, `compiling`, `emit`.
 """
 import itertools
 import math
@@ -15,21 +24,24 @@ from numba import types
 from numba.core import cgutils
 
 from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
-from minigrad.kernels.cpu.registers.tiles import I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I32, I64, NR, VL, Emit, addresses, all_lanes, at
 
 POINTS = (0, 1, -1, 2, -2)
-POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                       # for 5 taps, whose high powers would make more of the rounding
-M = 4                                                           # outputs along the side of a tile, at most
-SPARE = 8                                                       # columns of a tile's window at most
-SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a tile, by taps:
-FORWARD, GRADIENT = {**SIDES, 5: (3,)}, {**SIDES, 5: (2,)}      # a convolution's; a weight gradient's
+POINTS5 = (0, 1, -1, Fraction(1, 2), -2, 2)                     # for 5 taps, where high powers of 2 would magnify rounding
+M = 4                               # outputs along the side of a patch, at most
+TABLE_SPARE = 8                     # entries that `clipped` may write too many, or columns of a window, at most
+SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along each side of a patch, by taps
+FORWARD_SIDES, GRADIENT_SIDES = {**SIDES, 5: (3,)}, {**SIDES, 5: (2,)}  # a convolution's; a weight gradient's
+PLANE_SPARE = VL                    # floats that a frequency's plane is longer than it need be: see `winograd`
+WEIGHT_CHUNK = 32                   # input channels whose weights a block transforms
+GATHERED = 8                        # input channels whose weights are read from w, or written to it, at once, in the L1 cache
 
 
 def matrices(m, r, points=POINTS, monic=False):
     """A^T (m, a), G (a, r), B^T (a, a) of F(m, r), a = m + r - 1, from a - 1 points and infinity.
 
-    Row p of B^T holds the coefficients of Lagrange's polynomial, the product of (x - q)/(p - q) over the other points q. monic:
-    without its denominator, which goes to A; G depends on no other point either way.
+    Row p of B^T holds the coefficients of Lagrange's polynomial, the product of (x - q)/(p - q) over the other points q. With
+    `monic` its denominator goes to A instead. Either way a row of G depends on its own point only.
     """
     points = [Fraction(p) for p in points[:m + r - 2]]
 
@@ -39,26 +51,26 @@ def matrices(m, r, points=POINTS, monic=False):
 
     scale = np.array([float(math.prod(p - q for q in points if q != p)) for p in points] + [1.0]) if monic else np.ones(m + r - 1)
     bt = np.linalg.inv(values(m + r - 1)).T * scale[:, None]
-    return values(m).T / scale, values(r), np.round(bt, 12)     # zeros are zeros, for `sandwiches` leaves them out
+    return values(m).T / scale, values(r), np.round(bt, 12)     # exact zeros, because `sandwiches` leaves those out
 
 
 @kernel
 def points_of(r):
-    """The points, infinity among them, of the largest tile."""
+    """How many points the largest patch of r taps has, infinity among them."""
     return r + M - 1 if r < 5 else r + M - 2
 
 
 @inner
 def kind_of(r, down, across):
-    """The number of a tile with sides `down` and `across` among those of r taps."""
+    """The number of the patch with sides `down` and `across` among the patches of r taps."""
     most = points_of(r) - r + 1
     return (most - down) * 2 + (most - across)
 
 
 @kernel
 def frequency(f, r, down, across):
-    """The number, among the products of the largest tile, of product f of a tile with sides `down` and `across`: its points are
-    the first ones, and infinity, the last one."""
+    """Frequency f of a patch with sides `down` and `across`, as a frequency of the largest patch. A smaller patch has the first
+    points of the largest one, and infinity, which is the last."""
     points, i, j = points_of(r), f // (r + across - 1), f % (r + across - 1)
     return (points - 1 if i == r + down - 2 else i) * points + (points - 1 if j == r + across - 2 else j)
 
@@ -74,24 +86,20 @@ def _clipped_twin(near, edge, down, across, origin, outside, top, left, step, he
 def clipped(typing_context, near, edge, down, across, origin, outside, top, left, step, height, width):
     """edge[u, v] = origin + near[u, v] where pixel (top + u*step, left + v*step) of a height x width image exists, else `outside`.
 
-    near, edge: addresses of tables (down, across) of int64, each with room for SPARE entries more: a row is one vector, and the
-    next overwrites what was too much of it. Loops and branches take 50 ns for a table, and a tile of 16 channels takes 500; this
-    takes 8 (Zen 3).
+    near, edge: addresses of tables (down, across) of int64, each with room for TABLE_SPARE entries more. A row is written as one
+    vector, which may be too long; the next row overwrites what was too much. Loops and branches take 50 ns for a table, this takes
+    8 (Zen 3), and the transform of 16 channels 500.
     """
     def codegen(context, b, signature, args):
         near, edge, down, across, origin, outside, top, left, step, height, width = args
-        words, halves = ir.VectorType(I64, SPARE), ir.VectorType(I32, SPARE)
-
-        def splat(value, vector):
-            first = b.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
-            return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.Constant(halves, None))
+        words, halves = ir.VectorType(I64, TABLE_SPARE), ir.VectorType(I32, TABLE_SPARE)
 
         def short(value):
-            return splat(b.trunc(value, I32), halves)
+            return all_lanes(b, b.trunc(value, I32), halves)
 
-        columns = b.add(short(left), b.mul(ir.Constant(halves, [I32(v) for v in range(SPARE)]), short(step)))
+        columns = b.add(short(left), b.mul(ir.Constant(halves, [I32(v) for v in range(TABLE_SPARE)]), short(step)))
         exists = b.icmp_unsigned("<", columns, short(width))                                # a negative one is a large number
-        origin, outside = splat(origin, words), splat(outside, words)
+        origin, outside = all_lanes(b, origin, words), all_lanes(b, outside, words)
         with cgutils.for_range(b, down, intp=I64) as u:
             offset = b.mul(b.mul(u.index, across), I64(8))
             source, target = (b.inttoptr(b.add(table, offset), words.as_pointer()) for table in (near, edge))
@@ -118,8 +126,8 @@ def sandwiches(pairs):
     """Make transform(r, kind, source, source_at, out, out_at, channels): Y = L X R^T in every channel, L, R = pairs[r][kind].
 
     source, out: addresses of tables of row addresses, one for each element of X and of Y, row by row, relative to source_at and
-    out_at; channels: a multiple of VL. Everything is unrolled, zeros left out: a 6x6 transform is some 150 additions and
-    multiply-adds for VL channels, with no loop.
+    out_at; channels: a multiple of VL. Everything is unrolled and zeros are left out: a 6x6 transform is some 150 additions and
+    multiply-adds for VL channels, without a loop.
     """
     @instruction(_twin(pairs))
     def transform(typing_context, r, kind, source, source_at, out, out_at, channels):
@@ -152,8 +160,8 @@ def _emit_sandwich(b, left, right, source, source_at, out, out_at, channels):
 
 
 def _combinations(e, matrix, xs):
-    """matrix @ xs. The points p and -p make two columns or two rows equal but for signs; then a sum and a difference serve both:
-    a x + b y and a x - b y need b y once."""
+    """matrix @ xs. The points p and -p make two columns, or two rows, that are equal but for signs. Such a pair shares its
+    products: a x + b y and a x - b y need a x and b y once."""
     b, matrix, xs = e.b, np.array(matrix), list(xs)
 
     def similar(vectors):
@@ -192,11 +200,11 @@ def _combinations(e, matrix, xs):
 
 
 def transforms(matrix, mixed=True):
-    """transform(r, kind, ...) by a function of the three matrices. Kind 0 is the largest tile of r taps; for 5 taps, whose
-    transforms take longest to compile, tiles are square.
+    """Make transform(r, kind, ...) from a function that picks one of the matrices A^T, G, B^T, or its transpose.
 
-    Monic for 3 and 5 taps, whose points come in pairs: then rows of B^T share their sums. With 2 taps A is the longer sum, and has
-    factors 1 only if it is not scaled."""
+    Kind 0 is the largest patch of r taps; without `mixed` there is no other. For 5 taps patches are square, because those
+    transforms take longest to compile. The matrices are monic for 3 and 5 taps, whose points come in pairs p, -p: rows of B^T
+    then share their sums. With 2 taps A is the longer sum, and its factors are 1 only if it is not scaled."""
     def of(m, r):
         return np.float32(matrix(*matrices(m, r, POINTS if r < 5 else POINTS5, r > 2)))
 
@@ -208,5 +216,57 @@ def transforms(matrix, mixed=True):
 inputs_of = transforms(lambda at, g, bt: bt)
 outputs_of = transforms(lambda at, g, bt: at)
 spread = transforms(lambda at, g, bt: at.T)
+largest_inputs_of = transforms(lambda at, g, bt: bt, mixed=False)
+largest_outputs_of = transforms(lambda at, g, bt: at, mixed=False)
+largest_spread = transforms(lambda at, g, bt: at.T, mixed=False)
 weights_of = transforms(lambda at, g, bt: g, mixed=False)
 gathered = transforms(lambda at, g, bt: g.T, mixed=False)
+
+
+# ---------------------------------------------------------------------------------------------------------- weights
+
+
+@inner
+def chunk_weights(w, places, q, start, here, channels, out_stride, first, width, r, picked, taken, source, target, into, plane,
+                  pitch):
+    """into[f, p*pitch + c, o] = (G w G^T)[f] for channels start + c of the images p and filters first + o < width of a panel.
+
+    w is flat: tap t of output o and input k = p*channels + c lies at o*out_stride + places[q, t, k]. into: an address; the planes
+    there, one for each f, lie `plane` floats apart. picked, taken: room for the places and the taps of GATHERED channels. source,
+    target: room for two tables of addresses.
+    """
+    taps, area = places.shape[1], points_of(r) ** 2
+    images = places.shape[2] // channels
+    for f in range(area):
+        target[f] = f * plane * 4
+    for begin in range(0, here, GATHERED):
+        size = 0
+        for c in range(begin, min(begin + GATHERED, here)):
+            for p in range(images):
+                for t in range(taps):
+                    picked[size] = places[q, t, p * channels + start + c]
+                    size += 1
+        for o in range(width):                                  # filter by filter: its channels lie side by side in memory
+            filter, column = w[(first + o) * out_stride:], taken[o:]
+            for k in range(size):
+                column[k * NR] = filter[picked[k]]
+        for c in range(begin, min(begin + GATHERED, here)):
+            for p in range(images):
+                for t in range(taps):
+                    source[t] = taken.ctypes.data + (((c - begin) * images + p) * taps + t) * NR * 4
+                weights_of(r, 0, source.ctypes.data, 0, target.ctypes.data, into + (p * pitch + c) * NR * 4, NR)
+
+
+@inner
+def transform_weights(block, w, places, channels, out_stride, outs, r, picked, taken, source, target, packed):
+    """packed[q, f] = (G w G^T)[f] of problem q as (panels, K, NR): panels of NR output channels, all input channels k.
+
+    w flat, places as in `chunk_weights`. packed (Q, a*a, panels*K*NR + PLANE_SPARE). A block is a chunk of channels of one panel.
+    """
+    area, plane, depth = packed.shape[1], packed.shape[2], places.shape[2]
+    panels, chunks = plane // (depth * NR), (channels + WEIGHT_CHUNK - 1) // WEIGHT_CHUNK
+    q, panel, start = block // (panels * chunks), block // chunks % panels, block % chunks * WEIGHT_CHUNK
+    here, width = min(WEIGHT_CHUNK, channels - start), min(NR, outs - panel * NR)
+    into = packed.ctypes.data + (q * area * plane + (panel * depth + start) * NR) * 4
+    chunk_weights(w, places, q, start, here, channels, out_stride, panel * NR, width, r, picked, taken, source, target, into, plane,
+                  channels)

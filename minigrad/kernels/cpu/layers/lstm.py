@@ -1,32 +1,42 @@
 """The LSTM's scan over time in float32, forward and backward: one launch for a whole sequence.
 
-Sequences of a batch know nothing of one another. So a block is a few sequences, one register tile high, and runs through all
-time steps alone: no thread waits for another between two steps, and nothing of a step is left in Python. A batch is cut into
-blocks of equal height, for a tile's rows cost the same whether they are used or not. In each step
+| symbol | meaning |
+|---|---|
+| t | time step |
+| x, h, c | input, output, cell |
+| i, f, g, o | gates, and before their activations the sums that they are made of |
+| dp | the gradient of those sums |
+| W_ih, W_hh, b | weights of the input and of the output before, bias |
 
-    forward     [x[t], h[t-1], 1] (W_ih, W_hh, b)^T     then the gates from these sums
-    backward    dp[t] from the gates, then              dp[t] (W_hh, W_ih) = dh[t-1], dx[t]
+The sequences of a batch do not depend on one another. So a block is a few sequences, as many as a register tile has rows, and it
+runs through all time steps alone: no thread waits for another between two steps, and no step returns to Python. A batch is cut
+into blocks of equal height, because a tile costs the same whether all its rows are used or not. Each step is one product
 
-is one product with weights that are packed once for all steps and stay in the L2 cache; the sums stay in L1, and never
-become an array over all steps. What a step costs besides is five tanh for each unit; Numba's own math.tanh would take ten
-times the product's time, so here it is a quotient of polynomials:
+    forward     [x[t], h[t-1], 1] (W_ih, W_hh, b)^T     and then the gates from these sums
+    backward    dp[t] (W_hh, W_ih) = dh[t-1], dx[t]     after dp[t] from the gates
 
-    tanh x = x P(x^2) / Q(x^2),  |x| < 9,   relative error 2e-8 before rounding, some six units of float32's last place with it;
-    s(x) = tanh(x / 2) / 2 + 1/2            (a gate needs no digits of its tail);   NaN stays NaN, and beyond 9 tanh is 1.
+with weights that are packed once for all steps and stay in the L2 cache. The sums stay in the L1 cache, and never become an array
+over all steps. Besides the product a step costs five tanh for each unit. Numba's own math.tanh would take ten times the product's
+time, so here it is a quotient of polynomials:
 
-The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9]. May import: numpy, and this folder.
+    tanh x = x P(x^2) / Q(x^2),  |x| < 9       relative error 2e-8, and with rounding about six units of float32's last place
+    s(x) = tanh(x / 2) / 2 + 1/2               the sigmoid; the digits that its tail loses do not matter for a gate
+
+NaN stays NaN, and beyond 9 tanh is 1. The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9].
+May import: numpy, `machine`, `parts`, `registers`.
 """
 import numpy as np
 
-from minigrad.kernels.cpu.convolution.direct import pack, tile1
 from minigrad.kernels.cpu.machine.compiling import inner, kernel
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
+from minigrad.kernels.cpu.parts.packing import pack
 from minigrad.kernels.cpu.registers.copies import lanewise, prefetch
-from minigrad.kernels.cpu.registers.tiles import LOW, MR, NR, NV, VL, product_tiles
+from minigrad.kernels.cpu.registers.emit import LOW, MR, NR, VL
+from minigrad.kernels.cpu.registers.tiles import any_height_wide, product_narrow
 
 P = 1.0, 0.13381023705005646, 0.0034955854061990976, 2.060904080281034e-05, 1.3354608974225357e-08
 Q = 1.0, 0.46714338660240173, 0.02587697096168995, 0.00032856303732842207, 7.776535539960605e-07
-SPARE = 16                          # floats beyond a row, so that equal rows do not fall into the same lines of the cache
+ROW_SPARE = 16                      # floats beyond a row, so that equal rows do not fall into the same lines of the cache
 
 
 # ---- the equations, of vectors in registers or of arrays ---------------------------------------------------------------
@@ -50,7 +60,7 @@ def sigmoid(x):
 
 
 def lstm_cell(i, f, g, o, c):
-    """Sums and c[t-1] to gates, c[t] and h[t], which is needed twice: as output, and for the next step."""
+    """From sums and c[t-1] to gates, c[t], and h[t] twice: as output, and as a part of the next step's row."""
     i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     c = f * c + i * g
     h = o * tanh(c)
@@ -58,7 +68,9 @@ def lstm_cell(i, f, g, o, c):
 
 
 def lstm_cell_dx(back, gh, dc, gc, i, f, g, o, before, c, *db):
-    """dh = back + gh, dc + gc to the gradient before the gates' activations, dc of the step before, and the sum db."""
+    """From dh = back + gh and dc + gc to dp, dc of the step before, and the sum db of dp.
+
+    back: what the next step's product gave; gh, gc: what the caller gave."""
     dh, y = back + gh, tanh(c)
     dc = dc + gc + dh * o * (1 - y * y)
     dp = dc * g * (i * (1 - i)), dc * before * (f * (1 - f)), dc * i * (1 - g * g), dh * y * (o * (1 - o))
@@ -66,7 +78,6 @@ def lstm_cell_dx(back, gh, dc, gc, i, f, g, o, before, c, *db):
 
 
 lstm_cells, lstm_cells_dx = lanewise(lstm_cell, 5, 7), lanewise(lstm_cell_dx, 14, 9)
-tiles = product_tiles(NV)
 
 
 # ---- the scans -------------------------------------------------------------------------------------------------------
@@ -80,14 +91,15 @@ def copy(x, y):
 
 @inner
 def announce(a, entry):
+    """entry = the address and the bytes of an array that comes next: see `step_product`."""
     entry[0], entry[1] = a.ctypes.data, a.size * 4
 
 
 @inner
-def multiply(rows, table, packed, outs, out, soon):
-    """out_row[m] = row[m] @ the packed matrix, m < rows; up to LOW rows are computed in any case.
+def step_product(rows, table, packed, outs, out, soon):
+    """out_row[m] = row[m] @ the packed matrix, m < rows. At least LOW rows are computed.
 
-    soon: addresses and sizes of the memory that comes after the product, and comes into the cache while it runs.
+    soon: addresses and sizes of the memory that is used after the product. It is prefetched while the product runs.
     """
     panel_bytes = packed.shape[2] * NR * 4
     for panel in range(packed.shape[0]):
@@ -97,18 +109,18 @@ def multiply(rows, table, packed, outs, out, soon):
             prefetch(soon[k, 0] + panel * part, min(part, soon[k, 1] - panel * part))
         weights, size = packed.ctypes.data + panel * panel_bytes, min(NR, outs - o)
         if size > VL:
-            tiles(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
+            any_height_wide(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, max(rows, LOW))
         else:
-            tile1(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, 0)
+            product_narrow(table.ctypes.data, 1, 0, packed.shape[2], weights, out.ctypes.data, o * 4, size, 0)
 
 
 @kernel
-def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, c, gates):
-    """The matrix M[k, o] = weights[o*out_stride + places[0, k]], packed by the first blocks to `packed` (panels, 1, ins, NR)."""
+def lstm_forward(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, c, gates):
+    """See `lstm_scan`. The first blocks pack the matrix M[k, o] = weights[o*out_stride + places[0, k]] to (panels, 1, ins, NR)."""
     scratch = scratches[share(counter)]
     steps, batch, width, ins = h.shape[0], h.shape[1], h.shape[2], x.shape[2]
     blocks = (batch + MR - 1) // MR
-    long, short = 4 * width + SPARE, (ins + width) // 16 * 16 + 16 + SPARE
+    long, short = 4 * width + ROW_SPARE, (ins + width) // 16 * 16 + 16 + ROW_SPARE
     sums, rows = scratch[:MR * long].reshape(MR, long), scratch[MR * long:MR * (long + short)].reshape(MR, short)
     table, out, vectors = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(12, np.int64)
     soon = np.zeros((4, 2), np.int64)
@@ -136,7 +148,7 @@ def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, 
             announce(c[t, first:last], soon[1])
             announce(h[t, first:last], soon[2])
             announce(x[min(t + 1, steps - 1), first:last], soon[3])
-            multiply(count, table, packed, 4 * width, out, soon)
+            step_product(count, table, packed, 4 * width, out, soon)
             for m in range(count):
                 b = first + m
                 for gate in range(4):
@@ -148,12 +160,12 @@ def lstm(counter, scratches, weights, places, out_stride, packed, x, h0, c0, h, 
 
 
 @kernel
-def lstm_back(counter, scratches, weights, places, out_stride, packed, gh, gc, zeros, c0, c, gates, dp, dx, dh0, dc, db):
-    """gh or gc empty: zeros. weights, places, out_stride, packed: as in `lstm`."""
+def lstm_backward(counter, scratches, weights, places, out_stride, packed, gh, gc, zeros, c0, c, gates, dp, dx, dh0, dc, db):
+    """See `lstm_scan_dx`. gh or gc empty stand for zeros. weights, places, out_stride, packed: as in `lstm_forward`."""
     scratch = scratches[share(counter)]
     steps, batch, width, ins = c.shape[0], c.shape[1], c.shape[2], dx.shape[2]
     blocks = (batch + MR - 1) // MR
-    long = (width + ins + 15) // 16 * 16 + SPARE
+    long = (width + ins + 15) // 16 * 16 + ROW_SPARE
     back = scratch[:MR * long].reshape(MR, long)
     table, out, vectors = np.zeros(1 + MR, np.int64), np.empty(MR, np.int64), np.empty(23, np.int64)
     soon = np.zeros((5, 2), np.int64)
@@ -195,7 +207,7 @@ def lstm_back(counter, scratches, weights, places, out_stride, packed, gh, gc, z
             announce(dx[t, first:last], soon[3])
             if gh.size:
                 announce(gh[max(t - 1, 0), first:last], soon[4])
-            multiply(count, table, packed, width + ins, out, soon)
+            step_product(count, table, packed, width + ins, out, soon)
             if ins:
                 for m in range(count):
                     copy(back[m, width:width + ins], dx[t, first + m])
@@ -210,18 +222,20 @@ def matrix(w, outs, out_stride, in_stride):
 
 
 def lstm_scan(x, h0, c0, w_ih, w_hh, b):
+    """As `reference.lstm_scan`: (h, c, gates)."""
     (steps, batch, ins), width = x.shape, h0.shape[1]
     h, c, gates = empty(steps, batch, width), empty(steps, batch, width), empty(steps, batch, 4 * width)
     if h.size:
         x, h0, c0 = (np.ascontiguousarray(a) for a in (x, h0, c0))
         weights = np.concatenate([w_ih, w_hh, b[:, None]], axis=1)
         product, panels = matrix(weights, 4 * width, ins + width + 1, 1)
-        launch(lstm, max(panels, -(-batch // MR)), *product, x, h0, c0, h, c, gates,
-               scratch=MR * (5 * width + ins + 16 + 2 * SPARE))
+        launch(lstm_forward, max(panels, -(-batch // MR)), *product, x, h0, c0, h, c, gates,
+               scratch=MR * (5 * width + ins + 16 + 2 * ROW_SPARE))
     return h, c, gates
 
 
 def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
+    """As `reference.lstm_scan_dx`: (dp, dx, dh0, dc0, db)."""
     steps, batch, width = c.shape
     nothing, ins = np.empty((0, 0, 0), np.float32), 0 if w_ih is None else w_ih.shape[1]
     gh, gc = (nothing if g is None else np.ascontiguousarray(g) for g in (gh, gc))
@@ -231,6 +245,6 @@ def lstm_scan_dx(gh, gc, c0, c, gates, w_ih, w_hh):
     if c.size:
         weights = np.ascontiguousarray(w_hh) if w_ih is None else np.concatenate([w_hh, w_ih], axis=1)
         product, panels = matrix(weights, width + ins, 1, width + ins)
-        launch(lstm_back, max(panels, len(db)), *product, gh, gc, np.zeros(width, np.float32), c0, c, gates, dp, dx, dh0, dc0, db,
-               scratch=MR * (width + ins + 16 + SPARE))
+        launch(lstm_backward, max(panels, len(db)), *product, gh, gc, np.zeros(width, np.float32), c0, c, gates, dp, dx, dh0, dc0,
+               db, scratch=MR * (width + ins + 16 + ROW_SPARE))
     return dp, None if w_ih is None else dx, dh0, dc0, db.sum(0)

@@ -1,9 +1,12 @@
-"""Normalisation in float32, alone or with scale, shift and activation, forward and backward: each a matter of memory traffic.
+"""Normalisation in float32, alone or with scale, shift and activation, forward and backward. Memory traffic bounds all of them.
 
-Batch norm (over all but the channels) and instance norm (over the pixels) see x as (G, R, C): G groups of R rows of C channels,
-channels contiguous; their kernels are in `columns`. Layer norm (over trailing axes) and group norm see it as (M, L): each of M
-rows is normalised by itself.
-May import: numpy, `reference` for the shapes that have no fast path, and this folder.
+x takes one of two forms:
+
+    columns     (G, R, C): G groups of R rows of C channels, channels contiguous; each column of a group is normalised. Batch norm
+                (over all but the channels) and instance norm (over the pixels). The kernels are in `normalise_kernels`.
+    rows        (M, L): each of M rows is normalised. Layer norm (over trailing axes) and group norm. The kernels are here.
+
+May import: numpy, `reference` for the shapes that have no fast path, `normalise_kernels`, `machine`, `parts`.
 """
 import math
 
@@ -11,19 +14,19 @@ import numpy as np
 
 from minigrad.kernels import reference
 from minigrad.kernels.cpu.layers import normalise_kernels
-from minigrad.kernels.cpu.layers.normalise_kernels import ROWS
+from minigrad.kernels.cpu.layers.normalise_kernels import TABLE_ROWS
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.parts.layout import BLOCK, channels_first, channels_last
 
-CACHED = 1 << 14                    # floats of x that are summed twice, from the cache
-JOINED = 64                         # blocks to a group at most, so that joining them costs nothing
-WIDE = 256                          # a row shorter than this many channels is joined with its neighbours: see `together`
+CACHED = 1 << 14                    # floats of x that are summed twice: the second time they are in the cache
+JOINED = 64                         # blocks of a group at most, so that joining them costs nothing
+WIDE = 256                          # a row of fewer channels is walked together with its neighbours: see `together`
 NO_VECTOR, NO_MATRIX, NO_COLUMNS = (np.empty((0,) * ndim, np.float32) for ndim in (1, 2, 3))
 
 
 @kernel
-def rows_forward(counter, x, eps, rows_per_block, y, mean, istd, var):
+def rows_normalise(counter, x, eps, rows_per_block, y, mean, istd, var):
     """Each row of x (M, L) by itself."""
     share(counter)
     rows, length = x.shape
@@ -53,7 +56,7 @@ def rows_forward(counter, x, eps, rows_per_block, y, mean, istd, var):
 
 
 @kernel
-def rows_backward(counter, g, xhat, istd, extra, rows_per_block, dx):
+def rows_normalise_dx(counter, g, xhat, istd, extra, rows_per_block, dx):
     """dx = istd*(g - mean(g) - xhat*(mean(g*xhat) + extra)), each row by itself."""
     share(counter)
     rows, length = g.shape
@@ -88,7 +91,7 @@ def normalise(x, axes, eps):
         source = rows(x, order, axes)
         y, stats = empty(*source.shape), [empty(len(source)) for _ in range(3)]
         per_block = max(1, BLOCK // source.shape[1])
-        launch(rows_forward, -(-len(source) // per_block), source, float(eps), per_block, y, *stats)
+        launch(rows_normalise, -(-len(source) // per_block), source, float(eps), per_block, y, *stats)
         mean, istd, var = (s.reshape([1 if a in axes else n for a, n in enumerate(x.shape)]) for s in stats)
         return back(y, x, order), istd, mean, var
     return reference.normalise(x, axes, eps)
@@ -106,7 +109,7 @@ def normalise_dx(g, g_istd, xhat, istd, axes):
     dx, istd = empty(*source.shape), np.ascontiguousarray(istd).reshape(-1)
     extra = np.zeros_like(istd) if extra is None else np.ascontiguousarray(extra).reshape(-1)
     per_block = max(1, BLOCK // source.shape[1])
-    launch(rows_backward, -(-len(source) // per_block), slopes, source, istd, extra, per_block, dx)
+    launch(rows_normalise_dx, -(-len(source) // per_block), slopes, source, istd, extra, per_block, dx)
     return back(dx, xhat, order)
 
 
@@ -117,10 +120,10 @@ def norm_leaky_relu(x, weight, bias, axes, eps, slope, other=None):
     source, (y, memory) = wide(x, (groups, rows, width)), output(x, (groups, rows, width))
     cached, per_block, blocks = blocking(rows, width)
     means, squares = np.empty((2, groups, blocks, width))
-    table, (istd, mean, var) = empty(ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
+    table, (istd, mean, var) = empty(TABLE_ROWS, groups, width), np.empty((3, groups, width // k), np.float32)
     others, mapped, maps = NO_COLUMNS if other is None else wide(other, (groups, rows, width)), *mapping(rows, width)
-    launch(normalise_kernels.normalise, groups * max(blocks, maps), source, others, vector(weight), vector(bias), float(eps),
-           float(slope), k, cached, per_block, mapped, means, squares, table, istd, mean, var, memory)
+    launch(normalise_kernels.columns_normalise, groups * max(blocks, maps), source, others, vector(weight), vector(bias),
+           float(eps), float(slope), k, cached, per_block, mapped, means, squares, table, istd, mean, var, memory)
     keep = [1 if a in axes else s for a, s in enumerate(x.shape)]
     return y, istd.reshape(keep), mean.reshape(keep), var.reshape(keep)
 
@@ -137,10 +140,10 @@ def columns_back(g, x, mean, istd, weight, bias, axes, slope, extra, y=None):
     source, slopes, (dx, memory) = (f(a, (groups, rows, width)) for f, a in ((wide, x), (wide, g), (output, x)))
     cached, per_block, blocks = blocking(rows, width)
     sums, products = np.empty((2, groups, blocks, width))
-    table, dweight, dbias = empty(ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
+    table, dweight, dbias = empty(TABLE_ROWS, groups, width), np.empty(x.shape[1], np.float32), np.empty(x.shape[1], np.float32)
     signs, (dother, kept) = (NO_COLUMNS, (None, NO_COLUMNS)) if y is None else (wide(y, slopes.shape), output(x, slopes.shape))
     mapped, maps = mapping(rows, width)
-    launch(normalise_kernels.differentiate, groups * max(blocks, maps), slopes, source, signs, matrix(mean, groups),
+    launch(normalise_kernels.columns_normalise_dx, groups * max(blocks, maps), slopes, source, signs, matrix(mean, groups),
            matrix(istd, groups), vector(weight), vector(bias), matrix(extra, groups), mean is None, float(slope), k, cached,
            per_block, mapped, sums, products, table, dweight, dbias, kept, memory)
     return (dx, dweight, dbias) if y is None else (dx, dweight, dbias, dother)
@@ -152,8 +155,8 @@ def bias_leaky_relu(x, bias, slope):
     shape, k = wide_shape(x, (0,))
     y, memory = output(x, shape)
     (mapped, maps), sums = mapping(*shape[1:]), np.empty((1, 0, 0))
-    launch(normalise_kernels.normalise, maps, wide(x, shape), NO_COLUMNS, NO_VECTOR, vector(bias), 0.0, float(slope), k, 1, 1,
-           mapped, sums, sums, empty(ROWS, *shape[::2]), NO_MATRIX, NO_MATRIX, NO_MATRIX, memory)
+    launch(normalise_kernels.columns_normalise, maps, wide(x, shape), NO_COLUMNS, NO_VECTOR, vector(bias), 0.0, float(slope), k, 1,
+           1, mapped, sums, sums, empty(TABLE_ROWS, *shape[::2]), NO_MATRIX, NO_MATRIX, NO_MATRIX, memory)
     return y
 
 
@@ -165,7 +168,7 @@ def bias_leaky_relu_dx(g, y, slope):
     source, (dx, memory) = (slopes, (g, slopes)) if slope == 1 else (wide(y, shape), output(y, shape))
     cached, per_block, blocks = blocking(*shape[1:])
     sums = np.empty((blocks, shape[2]))
-    launch(normalise_kernels.bias_gradient, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
+    launch(normalise_kernels.columns_bias_dx, blocks, slopes[0], source[0], float(slope), per_block, cached, memory[0], sums)
     return dx, sums.reshape(blocks * k, y.shape[1]).sum(0).astype(np.float32)
 
 
@@ -173,7 +176,7 @@ def bias_leaky_relu_dx(g, y, slope):
 
 
 def form_of(x, axes):
-    """columns: reduced over rows of channels, (G, R, C). rows: over the last axes of memory, (M, L). none: no fast path."""
+    """"columns" or "rows", as above; "none" for the shapes without a fast path."""
     if not x.size:
         return "none"
     axes = tuple(sorted(a % x.ndim for a in axes))
@@ -192,7 +195,7 @@ def wide_shape(x, axes):
 
 def together(rows, channels):
     """How many rows of few channels are walked as one. A row of 16 channels is a single vector, and the loop around it would cost
-    several times what the vector does; k neighbours are one row of k*16 channels, each with its own sums until the end."""
+    several times what the vector costs. So k neighbours become one row of k*16 channels, each with its own sums until the end."""
     return math.gcd(rows, 1 << max(0, (WIDE // channels).bit_length() - 1))
 
 
@@ -230,14 +233,17 @@ def matrix(values, groups):
 
 
 def row_order(x, axes):
-    """Reduced axes may run in any order: an image normalised as a whole stays channels-last."""
+    """The order of the axes in memory for `rows`. Reduced axes may run in any order, so an image normalised as a whole stays
+    channels-last."""
     return [0, 2, 3, 1] if x.ndim == 4 and len(axes) == 3 else list(range(x.ndim))
 
 
 def rows(x, order, axes):
+    """x as (M, L)"""
     length = math.prod(x.shape[a] for a in axes)
     return np.ascontiguousarray(x.transpose(order)).reshape(-1, length)
 
 
 def back(y, x, order):
+    """(M, L) in the shape of x"""
     return y.reshape([x.shape[a] for a in order]).transpose(np.argsort(order))

@@ -2,36 +2,41 @@
 
 x is (G, R, C): G groups of R rows of C channels, channels contiguous. What holds for a whole column stands in a table (5, G, C) of
 float32, so that the passes over x do no more than they must:
-    y = leaky_relu((x - MEAN)*SCALE + SHIFT [+ other]),      dx = SCALE*(h - CONSTANT - LINEAR*(x - MEAN))
-k neighbouring rows of few channels are walked as one row of k*C channels (see `normalise.together`). Then the table says
+
+    y = leaky_relu((x - MEAN)*SCALE + SHIFT [+ other])
+    dx = SCALE*(h - CONSTANT - LINEAR*(x - MEAN))           h: the gradient behind the activation
+
+k neighbouring rows of few channels are walked as one row of k*C channels (see `normalise.together`). Then the table holds
 everything k times, and the sums over each of the k parts are joined at the end.
 
-Statistics take one pass. A block of rows is small enough to stay in the cache while its mean and then the squares around that
-mean are summed; blocks are joined by Chan's formula, which unlike E[x^2] - E[x]^2 does not cancel:
+Statistics take one pass over memory. A block of rows is small enough to stay in the cache while first its mean and then the squares
+around that mean are summed. Two blocks a and b, of n_a and n_b rows, with sums of squares M2_a and M2_b around their means, are
+joined by Chan's formula, which does not cancel as E[x^2] - E[x]^2 does:
+
     delta = mean_b - mean_a,  M2 = M2_a + M2_b + delta^2 n_a n_b / (n_a + n_b)      (Chan, Golub, LeVeque 1979)
-Blocks have a fixed size and are joined in order, in float64: same bits for any number of threads.
+
+Blocks have a fixed size and are joined in order, in float64, so the bits are the same for any number of threads.
 May import: numpy, `compiling`, `threads`.
 """
 import math
 
 import numpy as np
 
-from minigrad.kernels.cpu.machine.compiling import inner, kernel
+from minigrad.kernels.cpu.machine.compiling import ONE, inner, kernel
 from minigrad.kernels.cpu.machine.threads import after, complete, share, take
 
 MEAN, SCALE, SHIFT, CONSTANT, LINEAR = range(5)                 # rows of the table
-ROWS = 5
-ONE = np.int64(1)                                               # typed, for a literal argument would compile `after` a second time
+TABLE_ROWS = 5
 
 
 @kernel
-def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_summed, rows_mapped, means, squares, table, istd,
-              mean, var, y):
+def columns_normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_summed, rows_mapped, means, squares, table,
+                      istd, mean, var, y):
     """y = leaky_relu((x - mean)*istd*weight + bias + other), and istd, mean, var (G, C).
 
-    x, y (G, R, k*C), other too, or empty for zeros; weight and bias (C) or empty for ones and zeros. rows_summed: of a block of the
-    statistics, rows_cached at once; rows_mapped: of a block of the map. means, squares (G, B, k*C), table: room. With B = 0 there
-    are no statistics: mean and istd are what they are, or 0 and 1 where they are empty."""
+    x, y (G, R, k*C), and other too; empty for zeros. weight, bias (C); empty for ones and zeros. rows_summed: of a block of the
+    statistics, of which rows_cached at a time stay in the cache. rows_mapped: of a block of the map. means, squares (G, B, k*C),
+    table: room. With B = 0 there are no statistics: mean and istd are used as they are, or as 0 and 1 where they are empty."""
     share(counter)
     groups, rows, width = x.shape
     part_mean, part_square = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -55,11 +60,13 @@ def normalise(counter, x, other, weight, bias, eps, slope, k, rows_cached, rows_
 
 
 @kernel
-def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised, slope, k, rows_cached, rows_summed, rows_mapped,
-                  sums, products, table, dweight, dbias, kept, dx):
-    """The derivative of `normalise`: dx, dweight, dbias from g. Where there was an `other`, y is the output, and kept its gradient.
+def columns_normalise_dx(counter, g, x, y, mean, istd, weight, bias, extra, normalised, slope, k, rows_cached, rows_summed,
+                         rows_mapped, sums, products, table, dweight, dbias, kept, dx):
+    """The derivative of `columns_normalise`: dx, dweight, dbias from g. Where there was an `other`, y is the output, and
+    kept its gradient.
 
-    y and kept are empty else; mean and istd (G, C), mean empty for zeros; weight and bias (C) or empty; extra: see `settle`."""
+    Without `other`, y and kept are empty. mean, istd (G, C): mean is empty for zeros. weight, bias (C) or empty. extra: see
+    `settle`."""
     share(counter)
     groups, rows, width = x.shape
     first_sum, second_sum = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -71,7 +78,7 @@ def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised,
             complete(counter)
         elif block <= summed:
             after(counter, ONE)
-            gradient_sums(block - 1, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept)
+            columns_dx_sums(block - 1, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept)
             complete(counter)
         elif block == summed + 1:
             after(counter, summed + 1)
@@ -80,9 +87,9 @@ def differentiate(counter, g, x, y, mean, istd, weight, bias, extra, normalised,
         elif block <= summed + 1 + maps:
             after(counter, summed + 2)
             if y.size:                                          # the gradient behind the activation is there already
-                gradient(block - summed - 2, kept, x, table, 1.0, rows_mapped, dx)
+                columns_dx(block - summed - 2, kept, x, table, 1.0, rows_mapped, dx)
             else:
-                gradient(block - summed - 2, g, x, table, slope, rows_mapped, dx)
+                columns_dx(block - summed - 2, g, x, table, slope, rows_mapped, dx)
         else:
             break
 
@@ -152,8 +159,8 @@ def summarise(means, squares, rows_per_block, rows, k, eps, istd, mean, var):
 
 @inner
 def describe(mean, istd, weight, bias, k, table):
-    """The table's first rows, scale = istd*weight and shift = bias: mean, istd (G, C), weight, bias (C), each empty for zeros or
-    ones. Forward and back alike, so that both see the same sign."""
+    """The table's first rows: MEAN, SCALE = istd*weight and SHIFT = bias. mean, istd (G, C), weight, bias (C): each may be empty,
+    for zeros or ones. The forward and the backward kernel both use this function, so that both see the same sign."""
     _, groups, width = table.shape
     channels = width // k
     for q in range(groups):
@@ -168,10 +175,10 @@ def describe(mean, istd, weight, bias, k, table):
 
 @inner
 def settle(sums, products, istd, normalised, extra, rows, k, table, dweight, dbias):
-    """From `gradient_sums` to the table's last rows and the gradients of weight and bias (C).
+    """From `columns_dx_sums` to the table's last rows and the gradients of weight and bias (C).
 
-    constant = mean(h),  linear = istd^2 mean(h*(x - mean)) + extra;  where x is `normalised` already its istd is 1.
-    sums, products (G, B, k*C); istd (G, C); extra (G, C), or empty for zeros; rows: how many the means are over."""
+    CONSTANT = mean(h) and LINEAR = istd^2 mean(h*(x - mean)) + extra, with 1 for istd^2 where x is `normalised` already.
+    sums, products (G, B, k*C); istd (G, C); extra (G, C), or empty for zeros; rows: how many the means are taken over."""
     groups, channels = istd.shape
     for q in range(groups):
         first, second = sums[q, 0], products[q, 0]
@@ -221,9 +228,11 @@ def affine(block, x, other, table, slope, rows_mapped, y):
 
 
 @inner
-def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept):
-    """sums, products (G, B, C): over a block's rows, of h and of h*(x - mean), with h = g where (x - mean)*scale + shift > 0,
-    else slope*g. Or, unless y is empty, with h = g where y > 0, and then kept = h (G, R, C). first_sum, second_sum (C): room."""
+def columns_dx_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_sum, second_sum, sums, products, kept):
+    """sums, products (G, B, C): the sums over a block's rows of h and of h*(x - mean).
+
+    h = g where the activation's input (x - mean)*scale + shift > 0, else slope*g. If y is not empty, its sign decides instead, and
+    kept = h (G, R, C). first_sum, second_sum (C): room."""
     groups, rows, channels = x.shape
     blocks = sums.shape[1]
     slope32 = np.float32(slope)
@@ -259,8 +268,8 @@ def gradient_sums(block, g, x, y, table, slope, rows_cached, rows_summed, first_
 
 
 @inner
-def gradient(block, g, x, table, slope, rows_mapped, dx):
-    """dx = scale*(h - constant - linear*(x - mean)) of a block of rows, with h as in `gradient_sums`."""
+def columns_dx(block, g, x, table, slope, rows_mapped, dx):
+    """dx = scale*(h - constant - linear*(x - mean)) of a block of rows, with h as in `columns_dx_sums`."""
     groups, rows, channels = x.shape
     blocks = (rows + rows_mapped - 1) // rows_mapped
     slope32 = np.float32(slope)
@@ -277,7 +286,7 @@ def gradient(block, g, x, table, slope, rows_mapped, dx):
 
 
 @kernel
-def bias_gradient(counter, g, y, slope, rows_per_block, rows_cached, dx, sums):
+def columns_bias_dx(counter, g, y, slope, rows_per_block, rows_cached, dx, sums):
     """dx = g where y > 0, else slope*g; sums (B, C): dx over each block's rows. All (R, C)."""
     share(counter)
     rows, channels = g.shape

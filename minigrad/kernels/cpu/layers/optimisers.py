@@ -1,8 +1,8 @@
 """The optimiser steps in float32: one launch over all parameters, one pass over memory.
 
-The arrays of all parameters are cut into blocks of elements; a table holds each array's address and size. Parameters and states
-are changed in place, so they must be contiguous; where one is not, `reference` does the step.
-May import: numpy, numba, `reference`, and this folder.
+The arrays of all parameters are cut into blocks of elements. A table holds each array's address and size. Parameters and states are
+changed in place, so they must be contiguous; if one is not, `reference` does the step. `reference` also has the equations.
+May import: numpy, numba, llvmlite, `reference`, `machine`, `layout`, `emit`.
 """
 import numba
 import numpy as np
@@ -13,7 +13,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
 from minigrad.kernels.cpu.machine.threads import address, launch, share, take
 from minigrad.kernels.cpu.parts.layout import BLOCK
-from minigrad.kernels.cpu.registers.tiles import at
+from minigrad.kernels.cpu.registers.emit import at
 
 
 @instruction(lambda address: address)
@@ -44,7 +44,7 @@ def find(first_blocks, block):
 
 @kernel
 def sgd(counter, table, sizes, first_blocks, blocks, sign, decay, momentum, fresh, nesterov, rate):
-    """table rows: param, grad, buffer. fresh: 1 - dampening, or NaN at the first step, where the buffer becomes the gradient."""
+    """Rows of the table: param, grad, buffer. fresh: 1 - dampening; NaN at the first step, when the buffer becomes the gradient."""
     share(counter)
     sign, decay, momentum32 = np.float32(sign), np.float32(decay), np.float32(momentum)
     fresh32, rate = np.float32(fresh), np.float32(rate)
@@ -70,7 +70,7 @@ def sgd(counter, table, sizes, first_blocks, blocks, sign, decay, momentum, fres
 
 @kernel
 def adam(counter, table, sizes, first_blocks, blocks, sign, decay, shrink, weight1, beta2, weight2, root, eps, rate, amsgrad):
-    """table rows: param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq. shrink: AdamW's factor of the parameter."""
+    """Rows of the table: param, grad, exp_avg, exp_avg_sq, max_exp_avg_sq. shrink: AdamW's factor of the parameter."""
     share(counter)
     sign, decay, shrink, rate = np.float32(sign), np.float32(decay), np.float32(shrink), np.float32(rate)
     near, far = np.float32(weight1), np.float32(1 - weight1)
@@ -106,7 +106,7 @@ def adam(counter, table, sizes, first_blocks, blocks, sign, decay, shrink, weigh
 
 @kernel
 def rmsprop(counter, table, sizes, first_blocks, blocks, sign, decay, alpha, weight, eps, momentum, rate, centered):
-    """table rows: param, grad, square_avg, grad_avg, buffer."""
+    """Rows of the table: param, grad, square_avg, grad_avg, buffer."""
     share(counter)
     sign, decay, alpha, weight32 = np.float32(sign), np.float32(decay), np.float32(alpha), np.float32(weight)
     far, eps, momentum32, rate = np.float32(1 - weight), np.float32(eps), np.float32(momentum), np.float32(rate)
@@ -139,7 +139,7 @@ def rmsprop(counter, table, sizes, first_blocks, blocks, sign, decay, alpha, wei
 
 @kernel
 def adagrad(counter, table, sizes, first_blocks, blocks, sign, decay, eps, rate):
-    """table rows: param, grad, sum."""
+    """Rows of the table: param, grad, sum."""
     share(counter)
     sign, decay, eps, rate = np.float32(sign), np.float32(decay), np.float32(eps), np.float32(rate)
     while True:
@@ -199,7 +199,7 @@ def in_place(*lists):
 
 
 def over(kernel, params, grads, states, *settings):
-    """Launch a kernel over all parameters; a state that is None gets the parameters' addresses, and is not touched."""
+    """Launch a kernel over all parameters. A state that is None gets the parameters' addresses, which the kernel does not use."""
     grads = [np.ascontiguousarray(g) for g in grads]
     lists = [params, grads, *(params if s is None else s for s in states)]
     if any([a.size for a in arrays] != [p.size for p in params] for arrays in lists):

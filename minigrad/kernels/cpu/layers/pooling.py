@@ -1,9 +1,9 @@
 """Pooling in float32: the channels of a pixel are contiguous, so each step of a window is a vector loop over them.
 
-A block is one row of output pixels where the output is written once, one image where values are added to an input's gradient.
-The window that everyone uses, 2x2, has a text of its own, `largest_of_four`: the maximum and its place stay in registers, where
-Numba's loops would write and read both again for each pixel of the window.
-May import: numpy, numba, llvmlite, `reference` for the divisors, and this folder.
+A block is one row of output pixels where each output is written once. It is one image where values are added to an input's
+gradient. The most common window, 2x2, has an instruction of its own, `largest_of_four`. It keeps the maximum and its place in
+registers; Numba's loops would write and read both again for each pixel of the window.
+May import: numpy, numba, llvmlite, `reference` for the divisors, `machine`, `parts`, `registers`.
 """
 import numpy as np
 from llvmlite import ir
@@ -14,7 +14,7 @@ from minigrad.kernels import reference
 from minigrad.kernels.cpu.machine.compiling import instruction, kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
 from minigrad.kernels.cpu.parts.layout import channels_first, channels_last
-from minigrad.kernels.cpu.registers.tiles import I32, I64, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I64, VL, Emit, addresses, all_lanes, at
 
 
 def _largest_of_four(upper, lower, channels, place, width, y, indices):
@@ -36,21 +36,16 @@ def largest_of_four(typing_context, upper, lower, channels, place, width, y, ind
     def codegen(context, b, signature, args):
         upper, lower, channels, place, width, y, indices = args
         e, words = Emit(b), ir.VectorType(I64, VL)
-        undefined, first = ir.Constant(words, ir.Undefined), ir.Constant(ir.VectorType(I32, VL), None)
-
-        def splat(value):
-            return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
-
         next_place = b.add(place, I64(1))
         with cgutils.for_range(b, b.udiv(channels, I64(VL)), intp=I64) as c:
             offset = b.mul(c.index, I64(4 * VL))
             beside = b.add(offset, e.times4(channels))
-            best, found = e.load(b.add(upper, offset)), splat(place)
+            best, found = e.load(b.add(upper, offset)), all_lanes(b, place, words)
             for row, byte, where in ((upper, beside, next_place), (lower, offset, b.add(place, width)),
                                      (lower, beside, b.add(next_place, width))):
                 x = e.load(b.add(row, byte))
                 wins = b.or_(b.fcmp_ordered(">", x, best), b.fcmp_unordered("uno", x, x))
-                best, found = b.select(wins, x, best), b.select(wins, splat(where), found)
+                best, found = b.select(wins, x, best), b.select(wins, all_lanes(b, where, words), found)
             e.store(best, b.add(y, offset))
             b.store(found, b.inttoptr(b.add(indices, b.shl(offset, I64(1))), words.as_pointer()), align=8)
         return context.get_dummy_value()
@@ -59,8 +54,8 @@ def largest_of_four(typing_context, upper, lower, channels, place, width, y, ind
 
 
 @kernel
-def maximum2(counter, x, y, indices):
-    """`maximum` for 2x2 windows side by side, inside the image; channels a multiple of VL."""
+def pool_maximum_2x2(counter, x, y, indices):
+    """`pool_maximum` for 2x2 windows side by side that do not leave the image. Channels are a multiple of VL."""
     share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]
@@ -76,7 +71,7 @@ def maximum2(counter, x, y, indices):
 
 
 @kernel
-def maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w, y, indices):
+def pool_maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilation_h, dilation_w, y, indices):
     share(counter)
     n, h, w, channels = x.shape
     oh, ow = y.shape[1], y.shape[2]
@@ -103,7 +98,7 @@ def maximum(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, dilat
 
 
 @kernel
-def scatter(counter, g, indices, x):
+def pool_scatter(counter, g, indices, x):
     """x (N, HW, C) = 0, then x[n, indices[n,i,c], c] += g[n,i,c]."""
     share(counter)
     while True:
@@ -119,7 +114,7 @@ def scatter(counter, g, indices, x):
 
 
 @kernel
-def gather(counter, x, indices, y):
+def pool_gather(counter, x, indices, y):
     share(counter)
     while True:
         b = take(counter)
@@ -131,7 +126,7 @@ def gather(counter, x, indices, y):
 
 
 @kernel
-def mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, y):
+def pool_mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, y):
     """y = the sum of each window times shares[i, j]."""
     share(counter)
     n, h, w, channels = x.shape
@@ -155,8 +150,8 @@ def mean(counter, x, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, 
 
 
 @kernel
-def spread(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, x):
-    """The adjoint of `mean`."""
+def pool_mean_dx(counter, g, kernel_h, kernel_w, stride_h, stride_w, top, left, shares, x):
+    """The adjoint of `pool_mean`."""
     share(counter)
     n, h, w, channels = x.shape
     while True:
@@ -182,16 +177,16 @@ def max_pool2d(x, kernel, stride, padding, dilation, out_size):
     y, indices = empty(n, *out_size, c), empty(n, *out_size, c, dtype=np.int64)
     two = kernel == stride == (2, 2) and padding == (0, 0) and dilation == (1, 1)
     if two and c % VL == 0 and 2 * out_size[0] <= x.shape[2] and 2 * out_size[1] <= x.shape[3]:
-        launch(maximum2, n * out_size[0], channels_last(x), y, indices)
+        launch(pool_maximum_2x2, n * out_size[0], channels_last(x), y, indices)
         return channels_first(y), channels_first(indices)
-    launch(maximum, n * out_size[0], channels_last(x), *kernel, *stride, *padding, *dilation, y, indices)
+    launch(pool_maximum, n * out_size[0], channels_last(x), *kernel, *stride, *padding, *dilation, y, indices)
     return channels_first(y), channels_first(indices)
 
 
 def max_pool2d_scatter(g, indices, size):
     n, c, oh, ow = g.shape
     x = empty(n, size[0] * size[1], c)
-    launch(scatter, n, channels_last(g).reshape(n, oh * ow, c), channels_last(indices).reshape(n, oh * ow, c), x)
+    launch(pool_scatter, n, channels_last(g).reshape(n, oh * ow, c), channels_last(indices).reshape(n, oh * ow, c), x)
     return channels_first(x.reshape(n, *size, c))
 
 
@@ -199,7 +194,7 @@ def max_pool2d_gather(x, indices):
     n, c, h, w = x.shape
     oh, ow = indices.shape[2:]
     y = empty(n, oh * ow, c)
-    launch(gather, n, channels_last(x).reshape(n, h * w, c), channels_last(indices).reshape(n, oh * ow, c), y)
+    launch(pool_gather, n, channels_last(x).reshape(n, h * w, c), channels_last(indices).reshape(n, oh * ow, c), y)
     return channels_first(y.reshape(n, oh, ow, c))
 
 
@@ -207,7 +202,7 @@ def avg_pool2d(x, kernel, stride, padding, out_size, count_include_pad, divisor)
     n, c, h, w = x.shape
     y = empty(n, *out_size, c)
     shares = shares_of(kernel, stride, padding, (h, w), out_size, count_include_pad, divisor)
-    launch(mean, n * out_size[0], channels_last(x), *kernel, *stride, *padding, shares, y)
+    launch(pool_mean, n * out_size[0], channels_last(x), *kernel, *stride, *padding, shares, y)
     return channels_first(y)
 
 
@@ -215,7 +210,7 @@ def avg_pool2d_dx(g, kernel, stride, padding, size, count_include_pad, divisor):
     n, c, *out_size = g.shape
     x = empty(n, *size, c)
     shares = shares_of(kernel, stride, padding, size, out_size, count_include_pad, divisor)
-    launch(spread, n, channels_last(g), *kernel, *stride, *padding, shares, x)
+    launch(pool_mean_dx, n, channels_last(g), *kernel, *stride, *padding, shares, x)
     return channels_first(x)
 
 

@@ -1,7 +1,7 @@
-"""What threads do with words that they share, in one indivisible step each, and how they sleep: the instructions of `threads`.
+"""The instructions of `threads`: to read and change words that threads share, each in one indivisible step, and to sleep.
 
-Locks are those of CPython's C interface, which need no GIL: PyThread_acquire_lock and PyThread_release_lock are called by their
-addresses. May import: numba, llvmlite, `compiling`.
+Locks are those of CPython's C interface, because they need no GIL. PyThread_acquire_lock and PyThread_release_lock are called by
+their addresses. May import: numba, llvmlite, `compiling`.
 """
 import os
 
@@ -29,7 +29,7 @@ def look(typing_context, words, place):
 
 @instruction(None)
 def exchange(typing_context, words, place, value):
-    """words[place] = value in one indivisible step; the value before it."""
+    """words[place] = value in one indivisible step. Returns the value before."""
     def codegen(context, b, signature, args):
         return b.atomic_rmw("xchg", _place(context, b, signature, args), args[2], "seq_cst")
 
@@ -38,7 +38,7 @@ def exchange(typing_context, words, place, value):
 
 @instruction(None)
 def replace(typing_context, words, place, expected, value):
-    """words[place] = value if it is `expected`, in one indivisible step; the value before it."""
+    """words[place] = value if it was `expected`, in one indivisible step. Returns the value before."""
     def codegen(context, b, signature, args):
         pair = b.cmpxchg(_place(context, b, signature, args), args[2], args[3], "seq_cst", "seq_cst")
         return b.extract_value(pair, 0)
@@ -59,7 +59,7 @@ def relax(typing_context):
 
 @instruction(None)
 def give_way(typing_context):
-    """Let another thread run that waits for this core: it may be the one that is waited for."""
+    """Let another thread run on this core: it may be the one that this one waits for."""
     def codegen(context, b, signature, args):
         if os.name == "posix":
             b.call(cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"), [])
@@ -70,7 +70,7 @@ def give_way(typing_context):
 
 @instruction(None)
 def call(typing_context, function, argument):
-    """function(argument) for the address of a C function of one word, which returns one."""
+    """function(argument), for the address of a C function that takes a word and returns one."""
     def codegen(context, b, signature, args):
         return b.call(b.inttoptr(args[0], ir.FunctionType(WORD, [WORD]).as_pointer()), [args[1]])
 
@@ -79,7 +79,7 @@ def call(typing_context, function, argument):
 
 @instruction(None)
 def acquire(typing_context, function, lock):
-    """PyThread_acquire_lock(lock, 1), which needs no GIL: sleep until somebody releases the lock."""
+    """PyThread_acquire_lock(lock, 1): sleep until another thread releases the lock."""
     def codegen(context, b, signature, args):
         int32 = ir.IntType(32)
         b.call(b.inttoptr(args[0], ir.FunctionType(int32, [WORD, int32]).as_pointer()), [args[1], int32(1)])
@@ -90,7 +90,7 @@ def acquire(typing_context, function, lock):
 
 @instruction(None)
 def release(typing_context, function, lock):
-    """PyThread_release_lock(lock)"""
+    """PyThread_release_lock(lock): wake the thread that sleeps there."""
     def codegen(context, b, signature, args):
         b.call(b.inttoptr(args[0], ir.FunctionType(ir.VoidType(), [WORD]).as_pointer()), [args[1]])
         return context.get_dummy_value()

@@ -6,13 +6,13 @@
     @inner
     def row(x, y): ...                                      what kernels call
 
-* No GIL and no `parallel=True`: a kernel takes blocks from a shared counter (`threads.py`). A serial kernel compiles in a
+* No GIL and no `parallel=True`: a kernel takes blocks from a shared counter (`threads`). A serial kernel compiles in a
   tenth of the time of a parallel one, and the first run of a program is mostly compilation.
-* `fastmath` without `nnan` and `ninf`: NaN must stay NaN and infinity infinity.
+* `fastmath` without `nnan` and `ninf`: NaN must stay NaN, and infinity must stay infinity.
 * Compiled code is kept beside the source (or in NUMBA_CACHE_DIR, or the user's cache). Numba notices a change of the file
-  that holds a kernel, but not of a function that the kernel calls in another file, so the stamp of every cache file is
-  salted here with all sources below `kernels/cpu`. Where nothing can be written the kernel is compiled for this run.
-* Each kernel is called with one set of types only (C-contiguous float32 or int64 arrays, int, float), so compiled once.
+  that holds a kernel, but not of a function in another file that the kernel calls. So the stamp of every cache file includes a hash
+  of all sources below `kernels/cpu`. Where nothing can be written, the kernel is compiled for this run only.
+* Each kernel is called with one set of types only (C-contiguous float32 or int64 arrays, int, float), so it is compiled once.
 
 `on_compile(callback)` lets a program say that it is compiling. May import: numba.
 """
@@ -22,9 +22,12 @@ import hashlib
 import pathlib
 
 import numba
+import numpy as np
 from numba.core import event
 from numba.extending import intrinsic
 
+# Typed, because a literal argument would compile the function that it is handed to a second time.
+ZERO, ONE = np.int64(0), np.int64(1)
 SAFE = {"reassoc", "contract", "arcp", "nsz"}
 
 _sources = sorted(pathlib.Path(__file__).parent.parent.rglob("*.py"))                 # kernels/cpu, all folders
@@ -42,15 +45,20 @@ def kernel(function, **more):
     index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if hasattr(index, "_source_stamp"):
         index._source_stamp = (index._source_stamp, SALT)
-        # Numba writes an index before the code that it names: who is killed in between must leave no old code of that name.
+        # Numba writes an index before the code that it names. If it is killed in between, no old code may have that name.
         index._data_name_pattern = index._data_name_pattern.replace("{number:d}", SALT[:12] + ".{number:d}")
     return compiled
 
 
 def inner(function):
-    """The same for a function that only kernels call. It has no entry from Python, which unpacks and checks all arguments and
-    may take longer to compile than the function: `grid` takes 0.1 s in place of 0.3."""
+    """The same for a function that only kernels call. It gets no entry from Python, which would unpack and check all arguments, and
+    may take longer to compile than the function itself: `grid` takes 0.1 s in place of 0.3."""
     return kernel(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def stage(function):
+    """The same for a part of one kernel's text, under a name. Numba copies it into the kernel and does not compile it by itself."""
+    return kernel(function, inline="always")
 
 
 def instruction(plain):
@@ -64,7 +72,8 @@ def is_cached(compiled):
 
 
 class _Listener(event.Listener):
-    """Meanwhile the garbage collector rests: it would look again and again at what the compiler builds, a tenth of the time."""
+    """Calls back when a compilation begins. Meanwhile the garbage collector rests, because it would look at all that the compiler
+    builds again and again, a tenth of the time."""
 
     def __init__(self, callback):
         self.callback, self.depth, self.collects = callback, 0, False
@@ -89,8 +98,8 @@ class _Listener(event.Listener):
 
 @contextlib.contextmanager
 def on_compile(callback):
-    """Within the block, callback(name) runs just before a kernel is compiled (not when it comes from the cache), and the garbage
-    collector rests while one is."""
+    """Within the block, callback(name) runs just before a kernel is compiled, but not when it comes from the cache. The garbage
+    collector rests during compilation."""
     listener = _Listener(callback)
     event.register("numba:compile", listener)
     try:

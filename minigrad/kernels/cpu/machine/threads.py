@@ -10,21 +10,21 @@ and in the kernel
         if block >= blocks:
             break
 
-`share` hands this very call, with its arguments, to the pool's other threads: it writes them down, and the address of a function
-that reads them and calls the kernel again (a fork, as OpenMP would say). A block writes what no other block writes, and its own
-sums run in a fixed order. So the result is the same to the bit for any number of threads and however the blocks fell to them, and
-a thread that the machine holds up delays nobody much.
+`share` hands this very call to the pool's other threads, the helpers (OpenMP would call it a fork). It writes the arguments down,
+together with the address of a function that reads them and calls the kernel again. A block writes what no other block writes, and
+its own sums run in a fixed order. So the result is the same to the bit for any number of threads, however the blocks fell to them.
+A thread that is held up delays the others little, because they take its share of the blocks.
 
-Where some blocks need what others make, these say `complete(counter)` at their end, and those, which have higher numbers, call
-`after(counter, n)` before they read it: it waits until n blocks are complete. Blocks are taken in the order of their numbers, so
-whatever a block waits for is in the hands of a thread that is at work on it, or waits for lower ones; the lowest always goes on.
-A launch costs as much as 25 microseconds of Python, whose code and data the kernel before has driven out of the caches: one kernel
-in three phases is cheaper than three kernels.
+A kernel may work in stages: blocks of a later stage read what blocks of an earlier one wrote. The earlier blocks have the lower
+numbers, and call `complete(counter)` at their end. The later ones call `after(counter, n)` before they read: it waits until n
+blocks are complete. This never locks up, because blocks are taken in the order of their numbers: a block that is waited for is
+being worked on, or itself waits for lower ones, and the lowest waits for none. One kernel of three stages is cheaper than three
+kernels, because a launch costs up to 25 microseconds of Python, whose code and data the kernel before has driven out of the caches.
 
-From the kernel's first line to the last thread's end no Python runs and nobody holds the GIL: whoever waits for the GIL sleeps, and
-waking a thread costs 50 microseconds, while a training step launches hundreds of kernels. For the same reason a thread that
-has nothing to do watches for the next launch for a fifth of a millisecond before it sleeps, and a caller who has done all blocks
-before a sleeper woke takes the job back and goes on.
+From the kernel's first line until the last thread is done no Python runs and nobody holds the GIL. A thread that waited for the GIL
+would sleep, and to wake it costs 50 microseconds, where a training step launches hundreds of kernels. For the same reason a helper
+without work watches for the next launch for a fifth of a millisecond before it sleeps. If the caller has done all blocks before a
+sleeping helper woke, it takes the job back and goes on.
 May import: numpy, numba, llvmlite, `atomic`, `compiling`.
 """
 import ctypes
@@ -50,7 +50,7 @@ SLACK = 256                         # bytes that a tile may read beyond an array
 
 
 def address(x):
-    """Where a C-contiguous array begins; in half the time of x.ctypes.data where it may be written and is not empty."""
+    """Where a C-contiguous array begins. Takes half the time of x.ctypes.data if the array may be written and is not empty."""
     return ctypes.addressof(ctypes.c_char.from_buffer(x)) if x.flags.writeable and x.size else x.ctypes.data
 
 
@@ -62,17 +62,18 @@ def empty(*shape, dtype=np.float32):
 
 # ------------------------------------------------------------------------------------------------- words that threads share
 
-# Places in the counter of a launch: the next block; how many helpers are still to be called; the next thread's seat; where the
-# arguments of the call are written down; where the helpers' words lie. Then how many blocks are complete, and whether one failed.
+# Places in the counter of a launch: the next block; how many helpers are still to be called; the next thread's seat (its number);
+# where the arguments of the call are written down; where the helpers' words lie; how many blocks are complete; whether one failed.
 COUNT, HELPERS, SEAT, ARGUMENTS_AT, WORDS_AT, COMPLETE, BROKEN, COUNTER_WORDS = 0, 8, 9, 10, 11, 12, 13, 16
 ROOM = 1 << 12                      # bytes of arguments of a call, at most
 
-# Places in a helper's words, on cache lines that are written by one side: what it does and what it is to call; whether it is done.
+# Places in a helper's words: what it does and what it is to call; whether it is done; locks and how to use them. Words that
+# different threads write lie on different cache lines.
 JOB, ENTRY, ARGUMENTS, DONE, FAILED, GO, READY, ACQUIRE, RELEASE, WORDS = 0, 1, 2, 8, 9, 16, 17, 18, 19, 24
 WATCHING, ASLEEP, POSTED = 0, 1, 2  # words[JOB]; POSTED by the caller, until helper or caller takes it back
 RUNNING, AWAITED, FINISHED = 0, 1, 2                            # words[DONE]; AWAITED by a caller that sleeps until then
 WATCH = 200e-6                      # seconds that a thread watches before it sleeps
-POLITE = 64                         # looks after which it lets others run, if any wait: the caller and a helper may share a core
+POLITE = 64                         # looks after which it lets other threads run: the caller and a helper may share a core
 
 
 def _take(counter):
@@ -96,7 +97,7 @@ def _complete(counter):
 
 @instruction(_complete)
 def complete(typing_context, counter):
-    """Count one more block as complete. What it wrote, whoever comes `after` sees."""
+    """Count one more block as complete. A thread that waited by `after` sees what the block wrote."""
     def codegen(context, b, signature, args):
         array = context.make_array(signature.args[0])(context, b, args[0])
         b.atomic_rmw("add", b.gep(array.data, [WORD(COMPLETE)]), WORD(1), "acq_rel")
@@ -107,7 +108,7 @@ def complete(typing_context, counter):
 
 @inner
 def after(counter, blocks):
-    """Wait until so many blocks are complete; or until a thread has failed, for then they may never be."""
+    """Wait until so many blocks are complete, or until a thread has failed, because then they may never be."""
     looks = 0
     while look(counter, COMPLETE) < blocks and look(counter, BROKEN) == 0:
         relax()
@@ -118,10 +119,10 @@ def after(counter, blocks):
 
 @instruction(lambda counter: 0)
 def share(typing_context, counter):
-    """Run this call on the pool's threads too; the number of the thread that asks, from 0. A kernel's first line.
+    """Run this call on the helpers too. A kernel's first line. Returns the number of the calling thread, from 0.
 
-    The thread that launched the kernel finds HELPERS in the counter, takes them out, and posts the job to each; the helpers, who
-    come to the same line with the same arguments, find none."""
+    The thread that launched the kernel finds a number of HELPERS in the counter, takes it out, and posts the job to each helper.
+    A helper comes to the same line with the same arguments, and finds 0."""
     def codegen(context, b, signature, args):
         counter, kernel = context.make_array(signature.args[0])(context, b, args[0]).data, b.function
 
@@ -131,14 +132,14 @@ def share(typing_context, counter):
         seat = b.atomic_rmw("add", word(counter, SEAT), WORD(1), "acq_rel")
         helpers = b.atomic_rmw("xchg", word(counter, HELPERS), WORD(0), "acq_rel")
         with b.if_then(b.icmp_signed(">", helpers, WORD(0)), likely=False):
-            arguments = kernel.args[2:]                         # the first two are Numba's own: its value, and its exception
+            arguments = kernel.args[2:]                         # the first two are Numba's own: result and exception
             written = ir.LiteralStructType([a.type for a in arguments])
             if context.get_abi_sizeof(written) > ROOM:
                 raise NotImplementedError(f"{kernel.name}: too many arguments")
             at = b.load(word(counter, ARGUMENTS_AT))
             for i, argument in enumerate(arguments):
                 if argument.type == cgutils.voidptr_t and argument.name.endswith((".0", ".1")):
-                    argument = argument.type(None)              # whose an array is: the caller's, until all are done
+                    argument = argument.type(None)              # an array's owner: the caller keeps it alive
                 b.store(argument, b.gep(b.inttoptr(at, written.as_pointer()), [ir.IntType(32)(0), ir.IntType(32)(i)]))
             entry, first = b.ptrtoint(_again(b.module, kernel, written), WORD), b.load(word(counter, WORDS_AT))
             with cgutils.for_range(b, helpers, intp=WORD) as h:
@@ -155,8 +156,8 @@ def share(typing_context, counter):
 
 
 def _again(module, kernel, written):
-    """A function in LLVM that calls `kernel` once more with the arguments written down. It returns 1 for an error, else 0, and
-    tells of an error in the counter too, for the threads that wait for this one's blocks."""
+    """A function in LLVM that calls `kernel` once more, with the arguments that were written down. It returns 1 for an error, else
+    0. It also writes an error to the counter, because other threads may wait for this one's blocks."""
     function = ir.Function(module, ir.FunctionType(WORD, [WORD]), kernel.name + ".again")
     function.linkage = "internal"
     b = ir.IRBuilder(function.append_basic_block())
@@ -186,12 +187,12 @@ def watch(words, place, value, looks):
 
 @kernel
 def serve(words, finished, looks):
-    """A helper's life: watches, sleeps, does jobs. Returns when the job is one for Python; `finished` says that one is done."""
+    """A helper's life: it watches, sleeps and does jobs. It returns when a job is for Python; `finished`: that is done."""
     while True:
         if finished and exchange(words, DONE, FINISHED) == AWAITED:
             release(words[RELEASE], words[READY])
         finished = False
-        if watch(words, np.int64(JOB), np.int64(POSTED), looks):  # typed, for literals would compile `watch` again
+        if watch(words, np.int64(JOB), np.int64(POSTED), looks):  # typed: see ONE
             if replace(words, JOB, POSTED, WATCHING) == POSTED:
                 if words[ENTRY] == 0:
                     break
@@ -203,7 +204,7 @@ def serve(words, finished, looks):
 
 @kernel
 def post(words, helpers):
-    """What `share` does, for a job in Python."""
+    """What `share` does for a kernel in Python."""
     for h in range(helpers):
         mine = words[h]
         mine[ENTRY], mine[DONE], mine[FAILED] = 0, RUNNING, 0
@@ -213,8 +214,8 @@ def post(words, helpers):
 
 @kernel
 def wait(words, helpers, looks):
-    """The caller, its own blocks done, waits until the helpers are, and takes the job back from those who had not even begun.
-    Returns how many failed."""
+    """The caller has done its own blocks, and waits until the helpers have done theirs. It takes the job back from those that have
+    not begun. Returns how many failed."""
     failed = 0
     for h in range(helpers):
         mine = words[h]
@@ -230,7 +231,7 @@ def wait(words, helpers, looks):
 
 
 class _Pool:
-    """The helpers of launches: their words, and what a launch needs of memory. Threads start when they are first needed."""
+    """The helpers, their words, and the memory that a launch needs. Threads start when they are first needed."""
 
     def __init__(self):
         self.words, self.counter = _zeros(64, WORDS), _zeros(COUNTER_WORDS)
@@ -242,7 +243,7 @@ class _Pool:
     def grow(self, helpers):
         api = ctypes.pythonapi
         api.PyThread_allocate_lock.restype = ctypes.c_void_p
-        if not self.helpers:                                    # all is compiled before anybody waits: no Ctrl-C in between
+        if not self.helpers:                                    # compile all before anybody waits: no Ctrl-C can come in between
             self.looks = _looks()
             first = self.words[0]
             first[JOB] = POSTED
@@ -257,7 +258,7 @@ class _Pool:
                 words[place] = api.PyThread_allocate_lock()
                 api.PyThread_acquire_lock(ctypes.c_void_p(int(words[place])), 1)
             thread = threading.Thread(target=self.help, args=(words,), daemon=True, name="minigrad-kernel")
-            self.helpers += 1                                   # whatever happens now, these words are this thread's
+            self.helpers += 1                                   # even if the start fails, these words are this thread's
             thread.start()
 
     def help(self, words):
@@ -281,18 +282,18 @@ class _Pool:
         args = (counter, _scratch(self, helpers + 1, scratch), *args) if scratch else (counter, *args)
         self.errors = []
         try:
-            if hasattr(kernel, "py_func"):                      # compiled: it calls the helpers itself
+            if hasattr(kernel, "py_func"):                      # compiled: `share` calls the helpers
                 counter[HELPERS] = helpers
             else:
                 self.job = kernel, args
                 post(self.words, helpers)
             kernel(*args)
         except BaseException:
-            counter[BROKEN] = 1                                 # nobody must wait for blocks of ours
+            counter[BROKEN] = 1                                 # nobody must wait for our blocks
             raise
         finally:
-            counter[HELPERS] = 0                                # a kernel that failed before its first line called nobody
-            failed = wait(self.words, helpers, self.looks)      # no call before this one: Ctrl-C would skip it
+            counter[HELPERS] = 0                                # a kernel that failed before `share` called nobody
+            failed = wait(self.words, helpers, self.looks)      # no call stands before this one: Ctrl-C would skip it
             self.job = None
         if self.errors:
             raise self.errors[0]
@@ -308,7 +309,7 @@ def _zeros(*shape):
 
 @functools.cache
 def _looks():
-    """How many looks take WATCH seconds: a pause between two is 40 cycles on one processor and 140 on another."""
+    """How many looks take WATCH seconds. A pause between two is 40 cycles on one processor and 140 on another."""
     words, count, times = np.zeros(1, np.int64), 1000, []
     watch(words, 0, 1, 1)                                       # compiled
     for _ in range(3):
@@ -328,6 +329,11 @@ def _scratch(owner, threads, size):
 
 
 _local, _pool = threading.local(), _Pool()
+
+
+def forget_scratch():
+    """Let go of the scratch memory that is kept for the next launch."""
+    _local.scratch = _pool.scratch = None
 
 
 def _new_pool():
@@ -369,14 +375,14 @@ def set_num_threads(n):
 def launch(kernel, blocks, *args, scratch=0):
     """Run `kernel` on the pool's threads, but on no more than `blocks`; returns when all are done.
 
-    blocks: how many can be worked on at once. The kernel knows itself how many it has; one in phases takes more numbers.
-    kernel(counter, *args), or kernel(counter, scratches, *args) with aligned float32 memory, contents undefined, of at least
-    `scratch` floats for each thread: scratches[share(counter)] is the thread's own.
+    blocks: how many can be worked on at once. How many there are the kernel knows itself; one in stages has more.
+    Calls kernel(counter, *args), or with `scratch` kernel(counter, scratches, *args). Then scratches[share(counter)] is the
+    thread's own: aligned float32 memory of at least `scratch` floats, contents undefined.
     """
     args = [_writable(a) if type(a) is np.ndarray and not a.flags.writeable else a for a in args]
     helpers, pool = min(_threads, blocks) - 1, _pool
-    # Whoever compiles the kernel, and a second Python thread that calls while the pool is at work, does its blocks alone. (So would
-    # everybody from then on, if Ctrl-C came just between the lock and `try`.)
+    # The first call, which compiles the kernel, does all blocks alone. So does a call from a second Python thread while the pool is
+    # at work. (And so would every call, if Ctrl-C once came between the lock and `try`.)
     if helpers > 0 and kernel.overloads and pool.lock.acquire(blocking=False):
         try:
             pool.run(kernel, helpers, scratch, args)
@@ -389,6 +395,6 @@ def launch(kernel, blocks, *args, scratch=0):
 
 
 def _writable(a):
-    """The same memory without its write protection, which Numba would take for another type and compile the kernel again.
-    Kernels write to outputs only, and the caller holds `a` while they run."""
+    """The same memory without its write protection. To Numba a protected array is of another type, and it would compile the kernel
+    again. Kernels write to outputs only, and the caller holds `a` while they run."""
     return np.asarray(SimpleNamespace(__array_interface__={**a.__array_interface__, "data": (a.ctypes.data, False)}))

@@ -1,9 +1,9 @@
 """BLAS, one thread of it for each of ours.
 
-BLAS must not use threads of its own beside our pool. They spin while they wait, for each other and after each product, on the
-cores where the pool runs: on a busy machine a product of 0.1 ms then takes 100 ms (measured). So NumPy's OpenBLAS is told
-around each call to keep to the calling thread, which costs a microsecond, and a large product is cut into blocks of rows or
-columns, of a fixed size, that the pool's threads hand to it. May import: numpy, `threads`.
+BLAS must not use threads of its own beside our pool. They spin while they wait for each other, and after each product, on the
+cores where the pool runs. On a busy machine a product of 0.1 ms then takes 100 ms (measured). So NumPy's OpenBLAS is told before
+each call to keep to the calling thread, which costs a microsecond. A large product is cut into blocks of rows or columns of a
+fixed size, and each thread of the pool hands BLAS its blocks. May import: numpy, `threads`.
 """
 import contextlib
 import ctypes
@@ -14,13 +14,14 @@ import numpy as np
 
 from minigrad.kernels.cpu.machine.threads import empty, launch
 
-WORTH_THREADS = 1 << 23             # multiplications
-WIDTH = 512                         # rows or columns of a block; but
-NARROW, LONG = 64, 2048             # NARROW of them if there is but one block and sums have LONG terms or more: a latent layer's
+WORTH_THREADS = 1 << 23             # multiplications from which threads pay
+BLAS_WIDTH = 512                    # rows or columns of a block
+BLAS_NARROW = 64                    # the same where that would be a single block, but of
+LATENT_TERMS = 2048                 # so many terms to a sum or more, as in the layer behind a latent vector
 
 
 class _Blocks:
-    """For `launch`, a kernel in Python: BLAS runs without the GIL."""
+    """A kernel in Python, for `launch`. BLAS runs without the GIL."""
     overloads = ("any",)
 
     def __call__(self, counter, tickets, blocks, width, a, b, y):
@@ -38,7 +39,7 @@ def small_product(a, b):
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0] or a.size * b.shape[1] < WORTH_THREADS:
             return np.matmul(a, b)
         y = empty(len(a), b.shape[1])
-        width = NARROW if max(y.shape) <= WIDTH and len(b) >= LONG else WIDTH
+        width = BLAS_NARROW if max(y.shape) <= BLAS_WIDTH and len(b) >= LATENT_TERMS else BLAS_WIDTH
         blocks = -(-max(y.shape) // width)
         launch(_Blocks(), blocks, itertools.count(), blocks, width, a, b, y)
         return y
@@ -46,14 +47,15 @@ def small_product(a, b):
 
 @contextlib.contextmanager
 def one_thread():
-    threads = _get()
+    """Within the block BLAS keeps to the calling thread."""
+    threads = get_blas_threads()
     if threads > 1:
-        _set(1)
+        set_blas_threads(1)
     try:
         yield
     finally:
         if threads > 1:
-            _set(threads)
+            set_blas_threads(threads)
 
 
 def _openblas():
@@ -67,4 +69,4 @@ def _openblas():
     return (lambda: 1), (lambda threads: None)
 
 
-_get, _set = _openblas()
+get_blas_threads, set_blas_threads = _openblas()

@@ -1,20 +1,20 @@
-"""Views and copies that bring an array into the one layout that a kernel is compiled for. May import: numpy, and this folder."""
+"""Views and copies that bring an array into the one layout that a kernel is compiled for. May import: numpy, `machine`, `emit`."""
 import math
 
 import numpy as np
 
 from minigrad.kernels.cpu.machine.compiling import kernel
 from minigrad.kernels.cpu.machine.threads import address, empty, launch, share, take
-from minigrad.kernels.cpu.registers.tiles import AR, NR
+from minigrad.kernels.cpu.registers.emit import AR, NR
 
 BLOCK = 1 << 14                     # elements: about 10 microseconds of work, the least that is worth another thread
 
-_LAST = [(0, *range(2, ndim), 1) for ndim in range(65)]                             # np.moveaxis takes 20 microseconds for this
+_LAST = [(0, *range(2, ndim), 1) for ndim in range(65)]         # np.moveaxis would take 20 microseconds
 _FIRST = [(0, ndim - 1, *range(1, ndim - 1)) for ndim in range(65)]
 
 
 def channels_last(x):
-    """(N, C, ...) -> its contiguous (N, ..., C) side; a copy only if x does not lie so in memory."""
+    """(N, C, ...) -> its contiguous (N, ..., C) side; a copy only if x does not lie in memory like this."""
     if x.ndim == 4 and x.flags.c_contiguous and x.shape[1] > 1 and x.size > BLOCK and x.dtype == np.float32:
         return swapped(x.reshape(*x.shape[:2], -1)).reshape(x.shape[0], *x.shape[2:], x.shape[1])
     return np.ascontiguousarray(x.transpose(_LAST[x.ndim])) if x.ndim > 2 else np.ascontiguousarray(x)
@@ -34,7 +34,7 @@ def dense(x):
 
 
 def flat(x, order):
-    """x along `order` of its axes, as a contiguous vector; a copy only if it does not lie so in memory."""
+    """x as a contiguous vector, its axes in this order; a copy only if x does not lie in memory like this."""
     return np.ascontiguousarray(x.transpose(order)).reshape(-1)
 
 
@@ -46,7 +46,7 @@ def empty_like(x, order):
 
 @kernel
 def swap(counter, source, target):
-    """target[a, c, b] = source[a, b, c], in squares that stay in the L1 cache."""
+    """target[a, c, b] = source[a, b, c], square by square, so that both sides stay in the L1 cache."""
     share(counter)
     side = 32
     while True:
@@ -71,7 +71,9 @@ def swapped(x):
 
 
 def padded(x, padding):
-    """x (N,H,W,C) in zeros, (before, after) for each axis (negative: cropped), readable a tile beyond its end."""
+    """A copy of x (N,H,W,C) with zeros around it, which a tile may read beyond its end.
+
+    padding: (before, after) of the rows, then of the columns; negative padding crops x."""
     n, h, w, c = x.shape
     (top, bottom), (left, right) = padding
     y = readable(np.zeros, n, h + top + bottom, w + left + right, c)
@@ -81,7 +83,11 @@ def padded(x, padding):
 
 
 def with_slack(x, width, multiple):
-    """x itself if a group's `width` channels fill whole tiles or its memory goes on for a tile beyond its end; else such a copy."""
+    """x, or a copy of it, such that a tile may read it.
+
+    A tile reads `multiple` channels at once. If the `width` channels of a group do not fill whole tiles, the last tile reads beyond
+    the last channel, and at the last pixel that is beyond the end of x. If memory does not go on there for another tile, x is
+    copied to where it does."""
     if width % multiple == 0 or has_slack(x):
         return x
     y = readable(np.empty, *x.shape)
@@ -90,7 +96,7 @@ def with_slack(x, width, multiple):
 
 
 def has_slack(x):
-    """Whether x lies in a larger array that ends a tile beyond it or more, as what `empty` makes does."""
+    """Whether x lies in a larger array that goes on for a tile or more after its end. Arrays made by `empty` do."""
     memory = x.base
     if type(memory) is not np.ndarray or memory.base is not None or not (memory.flags.c_contiguous and x.flags.c_contiguous):
         return False
@@ -98,5 +104,20 @@ def has_slack(x):
 
 
 def readable(make, *shape):
+    """make(shape), np.zeros or np.empty, in memory that goes on for a tile after its end."""
     size = math.prod(shape)
     return make(size + NR + AR, np.float32)[:size].reshape(shape)
+
+
+_zeros = np.zeros(0, np.float32)
+
+
+def zeros(count):
+    """At least `count` zeros, which all launches share: pixels outside an image."""
+    global _zeros
+    kept = _zeros
+    if kept.size < count:
+        kept = empty(count)
+        kept[...] = 0
+        _zeros = kept                                           # only now, because another thread may ask at any time
+    return kept

@@ -1,9 +1,8 @@
-"""What the kernels do lane by lane, beside the register tiles: copies, turns, channelwise products, gate equations, and the
+"""What the kernels do lane by lane, beside the register tiles: copies, transposes, channelwise products, gate equations, and the
 table of addresses through which tiles reach their rows.
 
-Instructions emitted as in `tile`, where it is told why: addresses are plain integers, and each function has a twin in NumPy
-beside it. Channels are multiples of VL unless it says otherwise.
-May import: numpy, numba, llvmlite, `compiling`, `threads`, `tile`.
+The instructions are emitted as in `tiles`, which explains why. Addresses are plain integers, and each function has a twin in NumPy
+beside it. Channels are multiples of VL unless it says otherwise. May import: numpy, numba, llvmlite, `machine`, `emit`.
 """
 import contextlib
 
@@ -14,7 +13,7 @@ from numba.core import cgutils
 
 from minigrad.kernels.cpu.machine.compiling import inner, instruction
 from minigrad.kernels.cpu.machine.threads import ALIGNMENT
-from minigrad.kernels.cpu.registers.tiles import I32, I64, MR, NV, VL, Emit, addresses, at
+from minigrad.kernels.cpu.registers.emit import I32, I64, MR, NV, VL, Emit, addresses, all_lanes, at
 
 PIECES = 4, 8, 16                   # floats that `copy_rows` copies at once
 
@@ -28,7 +27,8 @@ def _copy_rows(begins, base, count, length, target, pitch):
 def copy_rows(typing_context, begins, base, count, length, target, pitch):
     """target_row[m] = the `length` floats at base + begins[m], m < count, and what follows them up to a whole number of vectors.
 
-    begins: the address of a table of bytes; pitch: bytes. A short row is one vector of 4, 8 or 16 floats, a long one several.
+    begins: the address of a table of words, in bytes; pitch: bytes from row to row of the target. A short row is one vector of 4, 8
+    or 16 floats, a long one several.
     """
     def codegen(context, b, signature, args):
         begins, base, count, length, target, pitch = args
@@ -55,7 +55,7 @@ def _copy_matrix(source, source_step, count, length, target, target_step):
 
 @instruction(_copy_matrix)
 def copy_matrix(typing_context, source, source_step, count, length, target, target_step):
-    """target_row[k] = source_row[k], k < count: `length` floats, rows a step apart (bytes). The last vector ends with the row."""
+    """target_row[k] = source_row[k], k < count: `length` floats each, a step apart in bytes. The last vector ends with the row."""
     def codegen(context, b, signature, args):
         source, source_step, count, length, target, target_step = args
         short, zero = b.icmp_signed("<", length, I64(VL)), I64(0)
@@ -84,8 +84,8 @@ def _strips_twin(lanes):
 def to_strips(lanes):
     """Make copy(source, source_step, count, strips, target, target_step): target[q][k] = source[k][q*lanes:(q + 1)*lanes].
 
-    `count` rows, source_step bytes apart, are cut into strips of `lanes` floats; equal strips of all rows then lie one behind
-    the other, target_step bytes from those of the next.
+    `count` rows, source_step bytes apart, are cut into strips of `lanes` floats. The strips q of all rows, one behind the other,
+    become panel q; panels are target_step bytes apart.
     """
     @instruction(_strips_twin(lanes))
     def copy(typing_context, source, source_step, count, strips, target, target_step):
@@ -106,7 +106,7 @@ def to_strips(lanes):
 
 @instruction(lambda address, size: None)
 def prefetch(typing_context, address, size):
-    """Begin to bring `size` bytes from an address on into the L2 cache, to be read or written soon; waits for nothing."""
+    """Begin to bring `size` bytes from an address on into the L2 cache, and do not wait: they will be read or written soon."""
     def codegen(context, b, signature, args):
         address, size = args
         pointer = ir.IntType(8).as_pointer()
@@ -135,8 +135,9 @@ def _turn_square_twin(source, step, target, target_step):
 
 @instruction(_turn_square_twin)
 def turn_square(typing_context, source, step, target, target_step):
-    """target[j][i] = source[i][j], i, j < VL: rows `step` and `target_step` bytes apart. In log2(VL) rounds, each of which swaps
-    the off-diagonal blocks of all 2h x 2h squares, h = 1, 2, 4, ..."""
+    """target[j][i] = source[i][j], i, j < VL: rows `step` and `target_step` bytes apart.
+
+    For h = 1, 2, 4, ... up to VL/2, the two off-diagonal quarters of all 2h x 2h squares change places."""
     def codegen(context, b, signature, args):
         source, step, target, target_step = args
         e = Emit(b)
@@ -176,13 +177,13 @@ def turn(x, start, step, rows, columns, y, y_start, y_step):
 
 @contextlib.contextmanager
 def for_vectors(b, start, stop, vectors):
-    """A loop from vector `start` to `stop`, `vectors` at a time; gives the offset in bytes."""
+    """A loop from vector `start` to `stop`, `vectors` at a time. Yields the offset in bytes."""
     with cgutils.for_range(b, b.udiv(b.sub(stop, start), I64(vectors)), intp=I64) as group:
         yield b.mul(b.add(start, b.mul(group.index, I64(vectors))), I64(4 * VL))
 
 
 class Lanes:
-    """A vector in registers, written like a number; products and sums are fused where the machine can."""
+    """A vector in a register, written like a number. Products and sums are fused where the machine can."""
 
     def __init__(self, emit, value):
         self.emit, self.value = emit, value
@@ -227,7 +228,7 @@ def _lanewise_twin(equations, ins, outs):
 
 
 def lanewise(equations, ins, outs):
-    """Make loop(places, count): out_1[k], out_2[k], ... = equations(in_1[k], in_2[k], ...), k < count, with all in registers.
+    """Make loop(places, count): out_1[k], out_2[k], ... = equations(in_1[k], in_2[k], ...), k < count, all in registers.
 
     equations: a function of `ins` arrays that uses + - * / and .clip, and returns a tuple of `outs`. places: the address of a
     table of the addresses of the inputs, then of the outputs; an output may be an input's memory.
@@ -252,7 +253,7 @@ def lanewise(equations, ins, outs):
     return loop
 
 
-RUN = 4                             # pixels that `channelwise` computes at once: with NV vectors, sums enough to hide the latency
+RUN_PIXELS = 4                      # pixels that `channelwise` computes at once: enough sums to hide the latency
 
 
 def _channelwise_twin(table, taps, step, count, channels, out, out_step):
@@ -271,16 +272,16 @@ def channelwise(typing_context, table, taps, step, count, channels, out, out_ste
     def codegen(context, b, signature, args):
         table, taps, step, count, channels, out, out_step = args
         e = Emit(b)
-        runs, last = b.udiv(b.add(count, I64(RUN - 1)), I64(RUN)), b.sub(count, I64(RUN))
+        runs, last = b.udiv(b.add(count, I64(RUN_PIXELS - 1)), I64(RUN_PIXELS)), b.sub(count, I64(RUN_PIXELS))
         short = b.icmp_signed("<", last, I64(0))
         pieces = list(runs_of_vectors(b, channels, NV))
-        for pixels, groups in ((RUN, b.select(short, I64(0), runs)), (1, b.select(short, count, I64(0)))):
+        for pixels, groups in ((RUN_PIXELS, b.select(short, I64(0), runs)), (1, b.select(short, count, I64(0)))):
             with cgutils.for_range(b, groups, intp=I64) as group:
                 first = b.mul(group.index, I64(pixels))
                 if pixels > 1:                                  # the last run ends with the last pixel
                     first = b.select(b.icmp_signed("<", first, last), first, last)
                 places = [b.mul(step, b.add(first, I64(m))) for m in range(pixels)]
-                # All channels of the run before the next run: in the order of memory.
+                # All channels of a run come before the next run, in the order of memory.
                 for vectors, start, stop in pieces:
                     with for_vectors(b, start, stop, vectors) as offset:
                         acc = [[e.variable(e.zero) for _ in range(vectors)] for _ in range(pixels)]
@@ -328,38 +329,37 @@ def channel_sums(typing_context, a, a_step, b, b_step, count, channels, out):
     return types.void(*[types.intp] * 7), codegen
 
 
-LANES = 8 if MR <= 8 else 16        # pixels that `reach` handles at once: MR or more
+REACHED = 8 if MR <= 8 else 16      # pixels that `reach` handles at once: MR or more
 
 
 def _reach(origin, dy, dx, h, w, offset, outside, row):
-    places, rows, columns = addresses(origin, 3 * LANES).reshape(3, LANES)
+    places, rows, columns = addresses(origin, 3 * REACHED).reshape(3, REACHED)
     inside = (rows + dy >= 0) & (rows + dy < h) & (columns + dx >= 0) & (columns + dx < w)
-    addresses(row, LANES)[:] = np.where(inside, places + offset, outside)
+    addresses(row, REACHED)[:] = np.where(inside, places + offset, outside)
     return int(inside.sum())
 
 
 @instruction(_reach)
 def reach(typing_context, origin, dy, dx, h, w, offset, outside, row):
-    """One tap's entry in the table, for all pixels of a tile at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies
-    in the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, LANES): place, y, x."""
+    """One tap's entry in a tile's table, for all pixels m at once: row[m] = place[m] + offset where (y[m] + dy, x[m] + dx) lies in
+    the h x w image, else `outside`. Returns how many lie inside. origin: the address of int64 (3, REACHED): place, y, x."""
     def codegen(context, b, signature, args):
         origin, dy, dx, h, w, offset, outside, row = args
-        vector = ir.VectorType(I64, LANES)
-        undefined, first = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(I32, LANES), None)
+        vector = ir.VectorType(I64, REACHED)
 
         def splat(value):
-            return b.shuffle_vector(b.insert_element(undefined, value, I32(0)), undefined, first)
+            return all_lanes(b, value, vector)
 
         def load(field):
-            return b.load(b.inttoptr(b.add(origin, I64(8 * LANES * field)), vector.as_pointer()), align=8)
+            return b.load(b.inttoptr(b.add(origin, I64(8 * REACHED * field)), vector.as_pointer()), align=8)
 
         rows = b.icmp_unsigned("<", b.add(load(1), splat(dy)), splat(h))                    # unsigned: negative is large
         columns = b.icmp_unsigned("<", b.add(load(2), splat(dx)), splat(w))
         inside = b.and_(rows, columns)
         places = b.select(inside, b.add(load(0), splat(offset)), splat(outside))
         b.store(places, b.inttoptr(row, vector.as_pointer()), align=8)
-        count = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(LANES), [ir.IntType(LANES)]),
-                                               f"llvm.ctpop.i{LANES}")
-        return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(LANES))]), I64)
+        count = cgutils.get_or_insert_function(b.module, ir.FunctionType(ir.IntType(REACHED), [ir.IntType(REACHED)]),
+                                               f"llvm.ctpop.i{REACHED}")
+        return b.zext(b.call(count, [b.bitcast(inside, ir.IntType(REACHED))]), I64)
 
     return types.int64(*[types.intp] * 8), codegen

@@ -1,0 +1,92 @@
+"""The folders of kernels/cpu: imports point down, and a constant's name has one meaning. Read from the source, nothing is run."""
+import ast
+import collections
+from pathlib import Path
+
+import pytest
+
+CPU = Path(__file__).resolve().parents[2] / "minigrad" / "kernels" / "cpu"
+# Each folder may import from itself and from those to its right.
+FOLDERS = "layers", "convolution", "parts", "registers", "machine"
+FILES = sorted(p for p in CPU.rglob("*.py") if p.parent != CPU)
+
+
+def name_of(path):
+    return path.relative_to(CPU).as_posix()
+
+
+def imported(path):
+    """(folder, module, name) of what a file imports from the folders; the name is empty where it imports a module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("minigrad.kernels.cpu."):
+            folder, *module = node.module.split(".")[3:]
+            yield from ((folder, *module, a.name) if module else (folder, a.name, "") for a in node.names)
+
+
+def test_every_file_lies_in_one_of_the_folders():
+    assert {p.parent.name for p in FILES} == set(FOLDERS) and {p.parent.parent for p in FILES} == {CPU}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_point_down(path):
+    allowed = FOLDERS[FOLDERS.index(path.parent.name):]
+    for folder, module, name in imported(path):
+        assert folder in allowed, f"{name_of(path)} imports {name} from {folder}.{module}; allowed: {allowed}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_private_name_is_imported_or_reached_into(path):
+    modules = {module for _, module, name in imported(path) if not name}
+    for _, module, name in imported(path):
+        assert not name.startswith("_"), f"{name_of(path)} imports {name} from {module}"
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            assert not node.attr.startswith("_"), f"{name_of(path)}:{node.lineno} reaches into {node.value.id} for {node.attr}"
+
+
+def defined(path):
+    """The names that a module defines at its top, constants and functions."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        for target in node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []:
+            yield from (n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+
+
+def test_a_constant_has_one_meaning():
+    places = collections.defaultdict(set)
+    for path in FILES:
+        for name in defined(path):
+            if name.isupper():
+                places[name].add(name_of(path))
+    assert len(places) > 50
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_a_kernel_has_a_name_of_its_own():
+    places = collections.defaultdict(set)
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef):
+                decorators = [ast.unparse(d).split("(")[0] for d in node.decorator_list]
+                if {"kernel", "inner", "stage", "instruction"} & set(decorators):
+                    places[node.name].add(name_of(path))
+    assert len(places) > 60
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_every_tile_is_made_in_one_place():
+    makers = {"product_tile", "product_tiles", "panel_tile", "outer_tile", "dot_tile"}
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in makers:
+                assert name_of(path) == "registers/tiles.py", f"{name_of(path)}:{node.lineno} makes a tile of its own"
+
+
+def test_no_module_and_no_function_is_long():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 450, name_of(path)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 70, f"{name_of(path)}: {node.name}"
