@@ -4,7 +4,7 @@ An averaged generator has the weights of many steps, but no step's running stati
 statistics are estimated anew, from a few thousand latents, before it draws (`reestimate_batch_norm`). Nothing here changes a
 network that is being trained: modes are restored, and the averaged copy gets its buffers from the next update.
 
-Imports: NumPy, minigrad, nets.generators.
+Imports: numpy, minigrad, nets.generators.dcgan.
 """
 
 from __future__ import annotations

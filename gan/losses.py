@@ -13,7 +13,7 @@ Each loss is a pair of functions; both are minimised:
     discriminator(real_logits, fake_logits) -> scalar
     generator(fake_logits, real_logits=None) -> scalar     (only the relativistic one looks at real logits)
 
-Imports: minigrad.
+Imports: minigrad.functional.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ plain `.npz` (`numpy.load` opens it) with one more entry, `tree.json`, for the s
   or a power cut, the path holds the old file or the new one, whole.
 - Whatever is wrong with a file raises `CheckpointError(path, reason)`. Contents are guarded by the zip's CRC-32, and
   every declared size is held against the size of the file before memory is asked for.
-Imports NumPy and the standard library only.
+
+Imports: numpy.
 """
 
 from __future__ import annotations

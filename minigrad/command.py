@@ -8,6 +8,8 @@ its options with `Parser(...)`, adds its own by `add_argument`, calls `parse(arg
 - --dry-run goes the whole way for two steps in a folder that vanishes.
 Exit status: 0 done, 1 an error told in one line, 2 wrong usage, 3 a number became NaN or infinite, 130 interrupted.
 MINIGRAD_DEBUG=1 shows the whole traceback instead of one line.
+
+Imports: checkpoint, data, run, warmup.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Functions that make Tensors: from data, filled, counted. Names and arguments are PyTorch's.
 
-Imports: `minigrad.tensor`.
+Imports: numpy, minigrad.functional.common, tensor.
 """
 
 from __future__ import annotations

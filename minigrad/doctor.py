@@ -2,7 +2,8 @@
 
 Exit status 1 when something makes results wrong, commands fail, or everything run many times slower; warnings leave it 0.
 Each `check_*` function returns (lines to print, findings) and can be called with made-up facts, as its tests do.
-Imports: the library; numba, llvmlite and NumPy for what they know about the machine.
+
+Imports: cupy (when called), llvmlite, numba, numpy, minigrad.
 """
 
 from __future__ import annotations

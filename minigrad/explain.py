@@ -10,7 +10,8 @@ fused derivative calls them outside of any operation. A kernel compiles at its f
 second.
 
 `python -m minigrad.explain rules` prints the equation and the derivative rule of every operation: `minigrad.rulebook`.
-Imports: the engine, Tensor, `minigrad.kernels`, `minigrad.nn`, `minigrad.rulebook`, NumPy.
+
+Imports: numpy, minigrad.nn.module, autograd, kernels, rulebook, tensor.
 """
 
 from __future__ import annotations

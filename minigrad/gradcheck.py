@@ -12,7 +12,7 @@ Chainer's `check_double_backward` and PyTorch's `gradgradcheck`; JAX holds the c
 
 Keep x away from kinks (|x| at 0, ties of a maximum) by more than the step: a difference across a kink is no derivative.
 
-Imports: the engine, Tensor, numpy.
+Imports: numpy, autograd, tensor.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ again page by page, each page zeroed: a quarter of the time of a small training 
 Freed memory then stays with the process until it ends; the peak is the same. Other C libraries are left as they are,
 and MINIGRAD_NO_ENV=1 leaves this one too.
 
-Imports: the standard library only.
+Imports: the standard library.
 """
 
 from __future__ import annotations

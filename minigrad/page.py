@@ -5,7 +5,7 @@ is escaped; only a `Markup` is taken as it is.
 
     page.write("report.html", "A title", [page.section("Result", page.table({"accuracy": 0.98}))])
 
-Imports: minigrad.checkpoint, minigrad.pictures.
+Imports: checkpoint, pictures.
 """
 
 from __future__ import annotations

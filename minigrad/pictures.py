@@ -14,7 +14,7 @@
 white. The sheets take uint8 that `colour` made of samples in [0, 1]. Each function that draws returns one picture, uint8
 (H, W, 3). Texts in red mark what fooled the network. `new_figure` is the one place that makes a matplotlib figure.
 
-Imports: minigrad.checkpoint, NumPy; Pillow and matplotlib when called.
+Imports: PIL (when called), matplotlib (when called), numpy, checkpoint.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a person sees and does while a loop runs: the bar, a bar of units of work, and Ctrl-C.
 
-Imports: the standard library; tqdm when a bar is drawn.
+Imports: tqdm (when called).
 """
 
 from __future__ import annotations

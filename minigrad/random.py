@@ -8,7 +8,9 @@ name. Hence:
 - the state is a handful of integers: `state_dict()` is JSON-able and restores to the bit.
 
 `Streams(seed)` holds the streams of one run by name. Functions that draw take `rng=None` and hand it to `as_stream`.
-Imports NumPy and the standard library only. Philox: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+ Philox: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+
+Imports: numpy.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 `write` reads metrics.jsonl, which is the truth, so a report can be made again at any time. The report is one page that
 opens offline (`minigrad.page`). Nothing here knows of tensors.
 
-Imports: minigrad.page, minigrad.pictures.
+Imports: matplotlib (when called), page, pictures.
 """
 
 from __future__ import annotations

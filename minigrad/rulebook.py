@@ -7,7 +7,7 @@
 
 A function such as `relu` is no operation: it calls operations, and their rules give its derivative. The rulebook says so.
 
-Imports: the engine.
+Imports: autograd.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ A training script keeps its own loop over the parts that must be saved, anything
 Ctrl-C and SIGTERM only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number
 raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
 
-Imports: minigrad.checkpoint, minigrad.pictures, minigrad.progress, minigrad.report, minigrad.words.
+Imports: numpy, checkpoint, pictures, progress, report, words.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ version that the reverse sweep checks.
 dtypes: float32 by default; float64 is kept where it is given and is meant for checking derivatives. Python numbers and
 integer Tensors never widen a float32. Two floating dtypes promote as in NumPy.
 
-Imports: the engine and `minigrad.functional`.
+Imports: cupy (when called), numpy, minigrad.functional, autograd.
 """
 
 from __future__ import annotations

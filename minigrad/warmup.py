@@ -3,7 +3,8 @@
 `compiling()` is for programs. Within the block, the first kernel that has to be compiled prints one line to standard error, and
 a second process begins to compile on another core. It begins with what a training step asks for last. Numba compiles on one core
 only, but its cache on disk serves both processes: the one that comes second finds the kernel there.
-May import: numpy, tqdm, `kernels`.
+
+Imports: numpy, tqdm, minigrad.kernels.cpu, minigrad.kernels.geometry.
 """
 import argparse
 import contextlib

@@ -2,7 +2,7 @@
 
 Every command prints and writes through these, so that equal things look equal.
 
-Imports: minigrad.checkpoint, NumPy.
+Imports: numpy, checkpoint.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `fit` is the recipe of `python -m nets classifier` without a run of its own, for exhibits that train many networks.
 
-Imports: minigrad, NumPy.
+Imports: numpy, minigrad.
 """
 
 from __future__ import annotations

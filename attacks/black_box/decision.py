@@ -7,7 +7,7 @@
 Both start from an adversarial point: `start`, or uniform noise, brought close by bisection. A targeted attack mostly needs
 `start`, pictures that the victim takes for t. Both return the closest point that the victim itself called adversarial.
 
-Imports: attacks.black_box.oracle and what it imports.
+Imports: numpy, attacks.core, oracle.
 """
 
 from __future__ import annotations

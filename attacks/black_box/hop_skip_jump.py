@@ -9,7 +9,7 @@ answer is adversarial and -1 where it is not. At turn t = 1, 2, ... of each samp
     jump     x' + xi v (L2) or x' + xi sign(v) (Linf), xi = D / sqrt(t), halved until it is adversarial
     bisect   back to the boundary, to theta = gamma / d^1.5 (L2) of the way, or gamma / d^2 of the distance (Linf)
 
-Imports: attacks.black_box.decision and what it imports.
+Imports: numpy, attacks.core, decision, oracle.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Points are clipped to the victim's bounds before they are sent, because an inter
 log-probabilities (which are logits) or probabilities. Of those the logarithm is taken; where they round to 1, nothing is left to
 climb.
 
-Imports: attacks.core.result, victim; NumPy.
+Imports: numpy, attacks.core.
 """
 
 from __future__ import annotations

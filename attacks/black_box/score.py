@@ -11,7 +11,7 @@ All take victim (a Victim or scores(budget=...)), x (N, ...), a goal, and return
 sample has its own probes. It rests at its first success, and stops before a step that its budget does not cover. The delta of
 nes and spsa is trained by the optimisers of `optimise`; only its gradient is an estimate.
 
-Imports: attacks.core.optimise and what it imports, attacks.black_box.oracle.
+Imports: numpy, attacks.core, oracle.
 """
 
 from __future__ import annotations

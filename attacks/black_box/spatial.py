@@ -4,7 +4,7 @@ No ball bounds this attack, but the rectangle of angles and shifts. It is so sma
 at random. `Result.trace` says what was found. `Result.distance` is the L2 norm of the difference of the pictures, and only there
 for comparison: a shift by one pixel is far in every norm, and nobody notices it.
 
-Imports: attacks.black_box.oracle and what it imports, minigrad.functional.
+Imports: numpy, attacks.core, minigrad, oracle.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ of the picture that a square covers, and falls on a schedule:
 
 A vector (N, d) counts as a picture of one line, and a square as a stretch of it. Each sample has its own windows and signs.
 
-Imports: attacks.black_box.oracle and what it imports.
+Imports: numpy, attacks.core, oracle.
 """
 
 from __future__ import annotations

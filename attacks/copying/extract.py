@@ -9,7 +9,8 @@
 The view counts the questions. If all of them together would go beyond its budget, they are refused before anything is asked. The
 original is never trained, and shares no parameter with a copy.
 
-Imports: minigrad, attacks.core.victim, oracle.
+Imports: numpy, attacks.black_box.oracle, attacks.core, minigrad.functional, minigrad.nn, minigrad.optim, minigrad.random,
+minigrad.tensor.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@
 Invariants: only the substitute's parameters change; each question is asked once and counted by the oracle's own meter;
 no more questions than its budget. Rates count samples that the target got right before, and nothing that was asked about.
 
-Imports: minigrad, attacks.copying.extract, goal, victim, defend.base, defend.ensemble.
+Imports: numpy, attacks.core, attacks.defend.base, attacks.defend.ensemble, minigrad.random, extract.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 The last group works on values of either kind, Tensor or array, and returns the kind that it was given: `choose`, `at_rows`,
 `replaced`, `joined`.
 
-Imports: minigrad.tensor, NumPy.
+Imports: numpy, minigrad.tensor.
 """
 
 from __future__ import annotations

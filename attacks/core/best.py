@@ -5,7 +5,7 @@
     Patience        says which samples no longer improve
     GradientNotes   notes the samples whose gradient was 0 or not finite
 
-Imports: attacks.core.arrays, result, threat; NumPy.
+Imports: numpy, arrays, result, threat.
 """
 
 from __future__ import annotations

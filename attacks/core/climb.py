@@ -6,7 +6,7 @@
 
 With transforms, or a victim that answers at random, values and gradients are means over several draws.
 
-Imports: minigrad, attacks.core.arrays, loss, optimisers, parameterise, result, threat.
+Imports: numpy, minigrad, arrays, best, loss, optimisers, parameterise, result, threat.
 """
 
 from __future__ import annotations

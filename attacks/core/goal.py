@@ -4,7 +4,7 @@ Every attack climbs `goal.objective(logits)`: one value for each sample, larger 
 objective that is positive exactly where the attack has succeeded, and `success` says where that is. All three take logits
 (N, classes), as a Tensor (then they can be differentiated) or as an array. A goal knows nothing of inputs.
 
-Imports: minigrad, attacks.core.loss.
+Imports: numpy, minigrad.tensor, arrays, loss.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ z_j is the logit of class j, p_j its softmax, and z_(1) >= z_(2) >= ... are the 
 Cross-entropy is written as softplus(logsumexp_{j != y} z_j - z_y). The gradient of the textbook form holds p_y - 1, which rounds
 to exactly 0 in float32 at a margin of 17: an attack stands still there (gradient masking by temperature). This form goes on to 88.
 
-Imports: minigrad.
+Imports: numpy, minigrad.
 """
 
 from __future__ import annotations

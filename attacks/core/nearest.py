@@ -13,7 +13,7 @@ in the direction steepest(w_k). For linear models that is exact. Which boundarie
     Toward(y, t)    ref = y, k = t only
     Targeted(t)     ref = the strongest class but t, k = t
 
-Imports: the core of attacks (optimise and below), NumPy.
+Imports: numpy, arrays, best, goal, result, threat.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ that are done leave the batch, and take their rows of the parameters and of the 
 
 What happens in a step: forward and backward in `core.climb`, the best so far in `core.best`, optimisers in `core.optimisers`.
 
-Imports: the rest of the core of attacks.
+Imports: numpy, arrays, best, climb, goal, optimisers, parameterise, result, threat, victim.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ A recipe is an optimiser without its parameters, because these are made only onc
 
 Optimisers descend, an attack climbs: the attack hands them minus the gradient of what it climbs.
 
-Imports: minigrad.optim, attacks.core.arrays, attacks.core.threat.
+Imports: numpy, minigrad.optim, arrays, threat.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ gives x' with its graph. `optimise` drives it by
 
 Anything with these five works: a patch, a texture, a warp. `per_sample` says whether parameters have one row per sample.
 
-Imports: minigrad, attacks.core.threat, NumPy.
+Imports: numpy, minigrad, arrays.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
 measure is a threat (`attacks.core.threat`): its `order` says which norm. All are by sorting, in float64, each row for itself.
 
-Imports: attacks.core.arrays, NumPy.
+Imports: numpy, arrays.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ the attack: success is decided once, by a fresh forward pass on the very array t
   * a sample that was not fooled is returned as it came, with `reason`; its strongest attempt is in `candidate`
   * robust accuracy counts already wrong samples as wrong
 
-Imports: minigrad.checkpoint, attacks.core.victim, goal, threat, streams.
+Imports: numpy, minigrad.checkpoint, arrays, goal, streams, threat, victim.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ share theirs.)
 `rng` of every attack is an int, a `minigrad.random.Stream`, a numpy Generator (both: one number is drawn as the seed) or
 None (fresh entropy; the settings of the result tell the seed).
 
-Imports: minigrad.random, NumPy.
+Imports: numpy, minigrad.random, arrays.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ the same kind and dtype out (NumPy or CuPy), each sample for itself. `project` g
 steps move towards x0, so the result lies in both. In Linf the order makes no difference; in L2 and L1 it does, and `nearest` is
 the exact projection on what ball and box have in common.
 
-Imports: attacks.core.streams, NumPy.
+Imports: numpy, arrays, projections, streams.
 """
 
 from __future__ import annotations

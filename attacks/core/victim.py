@@ -11,7 +11,7 @@ the queries of each sample. Beyond the budget it raises QueryBudgetError, before
 Bounds and normalisation live here, so that epsilon is always in the units of the input. Inside `with victim:` the network is
 in evaluation mode and its parameters are frozen. Afterwards both are as they were, also after an exception.
 
-Imports: minigrad.
+Imports: numpy, minigrad, arrays.
 """
 
 from __future__ import annotations

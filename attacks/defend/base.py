@@ -8,7 +8,7 @@ stated; networks are trained on normalised inputs. `Normalized(net, mean, std)` 
 `straight_through` is the attacker's tool against all that has no useful derivative: the value of one function with the
 derivative of another (backward pass differentiable approximation, BPDA; Athalye, Carlini & Wagner 2018, section 4.1).
 
-Imports: minigrad.
+Imports: numpy, attacks.core.arrays, minigrad.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ decay adds it outside, where it never vanishes: it over-estimates the damage. Go
 coefficient of 0.0025 on the first layer a maxout network stops at 5 % error on the training set, without any gain in
 robustness. Deep networks undo the decay of one layer in the next. Nothing is masked: the attack that breaks it is plain PGD.
 
-Imports: minigrad.
+Imports: numpy, minigrad.tensor.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ dropout errs on 89.4 %): build the network with it, `LeNet(dropout=0.5)`. At tes
 inside the network (stochastic activation pruning, Dhillon et al. 2018, is of this kind; Athalye et al. 2018: 0 % accuracy
 left). The naive attack freezes one mask; the attack that breaks it averages over masks: `pgd(victim, ..., samples=20)`.
 
-Imports: minigrad.
+Imports: minigrad.nn, minigrad.random.
 """
 
 from __future__ import annotations

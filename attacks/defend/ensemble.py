@@ -6,7 +6,7 @@ climbs the logarithm of the mean probability, which is simply what `Ensemble` re
 
     victim = Victim(Ensemble(nets), normalize=(0.5, 0.5));   pgd(victim, x, Untargeted(y), Linf(0.25))
 
-Imports: minigrad, attacks.defend.base.
+Imports: minigrad.nn, base.
 """
 
 from __future__ import annotations

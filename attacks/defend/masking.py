@@ -7,7 +7,9 @@
               affected, and attacks.core.loss.cross_entropy works up to a margin of 88.
 `Hidden`      gives the same logits without any derivative: it falls to attacks without gradients (Square) or with a substitute.
 
-Neither changes where the decision boundary is. Imports: minigrad, attacks.defend.base, attacks.core.loss.
+Neither changes where the decision boundary is.
+
+Imports: numpy, attacks.core.arrays, attacks.core.loss, minigrad.nn, base.
 """
 
 from __future__ import annotations

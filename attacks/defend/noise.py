@@ -9,7 +9,7 @@ because a first success may be a lucky draw.
 2014, section 7, still err on 86.2 % (signs) and 90.4 % (uniform) of adversarial examples. The same Gaussian noise with a
 vote that is counted with care is a defense that holds: defend.smooth.
 
-Imports: minigrad, attacks.defend.base.
+Imports: numpy, attacks.core.arrays, minigrad.nn, minigrad.random, base.
 """
 
 from __future__ import annotations

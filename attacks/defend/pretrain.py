@@ -8,7 +8,9 @@ restore noisy images (a denoising autoencoder, Vincent et al. 2008, which models
 The naive attack is an example made for an undefended network (transfer): it often fails. The attack that breaks them is PGD
 through all of it. Where the code is rounded in between, the rounding is given the derivative of the identity (BPDA).
 
-Images (N, C, size, size) in [0, 1]. Imports: minigrad, attacks.defend.base, masking.
+Images (N, C, size, size) in [0, 1].
+
+Imports: numpy, attacks.core.arrays, minigrad.functional, minigrad.nn, minigrad.random, minigrad.tensor, masking, noise.
 """
 
 from __future__ import annotations

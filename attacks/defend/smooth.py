@@ -9,7 +9,9 @@ is `predict` (section 3.2.1). Where the votes do not tell, both abstain. Sizes a
 bounds, as the theorem asks.
 
 For a linear f the bound is tight: p_A = Phi(margin / sigma) and R = margin. No radius can exceed sigma Phi^-1(alpha^(1/n)):
-1.50, 2.46, 3.20, 3.81 sigma for n = 100, 1e3, 1e4, 1e5 at alpha = 0.001.   Imports: minigrad, attacks.core.streams, binomial.
+1.50, 2.46, 3.20, 3.81 sigma for n = 100, 1e3, 1e4, 1e5 at alpha = 0.001.
+
+Imports: numpy, attacks.core, minigrad, base, binomial, noise.
 """
 
 from __future__ import annotations

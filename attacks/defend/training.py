@@ -13,7 +13,7 @@
 x (N, ...) arrays in the victim's bounds, y (N,) labels. The attack sees the network in evaluation mode with frozen
 parameters (running statistics of batch norm), the loss sees it in the mode it is in; both are restored.
 
-Imports: minigrad, the core of attacks, attacks.defend.noise.
+Imports: numpy, attacks.core, attacks.white_box.gradient, minigrad, noise.
 """
 
 from __future__ import annotations

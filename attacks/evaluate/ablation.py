@@ -10,7 +10,7 @@ treat samples one by one and equal seeds give equal attacks. With F[a, i] = atta
 
 An attack with `without` equal to the ensemble's accuracy was of no use here; on another network it may be the one that is.
 
-Imports: attacks.evaluate.auto, attacks.core.goal, NumPy.
+Imports: numpy, attacks.core.goal, attacks.core.result, auto.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
 A sample is robust if it stands under all of them: the worst case per sample, not the least of the means. The settings are fixed,
 and no attack looks at the defense. So a number from here is an upper bound on robust accuracy: an adaptive attack may lower it.
 
-Imports: attacks, NumPy.
+Imports: numpy, attacks.black_box.square, attacks.core, attacks.white_box.apgd, attacks.white_box.fab.
 """
 
 from __future__ import annotations

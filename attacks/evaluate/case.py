@@ -7,7 +7,7 @@
 A check is a function case -> Check: one question, asked of the network or of the attack. The answer holds the measured value, the
 bound that it should keep, what was seen, what to do about it, and where the question comes from.
 
-Imports: the core of attacks, NumPy.
+Imports: numpy, attacks.core, attacks.white_box.gradient.
 """
 
 from __future__ import annotations

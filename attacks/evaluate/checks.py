@@ -6,7 +6,7 @@
 The questions themselves: of_victim (the network), of_attack (the attack). No check proves robustness; each can only show that a
 number is wrong. `NOT_MECHANICAL` is what remains for people to answer.
 
-Imports: attacks.evaluate.case, of_victim, of_attack.
+Imports: case, of_attack, of_victim.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ never reaching chance. An adversarial example at one epsilon is one at every lar
 for each sample: the smallest epsilon at which anything fooled it. An attack that looks for the smallest perturbation gives the
 whole curve from one run (`Result.curve`); an attack at fixed epsilon is run at each.
 
-Imports: attacks, NumPy.
+Imports: numpy, attacks.core.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@
 Nothing here is a proof: a robust accuracy is an upper bound, which the next attack may lower. The number to report is the last,
 the worst case for each sample over everything that was run.
 
-Imports: attacks and attacks.evaluate.
+Imports: numpy, attacks.core.arrays, attacks.core.threat, attacks.white_box.deepfool, attacks.white_box.gradient, ablation,
+auto, case, checks, curve, of_attack.
 """
 
 from __future__ import annotations

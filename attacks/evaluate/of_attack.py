@@ -5,7 +5,9 @@ A6 iterative, single step  A7 monotone in epsilon   A8 chance level             
 A11 transfer from a twin   A12 random noise         A14 samples of EOT            A17 8-bit          A19 positive control
 A21 already wrong          A23 label leaking        A25 success is real
 
-References: as in of_victim. Imports: attacks.evaluate.case, attacks, NumPy.
+References: as in of_victim.
+
+Imports: numpy, attacks.black_box.score, attacks.black_box.square, attacks.core, attacks.white_box.gradient, case.
 """
 
 from __future__ import annotations

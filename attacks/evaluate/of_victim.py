@@ -7,7 +7,7 @@ V9 roughness of the loss
 References: AA = Croce & Hein 2020 (AutoAttack) and the flags of its code; OG = Athalye, Carlini & Wagner 2018; IoAF = Pintor et
 al. 2022, Indicators of Attack Failure; EAR = Carlini et al. 2019, On Evaluating Adversarial Robustness.
 
-Imports: attacks.evaluate.case and the core of attacks.
+Imports: numpy, attacks.core.arrays, minigrad.nn, minigrad.random, case.
 """
 
 from __future__ import annotations

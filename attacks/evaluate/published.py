@@ -4,7 +4,7 @@ status   'verified'  read in the source named;  'memory'  remembered, not looked
 Every number is a share or a distance as `unit` says. A comparison is fair only where data, norm, epsilon and the way of counting
 agree; what papers leave open (clipping, denominators, sign of 0) is in `note`.
 
-Imports: nothing.
+Imports: the standard library.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The order is that of a reader in doubt: the number and its verdict, all numbers 
 can say, curves, checks, attacks, the worst case, pictures, published numbers, settings and queries. The page is made by
 `minigrad.page`.
 
-Imports: attacks.evaluate, minigrad.page, minigrad.pictures, minigrad.words.
+Imports: numpy, minigrad.page, minigrad.pictures, minigrad.words, case, checks, evaluation, published.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ In L1 a step moves only a share of the coordinates, which follows the sparsity o
 onto what ball and box have in common. Values grow towards the attacker's goal, also a targeted one, so "rose" means the same
 everywhere.
 
-Imports: attacks.core.optimise and what it imports.
+Imports: numpy, attacks.core, gradient.
 """
 
 from __future__ import annotations

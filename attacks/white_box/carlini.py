@@ -10,7 +10,7 @@ large one insists on success and a small one on nearness. The nearest success of
 
 The margin is one of logits. Probabilities are refused, because with them f would vanish long before the margin is won.
 
-Imports: attacks.white_box.deepfool and what it imports, minigrad.
+Imports: numpy, attacks.core.
 """
 
 from __future__ import annotations

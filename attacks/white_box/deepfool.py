@@ -2,7 +2,7 @@
 
 The smallest perturbation is sought, so there is no epsilon; `attacks.core.nearest` says what the boundaries are.
 
-Imports: the core of attacks (optimise and below), NumPy.
+Imports: numpy, attacks.core.
 """
 
 from __future__ import annotations

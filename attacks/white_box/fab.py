@@ -10,7 +10,7 @@ eta >= 1 steps a little beyond the boundary. The pull of d_0 makes x_k slide alo
 An adversarial x_{k+1} is kept if it is the nearest so far; then the walk goes on from x_0 + beta (x_{k+1} - x_0), on the near side
 of the boundary.
 
-Imports: attacks.white_box.deepfool, attacks.core.projections, NumPy.
+Imports: numpy, attacks.core.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
 All take victim (Victim or white_box()), x (N, ...) in the victim's bounds, goal, threat (Linf, L2, L1, ...), and return a
 Result whose x_adv has x's type. `loss` is 'ce', 'margin', 'dlr' or a callable.
 
-Imports: attacks.core.optimise and what it imports.
+Imports: numpy, attacks.core.
 """
 
 from __future__ import annotations

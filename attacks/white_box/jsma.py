@@ -8,7 +8,9 @@ Of the domain, which are the coordinates that may still move, the pair (p, q) wi
 is moved by theta. Coordinates at the end of the box leave the domain. The Jacobian is that of the logits. Probabilities sum to 1:
 with them b = -a, and the second condition would say nothing.
 
-The pair is found without looking at all d^2 (`best_pair`). Imports: attacks.white_box.deepfool and what it imports, minigrad.
+The pair is found without looking at all d^2 (`best_pair`).
+
+Imports: numpy, attacks.core, minigrad.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Both return a `Universal`. Its `on(victim, x, goal)` is the Result of adding the
 result on pictures that were held out. The paper's fooling rate is the share of predictions that change. That is the success
 rate for goal = Untargeted(predictions on clean pictures).
 
-Imports: attacks.core.optimise, minimal and what they import.
+Imports: numpy, attacks.core, minigrad.random, deepfool.
 """
 
 from __future__ import annotations

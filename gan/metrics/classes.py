@@ -1,6 +1,6 @@
 """What a classifier says of the samples: the share of each class, and how sure it is.
 
-Imports: NumPy.
+Imports: numpy.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 
     ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
 
-Imports: NumPy.
+Imports: numpy.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ The numbers that follow from them, each named after the judge:
 The Frechet distance depends on the network, on N and on the split, so none of these numbers may be called FID or compared
 with one; the distance between two sets of real images is printed next to each as the floor that it cannot go below.
 
-Imports: NumPy, minigrad.
+Imports: numpy, minigrad.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A `Variable` is a value and its place in the graph. A `primitive` is a function on arrays together with its derivative rule; called
 on Variables, it computes the result and records the call as a `Node`. `sweep.py` walks the nodes backwards.
 
-Imports: the standard library only.
+Imports: the standard library.
 """
 
 from __future__ import annotations

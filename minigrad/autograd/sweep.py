@@ -4,7 +4,8 @@
     for each node, last first: take the cotangents of its outputs, call its rule, add what comes back to its parents' cotangents
 
 The cotangent of a value is the gradient of the final result with respect to it.
-Imports: the standard library and `graph`.
+
+Imports: graph.
 """
 
 from __future__ import annotations

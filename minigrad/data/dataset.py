@@ -2,7 +2,8 @@
 
 A `Dataset` is arrays with names: pictures as uint8 (N, C, H, W) whose memory is channels-last, points as float32
 (N, 2), text as int64 codes (N,). Nothing is normalised until a batch is made (see `loader`): 60,000 digits take 47 MB.
-Imports NumPy only.
+
+Imports: numpy, minigrad.random.
 """
 
 from __future__ import annotations

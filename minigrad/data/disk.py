@@ -4,6 +4,8 @@ Paths are taken as they are, then below the folders of `dataset.roots()`. Decode
 ~/.cache/minigrad/decoded (never in MINIGRAD_DATA, which may be shared), under a key made of every file's name, size and
 time, so a changed folder is read afresh. Pillow is imported when pictures are decoded; a picture that declares more
 pixels than Pillow thinks safe (89 million) is refused.
+
+Imports: PIL (when called), numpy, minigrad.checkpoint, dataset, images.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 `fetch` tries its addresses in turn. Bytes are appended to `<path>.part`, which survives an interruption and is
 continued by an HTTP Range request (a server that ignores Range just sends everything again). Only a file whose length
 and digest are right becomes `path`. Standard library only, plus tqdm for the bar when it writes to a terminal.
+
+Imports: tqdm (when called), dataset.
 """
 
 from __future__ import annotations

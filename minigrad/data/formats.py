@@ -3,6 +3,8 @@
 Every size that a file declares is held against what the file can hold before memory is asked for; whatever is wrong
 raises one `DataError` that says what, and how to get a good copy. IDX: http://yann.lecun.com/exdb/mnist/ (its end).
 CIFAR-10: https://www.cs.toronto.edu/~kriz/cifar.html ("binary version": records of 1 label byte and 3072 pixels).
+
+Imports: numpy, dataset.
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ place) and contrast: white on black like MNIST, but made here. A sheet of all ou
 size and smoothed by a box of one output pixel, so that the affine map needs a single look-up per pixel and stays free
 of jags: 60,000 pictures of 28 px take about a second and are not cached. Row i depends on (seed, train, i) only: a
 smaller `limit` is a prefix.
-Imports NumPy; Pillow and matplotlib's data files when called.
+
+Imports: PIL (when called), matplotlib (when called), numpy, minigrad.random, dataset.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Pictures of another size. Pictures for people (grids, PNG and GIF files) are made by `minigrad.pictures`.
 
-Imports: NumPy.
+Imports: numpy.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 The order of epoch e is a function of (seed, stream name, e) and of nothing else: it is drawn from the child stream
 "<name>/epoch e". So the whole state is two counters, `state_dict()` never holds a permutation, and a resumed run sees
-the rows that an uninterrupted one would have seen. Imports NumPy, minigrad.random and the dataset.
+the rows that an uninterrupted one would have seen.
+
+Imports: numpy, minigrad.random, dataset.
 """
 
 from __future__ import annotations

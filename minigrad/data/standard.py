@@ -2,6 +2,8 @@
 
 Files are looked for in `<root>/mnist`, `<root>/fashion-mnist`, `<root>/cifar10` for every root of `dataset.roots()`,
 and fetched only on request. MINIGRAD_MIRROR replaces the addresses: a file is then $MINIGRAD_MIRROR/<set>/<file>.
+
+Imports: numpy, dataset, disk, download, formats.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 written in terms of other operations, or as primitives where that saves memory.
 
 Published subgradients: relu'(0) = 0, leaky_relu'(0) = slope, elu'(0) = alpha, softplus and sigmoid have none to state.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels, minigrad.random, common, elementwise, reduction.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 The functional modules import only the engine, the kernels and NumPy, never `Tensor`: results get their class from the
 arguments, and rules use the arguments' own operators. NumPy's functions dispatch on their arguments, so `np.exp(x)` also
 serves CuPy arrays; arrays are created with `np.zeros_like(x, shape=...)` for the same reason.
+
+Imports: numpy, minigrad.autograd.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ The node calls the same kernels as the separate layers do, one after the other. 
 to a fifth of a small network's training step. Its rule is batch norm's rule followed by the convolution's. Under `create_graph` the
 rule is written in operations that have derivatives, as in `fused`. Nobody needs to call these functions: `nn.Sequential` and
 `nn.Residual` do it where such layers are neighbours. tests/functional/test_fused.py holds them equal to the separate layers.
+
+Imports: minigrad.autograd, minigrad.kernels, activation, common, convolution, fused, normalization.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@
 So the rule of each map calls the other two, and no derivative of any order needs another kernel. In most networks a bias and a
 (leaky) ReLU follow; `conv2d_leaky_relu` does them while the output is still in the cache.
 Images are (N, C, H, W) in shape; the fast memory layout is channels-last, and any layout gives the same answer.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels, activation, common, fused, indexing, shape.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Published subgradients (tested literally): sqrt'(0) = inf, |x|'(0) = 0, sign' = 0, maximum and minimum split a tie in
 halves, clamp passes the gradient on the closed interval [min, max], pow(x, 0)' = 0.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels.special, common.
 """
 
 from __future__ import annotations

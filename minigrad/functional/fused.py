@@ -6,6 +6,8 @@ Each equals its parts, called one after the other, at every order (tests/functio
 A fused rule has two branches. While nothing is recorded, one kernel does the whole backward pass. Under `create_graph` the rule is
 written in the operations of the other modules, and their derivatives are known. So only the first derivative is fused, and
 every order is right.
+
+Imports: minigrad.autograd, minigrad.kernels, activation, common, normalization, reduction, shape.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 getitem <-> add at, cat <-> slices, pad <-> slice, gather <-> scatter.
 
 Names and arguments are PyTorch's. Results may share memory with their argument (views); nothing here mutates.
-Imports: the engine, the kernels, NumPy, and `common`, `shape`.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels, common, shape.
 """
 
 from __future__ import annotations

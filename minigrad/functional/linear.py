@@ -1,5 +1,7 @@
 """Products: matmul, einsum, linear, embedding. matmul is closed under differentiation:
 Y = A B gives dA = G B^T and dB = A^T G.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels, common, elementwise, indexing, shape.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ are primitives, with rules in which no two large terms cancel: logits of +-1e4 g
 
 Published subgradients: l1 has 0 at 0; huber and smooth_l1 pass the clamp on the closed interval at order 2; in
 binary_cross_entropy the logarithm stops at -100 and the gradient's denominator at 1e-12, as in PyTorch.
+
+Imports: numpy, minigrad.autograd, activation, common, elementwise, indexing, reduction, shape.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@
 
 Both results stay in the graph. So the rule reads only inputs and outputs, and every order is right. `normalise_dx` is the first
 term as one kernel; it is its own adjoint in g.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels, common, reduction, shape.
 """
 
 from __future__ import annotations

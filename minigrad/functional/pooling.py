@@ -6,7 +6,8 @@
 
 Adaptive pooling is an axis map; so are interpolation (in `sampling`) and padding by reflection (in `rearrange`).
 Images are (N, C, H, W) or one (C, H, W). Published subgradient: the first of equal maxima gets the whole gradient.
-Imports: the engine, the kernels, NumPy, and `common`, `shape`.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels, common, shape.
 """
 
 from __future__ import annotations

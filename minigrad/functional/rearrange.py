@@ -4,7 +4,7 @@
     unfold <-> fold                     windows as columns <-> columns added up as windows
     pixel_shuffle <-> pixel_unshuffle   channels as pixels and back; inverse and adjoint are the same
 
-Imports: the engine, NumPy, and `common shape pooling`.
+Imports: numpy, minigrad.autograd, minigrad.kernels.geometry, common, indexing, pooling, shape.
 """
 
 from __future__ import annotations

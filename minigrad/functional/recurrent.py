@@ -17,6 +17,8 @@ Names, gate order and shapes are PyTorch's: weight_ih (gates * H, in), weight_hh
 A scan is one primitive. Its rule reads only its inputs and outputs; this is why the gates are outputs. The rule is written in
 operators alone, so the same text runs on arrays, and on Tensors while the sweep is recorded. So every order is right. The gradient
 of a weight is one product over all time steps.
+
+Imports: numpy, minigrad.autograd, minigrad.kernels, activation, common, elementwise, indexing, linear, shape.
 """
 
 from __future__ import annotations

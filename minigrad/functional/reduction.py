@@ -2,6 +2,8 @@
 
 Argument names are PyTorch's: `dim` (None or () means all) and `keepdim`. Published subgradients: max and min without
 `dim`, amax and amin split a tie evenly; max(dim) and min(dim) give it to the index that they return; norm'(0) = 0.
+
+Imports: numpy, minigrad.autograd, common, elementwise, indexing, shape.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ polynomials of the grid, in Tensor operations: it can be differentiated by the i
 
 Published subgradients are PyTorch's. In padding_mode 'border' the derivative by a coordinate on or behind the border is 0. In mode
 'nearest' the derivative by the grid is 0. NaN propagates, also from the grid.
-Imports: the engine, NumPy, and `common elementwise shape linear pooling`.
+
+Imports: numpy, minigrad.autograd, common, elementwise, linear, pooling, shape.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 reshape <-> reshape, permute <-> inverse permute, expand <-> sum, roll <-> roll back.
 
 Names and arguments are PyTorch's. Results may share memory with their argument (views); nothing here mutates.
-Imports: the engine, NumPy, CuPy (lazily), and `common`.
+
+Imports: cupy (when called), numpy, minigrad.autograd, common.
 """
 
 from __future__ import annotations

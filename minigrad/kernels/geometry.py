@@ -7,7 +7,8 @@
 | s, p | the distance between two windows (stride), and the pixels added at each end (padding) |
 
 A kernel spans d*(k - 1) + 1 pixels. Convolution and pooling go from H to H', transposed convolution goes from H' to H.
-Imports: nothing.
+
+Imports: the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Special functions that NumPy lacks, as NumPy ufuncs compiled by Numba at first use; CuPy arrays use CuPy's own.
 
-Imports: numba (lazily), numpy.
+Imports: cupyx (when called), numba (when called), numpy.
 """
 
 from __future__ import annotations

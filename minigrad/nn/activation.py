@@ -1,6 +1,8 @@
 """Activations and dropout as modules; what each computes stands in `minigrad.functional`.
 
 `inplace` is accepted where PyTorch has it and changes nothing but the repr: no operation here mutates.
+
+Imports: minigrad.functional, minigrad.random, module.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 A child's name in the state is its index or key. Sequential and Residual let neighbours share a pass over memory
 (`minigrad.nn.fusion`).
+
+Imports: minigrad.functional.common, fusion, module.
 """
 
 from __future__ import annotations

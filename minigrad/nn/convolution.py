@@ -1,6 +1,8 @@
 """Convolution layers of images (N, C, H, W) or (C, H, W): Conv2d, ConvTranspose2d.
 
 Weights and biases start as U(-b, b) with b = 1/sqrt(fan_in), fan_in = weight.shape[1] * kh * kw (PyTorch's default).
+
+Imports: minigrad.functional, minigrad.kernels.geometry, linear, module.
 """
 
 from __future__ import annotations

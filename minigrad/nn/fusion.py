@@ -12,6 +12,8 @@ The result is that of calling one layer after the other (tests/nn/test_fusion.py
 Only layers of exactly these types fuse. A layer with a hook does not, so a hook always sees what its layer computes.
 
 A "training pair" is a convolution and its batch norm in training; an "evaluation pair" is the same in evaluation.
+
+Imports: minigrad.functional, activation, convolution, normalization.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ numpy Generator; None draws from the operating system and is not reproducible. N
 fan_in and fan_out count the connections of one output and one input unit: for a weight (out, in, kh, kw),
 fan_in = in*kh*kw and fan_out = out*kh*kw.
 
-Imports: `minigrad.random`, `minigrad.tensor`, NumPy.
+Imports: numpy, minigrad.random, minigrad.tensor.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Linear maps of vectors and rows of a table: Linear, Embedding."""
+"""Linear maps of vectors and rows of a table: Linear, Embedding.
+
+Imports: numpy, minigrad.functional, minigrad.random, minigrad.tensor, init, module.
+"""
 
 from __future__ import annotations
 

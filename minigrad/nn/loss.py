@@ -1,6 +1,8 @@
 """Losses as modules; what each computes, and its arguments, stand in `minigrad.functional`.
 
 reduction is 'mean' (default), 'sum' or 'none'. A class weight given to a constructor becomes a buffer, as in PyTorch.
+
+Imports: minigrad.functional, module.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ Invariants:
   * Buffers are constants: they never require a gradient and never hold a graph.
   * `Parameter.name` is the path from the module registered last ("features.0.weight"); error messages use it.
 
-Imports: `minigrad.tensor`, NumPy.
+Imports: numpy, minigrad.tensor.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 All compute (x - mean) / sqrt(var + eps) * weight + bias with the biased variance; they differ in the axes. Running
 statistics live in buffers, outside every graph, and the running variance is the unbiased one, as in PyTorch.
+
+Imports: numpy, minigrad.functional, minigrad.tensor, init, linear, module.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Pooling layers of images (N, C, H, W) or (C, H, W); what each computes stands in `minigrad.functional`."""
+"""Pooling layers of images (N, C, H, W) or (C, H, W); what each computes stands in `minigrad.functional`.
+
+Imports: minigrad.functional, module.
+"""
 
 from __future__ import annotations
 

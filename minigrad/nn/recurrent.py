@@ -3,6 +3,8 @@
 Parameters are named as PyTorch's: weight_ih_l0 (gates*H, in), weight_hh_l0 (gates*H, H), bias_ih_l0, bias_hh_l0, then
 the same with _reverse, then l1 ... All start as U(-b, b) with b = 1/sqrt(hidden_size). Equations stand in
 `minigrad.functional.recurrent`.
+
+Imports: minigrad.functional, minigrad.random, init, linear, module.
 """
 
 from __future__ import annotations

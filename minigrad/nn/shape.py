@@ -1,4 +1,7 @@
-"""Layers that rearrange, resize and pad: Flatten, Unflatten, Upsample, PixelShuffle, PixelUnshuffle and the pads."""
+"""Layers that rearrange, resize and pad: Flatten, Unflatten, Upsample, PixelShuffle, PixelUnshuffle and the pads.
+
+Imports: minigrad.functional, module.
+"""
 
 from __future__ import annotations
 

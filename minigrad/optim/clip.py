@@ -1,4 +1,7 @@
-"""Limits on gradients, in place, between `backward` and `step`."""
+"""Limits on gradients, in place, between `backward` and `step`.
+
+Imports: numpy, minigrad.tensor.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Parameters are averaged; buffers are copied as they are, so batch norm's statistics belong to the last weights, not to
 the averaged ones (re-estimate them before sampling from a network with batch norm: Mescheder et al. 2018).
+
+Imports: minigrad.nn.module.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 A scheduler is made after its optimizer and sets the rate of step 0; call `scheduler.step()` after `optimizer.step()`,
 once per epoch or per iteration, whichever its numbers count. Rates are computed from the present one where PyTorch
 does, so schedules can be chained by stepping several. State is plain numbers and lists.
+
+Imports: optimizer.
 """
 
 from __future__ import annotations

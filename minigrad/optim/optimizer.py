@@ -5,7 +5,8 @@ without a gradient is skipped and its own step count stands still. A step overwr
 versions: a graph recorded before it cannot be swept after it.
 
 `param_groups` is a list of dicts: "params" and the options, which may be changed between steps (schedules do).
-Imports: `minigrad.kernels`, `minigrad.tensor`, NumPy.
+
+Imports: numpy, minigrad.autograd, minigrad.nn.module, minigrad.tensor.
 """
 
 from __future__ import annotations

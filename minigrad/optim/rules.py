@@ -1,4 +1,7 @@
-"""The update rules; each equation stands with its kernel in `minigrad.kernels.reference`."""
+"""The update rules; each equation stands with its kernel in `minigrad.kernels.reference`.
+
+Imports: numpy, minigrad.kernels, optimizer.
+"""
 
 from __future__ import annotations
 

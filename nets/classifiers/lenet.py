@@ -3,6 +3,8 @@
 LeCun et al. 1998, section II.B, fixes the shape: two convolutions with pooling, then fully connected layers down to 84
 features. Changed, as everyone does today: ReLU, max-pooling, more maps, batch norm after each convolution, and dropout.
 `features` returns the 84 values before the last layer; the Frechet distance of `gan.metrics.judge` is taken there.
+
+Imports: minigrad.nn.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ it has no threshold of its own, so a network of them is linear over wide regions
 `MaxoutNet` is the permutation-invariant network of digits that Goodfellow et al. 2014, Explaining and Harnessing Adversarial
 Examples, measure: two layers of 240 units of 5 pieces, softmax. That paper states neither its dropout nor its constraint; here
 they are those of the maxout paper, section 5.1: dropout, and a bound on the norm of each weight vector (`bound_norms_`), whose
-numbers are chosen in `MaxoutNet` and `LIMIT`. Imports: minigrad.
+numbers are chosen in `MaxoutNet` and `LIMIT`.
+
+Imports: numpy, minigrad.functional.common, minigrad.nn.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Fully connected layers with ReLU between them: the network of the years before convolutions, and of many early attacks.
 
 500-150-10 is the smaller of the two MNIST networks of DeepFool (Moosavi-Dezfooli et al. 2016, table 1).
+
+Imports: minigrad.nn.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@
     lenet     convolutions, batch norm, max-pooling, dropout (nets/classifiers/lenet.py)
     residual  convolutions of 3x3 with shortcuts, no pooling but the last mean (after He et al. 2016, much smaller)
 
-All take images (N, channels, size, size) in [-1, 1] and give logits (N, classes). Imports: minigrad, nets.classifiers.lenet.
+All take images (N, channels, size, size) in [-1, 1] and give logits (N, classes).
+
+Imports: minigrad.nn, lenet.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ Layers and their names are those of the well-known 64-pixel example for PyTorch,
 differ from the paper. The discriminator may go without batch norm (`norm=False`): a gradient penalty needs the gradient of
 each sample for itself. And either player may `refine` at its smallest resolution, with 3x3 convolutions between the
 latent's end and the rest: at 28 pixels the paper's discriminator has two layers, too few to judge a whole digit.
+
+Imports: minigrad.nn.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ ceil(H / stride), and the odd pixel of padding lies below and to the right.
 
 In evaluation batch norm is a fixed affine map. `fold` multiplies it into the convolution before it, after which the
 network computes the same with half the passes over memory, and can no longer be trained as it was.
+
+Imports: minigrad.functional, minigrad.nn, weights.
 """
 
 from __future__ import annotations

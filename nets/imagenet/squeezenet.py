@@ -9,6 +9,8 @@ A Fire module squeezes its input to few channels by 1x1 convolutions, then expan
 Pools are 3x3 of stride 2 and round sizes up, as Caffe does. Two things follow the published Caffe weights rather than
 the table: conv1 has no padding, and conv10 has padding 1 (a rim of positions that see the bias alone). The weights want
 BGR from 0 to 255 less the mean colour; here the network takes RGB in [0, 1], and `load` turns conv1's channels round.
+
+Imports: minigrad, weights.
 """
 
 from __future__ import annotations

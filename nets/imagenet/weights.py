@@ -6,7 +6,9 @@ that an attack works on pixels between 0 and 1, and its result is a picture that
 the network's size already is taken pixel for pixel.
 
 Names come from `imagenet/synset_words.txt` below MINIGRAD_DATA: 1000 lines "n02510455 giant panda, panda, ...", line i
-for class i (ILSVRC 2012). Imports: NumPy, minigrad; Pillow when a picture is opened.
+for class i (ILSVRC 2012).
+
+Imports: PIL (when called), numpy, minigrad.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 `ATTACKS` says which function, in what norms, and how much of the network it may see. Everything else is read from the function's
 signature: its options, their defaults, and whether it stays within a given radius (it takes a threat) or looks for the smallest
 perturbation (it takes none; --epsilon then only counts).
-
-Imports: attacks, minigrad.
 """
 
 from __future__ import annotations

@@ -15,8 +15,6 @@ The stand-in of `through` is what makes an attack naive or strong. It may be
 Sources: Athalye, Carlini & Wagner 2018 (BPDA, EOT, signs of masking); Carlini et al. 2019 (what an evaluation must try);
 Goodfellow et al. 2014 (noise, ensembles, weight decay, dropout, generative training); Madry et al. 2017 (training against
 FGSM); Carlini & Wagner 2017 (distillation); Cohen, Rosenfeld & Kolter 2019 (smoothing).
-
-Imports: attacks, attacks.defend, attacks.evaluate, nets.training, nets.classifiers.lenet.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 The network comes from a run of `python -m nets classifier`; samples are pictures in [0, 1], and the network's own range of
 [-1, 1] is the victim's normalisation, so that epsilon counts as the literature does: 1 is the way from black to white.
-
-Imports: attacks, minigrad, nets.classifiers.lenet.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     <conv2d(x, w), g> = <x, conv2d_dx(g, w)> = <w, conv2d_dw(x, g)>
 
-Imports: numpy, `geometry`, `activation`.
+Imports: numpy, minigrad.kernels.geometry, activation.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Normalisation over any axes, alone and together with the scale, shift and (leaky) ReLU that follow it.
 
-Imports: numpy, `activation`.
+Imports: numpy, activation.
 """
 
 import math

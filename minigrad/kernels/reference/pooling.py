@@ -1,6 +1,6 @@
 """Pooling: the largest value of each window, or the mean, and the adjoints of both.
 
-Imports: numpy, `geometry`, `convolution` for what images share.
+Imports: numpy, minigrad.kernels.geometry, convolution.
 """
 
 import numpy as np

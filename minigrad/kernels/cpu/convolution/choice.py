@@ -14,7 +14,8 @@ stands there, and what was measured.
 | 1x1, many pixels | | | `parts.long_sums` |
 | all others | `direct` | `direct` | `direct` |
 
-May import: numpy, `geometry`, `machine`, `parts`, `registers`, and the algorithms beside it.
+Imports: numpy, minigrad.kernels.geometry, parts, registers, machine, depthwise, direct, few_channels, few_channels_transposed,
+plans, whole_image, winograd, winograd_panels, winograd_transforms.
 """
 import math
 

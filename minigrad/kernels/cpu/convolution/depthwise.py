@@ -2,7 +2,8 @@
 
 `direct` explains phases and taps. A pixel has few multiply-adds, so no address is looked up for it: both images are walked row by
 row at fixed steps. A run of pixels ends only where a tap enters or leaves the image. Channels are a multiple of VL.
-May import: numpy, `plans`, `machine`, `registers`.
+
+Imports: numpy, registers, machine, plans.
 """
 import numpy as np
 

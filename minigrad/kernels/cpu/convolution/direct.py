@@ -20,7 +20,8 @@ outside the image reads zeros. A tap that falls outside for all MR outputs is le
 innermost, so that this happens often (it saves a quarter of the work for a 4x4 kernel of stride 2 on 8x8 pixels).
 
 The result does not depend on how the blocks fall to the threads, because each output is one sum in one order.
-May import: numpy, `plans`, `machine`, `parts`, `registers`.
+
+Imports: numpy, parts, registers, machine, plans.
 """
 import numpy as np
 

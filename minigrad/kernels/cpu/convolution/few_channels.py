@@ -15,7 +15,8 @@ scratch. There window m lies at a place that does not depend on the block.
 
 One list of beginnings serves all blocks, and no padded image is written to memory. A row of a window must be contiguous, so the
 dilation along it is 1. A block is a band of output rows of an image, or some small images. Every output is one sum in one order.
-May import: numpy, numba, llvmlite, `geometry`, `plans`, `machine`, `parts`, `registers`.
+
+Imports: llvmlite, numba, numpy, minigrad.kernels.geometry, parts, registers, machine, plans.
 """
 import functools
 import math

@@ -12,7 +12,8 @@ same remainder by the stride read the same taps; they are a *strand* of the row.
 
 A block is a band of output rows of some images, whose planes stay in the L2 cache. It also reads pixels beyond the band, which are
 multiplied once more for the next. No bit depends on the cut, because every product and every output is one sum in one order.
-May import: numpy, numba, llvmlite, `plans`, `machine`, `registers`.
+
+Imports: llvmlite, numba, numpy, registers, machine, plans.
 """
 import functools
 

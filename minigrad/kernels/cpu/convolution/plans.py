@@ -7,7 +7,8 @@
   reads the weights of a forward, a transposed and a grouped convolution.
 
 Tables follow from shapes alone, and they are kept, because making them costs more than a small convolution.
-May import: numpy, `winograd_transforms`, `compiling`, `emit`.
+
+Imports: numpy, registers, machine, winograd_transforms.
 """
 import functools
 from typing import Any, NamedTuple

@@ -7,7 +7,7 @@ to be packed into panels anyway, and it is turned while it is packed, in squares
     y[n, o] = sum of x[n, p, c] w[o, c, p]          a panel is NR images; the tile's rows are filters as they lie in memory
     x[n, p, c] = sum over o of g[n, o] w[o, c, p]   a panel is NR channels of a pixel; the tile's rows are rows of g
 
-May import: numpy, `machine`, `parts`, `registers`.
+Imports: numpy, parts, registers, machine.
 """
 import numpy as np
 

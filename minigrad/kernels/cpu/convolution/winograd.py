@@ -35,7 +35,7 @@ patches, its columns output channels. (Winograd 1980; Lavin and Gray 2016)
   into one set of the L1 cache, and the transform would take three times as long (measured: 200 against 65 ns). So each plane is a
   cache line longer than it need be.
 
-May import: numpy, `plans`, `winograd_patches`, `winograd_transforms`, `machine`, `parts`, `registers`.
+Imports: numpy, parts, registers, machine, plans, winograd_patches, winograd_transforms.
 """
 import math
 

@@ -1,7 +1,9 @@
 """Where Winograd's patches lie: which pixels each of them reads, inside the image or beyond its edge, and in which order they go.
 
 A patch is a square of neighbouring outputs that are computed together; its window is the pixels that it reads. The patches of a
-problem are numbered along rows, then columns, then images. May import: `plans`, `winograd_transforms`, `machine`, `registers`.
+problem are numbered along rows, then columns, then images.
+
+Imports: registers, machine, plans, winograd_transforms.
 """
 from minigrad.kernels.cpu.convolution.plans import ACROSS, COLS, DOWN, ROWS
 from minigrad.kernels.cpu.convolution.winograd_transforms import clipped

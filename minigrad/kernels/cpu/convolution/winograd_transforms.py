@@ -12,7 +12,7 @@ Each of them is a sandwich: a small matrix of numbers between a constant matrix 
 | spread | A g A^T | a patch of output gradients |
 | gathered | G^T S G | the sum of products of a weight gradient |
 
-May import: numpy, llvmlite, numba, `compiling`, `emit`.
+Imports: llvmlite, numba, numpy, registers, machine.
 """
 import itertools
 import math

@@ -23,7 +23,8 @@ time, so here it is a quotient of polynomials:
     s(x) = tanh(x / 2) / 2 + 1/2               the sigmoid; the digits that its tail loses do not matter for a gate
 
 NaN stays NaN, and beyond 9 tanh is 1. The coefficients are a minimax fit (Lawson's weighted least squares) on [0, 9].
-May import: numpy, `machine`, `parts`, `registers`.
+
+Imports: numpy, parts, registers, machine.
 """
 import numpy as np
 

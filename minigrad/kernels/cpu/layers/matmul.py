@@ -3,7 +3,9 @@
 A product of an M x K matrix is a convolution of one row of M pixels with K channels (`direct.product`). Measured (Zen 5): BLAS
 takes half of the tile's time for the products of linear layers and LSTMs (64 x 512 x 128), where packing the second matrix is most
 of the tile's work. From some 10^7 multiplications on the tile is faster. The gradient of a weight, A^T B with long columns, is a
-sum of outer products (`long_sums`). May import: numpy, `machine`, `parts`, `direct`.
+sum of outer products (`long_sums`).
+
+Imports: numpy, convolution, parts, machine.
 """
 import numpy as np
 

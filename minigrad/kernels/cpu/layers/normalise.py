@@ -6,7 +6,7 @@ x takes one of two forms:
                 (over all but the channels) and instance norm (over the pixels). The kernels are in `normalise_kernels`.
     rows        (M, L): each of M rows is normalised. Layer norm (over trailing axes) and group norm. The kernels are here.
 
-May import: numpy, `reference` for the shapes that have no fast path, `normalise_kernels`, `machine`, `parts`.
+Imports: numpy, minigrad.kernels.reference, parts, machine, normalise_kernels.
 """
 import math
 

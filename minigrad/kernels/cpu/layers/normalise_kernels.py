@@ -16,7 +16,8 @@ joined by Chan's formula, which does not cancel as E[x^2] - E[x]^2 does:
     delta = mean_b - mean_a,  M2 = M2_a + M2_b + delta^2 n_a n_b / (n_a + n_b)      (Chan, Golub, LeVeque 1979)
 
 Blocks have a fixed size and are joined in order, in float64, so the bits are the same for any number of threads.
-May import: numpy, `compiling`, `threads`.
+
+Imports: numpy, machine.
 """
 import math
 

@@ -2,7 +2,8 @@
 
 The arrays of all parameters are cut into blocks of elements. A table holds each array's address and size. Parameters and states are
 changed in place, so they must be contiguous; if one is not, `reference` does the step. `reference` also has the equations.
-May import: numpy, numba, llvmlite, `reference`, `machine`, `layout`, `emit`.
+
+Imports: llvmlite, numba, numpy, minigrad.kernels.reference, parts, registers, machine.
 """
 import numba
 import numpy as np

@@ -3,7 +3,8 @@
 A block is one row of output pixels where each output is written once. It is one image where values are added to an input's
 gradient. The most common window, 2x2, has an instruction of its own, `largest_of_four`. It keeps the maximum and its place in
 registers; Numba's loops would write and read both again for each pixel of the window.
-May import: numpy, numba, llvmlite, `reference` for the divisors, `machine`, `parts`, `registers`.
+
+Imports: llvmlite, numba, numpy, minigrad.kernels.reference, parts, registers, machine.
 """
 import numpy as np
 from llvmlite import ir

@@ -1,7 +1,9 @@
 """The instructions of `threads`: to read and change words that threads share, each in one indivisible step, and to sleep.
 
 Locks are those of CPython's C interface, because they need no GIL. PyThread_acquire_lock and PyThread_release_lock are called by
-their addresses. May import: numba, llvmlite, `compiling`.
+their addresses.
+
+Imports: llvmlite, numba, compiling.
 """
 import os
 

@@ -14,7 +14,9 @@
   of all sources below `kernels/cpu`. Where nothing can be written, the kernel is compiled for this run only.
 * Each kernel is called with one set of types only (C-contiguous float32 or int64 arrays, int, float), so it is compiled once.
 
-`on_compile(callback)` lets a program say that it is compiling. May import: numba.
+`on_compile(callback)` lets a program say that it is compiling.
+
+Imports: numba, numpy.
 """
 import contextlib
 import gc

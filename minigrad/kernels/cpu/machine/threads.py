@@ -25,7 +25,8 @@ From the kernel's first line until the last thread is done no Python runs and no
 would sleep, and to wake it costs 50 microseconds, where a training step launches hundreds of kernels. For the same reason a helper
 without work watches for the next launch for a fifth of a millisecond before it sleeps. If the caller has done all blocks before a
 sleeping helper woke, it takes the job back and goes on.
-May import: numpy, numba, llvmlite, `atomic`, `compiling`.
+
+Imports: llvmlite, numba, numpy, atomic, compiling.
 """
 import ctypes
 import functools

@@ -6,7 +6,8 @@ The ending of a convolution is the pair (bias, slope) that its kernel takes, and
 of its own it would cost as much as a tenth of the convolution. An empty bias says that nothing follows. `finish` serves kernels
 that have a table of the addresses of their output pixels, `finish_output` any output, in place. `few_channels` does it in its
 registers.
-May import: numpy, llvmlite, numba, `machine`, `registers`, `layout`.
+
+Imports: llvmlite, numba, numpy, registers, machine, layout.
 """
 import numpy as np
 from llvmlite import ir

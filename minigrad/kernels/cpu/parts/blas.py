@@ -3,7 +3,9 @@
 BLAS must not use threads of its own beside our pool. They spin while they wait for each other, and after each product, on the
 cores where the pool runs. On a busy machine a product of 0.1 ms then takes 100 ms (measured). So NumPy's OpenBLAS is told before
 each call to keep to the calling thread, which costs a microsecond. A large product is cut into blocks of rows or columns of a
-fixed size, and each thread of the pool hands BLAS its blocks. May import: numpy, `threads`.
+fixed size, and each thread of the pool hands BLAS its blocks.
+
+Imports: numpy, machine.
 """
 import contextlib
 import ctypes

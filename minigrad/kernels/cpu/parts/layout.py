@@ -1,4 +1,7 @@
-"""Views and copies that bring an array into the one layout that a kernel is compiled for. May import: numpy, `machine`, `emit`."""
+"""Views and copies that bring an array into the one layout that a kernel is compiled for.
+
+Imports: numpy, registers, machine.
+"""
 import math
 
 import numpy as np

@@ -6,7 +6,8 @@ TERM_CHUNK terms at a time, the rows are copied into panels. Left in a, where th
 few lines of the L1 cache. A block's panels and sums stay in the L2 cache. A block is as large as that allows, because what it does
 not cover is read again by the next block. Where this leaves too few blocks for the threads, the terms are cut into parts, whose
 rows lie side by side in memory, and the sums of the parts are added up in order.
-May import: numpy, `machine`, `registers`.
+
+Imports: numpy, registers, machine.
 """
 import numpy as np
 

@@ -1,6 +1,8 @@
 """How the two sides of a product are cut for the tile: `pack` lays weights into panels, `start_of` deals rows out to tiles.
 
-A panel is NR columns of a matrix, row after row, so that the tile reads it from begin to end. May import: `compiling`, `emit`.
+A panel is NR columns of a matrix, row after row, so that the tile reads it from begin to end.
+
+Imports: registers, machine.
 """
 from minigrad.kernels.cpu.machine.compiling import inner
 from minigrad.kernels.cpu.registers.emit import MR, NR

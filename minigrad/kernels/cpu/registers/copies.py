@@ -2,7 +2,9 @@
 table of addresses through which tiles reach their rows.
 
 The instructions are emitted as in `tiles`, which explains why. Addresses are plain integers, and each function has a twin in NumPy
-beside it. Channels are multiples of VL unless it says otherwise. May import: numpy, numba, llvmlite, `machine`, `emit`.
+beside it. Channels are multiples of VL unless it says otherwise.
+
+Imports: llvmlite, numba, numpy, machine, emit.
 """
 import contextlib
 

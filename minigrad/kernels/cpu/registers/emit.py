@@ -1,7 +1,9 @@
 """The shape of this machine's register tile, memory by address, and the LLVM phrases that instructions are written in.
 
 The tile's shape follows from the processor's vector registers; `tiles` explains how. `Emit` writes the few phrases that all
-instructions consist of: load, store, multiply-add, broadcast. May import: numpy, numba, llvmlite, `threads`.
+instructions consist of: load, store, multiply-add, broadcast.
+
+Imports: llvmlite, numba, numpy, machine.
 """
 import ctypes
 import os

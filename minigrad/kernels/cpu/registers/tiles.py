@@ -34,7 +34,8 @@ NUMBA_DISABLE_JIT=1 runs.
 
 Rows are reached through a table of addresses. A pixel in the padding has the address of zeros. So there is no im2col buffer and
 no padded copy. The functions here make tiles; the tiles that kernels use are made once, at the end of the file.
-May import: numpy, numba, llvmlite, `compiling`, `emit`.
+
+Imports: llvmlite, numba, numpy, machine, emit.
 """
 import numpy as np
 from llvmlite import ir
