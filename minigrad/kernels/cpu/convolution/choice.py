@@ -43,7 +43,7 @@ from minigrad.kernels.cpu.convolution.whole_image import images_by_filters, imag
 from minigrad.kernels.cpu.convolution.winograd_transforms import M, points_of
 from minigrad.kernels.cpu.machine.threads import empty
 from minigrad.kernels.cpu.parts.activation import NOTHING, finish_output, leaky_relu
-from minigrad.kernels.cpu.parts.layout import channels_last, padded, swapped, with_slack, zeros
+from minigrad.kernels.cpu.parts.layout import channels_last, padded, swapped, with_slack
 from minigrad.kernels.cpu.parts.long_sums import LONG_SUM, sum_outer_products
 from minigrad.kernels.cpu.registers.emit import AR, NR, VL
 from minigrad.kernels.geometry import transposed_size, window_count
@@ -269,7 +269,7 @@ def convolve_by_winograd(x, w, y, problems, shifts, step, out_step, out_stride, 
     """Winograd's convolution, by panels of filters or by blocks of patches. places (problems, taps, input channels)."""
     (_, taps, ins), outs = places.shape, y.shape[3]
     if taps < 25 and by_panels(points_of(math.isqrt(taps)) ** 2, ins, outs, len(x), problems[0]):
-        winograd_panels.convolve_by_panels(x, w, y, frozen(problems), shifts, step, out_step, out_stride, places, zeros(x.shape[3]))
+        winograd_panels.convolve_by_panels(x, w, y, frozen(problems), shifts, step, out_step, out_stride, places)
         finish_output(y, *ending)
     else:
         winograd.convolve_by_patches(x, w, y, problems, shifts, step, out_step, out_stride, places, ending)
@@ -280,7 +280,7 @@ def weight_gradient_by_winograd(x, g, w, shifts, places, step):
     n, oh, ow, outs = g.shape
     images, taps, channels = places.shape
     if taps < 25 and by_panels(points_of(math.isqrt(taps)) ** 2, images * channels, outs, n, (oh, ow), sums=True):
-        winograd_panels.weight_gradient_by_panels(x, g, w, shifts, step, places, zeros(max(channels, outs)))
+        winograd_panels.weight_gradient_by_panels(x, g, w, shifts, step, places)
     else:
         winograd.weight_gradient_by_patches(x, g, w, shifts, step, places)
 

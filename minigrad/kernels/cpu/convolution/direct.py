@@ -43,8 +43,7 @@ from minigrad.kernels.cpu.machine.compiling import inner, kernel
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
 from minigrad.kernels.cpu.parts.activation import NOTHING, finish, finish_output
 from minigrad.kernels.cpu.parts.blas import small_product
-from minigrad.kernels.cpu.parts.layout import with_slack
-from minigrad.kernels.cpu.parts.layout import zeros as zeros_of
+from minigrad.kernels.cpu.parts.layout import shared_zeros, with_slack
 from minigrad.kernels.cpu.parts.packing import pack
 from minigrad.kernels.cpu.registers.copies import REACHED, reach
 from minigrad.kernels.cpu.registers.emit import AR, MR, NR, VL, streams
@@ -330,14 +329,14 @@ def convolve_directly(x, w, y, plan, places, out_stride, groups, ending=NOTHING)
         weights[:, :outs] = w.reshape(-1)[places[:, None] + np.arange(outs)[:, None] * out_stride]
         plan = with_panels_of(weights.shape[1], plan)
         phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR if outs == 1 else DOT4_ROWS)
-        launch(direct_to_few, blocks, x, weights, y, phases, taps, steps, zeros_of(ins), per_block, small, blocks)
+        launch(direct_to_few, blocks, x, weights, y, phases, taps, steps, shared_zeros(ins), per_block, small, blocks)
         finish_output(y, *ending)
         return
     panels = -(-outs // NR)
     packed = empty(groups * panels, taps, ins, NR)
     phases, taps, steps, per_block, small, blocks = blocked(plan, x.shape, MR)
     launch(direct_convolve, max(blocks, groups * panels), x, w.reshape(-1), places, out_stride, packed, y, phases, taps, steps,
-           groups, outs, zeros_of(max(ins, x.shape[3])), per_block, small, *ending,
+           groups, outs, shared_zeros(max(ins, x.shape[3])), per_block, small, *ending,
            0 if ending[0].size else streams(y, outs, 2), blocks)
 
 

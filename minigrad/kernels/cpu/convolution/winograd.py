@@ -78,7 +78,7 @@ from minigrad.kernels.cpu.convolution.winograd_transforms import (
 from minigrad.kernels.cpu.machine.compiling import ONE, ZERO, inner, kernel, stage
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
 from minigrad.kernels.cpu.parts.activation import finish
-from minigrad.kernels.cpu.parts.layout import zeros as zeros_of
+from minigrad.kernels.cpu.parts.layout import shared_zeros
 from minigrad.kernels.cpu.parts.packing import start_of
 from minigrad.kernels.cpu.registers.emit import AR, LOW, MR, NR, VL
 from minigrad.kernels.cpu.registers.tiles import HEIGHT_STEP, lower_narrow, lower_wide, outer_narrow, outer_wide
@@ -380,7 +380,7 @@ def convolve_by_patches(x, w, y, problems, shifts, step, out_step, out_stride, p
     problems, per_block, blocks = patch_blocks(problems, n, r, step, out_step)
     prepared = count * panels * -(-channels // WEIGHT_CHUNK)
     launch(winograd_convolve, max(blocks, prepared), x, w.reshape(-1), places, out_stride, packed, y, problems, shifts, step,
-           out_step, r, zeros_of(channels), per_block, *ending, blocks,
+           out_step, r, shared_zeros(channels), per_block, *ending, blocks,
            scratch=(area + 1) * (per_block * MR * max(ins, outs) + PLANE_SPARE) + outs)
 
 
@@ -395,5 +395,5 @@ def weight_gradient_by_patches(x, g, w, shifts, step, places):
     problems, rounds = patch_rounds(n, (oh, ow), r, step)
     parts = min(rounds, max(-(-4 // pieces), min(LEAST_BLOCKS, rounds // 8)))
     total = empty(parts, pieces, area, height, width)
-    launch(winograd_weight_gradient, parts * pieces, x, g, problems, shifts, step, r, zeros_of(max(channels, outs)), total, rounds,
-           places, w, scratch=area * (ROUND * (height + width) + 2 * PLANE_SPARE) + NR)
+    launch(winograd_weight_gradient, parts * pieces, x, g, problems, shifts, step, r, shared_zeros(max(channels, outs)), total,
+           rounds, places, w, scratch=area * (ROUND * (height + width) + 2 * PLANE_SPARE) + NR)

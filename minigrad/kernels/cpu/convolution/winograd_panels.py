@@ -33,6 +33,7 @@ from minigrad.kernels.cpu.convolution.winograd_transforms import (
 )
 from minigrad.kernels.cpu.machine.compiling import ONE, kernel
 from minigrad.kernels.cpu.machine.threads import empty, launch, share, take
+from minigrad.kernels.cpu.parts.layout import shared_zeros
 from minigrad.kernels.cpu.registers.emit import AR, MR, NR, VL
 from minigrad.kernels.cpu.registers.tiles import outer_narrow, outer_wide, panel_low, panel_tall
 
@@ -194,7 +195,7 @@ def panels_weight_gradient(counter, scratches, v, e, places, channels, r, wide, 
 # ---------------------------------------------------------------------------------------------------------------- launches
 
 
-def convolve_by_panels(x, w, y, problems, shifts, step, out_step, out_stride, places, zeros):
+def convolve_by_panels(x, w, y, problems, shifts, step, out_step, out_stride, places):
     """The convolution: x (N,H,W,C) to y (N,OH,OW,O). places (problems, taps, images*C)."""
     n, _, _, channels = x.shape
     count, taps, ins = places.shape
@@ -203,7 +204,7 @@ def convolve_by_panels(x, w, y, problems, shifts, step, out_step, out_stride, pl
     wide = max(VL, PANEL_CHUNK // images // VL * VL)
     span = max(PANEL_PATCHES, SPAN // (area * ins) // PANEL_PATCHES * PANEL_PATCHES)
     panels = -(-y.shape[3] // NR)
-    v = empty(area * span * ins)
+    v, zeros = empty(area * span * ins), shared_zeros(channels)
     scratch = area * ((PANEL_PATCHES + MR) * NR + images * wide * NR + 2 * PLANE_SPARE) + NR
     for q, problem in enumerate(problems):
         patches = n * -(-problem[0] // M) * -(-problem[1] // M)
@@ -215,7 +216,7 @@ def convolve_by_panels(x, w, y, problems, shifts, step, out_step, out_stride, pl
                    out_step, r, wide, begin, total, most, scratch=scratch)
 
 
-def weight_gradient_by_panels(x, g, w, shifts, step, places, zeros):
+def weight_gradient_by_panels(x, g, w, shifts, step, places):
     """The weight gradient: w (O, C*kh*kw) from x (N,H,W,C) and g (N,OH,OW,O). places (images, taps, C)."""
     n, oh, ow, outs = g.shape
     images, taps, channels = places.shape
@@ -223,7 +224,7 @@ def weight_gradient_by_panels(x, g, w, shifts, step, places, zeros):
     area, down, across = (r + M - 1) ** 2, -(-oh // M), -(-ow // M)
     wide, total, panels = max(VL, PANEL_SLICE // images // VL * VL), n * down * across, -(-outs // NR)
     v, e = empty(area * total * images * channels + AR), empty(panels * area * total * NR)
-    whole = np.array((oh, ow, 0, 0, 0, 0, 0))
+    zeros, whole = shared_zeros(max(channels, outs)), np.array((oh, ow, 0, 0, 0, 0))
     launch(panels_transform_inputs, total, x, whole, shifts, step, r, zeros, wide, 0, total, v)
     launch(panels_transform_gradients, total, g, r, zeros, total, e)
     launch(panels_weight_gradient, -(-channels // wide) * panels, v, e, places, channels, r, wide, total, w,

@@ -115,7 +115,7 @@ def readable(make, *shape):
 _zeros = np.zeros(0, np.float32)
 
 
-def zeros(count):
+def shared_zeros(count):
     """At least `count` zeros, which all launches share: pixels outside an image."""
     global _zeros
     kept = _zeros
