@@ -1,9 +1,7 @@
 """The command line: a toy training that is stopped in every way and resumes to the byte, options, errors in one line."""
 
-import ast
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -290,14 +288,3 @@ def test_every_file_of_commands_is_named_as_its_command_is_typed(package):
     modules = {name: module.removeprefix(f"{package}.commands.") for name, (module, _) in PACKAGES[package].items()}
     assert files == set(modules.values())
     assert all(name == module or module == "attack" for name, module in modules.items())
-
-
-@pytest.mark.parametrize("package", ["minigrad", *PACKAGES])
-def test_no_command_is_imported_as_a_library(package):
-    """A command is started by name; what two of them need lies elsewhere."""
-    for path in (Path(ROOT) / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) else \
-                [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                assert not re.match(r"(nets|gan|attacks)\.commands\.(?!helpers\b)", name), f"{path}:{node.lineno} imports {name}"
