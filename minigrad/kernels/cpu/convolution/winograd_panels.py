@@ -14,7 +14,7 @@ channels): 23 ms by direct summation become 12, and 28 ms for the gradient 13.
 
 `winograd` explains the algorithm and the symbols. Here all patches are the largest, M x M. Every sum runs in a fixed order.
 
-Imports: numpy, registers, machine, plans, winograd_patches, winograd_transforms.
+Imports: numpy, parts, registers, machine, plans, winograd_patches, winograd_transforms.
 """
 import numpy as np
 
