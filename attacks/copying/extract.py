@@ -26,6 +26,7 @@ from attacks.core.streams import seed_of
 from attacks.core.victim import QueryBudgetError, Victim, View, as_labels, as_scores
 from minigrad import functional as F
 from minigrad import nn, optim
+from minigrad.optim.lr_scheduler import LambdaLR
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
 
@@ -203,7 +204,8 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
     if len(y) != n or n == 0:
         raise ValueError(f"fit: {n} samples and {len(y)} answers; one each, and at least one")
     net, order = victim.net, Stream(seed_of(rng), "fit")
-    adam, steps, done = optim.Adam(net.parameters(), lr), epochs * -(-n // batch), 0
+    adam, steps = optim.Adam(net.parameters(), lr), epochs * -(-n // batch)
+    schedule = LambdaLR(adam, lambda done: 1 - done / steps if decay else 1)
     for _ in range(epochs):
         rows, total = order.permutation(n), 0.0
         modes = [(m, m.training) for m in net.modules()]
@@ -211,12 +213,12 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
         try:
             for first in range(0, n, batch):
                 here = rows[first : first + batch]
-                adam.param_groups[0]["lr"] = lr * (1 - done / steps) if decay else lr
                 loss = F.cross_entropy(net(victim.normalized(Tensor.wrap(x[here]))), y[here])
                 adam.zero_grad()
                 loss.backward()
                 adam.step()
-                total, done = total + loss.item() * len(here), done + 1
+                schedule.step()
+                total += loss.item() * len(here)
         finally:
             for m, mode in modes:
                 m.training = mode
