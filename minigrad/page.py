@@ -31,7 +31,7 @@ section{background:var(--card);border:1px solid var(--line);border-radius:8px}
 section{padding:16px;margin:16px 0;overflow-x:auto}
 table{border-collapse:collapse;font-size:14px}th,td{text-align:left;padding:3px 14px 3px 0;vertical-align:top}
 th{font-weight:600;color:var(--pale);white-space:nowrap}tr+tr>*{border-top:1px solid var(--line)}
-.numbers td{font-variant-numeric:tabular-nums}td.n{text-align:right;font-variant-numeric:tabular-nums}
+.numbers td{font-variant-numeric:tabular-nums}td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 figure{margin:0}figcaption{color:var(--pale);font-size:13px}
 .main img{max-width:100%;height:auto}.strip{display:flex;flex-wrap:wrap;gap:12px}.small img{width:220px;height:auto}
 code{font:13px ui-monospace,monospace;color:var(--pale)}
