@@ -125,13 +125,13 @@ def check_cache(found: cache.Survey, disabled: bool):
     with contextlib.suppress(OSError):
         lines[-1] += f"; {_megabytes(shutil.disk_usage(_nearest(above)).free)} free"
     if found.other:
-        lines.append(f"{found.other} files of other versions, {_megabytes(found.other_size)}: nothing reads them, you may delete them")
+        lines.append(f"{found.other} files of other versions, {_megabytes(found.other_size)}: nothing reads them")
     if found.damaged:
         count = len(found.damaged)
         what = "1 file of a compiled kernel is" if count == 1 else f"{count} files of compiled kernels are"
         lines += [f"damaged: {path}" for path in found.damaged[:3]] + ["..."] * (count > 3)
         findings.append(Finding(False, f"{what} damaged or unreadable, and compiled again when needed",
-                                "python -m minigrad.warmup writes them anew; what it cannot replace, delete"))
+                                "delete them; python -m minigrad.warmup compiles whatever is missing"))
     refused = [f"{folder} cannot be written ({why})" for folder in found.folders if (why := _refusal(folder))]
     if refused:
         findings.append(_no_cache(refused[0] + (f", nor can {len(refused) - 1} more folders" if len(refused) > 1 else "")))

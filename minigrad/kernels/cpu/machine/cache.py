@@ -34,6 +34,7 @@ from numba.core.serialize import dumps
 
 MAGIC = b"mgkernel"
 HEADER = struct.Struct("<8sQ32s")
+LARGEST = 1 << 26                                               # bytes of a payload; the largest kernel has half a million
 NONBLOCKING = getattr(os, "O_NONBLOCK", 0)                      # so that a pipe without a writer is opened, and refused
 kept = []                                                       # the `KernelFiles` of every kernel of this process
 _said = False
@@ -138,7 +139,7 @@ def read(path, version):
             if len(header) < HEADER.size:
                 return None
             magic, length, digest = HEADER.unpack(header)
-            if magic != MAGIC or about.st_size != HEADER.size + length:                     # before so much memory is asked for
+            if magic != MAGIC or length > LARGEST or about.st_size != HEADER.size + length:  # before memory is asked for
                 return None
             payload = file.read(length)
     except (OSError, MemoryError):
