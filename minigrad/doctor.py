@@ -30,6 +30,7 @@ from minigrad.data.dataset import roots
 from minigrad.data.standard import SETS
 from minigrad.kernels.cpu.convolution import direct
 from minigrad.kernels.cpu.parts import blas
+from minigrad.paths import variable
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 # package -> (first version that works, first that does not): what setup.py declares
@@ -181,7 +182,7 @@ def _devices() -> tuple[list[str] | None, str]:
 
 def check_data(environ, folders: list[str]):
     """Which downloaded sets are found, and where."""
-    asked = environ.get("MINIGRAD_DATA")
+    asked = variable("MINIGRAD_DATA", environ)
     lines = [f"MINIGRAD_DATA={asked}" if asked else f"MINIGRAD_DATA is not set; downloads go to {cache_folder()}"]
     for folder in folders:
         found = sorted(name for name in SETS if os.path.isdir(os.path.join(folder, name)))

@@ -17,11 +17,11 @@ from nets.classifiers import trained
 
 
 def main(argv=None):
-    parser = command.Parser("gan evaluate", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("gan evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["runs/dcgan-0001 --judge runs/classifier-0001"])
-    parser.add_argument("run", metavar="RUN", help="a run of gan dcgan")
+    parser.add_argument("run", type=command.path, metavar="RUN", help="a run of gan dcgan")
     parser.add_argument("--judge", required=True, metavar="RUN", help="a run of nets classifier on the same data")
-    parser.add_argument("--count", type=command.positive, default=10_000, help="samples to draw (at least 1000)")
+    parser.add_argument("--count", type=command.TWO, default=10_000, help="samples to draw (at least 1000)")
     o = parser.parse(argv)
     run, other = Run.open(o.run), Run.open(o.judge)
     generator, classifier = trained_generator(run), trained(other)

@@ -21,15 +21,17 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".
 
 def options(argv=None):
     parser = command.Parser(
-        "nets classify", __doc__.strip(), data=None, steps=None, run=False,
+        "nets classify", command.doc(__doc__, __file__), data=None, steps=None, run=False,
         examples=["--network squeezenet photo.jpg", "--network efficientnet-lite0 --weights lite0.npz a.jpg folder/"],
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")
+    parser.add_argument("images", type=command.path, metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")
     parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to ask")
-    parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
+    parser.add_argument("--weights", type=command.path, metavar="PATH",
+                        help="its weights, .npz or .safetensors (default: the file of "
                         "classifiers/ below MINIGRAD_DATA)")
-    parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
-    parser.add_argument("--top", type=command.positive, default=5, metavar="N", help="answers for each picture")
+    parser.add_argument("--names", type=command.path, metavar="PATH",
+                        help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
+    parser.add_argument("--top", type=command.COUNT, default=5, metavar="N", help="answers for each picture")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
     o = parser.parse(argv)
     if o.top > imagenet.CLASSES:
