@@ -11,12 +11,10 @@ import os
 import re
 
 from minigrad import command
-from minigrad.data import DataError
+from minigrad.data import ENDINGS, DataError, is_picture
 from minigrad.words import percent
 from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
-
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
 
 def options(argv=None):
@@ -66,7 +64,7 @@ def pictures(path) -> list[str]:
     """The file itself, or the picture files of a folder in the order of their names."""
     if not os.path.isdir(path):
         return [path]
-    names = [name for name in sorted(os.listdir(path)) if name.lower().endswith(ENDINGS) and not name.startswith(".")]
+    names = [name for name in sorted(os.listdir(path)) if is_picture(name) and not os.path.isdir(os.path.join(path, name))]
     if not names:
         raise DataError(path, "holds no pictures", f"Pictures end in {', '.join(ENDINGS)}")
     return [os.path.join(path, name) for name in names]
