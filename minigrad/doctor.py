@@ -8,6 +8,7 @@ Imports: cupy (when called), llvmlite, numba, numpy, minigrad.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes.util
 import importlib.util
@@ -31,6 +32,7 @@ from minigrad.data.standard import SETS
 from minigrad.kernels.cpu.convolution import direct
 from minigrad.kernels.cpu.parts import blas
 from minigrad.paths import variable
+from minigrad.words import doc
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 # package -> (first version that works, first that does not): what setup.py declares
@@ -239,8 +241,10 @@ def examine() -> list[tuple]:
     ]
 
 
-def main() -> int:
+def main(argv=()) -> int:
     """Print the examination; 1 if anything is badly wrong, else 0."""
+    argparse.ArgumentParser(prog="python -m minigrad.doctor", description=doc(__doc__, __file__).split("\nEach")[0],
+                            allow_abbrev=False).parse_args(argv)
     findings = []
     for title, lines, found in examine():
         print(f"{title:<17} " + f"\n{'':<18}".join(lines))
@@ -254,4 +258,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -183,7 +183,8 @@ def warmup(progress=True, jobs=tuple(JOBS)):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m minigrad.warmup", description=doc(__doc__, __file__).split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m minigrad.warmup", description=doc(__doc__, __file__).split("\n")[0],
+                                     allow_abbrev=False)
     parser.add_argument("--job", action="append", choices=JOBS, metavar="NAME",
                         help=f"only this (again for more): {'; '.join(JOBS)}")
     jobs = parser.parse_args(argv).job or list(JOBS)

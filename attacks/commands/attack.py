@@ -41,6 +41,7 @@ def parser_of(name: str, attack: Attack):
         if option in attack.takes:
             default = attack.takes[option].default
             if how.get("type") is not command.COUNT or isinstance(default, int):
+                how = {**how, "type": command.NATURAL} if how.get("type") is command.COUNT and default == 0 else how
                 parser.add_argument(f"--{option.replace('_', '-')}", default=default, **how)
     if attack.view != "white_box" and "queries" not in attack.takes:
         parser.add_argument("--budget", type=command.COUNT, metavar="N", help="queries that each image may cost")
