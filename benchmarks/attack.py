@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks import networks
 from benchmarks.common import OURS, THEIRS, FlopCounter, check_equal, interleaved, row, start, table
 from benchmarks.training import draw, labels
+from minigrad.words import doc
 
 try:
     import foolbox
@@ -152,7 +153,7 @@ def beside_foolbox(case: Case, epsilon: float, options) -> list[tuple]:
 
 
 def main(argv=None):
-    options = start(__doc__, argv)
+    options = start(doc(__doc__, __file__), argv)
     cases = [((16, 32, 64), 3)] + ([] if options.quick else [((64, 128, 256), 1)])
     table("Adversarial examples", [measure(*case, options) for case in cases])
     if foolbox is None:

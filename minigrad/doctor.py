@@ -8,6 +8,7 @@ Imports: cupy (when called), llvmlite, numba, numpy, minigrad.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes.util
 import importlib.util
@@ -30,6 +31,8 @@ from minigrad.data.dataset import roots
 from minigrad.data.standard import SETS
 from minigrad.kernels.cpu.machine import cache
 from minigrad.kernels.cpu.parts import blas
+from minigrad.paths import variable
+from minigrad.words import doc
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 # package -> (first version that works, first that does not): what setup.py declares
@@ -213,7 +216,7 @@ def _devices() -> tuple[list[str] | None, str]:
 
 def check_data(environ, folders: list[str]):
     """Which downloaded sets are found, and where."""
-    asked = environ.get("MINIGRAD_DATA")
+    asked = variable("MINIGRAD_DATA", environ)
     lines = [f"MINIGRAD_DATA={asked}" if asked else f"MINIGRAD_DATA is not set; downloads go to {cache_folder()}"]
     for folder in folders:
         found = sorted(name for name in SETS if os.path.isdir(os.path.join(folder, name)))
@@ -269,8 +272,10 @@ def examine() -> list[tuple]:
     ]
 
 
-def main() -> int:
+def main(argv=()) -> int:
     """Print the examination; 1 if anything is badly wrong, else 0."""
+    argparse.ArgumentParser(prog="python -m minigrad.doctor", description=doc(__doc__, __file__).split("\nEach")[0],
+                            allow_abbrev=False).parse_args(argv)
     findings = []
     for title, lines, found in examine():
         print(f"{title:<17} " + f"\n{'':<18}".join(lines))
@@ -284,4 +289,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

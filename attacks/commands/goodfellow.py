@@ -288,17 +288,17 @@ def steps_of(o, train) -> int:
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks goodfellow", __doc__.strip(), data="mnist", steps=None, run=False,
+        "attacks goodfellow", command.doc(__doc__, __file__), data="mnist", steps=None, run=False,
         presets={"quick": dict(epochs=1, members=4)},
         examples=["--preset quick", "--only softmax logistic maxout", "--data glyphs", "--epochs 30"],
     )
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME",
                         help=f"some of: {' '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--epsilon", type=setting.radius, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
-    parser.add_argument("--epochs", type=command.positive, default=3, metavar="N", help="of training, for every network")
-    parser.add_argument("--members", type=command.positive, default=12, metavar="N", help="networks of the ensemble")
-    parser.add_argument("--units", type=command.positive, default=240, metavar="N", help="maxout units in each of two layers")
-    parser.add_argument("--decay", type=setting.radius, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
+    parser.add_argument("--epsilon", type=command.POSITIVE, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
+    parser.add_argument("--epochs", type=command.COUNT, default=3, metavar="N", help="of training, for every network")
+    parser.add_argument("--members", type=command.COUNT, default=12, metavar="N", help="networks of the ensemble")
+    parser.add_argument("--units", type=command.COUNT, default=240, metavar="N", help="maxout units in each of two layers")
+    parser.add_argument("--decay", type=command.POSITIVE, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
     setting.run_options(parser)
     return parser.parse(argv)
 

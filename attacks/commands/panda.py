@@ -34,18 +34,21 @@ WANTED = 0.99  # confidence that counts as reached
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks panda", __doc__.split("\n\n    x'")[0].strip(), data=None, steps=None, run=False,
+        "attacks panda", command.doc(__doc__, __file__).split("\n\n    x'")[0], data=None, steps=None, run=False,
         examples=["", "--network efficientnet-lite0 --epsilon 1", "--image cat.jpg --target guacamole"],
     )
     parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to fool")
-    parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
+    parser.add_argument("--weights", type=command.path, metavar="PATH",
+                        help="its weights, .npz or .safetensors (default: the file of "
                         "classifiers/ below MINIGRAD_DATA)")
-    parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
-    parser.add_argument("--image", metavar="PATH", help="the picture (default: the giant panda below MINIGRAD_DATA)")
+    parser.add_argument("--names", type=command.path, metavar="PATH",
+                        help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
+    parser.add_argument("--image", type=command.path, metavar="PATH",
+                        help="the picture (default: the giant panda below MINIGRAD_DATA)")
     parser.add_argument("--target", metavar="CLASS", default="gibbon", help="what it is to be taken for: a name or a number")
-    parser.add_argument("--epsilon", type=command.positive, default=2, metavar="N", help="largest change of any pixel's "
+    parser.add_argument("--epsilon", type=command.COUNT, default=2, metavar="N", help="largest change of any pixel's "
                         "red, green or blue, in grey levels of 255")
-    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
+    parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="steps of the optimisation")
     setting.run_options(parser)
     return parser.parse(argv)
 

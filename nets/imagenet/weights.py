@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import checkpoint
-from minigrad.data import DataError, find
+from minigrad.data import DataError, find, open_picture
 
 __all__ = ["CLASSES", "Synset", "classify", "load_into", "photograph", "synsets", "top_k", "weights_path"]
 
@@ -38,25 +37,14 @@ def photograph(path, size: int, shorter: int | None = None) -> np.ndarray:
 
     shorter: the shorter side is resized to so many pixels (bicubic, antialiased) before the centre is cut out; default
     size / 0.875, the usual share. A picture of size x size pixels is neither resized nor cut: what was written to a PNG
-    comes back exactly. Turned as its EXIF says; transparency on white. DataError when it cannot be read."""
-    from PIL import Image, ImageOps
+    comes back exactly. It is opened as `minigrad.data.photos` says: turned, transparency on white, 16-bit
+    and float grey scaled. DataError when it cannot be read."""
+    from PIL import Image
 
     shorter = round(size / 0.875) if shorter is None else shorter
     if size < 1 or shorter < size:
         raise ValueError(f"photograph: needs 1 <= size <= shorter, got size={size}, shorter={shorter}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                    picture = picture.convert("RGBA")
-                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-                picture = picture.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(path, "no such file", "Name a picture (.jpg, .png, ...)") from None
-    except Exception as error:  # Pillow's decoders raise many types on damaged files
-        raise DataError(path, f"not a readable picture: {error}", "Name a picture (.jpg, .png, ...)") from error
+    picture = open_picture(path)
     if picture.size != (size, size):
         scale = shorter / min(picture.size)
         width, height = (max(shorter, round(side * scale)) for side in picture.size)
