@@ -2,10 +2,9 @@
 
 Paths are taken as they are, then below the folders of `dataset.roots()`. Decoded pictures are kept in
 ~/.cache/minigrad/decoded (never in MINIGRAD_DATA, which may be shared), under a key made of every file's name, size and
-time, so a changed folder is read afresh. Pillow is imported when pictures are decoded; a picture that declares more
-pixels than Pillow thinks safe (89 million) is refused.
+time, so a changed folder is read afresh. Pillow is imported when pictures are decoded (`picture_file`).
 
-Imports: PIL (when called), numpy, minigrad.checkpoint, dataset, images.
+Imports: PIL (when called), numpy, minigrad.checkpoint, minigrad.files, dataset, images, picture_file.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 
 import numpy as np
 
 from minigrad import checkpoint
 from minigrad.data.dataset import DataError, Dataset, Pair, find
 from minigrad.data.images import resize
+from minigrad.data.picture_file import open_picture
+from minigrad.files import open_regular
 
 __all__ = ["folder", "npz", "pair", "read_npz", "text"]
 
@@ -79,15 +79,13 @@ def _decode(path, size: int, grey: bool) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                    picture = picture.convert("RGBA")
-                    white = Image.new("RGBA", picture.size, "white")
-                    picture = Image.alpha_composite(white, picture)
-                picture = ImageOps.fit(picture.convert("L" if grey else "RGB"), (size, size), Image.Resampling.LANCZOS)
+        with open_picture(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+                white = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(white, picture)
+            picture = ImageOps.fit(picture.convert("L" if grey else "RGB"), (size, size), Image.Resampling.LANCZOS)
     except Exception as error:  # Pillow's decoders raise many types on damaged files
         raise DataError(path, f"not a readable picture: {error}", "Replace it or take it out of the folder") from error
     return np.asarray(picture).reshape(size, size, -1)
@@ -190,8 +188,8 @@ def text(path, *, train=True, held_out=0.1) -> Dataset:
     The last `held_out` of it is the test set."""
     found = find(path)
     try:
-        with open(found, encoding="utf-8", newline="") as file:
-            content = file.read()
+        with open_regular(found) as file:
+            content = file.read().decode("utf-8")
     except FileNotFoundError:
         raise DataError(found, "no such file", "Name a text: --data text:PATH") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import checkpoint
 from minigrad.data import DataError, find
+from minigrad.data.picture_file import open_picture
 
 __all__ = ["CLASSES", "Synset", "classify", "load_into", "photograph", "synsets", "top_k", "weights_path"]
 
@@ -45,14 +45,12 @@ def photograph(path, size: int, shorter: int | None = None) -> np.ndarray:
     if size < 1 or shorter < size:
         raise ValueError(f"photograph: needs 1 <= size <= shorter, got size={size}, shorter={shorter}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                    picture = picture.convert("RGBA")
-                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-                picture = picture.convert("RGB")
+        with open_picture(path) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+            picture = picture.convert("RGB")
     except FileNotFoundError:
         raise DataError(path, "no such file", "Name a picture (.jpg, .png, ...)") from None
     except Exception as error:  # Pillow's decoders raise many types on damaged files
