@@ -4,7 +4,7 @@ Paths are taken as they are, then below the folders of `dataset.roots()`. Decode
 ~/.cache/minigrad/decoded (never in MINIGRAD_DATA, which may be shared), under a key made of every file's name, size and
 time, so a changed folder is read afresh. Pillow is imported when pictures are decoded.
 
-Imports: PIL (when called), numpy, minigrad.checkpoint, minigrad.domains, dataset, images, photos.
+Imports: PIL (when called), numpy, minigrad.checkpoint, minigrad.domains, minigrad.files, dataset, images, photos.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from minigrad.data.dataset import DataError, Dataset, Pair, find, own_cache
 from minigrad.data.images import resize
 from minigrad.data.photos import ENDINGS, is_picture, open_picture
 from minigrad.domains import COUNT
+from minigrad.files import open_regular
 
 __all__ = ["folder", "npz", "pair", "read_npz", "scan", "text"]
 
@@ -137,10 +138,7 @@ def _listing_of(where, above: set) -> tuple[list[str], list[str], list[str]]:
             if os.path.realpath(path) not in above:
                 folders.append(name)
         elif is_picture(name):
-            if os.path.isfile(path):
-                pictures.append(name)
-            elif os.path.islink(path):
-                broken.append(name)
+            (pictures if os.path.exists(path) else broken).append(name)  # a pipe is refused when it is opened, not passed over
     return folders, pictures, broken
 
 
@@ -276,8 +274,8 @@ def text(path, *, train=True, held_out=0.1) -> Dataset:
     The last `held_out` of it is the test set."""
     found = find(path)
     try:
-        with open(found, encoding="utf-8", newline="") as file:
-            content = file.read()
+        with open_regular(found) as file:
+            content = file.read().decode("utf-8")
     except FileNotFoundError:
         raise DataError(found, "no such file", "Name a text: --data text:PATH") from None
     except (OSError, UnicodeDecodeError) as error:

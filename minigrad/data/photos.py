@@ -12,20 +12,26 @@ A picture becomes 8-bit RGB or grey:
 NaN, infinity and negative values have no grey level: such a picture is refused, as is one that declares more pixels than Pillow
 thinks safe (89 million). Everything wrong is a DataError with the file's name.
 
-Imports: PIL (when called), numpy, dataset.
+Pillow tells the format by the first bytes and not by the name. It is asked for a few formats only, because it would hand an EPS
+called `.png` to Ghostscript, and feed rare formats to decoders that few have tried. A pipe or a device is refused.
+
+Imports: PIL (when called), numpy, minigrad.files, dataset.
 """
 
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 
 from minigrad.data.dataset import DataError
+from minigrad.files import open_regular
 
 __all__ = ["ENDINGS", "is_picture", "open_picture"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 WHITES = {"F": (1, 255, 65535), "I": (65535, 2**31 - 1)}
 BEYOND = 0.01  # of white
 
@@ -40,21 +46,33 @@ def open_picture(path, *, grey=False, remedy="Name a picture (.jpg, .png, ...)")
     from PIL import Image, ImageOps
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                inverted = opened.mode.startswith("I;16") and getattr(opened, "tag_v2", {}).get(262) == 0  # TIFF, white is zero
-                picture = ImageOps.exif_transpose(opened)
-                if picture.mode[0] in "IF":
-                    picture = _levels(picture, inverted)
-                if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-                    picture = picture.convert("RGBA")
-                    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-                return picture.convert("L" if grey else "RGB")
+        with decoder(path) as opened:
+            inverted = opened.mode.startswith("I;16") and getattr(opened, "tag_v2", {}).get(262) == 0  # TIFF, white is zero
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode[0] in "IF":
+                picture = _levels(picture, inverted)
+            if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+                picture = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+            return picture.convert("L" if grey else "RGB")
     except FileNotFoundError:
         raise DataError(path, "no such file", remedy) from None
     except Exception as error:  # Pillow's decoders raise many types on damaged files
         raise DataError(path, f"not a readable picture: {error}", remedy) from error
+
+
+@contextmanager
+def decoder(path):
+    """A Pillow image of the file, open inside the block. Whatever Pillow raises passes through; OSError for no file,
+    `UnidentifiedImageError` (an OSError) for other formats, DecompressionBombWarning as an error."""
+    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401  (they register themselves)
+
+    Image.preinit()
+    known = [name for name in FORMATS if name in Image.OPEN]  # a Pillow built without WebP lacks it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with open_regular(path) as file, Image.open(file, formats=known) as picture:
+            yield picture
 
 
 def _levels(picture, inverted: bool):

@@ -320,7 +320,8 @@ class Module:
         """Overwrite parameters and buffers, in place, with arrays (or CPU tensors of any library) of the same names.
 
         Values are converted to the dtype that is there. strict=False skips names that only one side has. Nothing is
-        written unless everything fits. Raises ValueError listing missing, unexpected and wrongly shaped names.
+        written unless everything fits. Raises ValueError listing missing, unexpected and wrongly shaped names, and for a
+        finite number that the dtype that is there cannot hold (float64's 1e300 would be infinite in float32).
         """
         if not hasattr(state_dict, "items"):
             raise TypeError(f"load_state_dict: expected a dict of name -> array, got {type(state_dict).__name__}")
@@ -343,6 +344,9 @@ class Module:
         for name in mine:
             if name in given and given[name].dtype.kind not in "fiub":
                 raise TypeError(f"load_state_dict: {name} holds {given[name].dtype}, which is no real number")
+            if name in given and overflows(given[name], mine[name].dtype):
+                raise ValueError(f"load_state_dict: {name} holds numbers that are infinite as {mine[name].dtype}: make the "
+                                 f"module {given[name].dtype}, or scale them")
         for name, tensor in mine.items():
             if name in given:
                 tensor.assign_(given[name] if tensor.device == "cpu" else Tensor(given[name], device=tensor.device))
@@ -364,6 +368,14 @@ class Module:
             return f"{type(self).__name__}({extra})"
         body = "\n  ".join(([extra] if extra else []) + lines)
         return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def overflows(values, dtype) -> bool:
+    """Whether a finite one of `values` becomes infinite as `dtype`."""
+    if values.dtype.kind != "f" or dtype.kind != "f" or values.dtype.itemsize <= dtype.itemsize:
+        return False
+    with np.errstate(over="ignore"):
+        return bool((np.isfinite(values) & np.isinf(values.astype(dtype))).any())
 
 
 class Handle:

