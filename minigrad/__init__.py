@@ -84,6 +84,7 @@ from minigrad.functional.shape import (
     unsqueeze,
 )
 from minigrad.kernels import get_conv_precision, get_num_threads, set_conv_precision, set_num_threads
+from minigrad.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, set_rng_state
 from minigrad.tensor import Tensor, bool, float32, float64, int64
 
 from minigrad import nn, optim  # isort: skip (they build on all of the above)

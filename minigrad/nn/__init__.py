@@ -1,7 +1,7 @@
 """Layers and networks: `Module`, every layer under PyTorch's name, `init`.
 
-Layers that draw numbers take `rng=`: a `minigrad.random.Stream` or numpy Generator; None is the operating system's
-entropy.
+Layers that draw numbers take `rng=`: a `minigrad.random.Stream` or numpy Generator; None is the default stream, which
+`minigrad.random.manual_seed` seeds.
 """
 
 from minigrad.nn import init

@@ -1,7 +1,7 @@
 """Initial values, in place: PyTorch's names, arguments and distributions.
 
 Each function overwrites a leaf through `assign_` (so a stale graph is noticed) and returns it. `rng` is a Stream or a
-numpy Generator; None draws from the operating system and is not reproducible. Numbers are drawn in the tensor's dtype.
+numpy Generator; None is the default stream (`minigrad.random.manual_seed`). Numbers are drawn in the tensor's dtype.
 
 fan_in and fan_out count the connections of one output and one input unit: for a weight (out, in, kh, kw),
 fan_in = in*kh*kw and fan_out = out*kh*kw.
