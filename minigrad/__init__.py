@@ -88,5 +88,6 @@ from minigrad.random import Generator, default_generator, get_rng_state, initial
 from minigrad.tensor import Tensor, bool, float32, float64, int64
 
 from minigrad import nn, optim  # isort: skip (they build on all of the above)
+from minigrad.saving import load, save  # isort: skip
 
 __version__ = "0.1.0"
