@@ -23,7 +23,8 @@ __all__ = ["load", "save"]
 MARK = "minigrad.save 1"
 PICKLES = (b"\x80", b"(l", b"\x8a")  # how a file of pickle's begins
 REMEDY = ("minigrad never reads pickle, which can run code. In PyTorch, write the weights with "
-          "safetensors.torch.save_file(weights, 'weights.safetensors'), or with numpy.savez('weights.npz', **{k: v.cpu().numpy() for k, v in weights.items()}), "
+          "safetensors.torch.save_file(weights, 'weights.safetensors'), or with "
+          "numpy.savez('weights.npz', **{k: v.cpu().numpy() for k, v in weights.items()}), "
           "and load that file here")
 
 

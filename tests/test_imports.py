@@ -31,7 +31,7 @@ ROOMS = {  # what a file below the folder may import of our own, beside its own 
     "minigrad/nn": ("minigrad.autograd", "minigrad.creation", "minigrad.functional", "minigrad.kernels", "minigrad.random",
                     "minigrad.tensor"),
     "minigrad/optim": ("minigrad.autograd", "minigrad.kernels", "minigrad.nn", "minigrad.tensor"),
-    "minigrad/data": ("minigrad.checkpoint", "minigrad.pictures", "minigrad.random"),
+    "minigrad/data": ("minigrad.checkpoint", "minigrad.functional", "minigrad.pictures", "minigrad.random", "minigrad.tensor"),
     "minigrad": (),
     "nets/commands": ("minigrad", "nets"),
     "nets": ("minigrad",),

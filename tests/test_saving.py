@@ -19,7 +19,8 @@ from minigrad.checkpoint import save as save_tree
 array = st.sampled_from([np.float32, np.float64, np.int64, np.bool_]).flatmap(
     lambda kind: st.lists(st.integers(0, 3), max_size=3).map(lambda shape: np.ones(shape, kind)))
 leaf = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5), array,
-                 array.map(mg.tensor), st.just(1.5).map(lambda v: mg.tensor(v, requires_grad=True)), st.just([1.0]).map(nn.Parameter))
+                 array.map(mg.tensor),
+                 st.just(1.5).map(lambda v: mg.tensor(v, requires_grad=True)), st.just([1.0]).map(nn.Parameter))
 tree = st.recursive(leaf, lambda inner: st.one_of(
     st.lists(inner, max_size=3), st.lists(inner, max_size=3).map(tuple),
     st.dictionaries(st.one_of(st.text(max_size=4), st.integers()), inner, max_size=3),

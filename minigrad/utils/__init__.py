@@ -1,0 +1,3 @@
+"""What PyTorch keeps below torch.utils: `data`."""
+
+from minigrad.utils import data
