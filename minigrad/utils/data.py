@@ -1,6 +1,6 @@
 """torch.utils.data by name. The things themselves are in `minigrad.data`; there, Dataset is the name of a set of arrays.
 
-Imports: minigrad.data.collate, minigrad.data.collections, minigrad.data.loader.
+Imports: minigrad.data.
 """
 
 from minigrad.data.collate import default_collate, default_convert
