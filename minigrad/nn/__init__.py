@@ -4,7 +4,7 @@ Layers that draw numbers take `rng=`: a `minigrad.random.Stream` or numpy Genera
 `minigrad.random.manual_seed` seeds.
 """
 
-from minigrad.nn import init
+from minigrad.nn import functional, init, utils
 from minigrad.nn.activation import (
     ELU,
     GELU,
