@@ -1,5 +1,6 @@
 """Every differentiable operation. Each module holds forward and derivative side by side."""
 
+from minigrad.absent import missing as _missing
 from minigrad.functional.activation import (
     dropout,
     dropout2d,
@@ -83,3 +84,7 @@ from minigrad.functional.recurrent import (
     rnn_tanh_cell,
 )
 from minigrad.functional.sampling import affine_grid, grid_sample, interpolate
+
+
+def __getattr__(name):
+    raise _missing("minigrad.functional", name)

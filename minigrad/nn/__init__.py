@@ -4,6 +4,7 @@ Layers that draw numbers take `rng=`: a `minigrad.random.Stream` or numpy Genera
 `minigrad.random.manual_seed` seeds.
 """
 
+from minigrad.absent import missing as _missing
 from minigrad.nn import functional, init, utils
 from minigrad.nn.activation import (
     ELU,
@@ -96,3 +97,7 @@ from minigrad.nn.shape import (
     UpsamplingNearest2d,
     ZeroPad2d,
 )
+
+
+def __getattr__(name):
+    raise _missing("minigrad.nn", name)

@@ -10,7 +10,7 @@ Invariants:
   * Buffers are constants: they never require a gradient and never hold a graph.
   * `Parameter.name` is the path from the module registered last ("features.0.weight"); error messages use it.
 
-Imports: numpy, minigrad.tensor.
+Imports: numpy, minigrad.absent, minigrad.tensor.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.absent import ABSENT, missing
 from minigrad.tensor import Tensor
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
@@ -119,6 +120,8 @@ class Module:
             raise AttributeError(name)
         if "_registry" not in self.__dict__:
             raise AttributeError(_before_init(self, name))
+        if name in ABSENT["Module"]:
+            raise missing("Module", name)
         known = ", ".join(self._registry) or "nothing"
         raise AttributeError(f"{type(self).__name__} has no attribute '{name}' (registered: {known}); "
                              f"assign it in __init__ before it is read")

@@ -1,10 +1,11 @@
 """Sequences of different lengths in one batch.
 
-Imports: minigrad.functional.indexing.
+Imports: minigrad.absent, minigrad.functional.indexing.
 """
 
 from __future__ import annotations
 
+from minigrad.absent import missing as _missing
 from minigrad.functional.indexing import pad_constant, stack
 
 
@@ -21,3 +22,7 @@ def pad_sequence(sequences, batch_first=False, padding_value=0.0, padding_side="
         extra = (longest - len(s), 0) if padding_side == "left" else (0, longest - len(s))
         padded.append(pad_constant(s, (extra, *[(0, 0)] * (s.ndim - 1)), padding_value))
     return stack(padded, 0 if batch_first else 1)
+
+
+def __getattr__(name):
+    raise _missing("minigrad.nn.utils.rnn", name)
