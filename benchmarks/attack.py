@@ -99,7 +99,8 @@ class Case(NamedTuple):
 def trained(name, net, method, epsilon, steps, count=1000, limit=4000, batch=100, rate=3e-3) -> Case:
     """A network that learned `limit` glyphs for `steps` steps by a method of attacks.defend.training; `count` test images."""
     streams, glyphs = Streams(0), data.load("glyphs", limit=limit)
-    loader = data.DataLoader(glyphs, batch, rng=streams["data"], value_range=(0.0, 1.0)).forever()
+    loader = data.DataLoader(glyphs, batch, shuffle=True, drop_last=True, rng=streams["data"],
+                             value_range=(0.0, 1.0)).forever()
     victim, adam = Victim(net, bounds=(0, 1), normalize=(0.5, 0.5)), optim.Adam(net.parameters(), rate)
     for step in range(1, steps + 1):
         images, y = next(loader)

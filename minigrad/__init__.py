@@ -9,6 +9,7 @@ starts, because OpenMP threads of other libraries otherwise spin for millisecond
 for the next step (minigrad/memory.py).
 """
 
+import importlib as _importlib
 import os as _os
 
 if not _os.environ.get("MINIGRAD_NO_ENV"):
@@ -19,6 +20,7 @@ if not _os.environ.get("MINIGRAD_NO_ENV"):
     _memory.keep()
 
 from minigrad import functional
+from minigrad.absent import missing as _missing
 from minigrad.autograd import enable_grad, grad, is_grad_enabled, no_grad, primitive
 from minigrad.creation import (
     arange,
@@ -84,8 +86,20 @@ from minigrad.functional.shape import (
     unsqueeze,
 )
 from minigrad.kernels import get_conv_precision, get_num_threads, set_conv_precision, set_num_threads
+from minigrad.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, set_rng_state
 from minigrad.tensor import Tensor, bool, float32, float64, int64
 
 from minigrad import nn, optim  # isort: skip (they build on all of the above)
+from minigrad.saving import load, save  # isort: skip
 
 __version__ = "0.1.0"
+
+_LATER = {"use_deterministic_algorithms": "minigrad.backends"}  # what a script that uses it pays for
+_LATER.update({name: "minigrad" for name in ("backends", "checkpoint", "data", "explain", "gradcheck", "random", "run", "utils")})
+
+
+def __getattr__(name):
+    if name in _LATER:
+        module = _importlib.import_module(f"minigrad.{name}" if _LATER[name] == "minigrad" else _LATER[name])
+        return module if _LATER[name] == "minigrad" else getattr(module, name)
+    raise _missing("minigrad", name)

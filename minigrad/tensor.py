@@ -7,7 +7,7 @@ version that the reverse sweep checks.
 dtypes: float32 by default; float64 is kept where it is given and is meant for checking derivatives. Python numbers and
 integer Tensors never widen a float32. Two floating dtypes promote as in NumPy.
 
-Imports: cupy (when called), numpy, minigrad.functional, autograd.
+Imports: cupy (when called), numpy, minigrad.functional, absent, autograd.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sys import getrefcount
 
 import numpy as np
 
+from minigrad.absent import missing
 from minigrad.autograd import Variable, backward, make_variable
 from minigrad.functional import activation as _a
 from minigrad.functional import elementwise as _e
@@ -353,6 +354,9 @@ class Tensor(Variable):
 
     def all(self):
         return self.wrap(np.asarray(self.array.all()))
+
+    def __getattr__(self, name):  # only for names that are not found
+        raise missing("Tensor", name)
 
 
 Tensor.result_type = Tensor  # what operations return, also for subclasses such as nn.Parameter

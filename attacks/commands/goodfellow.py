@@ -128,8 +128,8 @@ class Replication:
     def fit(self, name, net, loss_of, train=None, rate=1e-3, cost=1.0, bound=False) -> Victim:
         """Train for --epochs; a victim of images in [0, 1]. loss_of(victim, images, labels) -> Tensor ()."""
         victim = Victim(net, bounds=(0, 1))
-        loader = data.DataLoader(train or self.train, min(BATCH, len(train or self.train)), value_range=(0.0, 1.0),
-                                 rng=Stream(self.o.seed, f"{name}/data"))
+        loader = data.DataLoader(train or self.train, min(BATCH, len(train or self.train)), shuffle=True, drop_last=True,
+                                 value_range=(0.0, 1.0), rng=Stream(self.o.seed, f"{name}/data"))
         fit(net, lambda x, y, step: loss_of(victim, x, y), loader.forever(), self.steps, rate=rate, bar=self.bar, cost=cost,
             after=(lambda: bound_norms_(net)) if bound else None)
         return victim

@@ -69,7 +69,7 @@ def main(argv=None):
 
 def fit(run, network, train, o) -> None:
     """Cross-entropy and Adam, nothing else; images in [0, 1]."""
-    loader = data.DataLoader(train, o.batch, rng=Streams(o.seed)["data"], value_range=(0.0, 1.0))
+    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=Streams(o.seed)["data"], value_range=(0.0, 1.0))
     adam, batches = optim.Adam(network.parameters(), o.rate), loader.forever()
     schedule = scheduled(adam, lambda t: 1 - t / o.steps)
     for step in run.loop(0, o.steps):

@@ -124,7 +124,7 @@ def main(argv=None):
     o.warmup = WARMUP.get(o.method, 0.0) if o.warmup is None else o.warmup
     run = command.start(f"trained-{o.method}", o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, rng=streams["data"], value_range=(0.0, 1.0))
+    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"], value_range=(0.0, 1.0))
     network = NETWORKS[o.network](o.channels, o.classes, o.size, o.width, o.dropout, rng=streams["init"]).to(o.device)
     victim = Victim(network, bounds=(0, 1), normalize=(0.5, 0.5), classes=o.classes)
     adam = optim.Adam(network.parameters(), o.rate)

@@ -75,7 +75,7 @@ def main(argv=None):
     images = data.load_images(o.data, size=o.size, download=o.download)
     o.size, o.channels = images.x.shape[2], images.x.shape[1]
     streams = Streams(o.seed)
-    loader = data.DataLoader(images, o.batch, rng=streams["data"])
+    loader = data.DataLoader(images, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
     latents = streams["latent"]
     loss = getattr(losses, o.loss)
     generator, discriminator = networks(vars(o), streams["init"])

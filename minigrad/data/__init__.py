@@ -2,8 +2,8 @@
 
 Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes`), downloaded only on request (`mnist
 fashion-mnist cifar10`), or read from disk (`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be
-wrong with data is one `DataError(path, reason, remedy)`; a wrong argument is a ValueError. NumPy arrays throughout;
-this package knows nothing of tensors.
+wrong with data is one `DataError(path, reason, remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout;
+only `collections` and `collate`, for datasets written elsewhere, know of tensors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Normalisation layers: BatchNorm1d, BatchNorm2d, InstanceNorm2d, GroupNorm, LayerNorm.
+"""Normalisation layers: BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d, GroupNorm, LayerNorm.
 
 All compute (x - mean) / sqrt(var + eps) * weight + bias with the biased variance; they differ in the axes. Running
 statistics live in buffers, outside every graph, and the running variance is the unbiased one, as in PyTorch.
@@ -125,7 +125,28 @@ class BatchNorm2d(_BatchNorm):
     _ranks, _shape = (4,), "(N, C, H, W)"
 
 
-class InstanceNorm2d(_ChannelNorm):
+class _InstanceNorm(_ChannelNorm):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None,
+                 dtype=None, *, bias=True):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input):
+        self._check(input.shape, 1 - self._ranks[1])
+        single = input.ndim == self._ranks[0]
+        x = input.unsqueeze(0) if single else input
+        momentum = 0.0 if self.momentum is None else self.momentum
+        own = self.training or not self.track_running_stats
+        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps)
+        return out.squeeze(0) if single else out
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Each channel of each sample of (N, C, L) or (C, L) normalised over its positions; the rest as InstanceNorm2d."""
+
+    _ranks, _shape = (2, 3), "(N, C, L) or (C, L)"
+
+
+class InstanceNorm2d(_InstanceNorm):
     """Each channel of each sample of (N, C, H, W) or (C, H, W) normalised over its positions (Ulyanov et al. 2016).
 
     By default without weight and bias (affine=False) and without running statistics; with track_running_stats=True
@@ -133,19 +154,6 @@ class InstanceNorm2d(_ChannelNorm):
     """
 
     _ranks, _shape = (3, 4), "(N, C, H, W) or (C, H, W)"
-
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None,
-                 dtype=None, *, bias=True):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
-
-    def forward(self, input):
-        self._check(input.shape, -3)
-        single = input.ndim == 3
-        x = input.unsqueeze(0) if single else input
-        momentum = 0.0 if self.momentum is None else self.momentum
-        own = self.training or not self.track_running_stats
-        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps)
-        return out.squeeze(0) if single else out
 
 
 class GroupNorm(Module):

@@ -34,7 +34,7 @@ def main(argv=None):
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
     run = command.start("classifier", o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, rng=streams["data"])
+    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
     network = LeNet(o.channels, o.classes, o.size, o.width, rng=streams["init"]).to(o.device)
     adam = optim.Adam(network.parameters(), o.rate)
     kept = dict(network=network, adam=adam, loader=loader, streams=streams)

@@ -48,7 +48,7 @@ def weights():
     train = data.load("glyphs", size=16, limit=512)
     network = LeNet(1, 10, 16, 4, dropout=0.0, rng=Stream(3, "init"))
     adam = optim.Adam(network.parameters(), 1e-2)
-    loader = data.DataLoader(train, 64, rng=Stream(0, "data")).forever()
+    loader = data.DataLoader(train, 64, shuffle=True, drop_last=True, rng=Stream(0, "data")).forever()
     for _ in range(60):
         images, labels = next(loader)
         adam.zero_grad()
