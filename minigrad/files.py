@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import struct
 import zipfile
 
 import numpy as np
@@ -88,4 +89,23 @@ def check_zip(archive, size: int, *, stored_only: bool) -> dict:
     if unpacked > most(size):
         raise Refused(f"its entries unpack to {unpacked} bytes from a file of {size}: refused as a zip bomb (up to "
                       f"{AFFORDABLE >> 20} MiB and {RATIO} times the file are taken; numpy.savez does not compress)")
+    _check_gaps(archive)
     return entries
+
+
+def _check_gaps(archive) -> None:
+    """The entries must fill the file from its start to the list of contents: a damaged list may lack some of them, and only
+    the data betrays it. ValueError otherwise."""
+    end, spare = 0, 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        if not 0 <= info.header_offset - end <= spare:
+            raise ValueError(f"what stands before the entry {info.filename[:80]!r} is not in its list of contents")
+        archive.fp.seek(info.header_offset)
+        local = archive.fp.read(30)  # ends with the lengths of the name and of the extra field, which differ from the list's
+        if len(local) < 30:
+            raise EOFError("the file ends too early")
+        name, extra = struct.unpack("<HH", local[26:])
+        end = info.header_offset + 30 + name + extra + info.compress_size
+        spare = 24 if info.flag_bits & 0x8 else 0  # sizes and CRC once more, behind the data
+    if not 0 <= archive.start_dir - end <= spare:
+        raise ValueError("its list of contents lacks what stands before it")

@@ -1,5 +1,6 @@
 """Checkpoints: arbitrary trees come back equal; damaged files raise CheckpointError only; writes are atomic."""
 
+import io
 import json
 import math
 import os
@@ -282,6 +283,39 @@ def test_compressed_zeros_load_and_bombs_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "AFFORDABLE", 63 << 20)
     with pytest.raises(CheckpointError, match="zip bomb"):
         checkpoint.load_weights(path)
+
+
+def test_a_list_of_contents_that_lacks_entries_is_refused(tmp_path):
+    """One flipped bit in the length of a comment swallows the entries behind it; a size of 0 swallows all."""
+    path = tmp_path / "w.npz"
+    for write in (checkpoint.save_weights, lambda path, arrays: np.savez_compressed(path, **arrays)):
+        write(path, WEIGHTS)
+        content = path.read_bytes()
+        assert set(checkpoint.load_weights(path)) == set(WEIGHTS)
+        directory = [i for i in range(len(content)) if content.startswith(b"PK\1\2", i)]
+        for at, value in ((directory[1] + 30, b"\xff\xff"), (directory[2] + 33, b"\1"), (directory[-1] + 32, b"\x10"),
+                          (len(content) - 14, bytes(8))):
+            path.write_bytes(content[:at] + value + content[at + len(value):])
+            must_be_equal_or_refused(path, WEIGHTS, checkpoint.load_weights)
+
+
+def test_archives_written_to_a_pipe_are_read(tmp_path):
+    """Sizes stand behind the data there."""
+    out = io.BytesIO()
+
+    class Pipe(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            return out.write(bytes(data))
+
+    with zipfile.ZipFile(Pipe(), "w") as archive:
+        for name in "ab":
+            with archive.open(f"{name}.npy", "w") as stream:
+                stream.write(X)
+    (tmp_path / "w.npz").write_bytes(out.getvalue())
+    assert list(checkpoint.load_weights(tmp_path / "w.npz")) == ["a", "b"]
 
 
 def test_an_entry_that_declares_more_than_deflate_can_hold_is_refused(tmp_path):
