@@ -16,7 +16,7 @@ import tempfile
 from minigrad import checkpoint
 from minigrad.checkpoint import CheckpointError
 from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, tensor
 
 __all__ = ["load", "save"]
 
@@ -129,7 +129,7 @@ def _name(place: tuple) -> str:
 def _restored(node, place: tuple, kinds: dict, map_location):
     kind, requires_grad, device = kinds.get(place, (None, False, ""))
     if kind in ("tensor", "parameter"):
-        value = Tensor(node, device=_device(device, map_location))
+        value = tensor(node, device=_device(device, map_location))
         return Parameter(value, requires_grad) if kind == "parameter" else value.requires_grad_(requires_grad)
     if isinstance(node, dict):
         made = {key: _restored(value, (*place, key), kinds, map_location) for key, value in node.items()}

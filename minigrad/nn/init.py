@@ -18,6 +18,7 @@ import numpy as np
 
 from minigrad.random import as_stream
 from minigrad.tensor import Tensor
+from minigrad.tensor import tensor as as_leaf
 
 
 def _checked(name: str, tensor, ndim: int = 0) -> Tensor:
@@ -35,7 +36,7 @@ def _stream(generator, rng):
 
 
 def _assign(tensor: Tensor, values: np.ndarray) -> Tensor:
-    return tensor.assign_(values if tensor.device == "cpu" else Tensor(values, device=tensor.device))
+    return tensor.assign_(values if tensor.device == "cpu" else as_leaf(values, device=tensor.device))
 
 
 # ---- plain distributions ---------------------------------------------------------------------------------------------

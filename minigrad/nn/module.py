@@ -24,6 +24,7 @@ import numpy as np
 
 from minigrad.absent import ABSENT, missing
 from minigrad.tensor import Tensor
+from minigrad.tensor import tensor as as_leaf
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
 
@@ -37,7 +38,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad=True):
-        super().__init__(data, requires_grad=requires_grad)
+        self.start(as_leaf(data).array, requires_grad)
         self.name = None
 
     def __repr__(self):
@@ -140,7 +141,7 @@ class Module:
         if isinstance(tensor, Tensor):
             tensor = tensor.detach()
         elif tensor is not None:
-            tensor = Tensor(tensor)
+            tensor = as_leaf(tensor)
         self._register(name, tensor, BUFFER if persistent else TRANSIENT)
 
     def register_module(self, name: str, module: Module | None) -> None:
@@ -391,7 +392,7 @@ class Module:
                                  f"module {given[name].dtype}, or scale them")
         for name, tensor in mine.items():
             if name in given:
-                tensor.assign_(given[name] if tensor.device == "cpu" else Tensor(given[name], device=tensor.device))
+                tensor.assign_(given[name] if tensor.device == "cpu" else as_leaf(given[name], device=tensor.device))
         return LoadResult(missing, unexpected)
 
     # ---- text ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, tensor
 
 
 def _gradients(name, parameters) -> list[Tensor]:
@@ -32,7 +32,7 @@ def clip_grad_norm_(parameters, max_norm: float, norm_type: float = 2.0, error_i
         raise ValueError(f"clip_grad_norm_: max_norm must be at least 0, got {max_norm}")
     grads, p = _gradients("clip_grad_norm_", parameters), float(norm_type)
     if not grads:
-        return Tensor(0.0)
+        return tensor(0.0)
     norms = [np.linalg.norm(g.array.reshape(-1, order="A"), p) for g in grads]
     total = np.linalg.norm(np.asarray([float(n) for n in norms], norms[0].dtype), p)
     if error_if_nonfinite and not math.isfinite(total):
@@ -42,7 +42,7 @@ def clip_grad_norm_(parameters, max_norm: float, norm_type: float = 2.0, error_i
     for g in grads:
         if factor != 1.0:
             g.assign_(g.array * g.dtype.type(factor))
-    return Tensor(np.asarray(total))
+    return tensor(np.asarray(total))
 
 
 def clip_grad_value_(parameters, clip_value: float, foreach: bool | None = None) -> None:
