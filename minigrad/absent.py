@@ -93,8 +93,6 @@ ABSENT = {
         "to_sparse": "arrays are dense here", "is_sparse": "arrays are dense here", "coalesce": "arrays are dense here",
         "storage": "x.array is the array itself", "untyped_storage": "x.array is the array itself",
         "set_": "x.assign_(values) overwrites a leaf; x = other takes another tensor",
-        "resize_": "x.reshape(shape), or a new tensor",
-        "scatter_": "nn.functional.one_hot(labels, classes) for labels; else minigrad.where with a mask",
         "svd": LINALG, "qr": LINALG, "cholesky": LINALG, "apply_": "work on x.detach().numpy()", "map_": "minigrad.where",
     },
 }

@@ -4,7 +4,7 @@ What can be saved is data: Tensors, Parameters, arrays, numbers, strings, None, 
 So it is every `state_dict()`, and any tree of them. A Module, an optimiser or a scheduler is no data: save its `state_dict()`.
 The file is one of `minigrad.checkpoint`, whole or not there, with a list of which arrays were Tensors. Loading runs no code of it.
 
-Imports: minigrad.nn.module, checkpoint, tensor.
+Imports: minigrad.nn.module, checkpoint, creation, tensor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 
 from minigrad import checkpoint
 from minigrad.checkpoint import CheckpointError
+from minigrad.creation import tensor
 from minigrad.nn.module import Module, Parameter
 from minigrad.tensor import Tensor
 
@@ -129,7 +130,7 @@ def _name(place: tuple) -> str:
 def _restored(node, place: tuple, kinds: dict, map_location):
     kind, requires_grad, device = kinds.get(place, (None, False, ""))
     if kind in ("tensor", "parameter"):
-        value = Tensor(node, device=_device(device, map_location))
+        value = tensor(node, device=_device(device, map_location))
         return Parameter(value, requires_grad) if kind == "parameter" else value.requires_grad_(requires_grad)
     if isinstance(node, dict):
         made = {key: _restored(value, (*place, key), kinds, map_location) for key, value in node.items()}

@@ -1,6 +1,6 @@
 """Samples into a batch of Tensors, by PyTorch's rule (torch.utils.data.default_collate).
 
-Imports: numpy, minigrad.functional.indexing, minigrad.tensor.
+Imports: numpy, minigrad.creation, minigrad.functional.indexing, minigrad.tensor.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from minigrad.creation import tensor
 from minigrad.functional.indexing import stack
-from minigrad.tensor import KINDS, Tensor
+from minigrad.tensor import Tensor
+
+NUMBERS = "fiub"  # kinds of dtypes
 
 __all__ = ["default_collate", "default_convert"]
 
@@ -28,11 +31,11 @@ def default_collate(batch):
     if isinstance(first, Tensor):
         _one_shape(batch)
         return stack(batch)
-    if isinstance(first, (np.ndarray, np.generic)) and first.dtype.kind in KINDS:
+    if isinstance(first, (np.ndarray, np.generic)) and first.dtype.kind in NUMBERS:
         _one_shape(batch)
-        return Tensor(np.stack(batch))
+        return tensor(np.stack(batch))
     if isinstance(first, numbers.Real):
-        return Tensor(np.array(batch, np.bool_ if isinstance(first, bool) else np.int64 if isinstance(first, int) else np.float64))
+        return tensor(np.array(batch, np.bool_ if isinstance(first, bool) else np.int64 if isinstance(first, int) else np.float64))
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):
@@ -48,8 +51,8 @@ def default_collate(batch):
 
 def default_convert(sample):
     """One sample with its arrays as Tensors: what a DataLoader with batch_size=None hands out."""
-    if isinstance(sample, (np.ndarray, np.generic)) and sample.dtype.kind in KINDS:
-        return Tensor(sample)
+    if isinstance(sample, (np.ndarray, np.generic)) and sample.dtype.kind in NUMBERS:
+        return tensor(sample)
     if isinstance(sample, Mapping):
         return _rebuilt(sample, {key: default_convert(value) for key, value in sample.items()})
     if isinstance(sample, tuple) and hasattr(sample, "_fields"):
