@@ -60,7 +60,7 @@ ABSENT = {
     },
     "minigrad.optim": {
         "LBFGS": "Adam or SGD with momentum; for a full batch, scipy.optimize.minimize with gradients of minigrad.grad",
-        "SparseAdam": "Adam; gradients are dense here", "Adafactor": "Adam or AdamW", "Muon": "AdamW",
+        "ASGD": "SGD and optim.EMA", "SparseAdam": "Adam; gradients are dense here", "Adafactor": "Adam or AdamW", "Muon": "AdamW",
         "swa_utils": "optim.EMA averages weights, for each step or by half-life",
     },
     "minigrad.optim.lr_scheduler": {},
@@ -93,10 +93,7 @@ ABSENT = {
         "to_sparse": "arrays are dense here", "is_sparse": "arrays are dense here", "coalesce": "arrays are dense here",
         "storage": "x.array is the array itself", "untyped_storage": "x.array is the array itself",
         "set_": "x.assign_(values) overwrites a leaf; x = other takes another tensor",
-        "resize_": "x.reshape(shape), or a new tensor",
-        "scatter_": "nn.functional.one_hot(labels, classes) for labels; else minigrad.where with a mask",
         "svd": LINALG, "qr": LINALG, "cholesky": LINALG, "apply_": "work on x.detach().numpy()", "map_": "minigrad.where",
-        "rename": "axes have numbers, no names", "names": "axes have numbers, no names",
     },
 }
 

@@ -4,7 +4,7 @@ What can be saved is data: Tensors, Parameters, arrays, numbers, strings, None, 
 So it is every `state_dict()`, and any tree of them. A Module, an optimiser or a scheduler is no data: save its `state_dict()`.
 The file is one of `minigrad.checkpoint`, whole or not there, with a list of which arrays were Tensors. Loading runs no code of it.
 
-Imports: minigrad.nn.module, checkpoint, tensor.
+Imports: minigrad.nn.module, checkpoint, creation, tensor.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 
 from minigrad import checkpoint
 from minigrad.checkpoint import CheckpointError
+from minigrad.creation import tensor
 from minigrad.nn.module import Module, Parameter
 from minigrad.tensor import Tensor, tensor
 

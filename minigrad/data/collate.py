@@ -33,7 +33,7 @@ def default_collate(batch):
         _one_shape(batch)
         return tensor(np.stack(batch))
     if isinstance(first, numbers.Real):
-        return Tensor(np.array(batch, np.bool_ if isinstance(first, bool) else np.int64 if isinstance(first, int) else np.float64))
+        return tensor(np.array(batch, np.bool_ if isinstance(first, bool) else np.int64 if isinstance(first, int) else np.float64))
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):

@@ -3,7 +3,7 @@
 A dataset is whatever has `__len__` and `__getitem__`; `MapDataset` (there called Dataset) is a base class for those who want one.
 Random orders come from `generator=`, a Stream, a numpy Generator, or None for the default stream.
 
-Imports: numpy, minigrad.functional.common, minigrad.random, minigrad.tensor, dataset.
+Imports: numpy, minigrad.creation, minigrad.functional.common, minigrad.random, minigrad.tensor, dataset.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from minigrad.creation import tensor
 from minigrad.data.dataset import Dataset as ArrayDataset
 from minigrad.functional.common import integer
 from minigrad.random import as_stream
@@ -46,7 +47,7 @@ class TensorDataset(MapDataset):
     def __init__(self, *tensors):
         if not tensors:
             raise ValueError("TensorDataset: needs at least one tensor")
-        self.tensors = tuple(t if isinstance(t, Tensor) else Tensor(t) for t in tensors)
+        self.tensors = tuple(t if isinstance(t, Tensor) else tensor(t) for t in tensors)
         if any(t.ndim == 0 or len(t) != len(self.tensors[0]) for t in self.tensors):
             raise ValueError(f"TensorDataset: the tensors need one length, got shapes {[t.shape for t in self.tensors]}")
 

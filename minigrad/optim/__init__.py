@@ -5,6 +5,7 @@ from minigrad.nn.utils.clip import clip_grad_norm_, clip_grad_value_
 from minigrad.optim import lr_scheduler
 from minigrad.optim.ema import EMA
 from minigrad.optim.optimizer import Optimizer
+from minigrad.optim.rare_rules import Adadelta, Adamax, NAdam, RAdam, Rprop
 from minigrad.optim.rules import SGD, Adagrad, Adam, AdamW, RMSprop
 
 

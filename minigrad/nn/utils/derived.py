@@ -3,8 +3,8 @@
 A layer's `weight` is no Parameter any more but the result of the last forward, cut from its graph. A layer so treated has a
 hook, so it never fuses with its neighbours.
 
-Imports: numpy, minigrad.autograd, minigrad.functional.common, minigrad.functional.reduction, minigrad.nn.module,
-minigrad.random, minigrad.tensor.
+Imports: numpy, minigrad.autograd, minigrad.creation, minigrad.functional.common, minigrad.functional.reduction,
+minigrad.nn.module, minigrad.random.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import math
 import numpy as np
 
 from minigrad.autograd import no_grad
+from minigrad.creation import tensor
 from minigrad.functional.common import integer
 from minigrad.functional.reduction import norm
 from minigrad.nn.module import Module, Parameter
 from minigrad.random import as_stream
-from minigrad.tensor import tensor
 
 
 def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None, *,
