@@ -176,7 +176,7 @@ class Run:
         """Write what is asked of a resumed run into config.json. With more steps than before, the lines that were logged only
         because they came at the end (see `due`) are cut off: a run that was long from the start has none."""
         last = kinds.last_session(self.path)
-        if config.get("steps", 0) > self.config.get("steps", 0) and last.get("to") == self.step and last.get("closing"):
+        if (config.get("steps") or 0) > (self.config.get("steps") or 0) and last.get("to") == self.step and last.get("closing"):
             lines = report.read_lines(self.file("metrics.jsonl"))
             kept = [line for line, record in lines if record["step"] != self.step or sorted(record) not in last["closing"]]
             self._write("metrics.jsonl", "".join(kept))

@@ -1,4 +1,4 @@
-"""Arguments of data, nets and gan that are counts, rates, weights or shares: outside of its domain each is an error with its name."""
+"""Counts, rates, weights and shares of data, nets and gan: outside of its domain each argument is an error with its name."""
 
 import math
 
