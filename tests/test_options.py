@@ -106,7 +106,8 @@ def test_what_ran_before_is_an_error_of_usage(package, name, words, parser_of):
                     words[1])[1] is not None
 
 
-@pytest.mark.parametrize("text, value", [("-1e-1", -0.1), ("-.5", -0.5), ("-1/2", -0.5), ("-1", -1), ("-inf", None), ("-nan", None)])
+@pytest.mark.parametrize("text, value", [("-1e-1", -0.1), ("-.5", -0.5), ("-1/2", -0.5), ("-1", -1), ("-inf", None),
+                                         ("-nan", None)])
 def test_a_negative_number_is_no_option(text, value, parser_of):
     """Without "=", as people type it: the type answers, and not "expected one argument"."""
     errors = io.StringIO()
