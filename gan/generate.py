@@ -15,6 +15,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.domains import COUNT, FRACTION
 from minigrad.kinds import RunError, require
 from minigrad.random import Stream
 from nets.generators.dcgan import Discriminator, Generator
@@ -34,6 +35,7 @@ def mode(network, training: bool):
 
 def generate(generator, latents, batch: int = 250) -> np.ndarray:
     """Images (N, C, H, W), float32 in [-1, 1], for latents (N, z); batch norm uses its running statistics."""
+    COUNT.check("generate: batch", batch)
     with mode(generator, False), mg.no_grad():
         parts = [generator(_on(generator, latents[i : i + batch])).cpu().array for i in range(0, len(latents), batch)]
     return np.concatenate(parts)
@@ -41,6 +43,7 @@ def generate(generator, latents, batch: int = 250) -> np.ndarray:
 
 def reestimate_batch_norm(generator, latents, batch: int = 250) -> None:
     """Set batch norm's running statistics to the averages over `latents`, in batches of training mode."""
+    COUNT.check("reestimate_batch_norm: batch", batch)
     norms = [m for m in generator.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -57,6 +60,7 @@ def reestimate_batch_norm(generator, latents, batch: int = 250) -> None:
 
 def interpolate(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     """The point at t in [0, 1] on the great circle from a to b (rows of normal latents keep their usual length)."""
+    FRACTION.check("interpolate: t", t)
     unit_a, unit_b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
     angle = np.arccos(np.clip((unit_a * unit_b).sum(-1, keepdims=True), -1, 1))
     small = np.sin(angle) < 1e-6

@@ -13,6 +13,7 @@ Imports: minigrad.
 from __future__ import annotations
 
 import minigrad as mg
+from minigrad.domains import WEIGHT
 
 
 def squared_gradient(discriminator, images):
@@ -41,6 +42,7 @@ def gradient_penalty(discriminator, real, fake, rng, target=1.0):
 
     rng draws the place, uniformly and once for each sample; multiply by lambda = 10.
     """
+    WEIGHT.check("gradient_penalty: target", target)
     if real.shape != fake.shape:
         raise ValueError(f"gradient_penalty: real {real.shape} and fake {fake.shape} must have one shape")
     u = mg.tensor(rng.uniform(0.0, 1.0, (real.shape[0],) + (1,) * (real.ndim - 1)), dtype=real.dtype)

@@ -21,6 +21,7 @@ import difflib
 import importlib
 import json
 import os
+import re
 import sys
 
 from minigrad.checkpoint import CheckpointError
@@ -77,6 +78,8 @@ class Parser(argparse.ArgumentParser):
         lines = [f"  python -m {command} {example}".rstrip() for example in examples]
         super().__init__(prog=f"python -m {command}", description=description, allow_abbrev=False,
                          epilog="examples:\n" + "\n".join(lines) if lines else None, formatter_class=_Formatter)
+        # what argparse takes for a number and not for an option: also -1e-3, -8/255, -inf, so that the type can answer
+        self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
         self.kind, self.presets = command, presets or {}
         if self.presets:
             self.add_argument("--preset", choices=sorted(self.presets), help="a published or measured recipe: sets the "
@@ -104,6 +107,8 @@ class Parser(argparse.ArgumentParser):
         if getattr(typed, "resume", None) is not None:
             if getattr(typed, "dry_run", False):
                 self.error("--dry-run keeps nothing, so it cannot go with --resume")
+            if getattr(typed, "out", None) is not None:
+                self.error("--out is where a new run is made; one that is resumed stays where it is")
             return self._resumed(typed)
         preset = self.presets.get(getattr(typed, "preset", None), {})
         unknown = set(preset) - {action.dest for action in self._actions}

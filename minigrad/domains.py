@@ -21,7 +21,7 @@ import re
 from typing import NamedTuple
 
 __all__ = ["COUNT", "FRACTION", "INTEGER", "LEVEL", "NATURAL", "NUMBER", "PART", "POSITIVE", "SHARE", "TWO", "UNIT", "WEIGHT",
-           "Domain"]
+           "Domain", "check_all"]
 
 LARGEST = 3.4028234663852886e38  # float32
 MOST = 2**31 - 1
@@ -66,6 +66,12 @@ class Domain(NamedTuple):
 
     def _rule(self, value) -> str:
         return f"{self.words} and at most {self.high:.4g}" if self.high in (LARGEST, MOST) and value > self.high else self.words
+
+
+def check_all(where: str, domain: Domain, **values) -> None:
+    """`domain.check` of several arguments: check_all("LeNet", COUNT, width=width, classes=classes)."""
+    for name, value in values.items():
+        domain.check(f"{where}: {name}", value)
 
 
 def _real(text: str) -> float:

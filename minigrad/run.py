@@ -17,7 +17,7 @@ A training script keeps its own loop over the parts that must be saved, anything
 Ctrl-C and SIGTERM only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number
 raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
 
-Imports: numpy, checkpoint, kinds, paths, pictures, progress, report, words.
+Imports: numpy, checkpoint, domains, kinds, paths, pictures, progress, report, words.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from minigrad import checkpoint, kinds, report
+from minigrad.domains import COUNT
 from minigrad.kinds import RunError, program, read_json
 from minigrad.paths import expand
 from minigrad.pictures import make_grid, save_png
@@ -175,7 +176,7 @@ class Run:
         """Write what is asked of a resumed run into config.json. With more steps than before, the lines that were logged only
         because they came at the end (see `due`) are cut off: a run that was long from the start has none."""
         last = kinds.last_session(self.path)
-        if config.get("steps", 0) > self.config.get("steps", 0) and last.get("to") == self.step and last.get("closing"):
+        if (config.get("steps") or 0) > (self.config.get("steps") or 0) and last.get("to") == self.step and last.get("closing"):
             lines = report.read_lines(self.file("metrics.jsonl"))
             kept = [line for line, record in lines if record["step"] != self.step or sorted(record) not in last["closing"]]
             self._write("metrics.jsonl", "".join(kept))
@@ -251,8 +252,7 @@ class Run:
         `every`-th step, after the last one, and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved,
         the resume command is printed and SystemExit(130) raised. A second signal leaves at once. Signal handlers are put
         back when the loop ends."""
-        if every < 1:
-            raise ValueError(f"Run.loop: every must be at least 1, got {every}")
+        COUNT.check("Run.loop: every", every)
         if start >= steps:
             self.say(f"already at step {start} of {steps}")
         began, status = time.monotonic(), "stopped"

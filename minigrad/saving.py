@@ -17,7 +17,7 @@ from minigrad import checkpoint
 from minigrad.checkpoint import CheckpointError
 from minigrad.creation import tensor
 from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import Tensor, tensor
+from minigrad.tensor import Tensor
 
 __all__ = ["load", "save"]
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import data, optim
+from minigrad.domains import COUNT, FRACTION, LEVEL, NATURAL, POSITIVE
 from minigrad.optim.lr_scheduler import LambdaLR
 from minigrad.progress import Units
 
@@ -21,6 +22,7 @@ def scheduled(optimizer, factor, done: int = 0) -> LambdaLR:
     done: steps that a run which goes on has behind it. The rate follows from this number alone, so no checkpoint has to hold the
     state of a schedule.
     """
+    NATURAL.check("scheduled: done", done)
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", optimizer.defaults["lr"])
     return LambdaLR(optimizer, factor, last_epoch=done - 1)
@@ -28,6 +30,8 @@ def scheduled(optimizer, factor, done: int = 0) -> LambdaLR:
 
 def rise_and_fall(steps: int, rise: float = 0.1):
     """factor(t) for `scheduled`: up along a line in the first share `rise` of the steps, then down along a line, nearly to 0."""
+    COUNT.check("rise_and_fall: steps", steps)
+    LEVEL.check("rise_and_fall: rise", rise)
 
     def factor(t):
         share = (t + 1) / steps  # of the steps, with the one that this rate is for
@@ -38,6 +42,8 @@ def rise_and_fall(steps: int, rise: float = 0.1):
 
 def constant_then_falling(steps: int, fall: float):
     """factor(t) for `scheduled`: 1, and along a line to 0 in the last share `fall` of the steps; fall = 0: 1 to the end."""
+    COUNT.check("constant_then_falling: steps", steps)
+    FRACTION.check("constant_then_falling: fall", fall)
     return lambda t: min(1.0, (steps - t) / (fall * steps)) if fall else 1.0
 
 
@@ -49,7 +55,8 @@ def fit(net, loss_of, batches, steps: int, *, rate: float = 3e-3, bar: Units | N
     bar      told `cost` units after each step;  after(): called when the optimiser has moved (a constraint on weights)
     NonFiniteError names the first parameter that is not finite at the end.
     """
-    adam = optim.Adam(net.parameters(), rate)
+    COUNT.check("fit: steps", steps)
+    adam = optim.Adam(net.parameters(), POSITIVE.check("fit: rate", rate))
     schedule = scheduled(adam, rise_and_fall(steps))
     net.train()
     for step in range(1, steps + 1):

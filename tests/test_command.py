@@ -231,6 +231,9 @@ def test_dry_run_keeps_nothing(here, tmp_path):
     (["fit", "--out", "/dev/null/x"], 1, "cannot be written"),
     (["fit", "--preset", "slow"], 2, "invalid choice: 'slow'"),
     (["fit", "--resume", "x", "--dry-run"], 2, "--dry-run"),
+    (["fit", "--resume", "x", "--out", "y"], 2, "stays where it is"),
+    (["fit", "--resume", ""], 2, "argument --resume: must be a path"),
+    (["fit", "--seed", "1.5"], 2, "argument --seed: must be an integer, got '1.5'"),
 ])
 def test_command_line_tells_in_one_line(here, arguments, code, words):
     status, out, err = here(*arguments)

@@ -106,6 +106,18 @@ def test_what_ran_before_is_an_error_of_usage(package, name, words, parser_of):
                     words[1])[1] is not None
 
 
+@pytest.mark.parametrize("text, value", [("-1e-1", -0.1), ("-.5", -0.5), ("-1/2", -0.5), ("-1", -1), ("-inf", None),
+                                         ("-nan", None)])
+def test_a_negative_number_is_no_option(text, value, parser_of):
+    """Without "=", as people type it: the type answers, and not "expected one argument"."""
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        try:
+            assert parser_of("attacks", "jsma").parse_args(["--theta", text]).theta == value
+        except SystemExit:
+            assert value is None and f"--theta: must be a number between -1 and 1, got '{text}'" in errors.getvalue()
+
+
 def test_presets_are_in_the_domains_too(parser_of):
     for package, name in COMMANDS:
         parser = parser_of(package, name)

@@ -5,12 +5,14 @@
 
     ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
 
-Imports: numpy.
+Imports: numpy, minigrad.domains.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from minigrad.domains import COUNT
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -31,6 +33,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 def disjoint(order: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Two equally large parts of an order (N,) of images, the reference and the floor: its beginning and its end, `count` of each,
     or half of N where that is less, so that no image is in both. ValueError with fewer than four images."""
+    COUNT.check("disjoint: count", count)
     size = min(count, len(order) // 2)
     if size < 2:
         raise ValueError(f"a Frechet distance and its floor need two disjoint sets of at least 2 real images each; there are "

@@ -21,10 +21,12 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import functional as F
+from minigrad.domains import COUNT
 
 
 def in_batches(function, images: np.ndarray, batch: int = 500) -> np.ndarray:
     """function(Tensor of at most `batch` images) -> Tensor, over all images without recording; rows joined."""
+    COUNT.check("in_batches: batch", batch)
     with mg.no_grad():
         parts = [function(mg.from_numpy(images[i : i + batch])).array for i in range(0, len(images), batch)]
     return np.concatenate(parts)

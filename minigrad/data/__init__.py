@@ -20,6 +20,7 @@ from minigrad.data.loader import DataLoader
 from minigrad.data.photos import ENDINGS, is_picture, open_picture
 from minigrad.data.standard import cifar10, fashion_mnist, mnist
 from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
+from minigrad.domains import COUNT, INTEGER
 from minigrad.pictures import make_grid, save_gif, save_png, to_uint8
 
 __all__ = ["ENDINGS", "SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "cache_folder", "count_parts", "find",
@@ -61,8 +62,10 @@ def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False
         if kind + ":" in SOURCES:
             hint = f"; it needs a path: {kind}:PATH"
         raise ValueError(f"load: unknown data {name!r}{hint}. There are: {', '.join(SOURCES)}")
-    if limit is not None and (isinstance(limit, bool) or limit < 1):
-        raise ValueError(f"load: limit must be at least 1, got {limit}")
+    for what, value in (("limit", limit), ("size", size)):
+        if value is not None:
+            COUNT.check(f"load: {what}", value)
+    INTEGER.check("load: seed", seed)
     source = SOURCES[key][0]
     takes = inspect.signature(source).parameters
     given = {"train": train, **{k: v for k, v in (("limit", limit), ("seed", seed), ("download", download))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minigrad.domains import FRACTION
+from minigrad.domains import COUNT, FRACTION, check_all
 from minigrad.paths import expand, variable
 from minigrad.random import Stream
 
@@ -93,9 +93,9 @@ class Dataset:
         if self.x.ndim != 1:
             raise ValueError(f"Dataset.windows: needs text, {self.name} has rows of shape {self.x.shape[1:]}")
         stride = length if stride is None else stride
-        if length < 1 or stride < 1 or len(self) < length + 1:
-            raise ValueError(f"Dataset.windows: length={length}, stride={stride} do not fit a text of {len(self)}; "
-                             "both must be at least 1 and length smaller than the text")
+        check_all("Dataset.windows", COUNT, length=length, stride=stride)
+        if len(self) < length + 1:
+            raise ValueError(f"Dataset.windows: length={length} does not fit a text of {len(self)}; it must be smaller")
         rows = np.lib.stride_tricks.sliding_window_view(self.x, length + 1)[::stride]
         return Dataset(rows[:, :-1], rows[:, 1:], classes=self.classes, name=self.name, source=self.source)
 

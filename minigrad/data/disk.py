@@ -19,7 +19,7 @@ from minigrad import checkpoint
 from minigrad.data.dataset import DataError, Dataset, Pair, find, own_cache
 from minigrad.data.images import resize
 from minigrad.data.photos import ENDINGS, is_picture, open_picture
-from minigrad.domains import COUNT
+from minigrad.domains import COUNT, SHARE
 from minigrad.files import open_regular
 
 __all__ = ["folder", "npz", "pair", "read_npz", "scan", "text"]
@@ -272,6 +272,7 @@ def pair(path, *, train=True, size=64) -> Pair:
 def text(path, *, train=True, held_out=0.1) -> Dataset:
     """The characters of a UTF-8 file as int64 codes (N,); `.classes` is the sorted set of characters of the whole file.
     The last `held_out` of it is the test set."""
+    SHARE.check("text: held_out", held_out)
     found = find(path)
     try:
         with open_regular(found) as file:

@@ -6,7 +6,7 @@ size and smoothed by a box of one output pixel, so that the affine map needs a s
 of jags: 60,000 pictures of 28 px take about a second and are not cached. Row i depends on (seed, train, i) only: a
 smaller `limit` is a prefix.
 
-Imports: PIL (when called), matplotlib (when called), numpy, minigrad.random, dataset.
+Imports: PIL (when called), matplotlib (when called), numpy, minigrad.domains, minigrad.random, dataset.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import numpy as np
 
 from minigrad.data.dataset import DataError, Dataset
+from minigrad.domains import COUNT
 from minigrad.random import Stream
 
 __all__ = ["FONTS", "glyphs"]
@@ -31,7 +32,8 @@ _BLOCK = 2000   # pictures made at a time: bounds the working memory to about 40
 
 def glyphs(*, train=True, size=28, limit=None, seed=0) -> Dataset:
     """Digits as uint8 (N, 1, size, size) with labels 0 to 9; N = limit, or 60,000 (train) and 10,000 (test)."""
-    count = (60_000 if train else 10_000) if limit is None else limit
+    count = (60_000 if train else 10_000) if limit is None else COUNT.check("glyphs: limit", limit)
+    COUNT.check("glyphs: size", size)
     if not 8 <= size <= 256:
         raise ValueError(f"glyphs: size must lie between 8 and 256, got {size}")
     sheet = _sheet(size)  # (font, digit, weight, S, S)

@@ -1,11 +1,13 @@
 """Pictures of another size. Pictures for people (grids, PNG and GIF files) are made by `minigrad.pictures`.
 
-Imports: numpy.
+Imports: numpy, minigrad.domains.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from minigrad.domains import COUNT
 
 __all__ = ["resize"]
 
@@ -16,8 +18,8 @@ def resize(images: np.ndarray, size) -> np.ndarray:
     height, width = (size, size) if isinstance(size, (int, np.integer)) else size
     if images.dtype != np.uint8 or images.ndim != 4:
         raise TypeError(f"resize: needs uint8 (N, C, H, W), got {images.dtype} {images.shape}")
-    if height < 1 or width < 1:
-        raise ValueError(f"resize: size must be at least 1, got {(height, width)}")
+    for side in (height, width):
+        COUNT.check("resize: size", side)
     if images.shape[2:] == (height, width):
         return images
     down, across = _triangle(images.shape[2], height), _triangle(images.shape[3], width)

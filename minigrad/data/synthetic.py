@@ -5,7 +5,7 @@ Ring and grid follow the protocol of VEEGAN (Srivastava et al. 2017) and PacGAN 
 radius 1, std 0.01; grid of 25 modes at {-4, -2, 0, 2, 4}^2, std 0.05. A sample is "high quality" within 3 std of one;
 of the true mixture 1 - exp(-4.5) = 98.89 % are.
 
-Imports: numpy, minigrad.random, dataset.
+Imports: numpy, minigrad.domains, minigrad.random, dataset.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.data.dataset import Dataset
+from minigrad.domains import COUNT, POSITIVE, WEIGHT, check_all
 from minigrad.random import Stream
 
 __all__ = ["count_parts", "grid", "ring", "shapes", "swissroll"]
@@ -20,8 +21,9 @@ __all__ = ["count_parts", "grid", "ring", "shapes", "swissroll"]
 
 def ring(*, train=True, limit=None, seed=0, modes=8, radius=1.0, std=0.01) -> Dataset:
     """`modes` Gaussians evenly on a circle; x float32 (N, 2), y the mode. N = limit or 100,000 (test: 10,000)."""
-    if modes < 1 or radius <= 0 or std < 0:
-        raise ValueError(f"ring: needs modes >= 1, radius > 0, std >= 0; got {modes}, {radius}, {std}")
+    COUNT.check("ring: modes", modes)
+    POSITIVE.check("ring: radius", radius)
+    WEIGHT.check("ring: std", std)
     angle = 2 * np.pi * np.arange(modes) / modes  # the end is the beginning and is left out
     centres = radius * np.stack([np.cos(angle), np.sin(angle)], 1)
     return _mixture("ring", centres, std, train, limit, seed)
@@ -29,9 +31,12 @@ def ring(*, train=True, limit=None, seed=0, modes=8, radius=1.0, std=0.01) -> Da
 
 def grid(*, train=True, limit=None, seed=0, modes=25, spacing=2.0, std=0.05) -> Dataset:
     """Gaussians on a square lattice around 0, `modes` a square number; x float32 (N, 2), y the mode."""
+    COUNT.check("grid: modes", modes)
+    POSITIVE.check("grid: spacing", spacing)
+    WEIGHT.check("grid: std", std)
     side = round(np.sqrt(modes))
-    if modes < 1 or side * side != modes or spacing <= 0 or std < 0:
-        raise ValueError(f"grid: needs a square number of modes, spacing > 0, std >= 0; got {modes}, {spacing}, {std}")
+    if side * side != modes:
+        raise ValueError(f"grid: modes must be a square number such as 16 or 25, got {modes}")
     axis = spacing * (np.arange(side) - (side - 1) / 2)
     centres = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     return _mixture("grid", centres, std, train, limit, seed)
@@ -47,8 +52,7 @@ def _mixture(name, centres, std, train, limit, seed) -> Dataset:
 
 def swissroll(*, train=True, limit=None, seed=0, noise=0.25) -> Dataset:
     """The spiral of Gulrajani et al. 2017: ((t cos t, t sin t) + noise) / 7.5 for t uniform in [1.5 pi, 4.5 pi]."""
-    if noise < 0:
-        raise ValueError(f"swissroll: needs noise >= 0, got {noise}")
+    WEIGHT.check("swissroll: noise", noise)
     count, stream = _count_and_stream("swissroll", train, limit, seed, 100_000)
     t = stream.child("angle").uniform(1.5 * np.pi, 4.5 * np.pi, count, np.float64)
     x = np.stack([t * np.cos(t), t * np.sin(t)], 1) + noise * stream.child("noise").normal((count, 2), np.float64)
@@ -64,6 +68,7 @@ def shapes(*, train=True, size=32, limit=None, seed=0, part="discs", count=None,
     part: "discs", scattered, or "bars", side by side like fingers. No two touch, none touches the border.
     count: the exact number in every picture; None: 1 to `most`, equally often (at most 9 discs, size // 5 bars).
     y: the number of parts minus 1 (its name is in classes). `count_parts` reads the number off a picture again."""
+    check_all("shapes", COUNT, size=size, most=most, **({} if count is None else {"count": count}))
     if not 16 <= size <= 256:
         raise ValueError(f"shapes: size must lie between 16 and 256, got {size}")
     limits = {"discs": 9, "bars": size // 5}
@@ -146,5 +151,5 @@ def count_parts(images, threshold: float | None = None) -> np.ndarray:
 
 
 def _count_and_stream(name, train, limit, seed, default):
-    count = (default if train else 10_000) if limit is None else limit
+    count = (default if train else 10_000) if limit is None else COUNT.check(f"{name}: limit", limit)
     return count, Stream(seed, f"{name}/{'train' if train else 'test'}")

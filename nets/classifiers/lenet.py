@@ -4,12 +4,13 @@ LeCun et al. 1998, section II.B, fixes the shape: two convolutions with pooling,
 features. Changed, as everyone does today: ReLU, max-pooling, more maps, batch norm after each convolution, and dropout.
 `features` returns the 84 values before the last layer; the Frechet distance of `gan.metrics.judge` is taken there.
 
-Imports: minigrad.nn.
+Imports: minigrad.domains, minigrad.nn.
 """
 
 from __future__ import annotations
 
 from minigrad import nn
+from minigrad.domains import COUNT, INTEGER, SHARE, check_all
 
 
 class LeNet(nn.Module):
@@ -20,6 +21,9 @@ class LeNet(nn.Module):
 
     def __init__(self, channels=1, classes=10, size=28, width=32, dropout=0.25, rng=None):
         super().__init__()
+        check_all("LeNet", COUNT, channels=channels, classes=classes, width=width)
+        INTEGER.check("LeNet: size", size)
+        SHARE.check("LeNet: dropout", dropout)
         if size < 16:
             raise ValueError(f"LeNet: images must be at least 16 pixels wide, got {size}")
         side = ((size - 4) // 2 - 4) // 2  # two 5x5 convolutions without padding, each halved

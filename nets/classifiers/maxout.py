@@ -8,7 +8,7 @@ Examples, measure: two layers of 240 units of 5 pieces, softmax. That paper stat
 they are those of the maxout paper, section 5.1: dropout, and a bound on the norm of each weight vector (`bound_norms_`), whose
 numbers are chosen in `MaxoutNet` and `LIMIT`.
 
-Imports: numpy, minigrad.functional.common, minigrad.nn.
+Imports: numpy, minigrad.domains, minigrad.functional.common, minigrad.nn.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import nn
+from minigrad.domains import COUNT, POSITIVE, SHARE, check_all
 from minigrad.functional.common import integer
 
 LIMIT = 1.9365  # of the norm of a unit's incoming weights: sqrt(3.75)
@@ -47,7 +48,9 @@ class MaxoutNet(nn.Module):
 
     def __init__(self, inputs=784, classes=10, units=240, pieces=5, dropout=(0.2, 0.5), rng=None):
         super().__init__()
+        check_all("MaxoutNet", COUNT, inputs=inputs, classes=classes, units=units, pieces=pieces)
         first, later = dropout
+        check_all("MaxoutNet: dropout", SHARE, first=first, later=later)
         self.layers = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(first, rng=rng),
@@ -64,6 +67,7 @@ class MaxoutNet(nn.Module):
 
 def bound_norms_(net, limit: float = LIMIT) -> None:
     """Scale each row of each weight matrix to a norm of at most `limit`, in place: after the optimiser's step."""
+    POSITIVE.check("bound_norms_: limit", limit)
     for p in net.parameters():
         if p.ndim == 2:
             norm = np.sqrt(np.einsum("ij,ij->i", p.array, p.array))

@@ -2,12 +2,13 @@
 
 500-150-10 is the smaller of the two MNIST networks of DeepFool (Moosavi-Dezfooli et al. 2016, table 1).
 
-Imports: minigrad.nn.
+Imports: minigrad.domains, minigrad.nn.
 """
 
 from __future__ import annotations
 
 from minigrad import nn
+from minigrad.domains import COUNT
 
 
 class Perceptron(nn.Module):
@@ -17,6 +18,8 @@ class Perceptron(nn.Module):
         super().__init__()
         if not sizes:
             raise ValueError("Perceptron: sizes must name at least one layer, such as (500, 150, 10)")
+        for size in (inputs, *sizes):
+            COUNT.check("Perceptron: each of inputs and sizes", size)
         layers, before = [nn.Flatten()], inputs
         for i, size in enumerate(sizes):
             layers += [nn.ReLU()] if i else []

@@ -7,12 +7,13 @@
 
 All take images (N, channels, size, size) in [-1, 1] and give logits (N, classes).
 
-Imports: minigrad.nn, lenet.
+Imports: minigrad.domains, minigrad.nn, lenet.
 """
 
 from __future__ import annotations
 
 from minigrad import nn
+from minigrad.domains import COUNT, check_all
 from nets.classifiers.lenet import LeNet
 
 
@@ -57,6 +58,7 @@ NETWORKS = ("softmax", "mlp", "lenet", "residual")
 
 def build(name: str, channels=1, classes=10, size=28, rng=None) -> nn.Module:
     """The network of that name, newly initialised from `rng`. ValueError for an unknown name."""
+    check_all("build", COUNT, channels=channels, classes=classes, size=size)
     if name == "softmax":
         return softmax_regression(channels, classes, size, rng=rng)
     if name == "mlp":

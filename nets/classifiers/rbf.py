@@ -12,6 +12,7 @@ import numpy as np
 
 from minigrad import functional as F
 from minigrad import nn
+from minigrad.domains import POSITIVE
 from minigrad.nn import Parameter
 
 
@@ -23,6 +24,7 @@ class RBF(nn.Module):
 
     def __init__(self, centres, width=0.01):
         super().__init__()
+        POSITIVE.check("RBF: width", width)
         centres = np.asarray(centres, np.float32)
         self.centres = Parameter(centres)  # (K, d)
         self.raw = Parameter(np.full_like(centres, np.log(np.expm1(width))))  # (K, d), softplus^-1 of B

@@ -6,12 +6,13 @@ then 100 features; ReLU throughout. It has neither pooling nor batch norm: what 
 and in evaluation, so that an attack on the one is an attack on the other, and no maximum is taken over neighbours whose
 order a perturbation can change. 0.6 million multiplications an image; LeNet (nets/classifiers/lenet.py) takes 3.9 million.
 
-Imports: minigrad.nn.
+Imports: minigrad.domains, minigrad.nn.
 """
 
 from __future__ import annotations
 
 from minigrad import nn
+from minigrad.domains import COUNT, INTEGER, SHARE, check_all
 
 
 class Strided(nn.Module):
@@ -23,6 +24,9 @@ class Strided(nn.Module):
 
     def __init__(self, channels=1, classes=10, size=28, width=16, dropout=0.0, rng=None):
         super().__init__()
+        check_all("Strided", COUNT, channels=channels, classes=classes, width=width)
+        INTEGER.check("Strided: size", size)
+        SHARE.check("Strided: dropout", dropout)
         if size < 4 or size % 4:
             raise ValueError(f"Strided: size must be a multiple of 4, since two strides halve it, got {size}; give "
                              f"{max(4, size + -size % 4)}, or take LeNet")

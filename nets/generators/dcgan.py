@@ -14,7 +14,7 @@ differ from the paper. The discriminator may go without batch norm (`norm=False`
 each sample for itself. And either player may `refine` at its smallest resolution, with 3x3 convolutions between the
 latent's end and the rest: at 28 pixels the paper's discriminator has two layers, too few to judge a whole digit.
 
-Imports: minigrad.nn.
+Imports: minigrad.domains, minigrad.nn.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from __future__ import annotations
 import math
 
 from minigrad import nn
+from minigrad.domains import COUNT, INTEGER, NATURAL, WEIGHT, check_all
 from minigrad.nn import init
 
 
 def stages(size: int) -> tuple[int, int]:
     """(start, doublings) with size = start * 2**doublings and start in 4..7."""
+    INTEGER.check("DCGAN: size", size)
     doublings = max(0, math.floor(math.log2(size / 4))) if size >= 4 else 0
     start = size / 2**doublings
     if doublings < 1 or start != int(start):
@@ -44,6 +46,8 @@ class Generator(nn.Module):
     def __init__(self, size=64, channels=3, latent=100, width=64, refine=0, rng=None):
         super().__init__()
         start, doublings = stages(size)
+        check_all("Generator", COUNT, channels=channels, latent=latent, width=width)
+        NATURAL.check("Generator: refine", refine)
         self.latent, self.size, self.channels = latent, size, channels
         maps = [width * 2**i for i in reversed(range(doublings))]
         layers = [nn.ConvTranspose2d(latent, maps[0], start, 1, 0, bias=False, rng=rng)]
@@ -67,6 +71,9 @@ class Discriminator(nn.Module):
     def __init__(self, size=64, channels=3, width=64, norm=True, slope=0.2, refine=0, rng=None):
         super().__init__()
         start, doublings = stages(size)
+        check_all("Discriminator", COUNT, channels=channels, width=width)
+        NATURAL.check("Discriminator: refine", refine)
+        WEIGHT.check("Discriminator: slope", slope)
         maps = [channels] + [width * 2**i for i in range(doublings)]
         shapes = [(before, after, 4, 2) for before, after in zip(maps[:-1], maps[1:], strict=True)]
         shapes += [(maps[-1], maps[-1], 3, 1)] * refine

@@ -27,6 +27,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import checkpoint
 from minigrad.data import DataError, find, open_picture
+from minigrad.domains import COUNT, check_all
 from minigrad.files import open_regular
 from minigrad.nn.module import overflows
 
@@ -50,8 +51,10 @@ def photograph(path, size: int, shorter: int | None = None) -> np.ndarray:
     and float grey scaled. DataError when it cannot be read."""
     from PIL import Image
 
+    COUNT.check("photograph: size", size)
     shorter = round(size / 0.875) if shorter is None else shorter
-    if size < 1 or shorter < size:
+    check_all("photograph", COUNT, size=size, shorter=shorter)
+    if shorter < size:
         raise ValueError(f"photograph: needs 1 <= size <= shorter, got size={size}, shorter={shorter}")
     picture = open_picture(path)
     if picture.size != (size, size):
@@ -96,6 +99,7 @@ def synsets(path=None) -> list[Synset]:
 
 def top_k(logits, k: int = 5) -> list[list[tuple[int, float]]]:
     """For each row of logits (N, classes) the k most likely (class, probability), best first; ties by class number."""
+    COUNT.check("top_k: k", k)
     logits = np.asarray(logits, np.float64)
     if logits.ndim != 2 or not 1 <= k <= logits.shape[1]:
         raise ValueError(f"top_k: needs logits (N, classes) and 1 <= k <= classes, got {logits.shape}, k={k}")
