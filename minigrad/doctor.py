@@ -142,7 +142,7 @@ def check_cache(found: cache.Survey, disabled: bool):
 
 
 def _no_cache(what) -> Finding:
-    return Finding(False, f"{what}, so every run compiles anew (a minute)",
+    return Finding(False, f"{what}, so what is not kept is compiled in every run (a minute for all kernels)",
                    "make room there, or set NUMBA_CACHE_DIR to a folder of yours")
 
 

@@ -153,6 +153,12 @@ def test_files_of_numba_and_of_other_versions_are_not_read(copy):
     assert files.paths() == [] and files.load("key") is None
 
 
+def test_another_shape_of_the_tile_is_another_version(copy):
+    """Code for one shape would read panels that were packed for another."""
+    for compiled in KERNELS, []:
+        assert run(copy[0], "import os; os.environ['MINIGRAD_TILE'] = '4,6,2'\n")[1] == compiled
+
+
 def test_the_doctor_says_what_is_damaged(copy):
     folder, _, paths = copy
     paths[0].write_bytes(b"")

@@ -11,7 +11,8 @@
 * `fastmath` without `nnan` and `ninf`: NaN must stay NaN, and infinity must stay infinity.
 * Compiled code is kept beside the source (or in NUMBA_CACHE_DIR, or the user's cache), in files that `cache` checks. Numba notices
   a change of the file that holds a kernel, but not of a function in another file that the kernel calls. So the version of every
-  cache file includes a hash of all sources below `kernels/cpu`, and the versions of the compiler.
+  cache file includes a hash of all sources below `kernels/cpu`, the versions of the compiler, and the shape of the tile that was
+  asked for (see `emit`).
 * Each kernel is called with one set of types only (C-contiguous float32 or int64 arrays, int, float), so it is compiled once.
 
 `on_compile(callback)` lets a program say that it is compiling.
@@ -21,6 +22,7 @@ Imports: llvmlite, numba, numpy, cache.
 import contextlib
 import gc
 import hashlib
+import os
 import pathlib
 
 import llvmlite
@@ -36,7 +38,7 @@ ZERO, ONE = np.int64(0), np.int64(1)
 SAFE = {"reassoc", "contract", "arcp", "nsz"}
 
 _sources = sorted(pathlib.Path(__file__).parent.parent.rglob("*.py"))                 # kernels/cpu, all folders
-SALT = (f"{numba.__version__} {llvmlite.__version__} {bool(numba.config.BOUNDSCHECK)} "
+SALT = (f"{numba.__version__} {llvmlite.__version__} {bool(numba.config.BOUNDSCHECK)} {os.environ.get('MINIGRAD_TILE')} "
         + hashlib.sha256(b"".join(p.read_bytes() for p in _sources)).hexdigest())
 
 
