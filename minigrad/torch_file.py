@@ -39,7 +39,7 @@ CALLS = {"collections.OrderedDict", "torch._utils._rebuild_tensor", "torch._util
          "torch._utils._rebuild_tensor_v3", "torch._utils._rebuild_parameter", "torch.Size"}
 MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # 0x1950a86a20f9469cfc6c, with which the older format begins
 PROTOCOL = 1001
-MOST_OPERATIONS, MOST_TEXT, MOST_NODES, MOST_DEPTH, MOST_AXES = 4_000_000, 1 << 20, 10_000_000, 100, 64
+MOST_OPERATIONS, MOST_TEXT, MOST_NODES, MOST_DEPTH, MOST_AXES = 2_000_000, 1 << 20, 10_000_000, 100, 64
 _NOT_RUN = "; nothing but tensors, dicts, lists, tuples, numbers and texts is read, as anything more could run code"
 
 

@@ -39,7 +39,7 @@ from minigrad.checkpoint import CheckpointError  # noqa: E402
 from minigrad.data import DataError  # noqa: E402
 from minigrad.data.formats import read_cifar10, read_idx  # noqa: E402
 
-LIMIT = 20.0  # seconds for one file
+LIMIT = 60.0  # seconds for one file
 OUTCOMES = ("same", "refused", "silent", "unseen", "other", "hung")
 
 
@@ -271,6 +271,7 @@ def trial(name: str, count: int, seed: int = 0, folder=None) -> dict:
     path, read = kind.make(folder)
     with open(path, "rb") as file:
         whole = file.read()
+    peak(reset=True)
     expected = read(path)
     counts, worst, slowest, before = Counter(dict.fromkeys(OUTCOMES, 0)), Counter(), 0.0, peak()
     if hasattr(signal, "SIGALRM"):
@@ -291,7 +292,7 @@ def trial(name: str, count: int, seed: int = 0, folder=None) -> dict:
 
 
 def attempt(kind: Sort, read, path, expected):
-    start = time.perf_counter()
+    start = time.process_time()  # other work on the machine does not count
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, LIMIT)
     try:
@@ -308,11 +309,19 @@ def attempt(kind: Sort, read, path, expected):
     finally:
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
-    return outcome, what, time.perf_counter() - start
+    return outcome, what, time.process_time() - start
 
 
-def peak() -> float:
-    """Megabytes that this process has had at most."""
+def peak(reset=False) -> float:
+    """Megabytes that this process has had at most, on Linux since the last reset."""
+    try:
+        if reset:
+            with open("/proc/self/clear_refs", "w") as file:
+                file.write("5")
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
+    except OSError:
+        pass
     try:
         import resource
     except ImportError:  # Windows

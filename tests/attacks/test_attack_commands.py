@@ -307,13 +307,16 @@ def test_names_mean_whole_words_and_a_choice_is_listed(text, found):
         assert all(words in str(caught.value) for words in found)
 
 
-def test_without_a_panda_the_photograph_is_matplotlibs(monkeypatch, tmp_path, capsys):
+def test_without_a_panda_the_photograph_is_matplotlibs(monkeypatch, tmp_path, tiny_imagenet, capsys):
     from attacks.commands.panda import panda
 
     monkeypatch.setenv("MINIGRAD_DATA", "nowhere")
     monkeypatch.setenv("HOME", "nowhere")
     assert os.path.isfile(panda()) and os.path.basename(panda()) == "grace_hopper.jpg"
     assert "--image PATH takes a panda of your own" in capsys.readouterr().out
+    assert attacks("panda", *tiny_imagenet[:-2], "--dry-run") == 1  # of a person nobody makes a gibbon unasked
+    assert "--target 'desktop computer' is none of the 1000" in capsys.readouterr().err
+    assert attacks("panda", *tiny_imagenet, "--dry-run") == 1 and "'gibbon' is none" in capsys.readouterr().err
     monkeypatch.setattr("matplotlib.get_data_path", lambda: "nowhere")
     with pytest.raises(DataError, match="--image PATH"):
         panda()

@@ -154,7 +154,7 @@ def test_slow_servers_are_left_for_the_next(server, tmp_path, monkeypatch, mode,
     start = time.monotonic()
     with pytest.raises(DataError, match=words):
         fetch([server.at(mode)], tmp_path / "f")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15
     fetch([server.at(mode), server.at("good")], tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == CONTENT
 
