@@ -25,15 +25,18 @@ BATCH = 1024  # rows in one forward pass
 
 
 class Oracle:
-    """The victim as an attack on `task` sees it through `view` (scores or labels). loss: name or callable, for scores."""
+    """The victim as an attack on `task` sees it through `view` (scores or labels). loss: name or callable, for scores.
 
-    def __init__(self, task: Task, view: View, loss="margin"):
-        self.task, self.view, self.loss = task, view, losses.get(loss)
+    reserve: queries of each sample that `afford` keeps back, for the end.
+    """
+
+    def __init__(self, task: Task, view: View, loss="margin", reserve: int = 0):
+        self.task, self.view, self.loss, self.reserve = task, view, losses.get(loss), reserve
         self.spent = np.zeros(len(task.x), bool)
 
     def afford(self, rows, need: int = 1):
         """(len(rows),) bool: the samples whose budget allows `need` more queries."""
-        enough = self.view.left(rows) >= need
+        enough = self.view.left(rows) >= need + self.reserve
         self.spent[np.asarray(rows)[~enough]] = True
         return enough
 
@@ -54,8 +57,7 @@ class Oracle:
         """(m,) bool, also through labels."""
         if not isinstance(self.view, Labels):
             return self(points, rows)[1]
-        answer = host(self.logits(points, rows))
-        return self.task.goal[rows].success(np.eye(self.view.classes, dtype=np.float32)[answer])
+        return host(self.task.goal[rows].reached(self.logits(points, rows)))
 
     def reasons(self, rest=None) -> dict:
         """{row: why it failed}: the budget, or what `rest` says."""

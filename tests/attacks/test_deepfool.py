@@ -46,7 +46,7 @@ def test_on_linear_models_in_a_box_it_is_the_exact_projection_but_for_the_oversh
         assert (found.success == can).all()
         ratio = found.distance[can] / distance[can]
         assert (ratio > 1 - 1e-4).all() and (ratio < 1.02 + 2e-3).all()
-        assert np.median(found.steps[can]) == 1
+        assert np.median(found.steps[can]) <= (1 if norm is L1 else 5)
         bound += int(((found.x_adv == 0) | (found.x_adv == 1))[can].sum())
         free += int(can.sum())
     assert free > 150 and bound > 10 * free  # the box was felt
