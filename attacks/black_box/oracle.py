@@ -22,6 +22,7 @@ from attacks.core.result import BUDGET, Task
 from attacks.core.victim import Labels, View
 
 BATCH = 1024  # rows in one forward pass
+SURE = 1e-3  # margin of a success in probabilities: they do not tell how large the logits are, and so what rounding is
 
 
 class Oracle:
@@ -51,7 +52,8 @@ class Oracle:
 
     def __call__(self, points, rows):
         z, goal = self.logits(points, rows), self.task.goal[rows]
-        return host(goal.objective(z, self.loss)).astype(np.float64), host(goal.success(z))
+        least = 0.0 if getattr(self.view, "output", "logits") == "logits" else SURE
+        return host(goal.objective(z, self.loss)).astype(np.float64), host(goal.success(z, least))
 
     def fooled(self, points, rows):
         """(m,) bool, also through labels."""

@@ -62,3 +62,19 @@ def test_every_success_holds_when_the_sample_is_seen_alone(norm, goal):
     for i in np.flatnonzero(found.success):
         alone = victim.predict(found.x_adv[i : i + 1]).argmax(1)
         assert alone != y[i] if goal == "untargeted" else alone == (y[i] + 1) % 4
+
+
+@pytest.mark.parametrize("kind", ["standard", "robust"])
+def test_it_ends_as_near_as_foolbox_does_on_the_same_weights(kind):
+    foolbox = pytest.importorskip("foolbox")
+    from benchmarks import attack as beside
+    from nets.classifiers.strided import Strided
+
+    method, epsilon = ("standard", 0.0) if kind == "standard" else ("fast", 0.1)
+    case = beside.trained(kind, Strided(rng=Stream(0, "init")), method, epsilon, 120, count=150, limit=3000)
+    for norm, theirs in ((L2, foolbox.attacks.L2DeepFoolAttack()), (Linf, foolbox.attacks.LinfDeepFoolAttack())):
+        found = deepfool(case.victim, case.x, Untargeted(case.y), norm=norm)
+        _, x_adv, won = theirs(case.model, beside.THEIRS.images(case.x), beside.THEIRS.tensor(case.y), epsilons=None)
+        both = found.success & won.numpy() & case.right
+        far = norm(0).size(x_adv.numpy() - case.x)
+        assert both.sum() >= case.right.sum() - 1 and found.distance[both].mean() < 1.03 * far[both].mean()
