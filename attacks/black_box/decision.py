@@ -74,7 +74,7 @@ def boundary(victim, x, goal, steps=25_000, *, spherical_step=0.01, source_step=
                 towards[rows] *= factor * np.where(up, adaptation, np.where(down, 1 / adaptation, 1.0))
             if trace:
                 record[turn - 1, rows] = host(norm.size(here[rows] - x0))
-        here = settled(ask, here, found)
+        here = settled(ask, norm, here, found)
         return task.result(here, threat=Box(), measure=norm, found=found, steps=taken, reason=ask.reasons(why),
                            trace={"distance": record} if trace else None,
                            settings=dict(steps=steps, spherical_step=spherical_step, source_step=source_step,
@@ -144,21 +144,28 @@ def begin(task, ask, start, tries):
 INSIDE = (1e-3, 3e-3, 1e-4)  # how far a result goes beyond the boundary, in shares of its distance: the first that fools
 
 
-def settled(ask, here, found):
+LEAST = 1e-5  # and how far at least, of the way across the box: pictures that are beside the boundary anyway
+
+
+def settled(ask, norm, here, found):
     """`here` (N, ...) with the points `found` (N,) moved a little away from their originals: x0 + (1 + t) (x - x0), in the box.
 
     A walk ends on the boundary to the last digit of float32, where another batch size may answer otherwise, and labels do not
-    tell how near that is. t is the first of INSIDE where the victim still calls the point adversarial; the queries for it are kept
-    in reserve by the Oracle. Where none is, the point stays, and the judge decides (attacks.core.goal.clear).
+    tell how near that is. t is the first of INSIDE (LEAST across the box is added) where the victim still calls the point
+    adversarial; the Oracle keeps the queries for it in reserve. Where none is, the point stays, and the judge decides
+    (attacks.core.goal.clear).
     """
     ask.reserve, out = 0, here.copy()
-    rows = ask.task.rows[found[ask.task.rows]]
+    rows, (lo, hi) = ask.task.rows[found[ask.task.rows]], ask.task.box
+    least = LEAST * host(norm.size(np.full_like(here[:1], hi - lo)))
     for t in INSIDE:
         rows = rows[ask.view.left(rows) >= 1]
         if not len(rows):
             break
         x0 = ask.task.x[rows].astype(np.float64)
-        points = np.clip(x0 + (1 + t) * (here[rows] - x0), *ask.task.box).astype(here.dtype)
+        beyond = here[rows] - x0
+        t = t + least / np.maximum(host(norm.size(beyond)), least)
+        points = np.clip(x0 + (1 + rows_of(t, beyond)) * beyond, lo, hi).astype(here.dtype)
         won = ask.fooled(points, rows)
         out[rows[won]] = points[won]
         rows = rows[~won]

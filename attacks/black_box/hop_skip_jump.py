@@ -81,7 +81,7 @@ def hop_skip_jump(victim, x, goal, norm="l2", steps=40, *, probes=100, most=10_0
             taken[rows] += 1
             if trace:
                 record[turn - 1, rows] = distance[rows]
-        best = settled(ask, best, found)
+        best = settled(ask, measure, best, found)
         return task.result(best, threat=Box(), measure=measure, found=found, steps=taken, reason=ask.reasons(why),
                            trace={"distance": record} if trace else None,
                            settings=dict(norm=norm, steps=steps, probes=probes, most=most, gamma=gamma,
