@@ -18,9 +18,9 @@ import math
 
 import numpy as np
 
-from attacks.black_box.decision import begin, bisect
+from attacks.black_box.decision import INSIDE, begin, bisect, settled
 from attacks.black_box.oracle import Oracle
-from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.arrays import flat, host, real, rows_of, whole
 from attacks.core.result import Result, Task
 from attacks.core.threat import L2, Box, Linf
 from attacks.core.victim import as_labels
@@ -30,7 +30,8 @@ PROBES = 1 << 21  # numbers held in one block of probes
 
 def hop_skip_jump(victim, x, goal, norm="l2", steps=40, *, probes=100, most=10_000, gamma=1.0, start=None, tries=1000,
                   attack_wrong=False, rng=0, trace=False) -> Result:
-    """The smallest distance, in L2 or Linf, that the walk finds; the closest adversarial point of all turns is returned.
+    """The smallest distance, in L2 or Linf, that the walk finds; the closest adversarial point of all turns is returned,
+    moved a little inside (decision.settled).
 
     victim   Victim or labels(budget); a sample stops before a turn whose probes its budget does not cover
     norm     'l2' or 'linf'
@@ -42,13 +43,13 @@ def hop_skip_jump(victim, x, goal, norm="l2", steps=40, *, probes=100, most=10_0
     whole("hop_skip_jump", steps=steps, probes=probes, most=most, tries=tries)
     if norm not in ("l2", "linf"):
         raise ValueError(f"hop_skip_jump: norm must be 'l2' or 'linf', got {norm!r}")
-    if not gamma > 0:
-        raise ValueError(f"hop_skip_jump: gamma must be positive, got {gamma!r}")
+    real("hop_skip_jump", "(0, inf)", gamma=gamma)
     view, linf = as_labels(victim, "hop_skip_jump"), norm == "linf"
     measure = Linf(0) if linf else L2(0)
     with view:
         task = Task("hop_skip_jump", view, x, goal, rng=rng, attack_wrong=attack_wrong)
-        ask, streams, n = Oracle(task, view), task.streams("probes"), len(task.x)
+        ask, streams, n = Oracle(task, view, reserve=len(INSIDE)), task.streams("probes"), len(task.x)
+        width = task.box[1] - task.box[0]
         size = max(1, flat(task.x).shape[1])
         theta = gamma / (size**2 if linf else size**1.5)
         here, found, why = begin(task, ask, start, tries)
@@ -58,7 +59,8 @@ def hop_skip_jump(victim, x, goal, norm="l2", steps=40, *, probes=100, most=10_0
         def land(rows, far):
             """Bisect from `far` and keep what is closest."""
             reach = host(measure.size(far - task.x[rows]))
-            here[rows], before[rows] = bisect(ask, measure, rows, far, np.minimum(reach, 1) * theta if linf else reach * 0 + theta)
+            ends = np.minimum(reach, width) * theta if linf else np.full(len(rows), theta)
+            here[rows], before[rows] = bisect(ask, measure, rows, far, ends)
             distance = host(measure.size(here[rows] - task.x[rows]))
             closer = distance < nearest[rows]
             best[rows[closer]], nearest[rows[closer]] = here[rows[closer]], distance[closer]
@@ -72,14 +74,14 @@ def hop_skip_jump(victim, x, goal, norm="l2", steps=40, *, probes=100, most=10_0
             rows = rows[ask.afford(rows, count + 1) & (distance[rows] > 0)]
             if not len(rows):
                 break
-            first = 0.1 * (task.box[1] - task.box[0])
-            delta = np.full(len(rows), first) if turn == 1 else (size if linf else math.sqrt(size)) * theta * before[rows]
-            v = _normal(ask, streams, rows, here[rows], np.maximum(delta, 1e-12), count, linf)
+            delta = np.full(len(rows), 0.1 * width) if turn == 1 else (size if linf else math.sqrt(size)) * theta * before[rows]
+            v = _normal(ask, streams, rows, here[rows], np.maximum(delta, 1e-12 * width), count, linf)
             far = _jump(ask, rows, here[rows], np.sign(v) if linf else v, distance[rows] / math.sqrt(turn))
             distance[rows] = land(rows, far)
             taken[rows] += 1
             if trace:
                 record[turn - 1, rows] = distance[rows]
+        best = settled(ask, measure, best, found)
         return task.result(best, threat=Box(), measure=measure, found=found, steps=taken, reason=ask.reasons(why),
                            trace={"distance": record} if trace else None,
                            settings=dict(norm=norm, steps=steps, probes=probes, most=most, gamma=gamma,

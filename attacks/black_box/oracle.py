@@ -22,18 +22,22 @@ from attacks.core.result import BUDGET, Task
 from attacks.core.victim import Labels, View
 
 BATCH = 1024  # rows in one forward pass
+SURE = 1e-3  # margin of a success in probabilities: they do not tell how large the logits are, and so what rounding is
 
 
 class Oracle:
-    """The victim as an attack on `task` sees it through `view` (scores or labels). loss: name or callable, for scores."""
+    """The victim as an attack on `task` sees it through `view` (scores or labels). loss: name or callable, for scores.
 
-    def __init__(self, task: Task, view: View, loss="margin"):
-        self.task, self.view, self.loss = task, view, losses.get(loss)
+    reserve: queries of each sample that `afford` keeps back, for the end.
+    """
+
+    def __init__(self, task: Task, view: View, loss="margin", reserve: int = 0):
+        self.task, self.view, self.loss, self.reserve = task, view, losses.get(loss), reserve
         self.spent = np.zeros(len(task.x), bool)
 
     def afford(self, rows, need: int = 1):
         """(len(rows),) bool: the samples whose budget allows `need` more queries."""
-        enough = self.view.left(rows) >= need
+        enough = self.view.left(rows) >= need + self.reserve
         self.spent[np.asarray(rows)[~enough]] = True
         return enough
 
@@ -48,14 +52,14 @@ class Oracle:
 
     def __call__(self, points, rows):
         z, goal = self.logits(points, rows), self.task.goal[rows]
-        return host(goal.objective(z, self.loss)).astype(np.float64), host(goal.success(z))
+        least = 0.0 if getattr(self.view, "output", "logits") == "logits" else SURE
+        return host(goal.objective(z, self.loss)).astype(np.float64), host(goal.success(z, least))
 
     def fooled(self, points, rows):
         """(m,) bool, also through labels."""
         if not isinstance(self.view, Labels):
             return self(points, rows)[1]
-        answer = host(self.logits(points, rows))
-        return self.task.goal[rows].success(np.eye(self.view.classes, dtype=np.float32)[answer])
+        return host(self.task.goal[rows].reached(self.logits(points, rows)))
 
     def reasons(self, rest=None) -> dict:
         """{row: why it failed}: the budget, or what `rest` says."""

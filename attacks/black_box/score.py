@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from attacks.black_box.oracle import Oracle
-from attacks.core.arrays import flat, host, whole
+from attacks.core.arrays import flat, host, real, whole
 from attacks.core.best import Best, Bookkeeping
 from attacks.core.climb import Climb
 from attacks.core.nearest import ConstantSearch
@@ -82,7 +82,11 @@ def nes(victim, x, goal, threat, steps=100, step=None, samples=25, sigma=0.001, 
     step     2.5 * epsilon / steps by default; sigma in units of the range of the input
     A step costs 2 * samples + 1 queries: the probes, and a look at the new point. F is the sample's own loss.
     """
-    step = 2.5 * np.asarray(threat.scale(as_scores(victim, "nes").bounds)) / steps if step is None else step
+    momentum, steps = real("nes", "[0, inf)", momentum=momentum), whole("nes", steps=steps)
+    if step is None:
+        step = 2.5 * np.asarray(threat.scale(as_scores(victim, "nes").bounds)) / steps
+    else:
+        step = real("nes", "[0, inf)", each=True, step=step)
     return _climb("nes", victim, x, goal, threat, steps, Steepest(step, momentum), "normal", samples, sigma, loss, attack_wrong,
                   rng, trace, dict(momentum=momentum))
 
@@ -95,15 +99,15 @@ def spsa(victim, x, goal, threat, steps=100, lr=0.01, samples=64, sigma=0.01, *,
     queries (the paper's batch of 8,192 is samples=4096).
     """
     lo, hi = as_scores(victim, "spsa").bounds
-    recipe = Adam(lr * (hi - lo)) if optimiser is None else optimiser
+    lr = real("spsa", "(0, inf)", lr=lr)
+    recipe = Adam(lr * (hi - lo), eps=1e-8 / (hi - lo)) if optimiser is None else optimiser
     return _climb("spsa", victim, x, goal, threat, steps, recipe, "signs", samples, sigma, loss, attack_wrong, rng, trace,
                   dict(lr=lr))
 
 
 def _climb(name, victim, x, goal, threat, steps, recipe, kind, samples, sigma, loss, attack_wrong, rng, trace, settings):
     whole(name, steps=steps, samples=samples)
-    if not sigma > 0:
-        raise ValueError(f"{name}: sigma must be positive, the length of a probe, got {sigma!r}")
+    real(name, "(0, inf)", sigma=sigma)
     view = as_scores(victim, name)
     with view:
         task = Task(name, view, x, goal, rng=rng, attack_wrong=attack_wrong)
@@ -166,15 +170,15 @@ class _Probed(Climb):
 
 def zoo(victim, x, goal, steps=1000, lr=0.01, coordinates=128, h=1e-4, *, searches=3, constant=0.01, confidence=0.0,
         attack_wrong=False, rng=0) -> Result:
-    """The least ||x' - x||^2 + c * max(confidence - margin, 0), by symmetric differences in `coordinates` random coordinates.
+    """The least ||(x' - x) / range||^2 + c * max(confidence - margin, 0), by symmetric differences in some random coordinates.
 
     dF/dx_i = (F(x + h e_i) - F(x - h e_i)) / 2h, and Adam with a count of steps for each coordinate, within the box. The margin
     of log-probabilities is that of the logits. A step costs 2 * coordinates + 1 queries. c starts at `constant` and is searched
     for in `searches` rounds (core.nearest.ConstantSearch), each from x again. h and lr in units of the range.
     """
     whole("zoo", steps=steps, coordinates=coordinates, searches=searches)
-    if not (h > 0 and lr > 0 and constant > 0):
-        raise ValueError(f"zoo: h, lr and constant must be positive, got {h!r}, {lr!r} and {constant!r}")
+    real("zoo", "(0, inf)", h=h, lr=lr, constant=constant)
+    real("zoo", "[0, inf)", confidence=confidence)
     view = as_scores(victim, "zoo")
     with view:
         task = Task("zoo", view, x, goal, rng=rng, attack_wrong=attack_wrong)
@@ -190,8 +194,8 @@ def zoo(victim, x, goal, steps=1000, lr=0.01, coordinates=128, h=1e-4, *, search
                 if not len(rows):
                     break
                 at = (rows[:, None], streams.permutation(size, rows)[:, :k])
-                slope = _differences(ask, x_adv, at, h * width, confidence)
-                move = adam.direction(at, 2 * host(x_adv[at] - flat(task.x)[at]) - search.c[rows, None] * slope)
+                slope = _differences(ask, x_adv, at, h * width, confidence) * width
+                move = adam.direction(at, 2 * host(x_adv[at] - flat(task.x)[at]) / width - search.c[rows, None] * slope)
                 x_adv[at] = np.clip(x_adv[at] - lr * width * np.asarray(move, like=x_adv), *task.box)
                 points = x_adv[rows].reshape(-1, *task.x.shape[1:])
                 margin, won = ask(points, rows)
@@ -220,7 +224,7 @@ def _differences(ask, x_adv, at, h, confidence):
         apart = host(points[sample, probe, where] - points[sample, probe + k, where])  # 2h, or h at the edge of the box
         margin = ask(points.reshape(-1, *ask.task.x.shape[1:]), np.repeat(part, 2 * k))[0].reshape(len(part), 2, k)
         value = np.minimum(margin - confidence, 0)
-        out[i : i + group] = (value[:, 0] - value[:, 1]) / np.maximum(apart, 1e-12)
+        out[i : i + group] = (value[:, 0] - value[:, 1]) / np.where(apart > 0, apart, np.inf)
     return out
 
 
@@ -237,6 +241,7 @@ def one_pixel(victim, x, goal, pixels=1, population=400, generations=100, *, fac
     """
     whole("one_pixel", pixels=pixels, generations=generations)
     whole("one_pixel", least=4, population=population)  # a child needs three others
+    real("one_pixel", "(0, 2]", factor=factor)
     view = as_scores(victim, "one_pixel")
     with view:
         task = Task("one_pixel", view, x, goal, rng=rng, attack_wrong=attack_wrong)

@@ -13,7 +13,7 @@ import numpy as np
 
 import minigrad as mg
 from attacks.black_box.oracle import Oracle
-from attacks.core.arrays import whole
+from attacks.core.arrays import real, whole
 from attacks.core.result import Result, Task
 from attacks.core.threat import Box
 from attacks.core.victim import Labels, as_scores
@@ -35,9 +35,9 @@ def spatial(victim, x, goal, rotations=31, shifts=5, draws=0, *, angle=30.0, rea
     trace      'degrees' (counter-clockwise), 'right' and 'down' (pixels) of the candidate, (1, N) each
     Raises ValueError for other shapes than (N, C, H, W), and for an angle or a reach that is negative.
     """
-    whole("spatial", rotations=rotations, shifts=shifts, **({"draws": draws} if draws else {}))
-    if not (np.isfinite(angle) and angle >= 0 and np.isfinite(reach) and reach >= 0):
-        raise ValueError(f"spatial: angle (degrees) and reach (pixels) must be at least 0, got {angle!r} and {reach!r}")
+    whole("spatial", rotations=rotations, shifts=shifts)
+    draws = whole("spatial", least=0, draws=draws)
+    real("spatial", "[0, inf)", angle=angle, reach=reach)
     view = victim if isinstance(victim, Labels) else as_scores(victim, "spatial")
     with view:
         task = Task("spatial", view, x, goal, rng=rng, attack_wrong=attack_wrong)

@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from attacks.black_box.oracle import Draws, Oracle
-from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.arrays import flat, host, real, rows_of, whole
 from attacks.core.result import Result, Task
 from attacks.core.threat import L2, Linf
 from attacks.core.victim import as_scores
@@ -48,8 +48,7 @@ def square(victim, x, goal, threat, queries=5000, p=0.8, *, loss="margin", resca
     if not isinstance(threat, (Linf, L2)):
         raise TypeError(f"square: threat must be Linf or L2, got {threat!r}")
     whole("square", queries=queries)
-    if not 0 < p <= 1:
-        raise ValueError(f"square: p must lie in (0, 1], the share of the picture, got {p!r}")
+    real("square", "(0, 1]", p=p)
     view = as_scores(victim, "square")
     with view:
         task = Task("square", view, x, goal, rng=rng, attack_wrong=attack_wrong)

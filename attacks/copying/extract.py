@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from attacks.black_box.oracle import BATCH
-from attacks.core.arrays import host, whole
+from attacks.core.arrays import NO_ANSWER, host, real, said, whole
 from attacks.core.streams import seed_of
 from attacks.core.victim import QueryBudgetError, Victim, View, as_labels, as_scores
 from minigrad import functional as F
@@ -47,7 +47,8 @@ def left_in_all(view: View, name: str) -> float:
 def ask(view: View, x, name: str = "ask") -> np.ndarray:
     """The view's answers to x (N, ...), in batches: labels (N,), or scores (N, classes). NumPy.
 
-    QueryBudgetError, before anything is asked, where the budget is too small for all of x.
+    QueryBudgetError, before anything is asked, where the budget is too small for all of x; ValueError where the oracle gives no
+    answer (arrays.said).
     """
     x, left = view.victim.take(x, name), left_in_all(view, name)
     if len(x) > left:
@@ -55,7 +56,12 @@ def ask(view: View, x, name: str = "ask") -> np.ndarray:
                                "give a larger budget")
     with view:
         parts = [host(view(x[i : i + BATCH])) for i in range(0, max(len(x), 1), BATCH)]
-    return np.concatenate(parts)
+    answers = np.concatenate(parts)
+    silent = int(((answers if answers.ndim == 1 else said(answers)) == NO_ANSWER).sum())
+    if silent:
+        raise ValueError(f"{name}: to {silent} of {len(x)} questions the oracle gives no answer (NaN or infinite), and nothing can "
+                         "be learnt from that; leave them out")
+    return answers
 
 
 def log_probabilities(scores, output: str) -> np.ndarray:
@@ -200,6 +206,7 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
     decay: the rate falls along a line to 0. The network is in training mode during an epoch, else in the mode it was in.
     """
     whole("fit", epochs=epochs, batch=batch)
+    real("fit", "(0, inf)", lr=lr)
     x, y, n = victim.take(x, "fit"), np.asarray(y), len(x)
     if len(y) != n or n == 0:
         raise ValueError(f"fit: {n} samples and {len(y)} answers; one each, and at least one")
@@ -230,9 +237,12 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
 
 
 def agreement(one, other, x) -> float:
-    """Share of x (N, ...) to which two victims (or views of them) give the same class: the evaluator's look, not counted."""
-    said = [_judged(v).predict(x).argmax(axis=1) for v in (one, other)]
-    return float((said[0] == said[1]).mean())
+    """Share of x (N, ...) to which two victims (or views of them) give the same class: the evaluator's look, not counted.
+
+    Not to answer is no class: two that both do not answer do not agree.
+    """
+    a, b = (_judged(v).answers(x) for v in (one, other))
+    return float(((a == b) & (a != NO_ANSWER)).mean())
 
 
 def _judged(v) -> Victim:

@@ -18,7 +18,7 @@ import dataclasses
 import numpy as np
 
 from attacks.copying.extract import agreement, ask, fit, left_in_all, own
-from attacks.core.arrays import host, raw, whole
+from attacks.core.arrays import host, raw, real, whole
 from attacks.core.goal import Untargeted
 from attacks.core.streams import seed_of
 from attacks.core.victim import Victim, View, as_labels
@@ -73,7 +73,7 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
                allows, as many as it allows are drawn among them; when it is spent, the rounds end
     seed_x     (n, ...) samples of the attacker's own, not of the oracle's training set; in the oracle's bounds
     net        a fresh Module of the attacker's choice; trained on from round to round, with a new Adam in each
-    lam        length of the step in input units: above 0 towards more of the label, the paper's; below 0 towards less of it,
+    lam        length of the step, a part of the range: above 0 towards more of the label, the paper's; below 0 towards less of it,
                across the boundary (CleverHans' tutorial begins so)
     period     lam_r = lam (-1)^floor(r / period), the periodic step of Papernot, McDaniel & Goodfellow 2016;  None: lam_r = lam,
                with which points only move deeper into their own class
@@ -89,8 +89,9 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     whole(name, epochs=epochs, batch=batch, after=after + 1, **{k: v for k, v in (("period", period), ("reservoir", reservoir))
                                                              if v is not None})
     whole(name, least=0, rounds=rounds)
-    if not 0 < abs(lam) < np.inf:
+    if real(name, "(-inf, inf)", lam=lam) == 0:
         raise ValueError(f"{name}: lam must be a number other than 0, got {lam!r}")
+    lam = lam * (view.bounds[1] - view.bounds[0])
     if output not in ("logits", "probabilities"):
         raise ValueError(f"{name}: output must be 'logits' or 'probabilities', got {output!r}")
     victim, seed = own(view, net, normalize, name), seed_of(rng)
@@ -107,9 +108,9 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
             raise ValueError(f"{name}: the oracle answers class {found.y.max()}, the substitute has {classes} classes; give one "
                              "with all of the oracle's")
         loss = fit(victim, found.x, found.y, epochs=epochs, batch=batch, lr=lr, rng=Stream(seed, f"{name}/round {r}"))
-        said = victim.predict(found.x)
+        answers = victim.answers(found.x)
         found.rounds.append(dict(round=r, step=step, queries=view.total, loss=loss,
-                                 train_accuracy=float((said.argmax(1) == found.y).mean()),
+                                 train_accuracy=float((answers == found.y).mean()),
                                  agreement=None if held_out is None else agreement(victim, view, held_out)))
         if r < rounds:
             rows = chosen(len(found.x), reservoir if r >= after else None, left_in_all(view, name), draws)
@@ -231,7 +232,7 @@ def stacked(rows) -> Matrix:
 
 
 def _says(v, x) -> np.ndarray:
-    return (v.victim if isinstance(v, View) else v).predict(raw(x)).argmax(axis=1)
+    return (v.victim if isinstance(v, View) else v).answers(raw(x))
 
 
 # ---- ensembles -------------------------------------------------------------------------------------------------------

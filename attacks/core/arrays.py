@@ -5,6 +5,8 @@
     alike(given, a)      a in the type, dtype and device of `given`
     flat(x), rows_of(v, like)    (N, ...) as (N, everything else), (N,) as (N, 1, ..., 1)
     whole(name, steps=steps)     checks counts: integers of at least 1
+    real(name, "(0, 1]", p=p)    checks numbers: finite, and within an interval
+    said(logits)                 the class that is answered, NO_ANSWER where the largest logit is not finite
 
 The last group works on values of either kind, Tensor or array, and returns the kind that it was given: `choose`, `at_rows`,
 `replaced`, `joined`.
@@ -56,6 +58,21 @@ def rows_of(value, like):
     return np.asarray(value, like=like).astype(like.dtype).reshape((-1,) + (1,) * (like.ndim - 1))
 
 
+# ---- answers ---------------------------------------------------------------------------------------------------------
+
+NO_ANSWER = -1  # no class at all; it equals no label
+
+
+def said(logits):
+    """(..., ) int64: the first of the classes with the largest logit, from logits (..., classes), NumPy or CuPy.
+
+    NO_ANSWER where the largest logit is not a finite number: with a NaN among them, with +inf (whose softmax is NaN), or with
+    nothing but -inf. A logit of -inf beside a finite one is an answer like any other: a class that is ruled out.
+    Every comparison of a prediction with a label goes through here, so what is not finite is never right.
+    """
+    return np.where(np.isfinite(logits.max(axis=-1)), logits.argmax(axis=-1), NO_ANSWER)
+
+
 # ---- arguments -------------------------------------------------------------------------------------------------------
 
 
@@ -69,6 +86,38 @@ def whole(name: str, least: int = 1, **counts):
             raise ValueError(f"{name}: {key} must be an integer >= {least}, got {value!r}")
     found = tuple(int(v) for v in counts.values())
     return found if len(found) > 1 else found[0]
+
+
+def real(name: str, domain: str, each: bool = False, **numbers):
+    """The numbers as floats, where each is finite and lies in the domain, else ValueError: one alone as it is, several as a tuple.
+
+    domain: an interval such as "(0, 1]" or "[0, inf)"; inf is no number, unless the interval is closed: "[0, inf]".  name: as in
+    `whole`
+    each: also arrays (N,), a number for each sample, which come back as float64
+    """
+    low, high = (float(v) for v in domain[1:-1].split(","))
+    found = []
+    for key, value in numbers.items():
+        try:
+            a = np.asarray(value)
+        except ValueError:  # a list of lists of unlike lengths
+            a = np.asarray(None)
+        number = a.dtype.kind in "iuf" and a.ndim <= (1 if each else 0)
+        a = a.astype(np.float64) if number else np.nan
+        above, below = a > low if domain[0] == "(" else a >= low, a < high if domain[-1] == ")" else a <= high
+        if not (number and np.all(above & below)):
+            text = _words(domain, low, high) + (", one for all or (N,)" if each else "")
+            raise ValueError(f"{name}: {key} must {text}, got {value!r}")
+        found.append(a if a.ndim else float(a))
+    return tuple(found) if len(found) > 1 else found[0]
+
+
+def _words(domain, low, high) -> str:
+    if high < math.inf:
+        return f"lie in {domain}"
+    if low == -math.inf:
+        return "be a finite number"
+    return f"be a number above {low:g}" if domain[0] == "(" else f"be at least {low:g}{' and finite' if domain[-1] == ')' else ''}"
 
 
 # ---- Tensors and arrays alike ----------------------------------------------------------------------------------------

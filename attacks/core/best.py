@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from attacks.core.arrays import flat, host, rows_of
+from attacks.core.arrays import flat, host, real, rows_of
 from attacks.core.result import NAN, Result, Task
 from attacks.core.threat import L2, Box, Threat
 
@@ -49,6 +49,7 @@ class Bookkeeping:
         rules = cls(**options)
         if rules.keep not in ("success", "distance", "last"):
             raise ValueError(f"{name}: keep must be 'success', 'distance' or 'last', got {rules.keep!r}")
+        real(name, "[0, inf)", confidence=rules.confidence)
         return rules
 
     def plain(self) -> dict:
@@ -114,7 +115,7 @@ class Best(GradientNotes):
         n = len(task.x)
         super().__init__(n)
         self.task, self.rules, self.p, self.per_sample = task, rules, p, p is None or p.per_sample
-        self.measure = (rules.measure or (L2(0) if isinstance(threat, Box) else threat)).check(n, task.name)
+        self.measure = (rules.measure or (L2(0) if isinstance(threat, Box) else threat)).fits(n, task.name)
         self.x, self.value = task.x.copy(order="K"), np.full(n, -np.inf)
         self.success, self.distance, self.steps = np.zeros(n, bool), np.full(n, np.inf), np.zeros(n, np.int64)
         self.patience, self.kept, self.score = Patience(n, steps), None, (-math.inf, -math.inf)

@@ -1,8 +1,11 @@
 """What the attacker wants: `Untargeted(y)`, any class but y; `Targeted(t)`, class t.
 
 Every attack climbs `goal.objective(logits)`: one value for each sample, larger = better for the attacker. `margin` is the
-objective that is positive exactly where the attack has succeeded, and `success` says where that is. All three take logits
-(N, classes), as a Tensor (then they can be differentiated) or as an array. A goal knows nothing of inputs.
+objective that is positive exactly where the attack has succeeded. Objective and margin take logits (N, classes), as a Tensor
+(then they can be differentiated) or as an array. A goal knows nothing of inputs. Whether the attack is where it wants to be:
+
+    reached(said)    by the class that is answered, nothing else. Not to answer (NaN) is wrong, and reaches Untargeted
+    success(logits)  the same with a clear margin: what an attack may claim, because it holds in every batch and order
 
 Imports: numpy, minigrad.tensor, arrays, loss.
 """
@@ -12,8 +15,10 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.core import loss as losses
-from attacks.core.arrays import host, raw
+from attacks.core.arrays import NO_ANSWER, host, raw, said
 from minigrad.tensor import Tensor
+
+CLEAR = 64  # rounding errors of the largest logit: a smaller margin may be gone in another batch, or when a sample is seen alone
 
 
 class Goal:
@@ -54,19 +59,23 @@ class Goal:
         return self
 
     def success(self, logits, confidence: float = 0.0):
-        """(N,) bool: whether the attack has succeeded, by the first largest logit; with confidence, margin >= it.
+        """(N,) bool: whether the attack has succeeded: `reached`, by a margin >= clear(logits), and >= confidence.
 
-        Logits that are not finite are no success.
+        Where the network gives no answer (arrays.said) an untargeted attack has succeeded, and a targeted one has not.
         """
         z = raw(logits)
-        won = self._won(z.argmax(axis=1), np.asarray(self.labels, like=z))
-        if confidence:
-            won = won & (self.margin(z) >= confidence)
-        return won & np.isfinite(z).all(axis=1)
+        answer = said(z)
+        with np.errstate(invalid="ignore"):  # -inf less -inf, where there is no answer
+            wide = self.margin(z) >= np.maximum(clear(z), confidence)
+        return self.reached(answer) & (wide | (answer == NO_ANSWER))
+
+    def reached(self, answer):
+        """(N,) bool: whether these classes (N,), or NO_ANSWER, are what the attacker wants."""
+        return self._won(answer, np.asarray(self.labels, like=answer))
 
     def already_wrong(self, logits):
         """(N,) bool: samples that need no attack and are never counted as a success of one."""
-        return self.success(logits)
+        return self.reached(said(raw(logits)))
 
 
 class Untargeted(Goal):
@@ -108,11 +117,9 @@ class Targeted(Goal):
         return prediction == labels
 
     def already_wrong(self, logits):
-        won = self.success(logits)
-        if self.y is None:
-            return won
-        z = raw(logits)
-        return won | (z.argmax(axis=1) != np.asarray(self.y, like=z))
+        answer = said(raw(logits))
+        wrong = self.reached(answer) | (answer == NO_ANSWER)
+        return wrong if self.y is None else wrong | (answer != np.asarray(self.y, like=answer))
 
 
 class Toward(Untargeted):
@@ -130,6 +137,14 @@ class Toward(Untargeted):
 
     def _pull(self):
         return Targeted(self.t, self.labels)
+
+
+def clear(logits):
+    """(N,) the margin that rounding cannot make: CLEAR units in the last place of the largest finite |logit|. Arrays."""
+    size = np.abs(logits)
+    top = np.max(np.where(np.isfinite(size), size, 0), axis=1, initial=0.0)
+    eps = np.finfo(logits.dtype if logits.dtype.kind == "f" else np.float32).eps
+    return top.astype(np.float64) * (CLEAR * float(eps))
 
 
 def likeliest(logits, labels, count: int | None = None):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from attacks.core.arrays import rows_of
+from attacks.core.arrays import real, rows_of
 from attacks.core.threat import Linf, Threat
 from minigrad import optim
 
@@ -32,8 +32,8 @@ class SteepestDescent(optim.Optimizer):
 
     def _check(self, group):
         self._number("momentum", group["momentum"])
-        if np.ndim(group["lr"]) > 1 or not np.all(np.asarray(group["lr"], float) >= 0):
-            raise ValueError(f"{self._name}: lr must be at least 0, a number or one for each sample (N,), got {group['lr']!r}")
+        real(self._name, "[0, inf)", each=True, lr=group["lr"])
+        real(self._name, "[0, inf)", momentum=group["momentum"])
 
     def _prepare(self, group, p, state):
         if group["momentum"] and not state:

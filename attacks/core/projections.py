@@ -52,7 +52,7 @@ def rise_towards(x, w, rise, box, measure):
 
 
 def nearest_within(x, w, rise, box, measure):
-    """(z (N, ...), w_k (N, ...)): the nearest of the points of the box with <w_k, z - x> = rise_k, for w (N, K, ...), rise (N, K).
+    """(z (N, ...), k (N,)): the nearest of the points of the box with <w_k, z - x> = rise_k, for w (N, K, ...), rise (N, K).
 
     Without the box boundary k is rise_k / dual(w_k) away; within it no nearer, so those are looked at in that order and only
     while one can still win. Where the box holds none of them the step is the free one, clipped. A boundary without a
@@ -64,9 +64,10 @@ def nearest_within(x, w, rise, box, measure):
         free = np.where(dual > 0, rise / np.where(dual > 0, dual, 1), np.inf)
     free = np.where(np.isfinite(free), free, np.inf)
     order, row = np.argsort(free, axis=1, kind="stable"), np.arange(n, like=free)
-    chosen = w[row, order[:, 0]]
-    usable = np.isfinite(free[row, order[:, 0]])
-    step = rows_of(np.where(usable, free[row, order[:, 0]], 0.0), x) * measure.steepest(np.where(rows_of(usable, x) > 0, chosen, 0))
+    chosen = order[:, 0].copy()
+    usable = np.isfinite(free[row, chosen])
+    away = np.where(rows_of(usable, x) > 0, w[row, chosen], 0)
+    step = rows_of(np.where(usable, free[row, chosen], 0.0), x) * measure.steepest(away)
     z, best = np.clip(x + step, *box), np.full_like(free[:, 0], np.inf)
     for j in range(count):
         some = np.flatnonzero(free[row, order[:, j]] < best)
@@ -79,7 +80,7 @@ def nearest_within(x, w, rise, box, measure):
         far = np.where(np.sum(size * room, axis=1) >= up, measure.size(there - x[some]), np.inf)
         better = far < best[some]
         some = some[better]
-        z[some], chosen[some], best[some] = there[better], v[better], far[better]
+        z[some], chosen[some], best[some] = there[better], k[better], far[better]
     return z, chosen
 
 

@@ -5,8 +5,10 @@ the attack: success is decided once, by a fresh forward pass on the very array t
   * a sample that is wrong from the start is `already_wrong`: not attacked unless asked, never a success
   * a sample that was not fooled is returned as it came, with `reason`; its strongest attempt is in `candidate`
   * robust accuracy counts already wrong samples as wrong
+  * a network that does not answer (its largest logit is NaN or infinite) is wrong, before and after; `reason` says so, and
+    settings['no_answer'] counts both
 
-Imports: numpy, minigrad.checkpoint, arrays, goal, streams, threat, victim.
+Imports: numpy, minigrad.checkpoint, minigrad.tensor, arrays, goal, streams, threat, victim.
 """
 
 from __future__ import annotations
@@ -16,17 +18,19 @@ import json
 
 import numpy as np
 
-from attacks.core.arrays import alike, at_rows, choose, flat, host, joined, raw, replaced
+from attacks.core.arrays import NO_ANSWER, alike, at_rows, choose, flat, host, joined, raw, real, replaced, said, whole
 from attacks.core.goal import Goal
 from attacks.core.streams import SampleStreams, seed_of
 from attacks.core.threat import Threat
 from attacks.core.victim import Taken, View
 from minigrad import checkpoint
+from minigrad.tensor import Tensor
 
 NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
     "no adversarial example found", "already wrong, not attacked", "zero gradient: the victim masks it or saturates",
     "the gradient is not finite", "query budget spent",
 )
+SILENT = "the victim gives no answer: its largest logit is NaN or infinite"
 
 
 @dataclasses.dataclass
@@ -39,7 +43,7 @@ class Result:
     distance       (N,) size of the perturbation: 0 where already wrong, inf where none was found
     objective      (N,) what the attack climbed, at the candidate; NaN where not attacked
     steps          (N,) steps taken; queries (N,) forward passes of the attacker
-    reason         (N,) str, empty where success
+    reason         (N,) str, empty where success (but where that is no answer at all)
     zero_gradient  (N,) bool: the gradient vanished entirely at some step
     candidate      (N, ...) the strongest attempt, successful or not
     original       (N, ...) what was attacked
@@ -87,8 +91,9 @@ class Result:
         """The result if only perturbations of size <= epsilon counted: what is larger becomes a failure.
 
         An attack that looks for the smallest perturbation has this result at any epsilon. For an attack at a fixed epsilon
-        it is an upper bound on the robust accuracy there.
+        it is an upper bound on the robust accuracy there. ValueError for a negative epsilon or NaN.
         """
+        epsilon = real("at", "[0, inf]", epsilon=epsilon)
         lost = self.success & (self.distance > epsilon * (1 + 1e-6))  # float32 measures 0.1 as 0.1000000015
         return dataclasses.replace(
             self, x_adv=choose(lost, self.original, self.x_adv), success=self.success & ~lost,
@@ -102,6 +107,8 @@ class Result:
         if epsilons is None:
             epsilons = np.unique(np.concatenate([[0.0], self.distance[np.isfinite(self.distance)]]))
         epsilons = np.asarray(epsilons, np.float64)
+        if not (epsilons >= 0).all():
+            raise ValueError(f"curve: epsilons must be at least 0, got {epsilons!r}")
         return epsilons, (self.distance[None] > epsilons[:, None] * (1 + 1e-6)).mean(axis=1)
 
     def __getitem__(self, rows) -> Result:
@@ -197,7 +204,7 @@ class Task:
 
     def streams(self, purpose: str = "") -> SampleStreams:
         """A stream for each sample of the batch (N), for this purpose."""
-        return SampleStreams(self.seed, self.x, f"{self.name}/{purpose}" if purpose else self.name)
+        return SampleStreams(self.seed, self.x, f"{self.name}/{purpose}" if purpose else self.name, self.box)
 
     def result(self, candidate, *, threat: Threat, measure: Threat | None = None, found=None, objective=None, steps=0,
                zero_gradient=None, reason=None, settings=None, trace=None, judge=None) -> Result:
@@ -213,14 +220,15 @@ class Task:
         candidate = np.clip(threat.settle(np.clip(candidate, *self.box), self.x), *self.box)
         bad = ~flat(np.isfinite(candidate)).all(axis=1)
         candidate = np.where(bad.reshape((-1,) + (1,) * (candidate.ndim - 1)), self.x, candidate)
-        out = alike(self.given, candidate)
+        out, original = self._as_given(candidate, threat)
         seen = np.clip(self.victim.cast(raw(out)), *self.box)
         z = self.victim.logits(seen)
         won = self.goal.success(z) if judge is None else judge(seen)
         success = host(won) & ~self.already_wrong
         if found is not None:
             success &= host(found)
-        size = host((measure or threat).size(choose(success, seen, self.x) - self.x))
+        moved = self._wide(out) - original
+        size = host((measure or threat).size(moved * (np.asarray(success, like=moved).reshape((-1,) + (1,) * (moved.ndim - 1)))))
         why = np.full(n, NOT_FOUND, object)
         zero = np.zeros(n, bool) if zero_gradient is None else host(zero_gradient).astype(bool)
         why[zero] = ZERO
@@ -228,11 +236,18 @@ class Task:
         for i, text in (reason.items() if isinstance(reason, dict) else enumerate(reason if reason is not None else ())):
             why[i] = text or why[i]
         why[self.already_wrong] = ALREADY if not self.attack_wrong else "already wrong"
-        why[success] = ""
+        silent = np.stack([said(self.clean), said(host(z))]) == NO_ANSWER
+        for i in np.flatnonzero(silent[0]):
+            why[i] = f"{why[i]}: {SILENT}"
+        for i in np.flatnonzero(silent[1] & ~self.already_wrong):
+            why[i] = SILENT
+        why[success & ~silent[1]] = ""
         objective = np.array(host(self.goal.margin(z) if objective is None else objective), np.float64)
         objective[np.setdiff1d(np.arange(n), self.rows)] = np.nan
         seconds = {"attack": self.name, "threat": repr(threat), "goal": type(self.goal).__name__, "seed": self.seed,
                    "victim": repr(self.victim), "view": self.view.grade, "budget": self.view.budget}
+        if silent.any():
+            seconds["no_answer"] = {"clean": int(silent[0].sum()), "attacked": int((silent[1] & ~self.already_wrong).sum())}
         return Result(
             x_adv=choose(success, out, self.given), success=success, already_wrong=self.already_wrong.copy(),
             distance=np.where(self.already_wrong, 0.0, np.where(success, size, np.inf)),
@@ -242,12 +257,29 @@ class Task:
         )
 
 
+    def _wide(self, a):
+        """The array of an input, in float64 on the victim's device."""
+        return Tensor.wrap(raw(a)).to(np.float64, device=self.victim.device).array
+
+    def _as_given(self, candidate, threat):
+        """(candidate in the type and dtype that was given, what was given in float64): in ball and box as it stands.
+
+        Rounding goes towards the original, never away. So what is returned lies in the ball even in float16.
+        """
+        original, dtype = self._wide(self.given), raw(self.given).dtype
+        exact = np.clip(threat.settle(candidate.astype(np.float64), original), *self.box)
+        exact = np.where(candidate == self.x, original, exact)
+        out = exact.astype(dtype)
+        away = np.abs(out.astype(np.float64) - original) > np.abs(exact - original)
+        return alike(self.given, np.where(away, np.nextafter(out, original.astype(dtype)), out)), original
+
+
 def batched(attack, victim, x, goal, *args, batch: int = 250, rng=0, **options) -> Result:
     """attack(victim, x, goal, *args, rng=rng, **options) in batches, joined: the same result in less memory.
 
     Radii of a threat among args may be one for each sample. Samples are independent, so batches change nothing but time.
     """
-    seed, parts = seed_of(rng), []
+    seed, parts, batch = seed_of(rng), [], whole("batched", batch=batch)
     for first in range(0, max(len(x), 1), batch):
         rows = slice(first, first + batch)
         here = [a[rows] if isinstance(a, Threat) else a for a in args]

@@ -2,7 +2,7 @@
 
 The stream of a sample is keyed by the seed, the purpose ("start", "restart 3", ...) and the sample's own values. Its place in
 the batch is no part of the key: a photograph meets the same noise alone, first, last, or in another order. (Two equal samples
-share theirs.)
+share theirs.) Pictures of 8 bits are keyed by their levels in the box, so that they meet the same noise in any units.
 
 `rng` of every attack is an int, a `minigrad.random.Stream`, a numpy Generator (both: one number is drawn as the seed) or
 None (fresh entropy; the settings of the result tell the seed).
@@ -32,13 +32,13 @@ def seed_of(rng) -> int:
 class SampleStreams:
     """One Stream for each row of x (N, ...): `streams.normal((C, H, W), rows)` is (len(rows), C, H, W), NumPy.
 
-    rows: which samples draw (default: all, in order); the others' streams stand still.
+    rows: which samples draw (default: all, in order); the others' streams stand still.  box: the bounds (lo, hi) of x, for its
+    levels; None: the key is the bytes of x
     """
 
-    def __init__(self, rng, x, purpose: str = ""):
+    def __init__(self, rng, x, purpose: str = "", box=None):
         self.seed, self.purpose = seed_of(rng), purpose
-        self.streams = [Stream(self.seed, f"{purpose}/{hashlib.sha256(np.ascontiguousarray(r).tobytes()).hexdigest()}")
-                        for r in host(x)]
+        self.streams = [Stream(self.seed, f"{purpose}/{hashlib.sha256(_key(r, box)).hexdigest()}") for r in host(x)]
 
     def __len__(self):
         return len(self.streams)
@@ -82,10 +82,19 @@ class SampleStreams:
         return self._each(lambda s: s.permutation(n), rows, (n,), np.int64)
 
 
-def sample_streams(rng, x, purpose: str = "") -> SampleStreams:
+def _key(row, box) -> bytes:
+    if box is not None:
+        share = (row.astype(np.float64) - box[0]) / (box[1] - box[0])
+        level = np.rint(share * 255) / 255
+        if share.size and np.abs(share - level).max() < 1e-6:
+            row = level.astype(row.dtype)
+    return np.ascontiguousarray(row).tobytes()
+
+
+def sample_streams(rng, x, purpose: str = "", box=None) -> SampleStreams:
     """rng itself if it has a stream for each sample already, else the streams that it stands for."""
     if isinstance(rng, SampleStreams):
         if len(rng) != len(x):
             raise ValueError(f"rng has streams for {len(rng)} samples, x holds {len(x)}; index it by the same rows")
         return rng
-    return SampleStreams(rng, x, purpose)
+    return SampleStreams(rng, x, purpose, box)

@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from attacks.core.arrays import flat, rows_of
+from attacks.core.arrays import flat, real, rows_of
 from attacks.core.projections import onto_l1_ball, onto_l2_ball
 from attacks.core.streams import sample_streams
 
@@ -30,16 +30,14 @@ def _axes(d):
 
 
 class Threat:
-    """Base class. epsilon: radius in input units, at least 0; a number or (N,)."""
+    """Base class. epsilon: radius in input units, at least 0; a number or (N,). With inf it is a norm to measure by, no ball for an
+    attack (`check`): for no limit but the bounds there is Box().
+    """
 
     name, order = "", math.nan
 
     def __init__(self, epsilon):
-        eps = np.asarray(epsilon, np.float64)
-        if eps.ndim > 1 or np.isnan(eps).any() or (eps < 0).any():
-            raise ValueError(f"{type(self).__name__}: epsilon must be at least 0, a number or one for each sample (N,), "
-                             f"got {epsilon!r}")
-        self.epsilon = float(eps) if eps.ndim == 0 else eps
+        self.epsilon = real(type(self).__name__, "[0, inf]", each=True, epsilon=epsilon)
 
     def __repr__(self):
         eps = self.epsilon if np.ndim(self.epsilon) == 0 else f"{self.epsilon.min():g}..{self.epsilon.max():g}"
@@ -49,14 +47,20 @@ class Threat:
         """The same norm with another radius."""
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
-        Threat.__init__(new, epsilon)
+        new.epsilon = type(self)(epsilon).epsilon
         return new
 
     def __getitem__(self, rows) -> Threat:
         return self if np.ndim(self.epsilon) == 0 else self.with_epsilon(self.epsilon[rows])
 
     def check(self, n: int, name: str) -> Threat:
-        """self, if it fits n samples; else ValueError."""
+        """self, if it is a ball for n samples, with finite radii (or Box); else ValueError."""
+        if not isinstance(self, Box):
+            real(f"{name}: {type(self).__name__}", "[0, inf)", each=True, epsilon=self.epsilon)
+        return self.fits(n, name)
+
+    def fits(self, n: int, name: str) -> Threat:
+        """self, if it has a radius for each of n samples, or one for all; else ValueError."""
         if np.ndim(self.epsilon) and len(self.epsilon) != n:
             raise ValueError(f"{name}: {self!r} has {len(self.epsilon)} radii for {n} samples; give one each, or a number")
         return self
@@ -181,9 +185,7 @@ class L1(Threat):
 
     def __init__(self, epsilon, top: float | None = None):
         super().__init__(epsilon)
-        if top is not None and not 0 < top <= 1:
-            raise ValueError(f"L1: top must lie in (0, 1], the share of coordinates in a step, got {top!r}")
-        self.top = top
+        self.top = None if top is None else real("L1", "(0, 1]", top=top)
 
     def size(self, d):
         return np.sum(np.abs(d), axis=_axes(d), dtype=np.float64)
@@ -228,12 +230,14 @@ class L1(Threat):
 
 
 class L0(Threat):
-    """At most epsilon changed coordinates, by any amount. pixels=True counts places (H, W), whatever their channels."""
+    """At most epsilon changed coordinates (a whole number), by any amount. pixels=True counts places (H, W), not channels."""
 
     name, order = "l0", 0
 
     def __init__(self, epsilon, pixels: bool = False):
         super().__init__(epsilon)
+        if np.any(np.asarray(self.epsilon) != np.floor(self.epsilon)):
+            raise ValueError(f"L0: epsilon must be a whole number of coordinates, got {epsilon!r}")
         self.pixels = bool(pixels)
 
     def _weights(self, d):

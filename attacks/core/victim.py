@@ -22,7 +22,7 @@ import math
 import numpy as np
 
 import minigrad as mg
-from attacks.core.arrays import host, raw
+from attacks.core.arrays import host, raw, said, whole
 from minigrad.nn import Module
 from minigrad.tensor import Tensor
 
@@ -46,14 +46,13 @@ class Victim:
     def __init__(self, net, bounds=(0.0, 1.0), normalize=None, classes=None):
         if not callable(net):
             raise TypeError(f"Victim: net must be a Module or a callable Tensor -> logits, got {type(net).__name__}")
-        lo, hi = (float(b) for b in bounds)
-        if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
-            raise ValueError(f"Victim: bounds must be finite numbers lo < hi, got {bounds!r}")
-        self.net, self.bounds, self.classes = net, (lo, hi), classes
+        self.net, self.bounds = net, _bounds(bounds)
+        self.classes = None if classes is None else whole("Victim", least=2, classes=classes)
         self.normalize = None if normalize is None else tuple(np.asarray(v, np.float64) for v in normalize)
         if self.normalize is not None:
-            if len(self.normalize) != 2 or any(v.ndim > 1 for v in self.normalize) or np.any(self.normalize[1] <= 0):
-                raise ValueError("Victim: normalize must be (mean, std), numbers or (C,) each, with std > 0, "
+            if (len(self.normalize) != 2 or any(v.ndim > 1 or not np.isfinite(v).all() for v in self.normalize)
+                    or not np.all(self.normalize[1] > 0)):
+                raise ValueError("Victim: normalize must be (mean, std), finite numbers or (C,) each, with std > 0, "
                                  f"got {normalize!r}")
         self._depth, self._kept = 0, None
 
@@ -64,7 +63,7 @@ class Victim:
         """The same network with other bounds."""
         new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
-        new.bounds, new._depth, new._kept = tuple(float(b) for b in bounds), 0, None
+        new.bounds, new._depth, new._kept = _bounds(bounds), 0, None
         return new
 
     # ---- evaluation mode and frozen parameters -----------------------------------------------------------------------
@@ -184,8 +183,12 @@ class Victim:
         return np.concatenate(parts)
 
     def accuracy(self, x, y) -> float:
-        """Share of samples that are classified as y."""
-        return float((self.predict(x).argmax(1) == host(raw(y))).mean())
+        """Share of samples that are classified as y. Where there is no answer (arrays.said) that is wrong, whatever y."""
+        return float((self.answers(x) == host(raw(y))).mean())
+
+    def answers(self, x, batch: int = 500):
+        """(N,) int64 class numbers, NO_ANSWER = -1 where the largest logit is not finite; `predict` otherwise."""
+        return said(self.predict(x, batch))
 
     # ---- what the attacker gets --------------------------------------------------------------------------------------
 
@@ -200,6 +203,13 @@ class Victim:
     def labels(self, budget: int | None = None) -> Labels:
         """Answers in class numbers. budget: see View."""
         return Labels(self, budget)
+
+
+def _bounds(bounds) -> tuple[float, float]:
+    lo, hi = (float(b) for b in bounds)
+    if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
+        raise ValueError(f"Victim: bounds must be finite numbers lo < hi, got {bounds!r}")
+    return lo, hi
 
 
 class Taken:
@@ -230,9 +240,7 @@ class View:
     grade = ""
 
     def __init__(self, victim: Victim, budget: int | None):
-        if budget is not None and (isinstance(budget, bool) or int(budget) != budget or budget < 1):
-            raise ValueError(f"{self.grade}: budget must be a positive number of queries or None, got {budget!r}")
-        self.victim, self.budget = victim, budget
+        self.victim, self.budget = victim, None if budget is None else whole(self.grade, budget=budget)
         self.queries, self.total, self._counting = None, 0, True
 
     def __repr__(self):
@@ -373,8 +381,8 @@ class Labels(View):
     grade = "labels"
 
     def __call__(self, x, rows=None):
-        """(n,) int64 array."""
-        return self._array(x, rows, "labels").array.argmax(axis=1)
+        """(n,) int64 array; NO_ANSWER = -1 where the largest logit is not finite."""
+        return said(self._array(x, rows, "labels").array)
 
 
 def as_white_box(victim, name: str) -> WhiteBox:

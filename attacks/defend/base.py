@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from attacks.core.arrays import raw
+from attacks.core.arrays import raw, real, said
 from minigrad import nn
 
 
@@ -55,8 +55,8 @@ class Normalized(nn.Module):
     def __init__(self, net, mean=0.5, std=0.5):
         super().__init__()
         mean, std = (np.asarray(v, np.float64) for v in (mean, std))
-        if mean.ndim > 1 or std.ndim > 1 or not (std > 0).all():
-            raise ValueError(f"Normalized: mean and std must be numbers or (C,) each, std > 0, got {mean}, {std}")
+        if mean.ndim > 1 or std.ndim > 1 or not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            raise ValueError(f"Normalized: mean and std must be finite numbers or (C,) each, std > 0, got {mean}, {std}")
         self.net, self.mean, self.std = net, mean, std
 
     def forward(self, x):
@@ -72,15 +72,16 @@ def log_mean_probability(logits):
 
 
 def log_votes(logits, classes: int | None = None):
-    """log of the share of votes for each class, (votes + 1/2) / (K + classes / 2), an array; ties go to the first class."""
+    """log of the share of votes for each class, (votes + 1/2) / (K + classes / 2), an array; ties go to the first class.
+
+    A look without an answer (arrays.said) votes for none."""
     z = [raw(v) for v in logits]
     classes = z[0].shape[1] if classes is None else classes
-    votes = sum((v.argmax(axis=1)[:, None] == np.arange(classes, like=v)).astype(z[0].dtype) for v in z)
+    votes = sum((said(v)[:, None] == np.arange(classes, like=v)).astype(z[0].dtype) for v in z)
     return np.log((votes + 0.5) / (len(z) + 0.5 * classes)).astype(z[0].dtype)
 
 
 def positive(name: str, value) -> float:
-    """value as a float above 0, else ValueError."""
-    if isinstance(value, bool) or not np.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be a number above 0, got {value!r}")
-    return float(value)
+    """value as a float above 0, else ValueError. name: "Owner: argument"."""
+    owner, _, argument = name.rpartition(": ")
+    return real(owner, "(0, inf)", **{argument: value})

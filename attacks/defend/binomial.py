@@ -104,5 +104,5 @@ def normal_quantile(p: float) -> float:
 
 
 def _check(name, k, n, alpha):
-    if not (n >= 1 and 0 <= k <= n and 0 < alpha < 1):
+    if not (n >= 1 and 0 <= k <= n and 0 < alpha < 1) or n % 1 or k % 1:
         raise ValueError(f"{name}: needs 0 <= successes <= n, n >= 1, 0 < alpha < 1, got {k!r}, {n!r}, {alpha!r}")

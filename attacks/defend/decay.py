@@ -6,13 +6,14 @@ decay adds it outside, where it never vanishes: it over-estimates the damage. Go
 coefficient of 0.0025 on the first layer a maxout network stops at 5 % error on the training set, without any gain in
 robustness. Deep networks undo the decay of one layer in the next. Nothing is masked: the attack that breaks it is plain PGD.
 
-Imports: numpy, minigrad.tensor.
+Imports: numpy, attacks.core.arrays, minigrad.tensor.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from attacks.core.arrays import real
 from minigrad.tensor import Tensor
 
 DUAL = {"linf": 1, "l2": 2, "l1": np.inf}  # order of the norm that bounds <w, delta> for delta in the unit ball
@@ -29,8 +30,7 @@ def penalty(net, l1: float = 0.0, l2: float = 0.0, first: bool = False) -> Tenso
     A Tensor (), to be added to the loss. Its L2 gradient l2 * w is what optim.SGD(weight_decay=l2) adds. ValueError for a
     negative coefficient or a network without weights.
     """
-    if not (l1 >= 0 and l2 >= 0):
-        raise ValueError(f"penalty: l1 and l2 must be at least 0, got {l1!r} and {l2!r}")
+    l1, l2 = real("penalty", "[0, inf)", l1=l1, l2=l2)
     chosen = weights(net)[: 1 if first else None]
     if not chosen:
         raise ValueError(f"penalty: {type(net).__name__} has no weights (parameters of two axes or more)")
@@ -50,5 +50,5 @@ def linear_reach(weight, epsilon: float, norm: str = "linf") -> np.ndarray:
     """
     if norm not in DUAL:
         raise ValueError(f"linear_reach: norm must be one of {', '.join(map(repr, DUAL))}, got {norm!r}")
-    w = np.asarray(weight, np.float64)
+    w, epsilon = np.asarray(weight, np.float64), real("linear_reach", "[0, inf)", epsilon=epsilon)
     return epsilon * np.linalg.norm(w[:, None] - w[None], DUAL[norm], axis=2)

@@ -5,11 +5,12 @@ dropout errs on 89.4 %): build the network with it, `LeNet(dropout=0.5)`. At tes
 inside the network (stochastic activation pruning, Dhillon et al. 2018, is of this kind; Athalye et al. 2018: 0 % accuracy
 left). The naive attack freezes one mask; the attack that breaks it averages over masks: `pgd(victim, ..., samples=20)`.
 
-Imports: minigrad.nn, minigrad.random.
+Imports: attacks.core.arrays, minigrad.nn, minigrad.random.
 """
 
 from __future__ import annotations
 
+from attacks.core.arrays import real
 from minigrad import nn
 from minigrad.random import Stream, as_stream
 
@@ -24,8 +25,7 @@ class DropoutAtTest(nn.Module):
 
     def __init__(self, net, p=None, *, fixed=None, rng=None):
         super().__init__()
-        if p is not None and not 0 <= p < 1:
-            raise ValueError(f"DropoutAtTest: p must lie in [0, 1) or be None, got {p!r}")
+        p = None if p is None else real("DropoutAtTest", "[0, 1)", p=p)
         if not dropout_layers(net):
             raise ValueError(f"DropoutAtTest: {type(net).__name__} has no Dropout or Dropout2d layer; there is nothing to draw")
         self.net, self.p, self.fixed, self.rng = net, p, fixed, as_stream(rng)

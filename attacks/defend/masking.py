@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.arrays import whole
+from attacks.core.arrays import real, whole
 from attacks.core.loss import pick
 from attacks.defend.base import positive, straight_through
 from minigrad import nn
@@ -28,6 +28,7 @@ def quantise(x, levels: int, low: float = 0.0, high: float = 1.0, gradient: str 
     gradient: 'identity' (BPDA) or 'zero', which is the derivative almost everywhere.
     """
     steps = whole("quantise", least=2, levels=levels) - 1
+    low, high = real("quantise", "(-inf, inf)", low=low, high=high)
     if not low < high:
         raise ValueError(f"quantise: needs low < high, got {low!r} and {high!r}")
     if gradient not in ("identity", "zero"):
@@ -47,7 +48,8 @@ class Quantised(nn.Module):
         super().__init__()
         if gradient not in ("identity", "zero"):
             raise ValueError(f"Quantised: gradient must be 'identity' or 'zero', got {gradient!r}")
-        self.net, self.levels, self.low, self.high, self.gradient = net, levels, low, high, gradient
+        self.net, self.levels, self.gradient = net, whole("Quantised", least=2, levels=levels), gradient
+        self.low, self.high = real("Quantised", "(-inf, inf)", low=low, high=high)
 
     def bpda(self) -> Quantised:
         """The same network (shared) with the identity as the derivative of rounding."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.arrays import whole
+from attacks.core.arrays import real, whole
 from attacks.defend.base import log_mean_probability, log_votes, positive, straight_through
 from minigrad import nn
 from minigrad.random import Stream, as_stream
@@ -26,7 +26,7 @@ KINDS = ("gaussian", "uniform", "sign")
 
 def draw(kind: str, size: float, shape, rng=None, dtype=np.float32):
     """Noise of `shape`, a NumPy array: 'gaussian' N(0, size^2), 'uniform' U[-size, size), 'sign' -size or +size."""
-    rng = as_stream(rng)
+    rng, size = as_stream(rng), real("noise", "[0, inf)", size=size)
     if kind == "gaussian":
         return rng.normal(shape, dtype, std=size)
     if kind == "uniform":

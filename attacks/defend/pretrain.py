@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.arrays import whole
+from attacks.core.arrays import real, whole
 from attacks.defend.masking import quantise
 from attacks.defend.noise import draw
 from minigrad import functional as F
@@ -35,7 +35,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, channels=1, size=28, code=64, width=16, rng=None):
         super().__init__()
-        if size % 4 or size < 8:
+        if whole("Autoencoder", size=size) % 4 or size < 8:
             raise ValueError(f"Autoencoder: size must be a multiple of 4 and at least 8, got {size}; pad the images")
         side, w = size // 4, whole("Autoencoder", width=width)
         self.channels, self.size, self.code = channels, size, whole("Autoencoder", code=code)
@@ -73,7 +73,7 @@ def denoising_loss(autoencoder, x, sigma: float = 0.3, rng=None) -> Tensor:
 
     Mean over elements: -x log r - (1 - x) log(1 - r); for images that are nearly black and white.
     """
-    device = next(autoencoder.parameters()).device
+    device, sigma = next(autoencoder.parameters()).device, real("denoising_loss", "[0, inf)", sigma=sigma)
     noisy = np.clip(x + draw("gaussian", sigma, x.shape, as_stream(rng), x.dtype), 0, 1)
     wanted, seen = (Tensor.wrap(v).to(x.dtype, device=device) for v in (x, noisy))
     return F.binary_cross_entropy_with_logits(autoencoder.logits(autoencoder.encode(seen)), wanted)
@@ -106,7 +106,8 @@ class Purified(nn.Module):
     def __init__(self, net, autoencoder, levels=None, gradient="zero", rounds=1):
         super().__init__()
         self.net, self.autoencoder = net, autoencoder
-        self.levels, self.gradient, self.rounds = levels, gradient, whole("Purified", rounds=rounds)
+        self.levels, self.gradient = None if levels is None else whole("Purified", least=2, levels=levels), gradient
+        self.rounds = whole("Purified", rounds=rounds)
 
     def bpda(self) -> Purified:
         """The same networks (shared) with the identity as the derivative of rounding."""

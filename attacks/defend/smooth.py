@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
-from attacks.core.arrays import whole
+from attacks.core.arrays import NO_ANSWER, real, said, whole
 from attacks.core.streams import sample_streams
 from attacks.core.victim import Victim
 from attacks.defend.base import positive
@@ -47,6 +47,8 @@ class Certificate(NamedTuple):
         """
         right = self.prediction == np.asarray(y)
         radii = np.asarray(radii, np.float64)
+        if not (radii >= 0).all():
+            raise ValueError(f"accuracy: radii must be at least 0, got {radii!r}")
         share = (right & (self.radius >= radii[..., None])).mean(axis=-1)
         return float(share) if radii.ndim == 0 else share
 
@@ -70,9 +72,15 @@ class Smoothed:
         return f"Smoothed({self.victim!r}, sigma={self.sigma:g})"
 
     def votes(self, x, n: int, purpose: str = "predict") -> np.ndarray:
-        """(N, classes) int64: how often each class was answered among n noisy looks at each sample of x (N, ...)."""
+        """(N, classes) int64: how often each class was answered among n noisy looks at each sample of x (N, ...).
+
+        A look without an answer (arrays.said) counts for no class, but among the n.
+        """
         n, x = whole("votes", n=n), self.victim.take(x, "smooth")
-        return self._votes(x, n, sample_streams(self.rng, x, f"smooth/{purpose}"))
+        return self._votes(x, n, self._streams(x, purpose))
+
+    def _streams(self, x, purpose):
+        return sample_streams(self.rng, x, f"smooth/{purpose}", self.victim.bounds)
 
     def _votes(self, x, n, streams):
         classes = self.victim.classes or int(self.victim(x[:1]).shape[1])
@@ -83,7 +91,8 @@ class Smoothed:
                     noise = streams.normal((min(self.batch, n - done), *x.shape[1:]), [i], x.dtype)[0]
                     noise *= self.sigma
                     z = self.victim(Tensor.wrap(x[i] + np.asarray(noise, like=x))).cpu().array
-                    out[i] += np.bincount(z.argmax(1), minlength=classes)
+                    answer = said(z)
+                    out[i] += np.bincount(answer[answer != NO_ANSWER], minlength=classes)
         return out
 
     def certify(self, x, n0: int = 100, n: int = 10_000, alpha: float = 0.001) -> Certificate:
@@ -93,8 +102,8 @@ class Smoothed:
         probability at least 1 - alpha a sample's certificate is true.
         """
         x, alpha = self.victim.take(x, "certify"), _alpha(alpha)
-        chosen = self._votes(x, whole("certify", n0=n0), sample_streams(self.rng, x, "smooth/select")).argmax(1)
-        votes = self._votes(x, whole("certify", n=n), sample_streams(self.rng, x, "smooth/estimate"))
+        chosen = self._votes(x, whole("certify", n0=n0), self._streams(x, "select")).argmax(1)
+        votes = self._votes(x, whole("certify", n=n), self._streams(x, "estimate"))
         p = np.array([lower_bound(int(votes[i, c]), n, alpha) for i, c in enumerate(chosen)], np.float64)
         sure = p > 0.5
         radius = np.array([radius_of(v, self.sigma) if s else 0.0 for v, s in zip(p, sure, strict=True)], np.float64)
@@ -136,8 +145,7 @@ class _Around(Noisy):
 
 def radius_of(p_a: float, sigma: float) -> float:
     """sigma * Phi^-1(p_A): the L2 radius that a probability p_A > 1/2 certifies; inf for 1, 0 for p_A <= 1/2."""
-    if not 0 <= p_a <= 1:
-        raise ValueError(f"radius_of: p_a must be a probability, got {p_a!r}")
+    p_a, sigma = real("radius_of: a probability", "[0, 1]", p_a=p_a), positive("radius_of: sigma", sigma)
     return sigma * normal_quantile(p_a) if p_a > 0.5 else 0.0
 
 
@@ -147,6 +155,4 @@ def largest_radius(n: int, sigma: float, alpha: float = 0.001) -> float:
 
 
 def _alpha(alpha) -> float:
-    if not 0 < alpha < 1:
-        raise ValueError(f"smooth: alpha, the probability of a false statement, must lie in (0, 1), got {alpha!r}")
-    return float(alpha)
+    return real("smooth", "(0, 1)", alpha=alpha)

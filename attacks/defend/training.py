@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minigrad as mg
-from attacks.core.arrays import rows_of
+from attacks.core.arrays import real, rows_of, said, whole
 from attacks.core.goal import Untargeted
 from attacks.core.victim import Taken
 from attacks.defend.noise import draw
@@ -42,7 +42,7 @@ class Batch(NamedTuple):
 
     def accuracy(self, y) -> float:
         """Share of x_adv that was classified as y."""
-        return float((self.logits.array.argmax(1) == np.asarray(y, like=self.logits.array)).mean())
+        return float((said(self.logits.array) == np.asarray(y, like=self.logits.array)).mean())
 
 
 def warmup(step: int, steps: int, share: float = 0.3) -> float:
@@ -51,8 +51,7 @@ def warmup(step: int, steps: int, share: float = 0.3) -> float:
     At the full radius from the start, a small network learns to answer with one class only, and never leaves that
     (Madry et al. 2017, section 5, on capacity).
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f"warmup: share must lie in [0, 1], got {share!r}")
+    share, step, steps = real("warmup", "[0, 1]", share=share), *whole("warmup", step=step, steps=steps)
     return min(1.0, step / (share * steps)) if share else 1.0
 
 
@@ -88,8 +87,7 @@ def fgsm(victim, x, y, threat, *, alpha=0.5, rng=None) -> Batch:
     The network learns to mask its gradient at x: FGSM then finds little, PGD everything (label leaking, Kurakin et al.
     2017; Madry et al. 2017, table of CIFAR10: 95.1 % under FGSM, 0.0 % under PGD).
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"fgsm training: alpha must lie in [0, 1], got {alpha!r}")
+    alpha = real("fgsm training", "[0, 1]", alpha=alpha)
     x = victim.take(x, "fgsm training")
     x_adv = perturb(victim, Taken(victim, x), Untargeted(y), threat, 1, threat.epsilon, random_start=False)
     batch = _cross_entropy(victim, x_adv, y)
@@ -107,7 +105,7 @@ def fast(victim, x, y, threat, *, step=1.25, clip_start=False, rng=None) -> Batc
     Without the start, or with a step above about 1.25 to 1.5, training can also collapse within one epoch, to what `fgsm` gives
     (catastrophic overfitting): watch accuracy under a few steps of PGD.
     """
-    x = victim.take(x, "fast training")
+    x, step = victim.take(x, "fast training"), real("fast training", "[0, inf)", step=step)
     x_adv = perturb(victim, Taken(victim, x), Untargeted(y), threat, 1, step * np.asarray(threat.epsilon), rng=as_stream(rng),
                     clip_start=clip_start)
     return _cross_entropy(victim, x_adv, y)
@@ -128,13 +126,17 @@ def divergence(logits, other):
 
 
 def kl_perturb(victim, x, threat, *, steps=10, step=None, start=0.001, rng=None):
-    """TRADES' inner maximisation: the last point of steepest ascent on KL(f(x) || f(x')), from x + start * N(0, 1).
+    """TRADES' inner maximisation: the last point of steepest ascent on KL(f(x) || f(x')), from x + start * range * N(0, 1).
 
     It starts beside x, because at x itself the divergence is at its minimum and has no gradient. Returns an array like x.
     """
     white, clean = victim.white_box(), victim.take(x, "trades")
     threat = threat.check(len(clean), "trades")
-    step = rows_of(2.5 * np.asarray(threat.scale(white.bounds)) / steps if step is None else step, clean)
+    steps, start = whole("trades", least=0, steps=steps), real("trades", "[0, inf)", start=start)
+    if step is None:
+        step = 2.5 * np.asarray(threat.scale(white.bounds)) / max(steps, 1)
+    step = rows_of(real("trades", "[0, inf)", each=True, step=step), clean)
+    start = start * (white.bounds[1] - white.bounds[0])
     noise = np.asarray(as_stream(rng).normal(clean.shape, clean.dtype, std=start), like=clean)
     x_adv = threat.project(clean + noise, clean, white.bounds)
     with white:
@@ -151,8 +153,7 @@ def trades(victim, x, y, threat, *, beta=6.0, steps=10, step=None, start=0.001, 
 
     beta weighs robustness against clean accuracy; the paper's code takes 1 for MNIST and 6 for CIFAR10.
     """
-    if not beta >= 0:
-        raise ValueError(f"trades: beta must be at least 0, got {beta!r}")
+    beta = real("trades", "[0, inf)", beta=beta)
     x = victim.take(x, "trades")
     x_adv = kl_perturb(victim, Taken(victim, x), threat, steps=steps, step=step, start=start, rng=rng)
     natural, robust = logits_of(victim, x), logits_of(victim, x_adv)

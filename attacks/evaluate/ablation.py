@@ -10,7 +10,7 @@ treat samples one by one and equal seeds give equal attacks. With F[a, i] = atta
 
 An attack with `without` equal to the ensemble's accuracy was of no use here; on another network it may be the one that is.
 
-Imports: numpy, attacks.core.goal, attacks.core.result, auto.
+Imports: numpy, attacks.core, auto.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import dataclasses
 
 import numpy as np
 
+from attacks.core.arrays import whole
 from attacks.core.goal import Untargeted
 from attacks.core.result import Result
 from attacks.evaluate.auto import Ensemble
@@ -54,6 +55,7 @@ def ablate(ensemble: Ensemble, victim, x, y, threat, *, batch: int = 250, seen=N
     seen: called with (name, how many samples were run in addition) after each attack.
     """
     goal = y if isinstance(y, Untargeted) else Untargeted(y)
+    batch = whole("ablate", batch=batch)
     names, first, seed = list(ensemble.attacks), ensemble.by, ensemble.result.settings["seed"]
     right = ~ensemble.result.already_wrong
     goal = goal.on(len(right), name="ablate")

@@ -9,7 +9,7 @@
 A sample is robust if it stands under all of them: the worst case per sample, not the least of the means. The settings are fixed,
 and no attack looks at the defense. So a number from here is an upper bound on robust accuracy: an adaptive attack may lower it.
 
-Imports: numpy, attacks.black_box.square, attacks.core, attacks.white_box.apgd, attacks.white_box.fab.
+Imports: numpy, attacks.black_box.square, attacks.core, attacks.white_box.apgd, attacks.white_box.fab, case.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from functools import partial
 import numpy as np
 
 from attacks.black_box.square import square
+from attacks.core.arrays import whole
 from attacks.core.goal import Untargeted
 from attacks.core.result import Result
 from attacks.core.streams import seed_of
 from attacks.core.threat import L1, L2, Linf, Threat
 from attacks.core.victim import Victim, View
+from attacks.evaluate.case import apart
 from attacks.white_box.apgd import apgd, apgd_targeted
 from attacks.white_box.fab import fab_targeted
 
@@ -86,13 +88,14 @@ def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomise
                         f"bounds=(0, 1))")
     if not len(x):
         raise ValueError("auto: there are no samples")
-    seed, taken = seed_of(rng), victim.take(x, "auto")
+    seed, taken, batch = seed_of(rng), victim.take(x, "auto"), whole("auto", batch=batch)
     clean = victim.logits(taken, batch)
     goal = (y if isinstance(y, Untargeted) else Untargeted(y)).on(*clean.shape, "auto")
     if attacks is None:
         if randomised is None:
             again = victim.logits(taken, batch)
-            randomised = bool(np.abs(again - clean).max() > 1e-4 * max(float(np.linalg.norm(clean, axis=1).max()), 1e-30))
+            size = np.linalg.norm(np.where(np.isfinite(clean), clean, 0), axis=1).max()
+            randomised = bool(apart(again, clean).max() > 1e-4 * max(float(size), 1e-30))
         attacks = standard(threat, clean.shape[1], randomised=randomised, **settings)
     elif settings:
         raise TypeError(f"auto: {', '.join(settings)} belong to the standard attacks; give them in `attacks`")

@@ -17,6 +17,7 @@ import functools
 
 import numpy as np
 
+from attacks.core.arrays import NO_ANSWER, said, whole
 from attacks.core.goal import Untargeted
 from attacks.core.result import Result
 from attacks.core.streams import seed_of
@@ -93,6 +94,12 @@ def lost(count, n) -> str:
     return FAIL if count > 1 and count > 0.01 * n else WARN if count > 0 else PASSED
 
 
+def apart(a, b):
+    """|a - b|, and 0 where both are the same infinity, or NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.nan_to_num(np.abs(a - b), nan=np.inf))
+
+
 def percent(share) -> str:
     """A share in words."""
     return "-" if share is None or not np.isfinite(share) else f"{100 * share:.1f} %"
@@ -126,8 +133,9 @@ class Case:
         self.goal = Untargeted(y).on(len(self.x), classes, "Case")
         self.y, self.classes = self.goal.labels, classes
         threat.check(len(self.x), "Case")
-        self.steps, self.restarts, self.samples = steps, restarts, samples
-        self.queries, self.draws, self.seed, self.batch = queries, draws, seed_of(rng), batch
+        self.steps, self.restarts, self.samples = whole("Case", steps=steps, restarts=restarts, samples=samples)
+        self.queries, self.draws, self.batch = whole("Case", queries=queries, draws=draws, batch=batch)
+        self.seed = seed_of(rng)
         self._runs: dict = {}
 
     def __len__(self):
@@ -144,15 +152,20 @@ class Case:
 
     @functools.cached_property
     def right(self):
-        """(N,) bool: classified as y, by the majority of the looks."""
-        return 2 * (self.looks.argmax(2) == self.y).sum(axis=0) > len(self.looks)
+        """(N,) bool: classified as y, by the majority of the looks. Not to answer is never right."""
+        return 2 * (said(self.looks) == self.y).sum(axis=0) > len(self.looks)
+
+    @functools.cached_property
+    def silent(self):
+        """(N,) bool: samples to which some look gives no answer (arrays.said)."""
+        return (said(self.looks) == NO_ANSWER).any(axis=0)
 
     @functools.cached_property
     def spread(self) -> float:
         """How far looks differ: the largest distance of unit-normalised logits between two looks."""
         z = self.looks.astype(np.float64)
-        z = z / np.maximum(np.linalg.norm(z, axis=2, keepdims=True), 1e-30)
-        return float(np.nan_to_num(np.abs(z - z[:1]), nan=0.0).max())
+        size = np.linalg.norm(np.where(np.isfinite(z), z, 0), axis=2, keepdims=True)
+        return float(apart(z / np.maximum(size, 1e-30), (z / np.maximum(size, 1e-30))[:1]).max())
 
     @property
     def randomised(self) -> bool:
@@ -160,9 +173,9 @@ class Case:
         return self.spread > RANDOM
 
     def vote(self, x, rows=None, looks: int = 1):
-        """(n,) bool: whether x (n, ...) fools, for the samples `rows`; by majority over `looks`."""
+        """(n,) bool: whether x (n, ...) is wrong, for the samples `rows`; by majority over `looks`."""
         goal = self.goal if rows is None else self.goal[rows]
-        return 2 * sum(goal.success(self.victim.predict(x, self.batch)).astype(int) for _ in range(looks)) > looks
+        return 2 * sum(goal.reached(self.victim.answers(x, self.batch)).astype(int) for _ in range(looks)) > looks
 
     @functools.cached_property
     def extent(self) -> float:

@@ -14,6 +14,7 @@ import dataclasses
 
 import numpy as np
 
+from attacks.core.arrays import real
 from attacks.core.goal import Untargeted
 from attacks.core.result import batched
 from attacks.core.threat import Threat
@@ -38,6 +39,7 @@ class Curves:
 
     def at(self, epsilon: float) -> float:
         """Robust accuracy under all attacks at any epsilon."""
+        epsilon = real("at", "[0, inf]", epsilon=epsilon)
         return float(beyond(self.distance, epsilon).mean())
 
     @property

@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from attacks.core.arrays import raw
+from attacks.core.arrays import raw, real, whole
 from attacks.core.threat import Linf, Threat
 from attacks.evaluate.ablation import Ablation, ablate
 from attacks.evaluate.auto import Ensemble, auto
@@ -31,10 +31,11 @@ from attacks.white_box.deepfool import deepfool
 from attacks.white_box.gradient import fgsm, pgd
 
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # radii of the curves, in units of epsilon
-LOOKS = ("clean accuracy", "range of the inputs", "determinism", "batch independence", "evaluation mode")
-MASKS = ("clean accuracy", "range of the inputs", "logits, not probabilities", "zero gradients", "batch independence",
-         "evaluation mode", "gradient against differences", "roughness of the loss", "chance at a large epsilon", "unbounded",
-         "positive control")
+LOOKS = ("clean accuracy", "finite answers", "range of the inputs", "determinism", "batch independence",
+         "evaluation mode")
+MASKS = ("clean accuracy", "finite answers", "range of the inputs", "logits, not probabilities", "zero gradients",
+         "batch independence", "evaluation mode", "gradient against differences", "roughness of the loss",
+         "chance at a large epsilon", "unbounded", "positive control")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Number:
 
 def interval(share: float, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's 95 % interval of a share of n samples: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)."""
+    share, n = real("interval", "[0, 1]", share=share), whole("interval", n=n)
     mid, half = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, (mid - half) / (1 + z * z / n)), min(1.0, (mid + half) / (1 + z * z / n))
 

@@ -2,7 +2,7 @@
 
 V1 clean accuracy      V2 range of the inputs    V3 determinism           V4 logits, not probabilities
 V5 zero gradients      V6 batch independence     V7 evaluation mode       V8 gradient against differences
-V9 roughness of the loss
+V9 roughness of the loss    V10 finite answers
 
 References: AA = Croce & Hein 2020 (AutoAttack) and the flags of its code; OG = Athalye, Carlini & Wagner 2018; IoAF = Pintor et
 al. 2022, Indicators of Attack Failure; EAR = Carlini et al. 2019, On Evaluating Adversarial Robustness.
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.arrays import flat, host
-from attacks.evaluate.case import FAIL, PASSED, WARN, Case, missing, over, percent, question
+from attacks.core.arrays import NO_ANSWER, flat, host, said
+from attacks.evaluate.case import FAIL, PASSED, WARN, Case, apart, missing, over, percent, question
 from minigrad.nn import Module
 from minigrad.random import Stream
 
@@ -31,6 +31,19 @@ def clean_accuracy(case: Case):
     return (status, value, floor, f"{percent(value)} of {len(case)} samples are right before any attack; chance is "
                                   f"{percent(chance)}",
             "train the network, or check labels, normalisation and bounds of the victim: this is near guessing")
+
+
+@question("finite answers", "victim", "a logit of NaN compares as equal to nothing, and argmax takes it for the largest")
+def finite_answers(case: Case):
+    """V10: every sample, and a random point of the ball around it, has a largest logit that is a finite number."""
+    x, threat = case.x, case.threat
+    near = threat.project(x + threat.random(x, case.seed, case.victim.bounds), x, case.victim.bounds)
+    silent = int(case.silent.sum()), int((case.victim.answers(near, case.batch) == NO_ANSWER).sum())
+    return (over(sum(silent), fail=0), sum(silent), 0,
+            f"the network gives no answer (NaN, or an infinite largest logit) to {silent[0]} of {len(case)} samples and to "
+            f"{silent[1]} random points of the ball around them; all of these count as wrong",
+            "look for a division by 0, a logarithm of 0, or an overflow in the network: what is not finite is never right, and its "
+            "gradient leads nowhere")
 
 
 @question("range of the inputs", "victim", "Foolbox issues 602 and 703: attacks silently void, or far too strong")
@@ -52,7 +65,7 @@ def deterministic(case: Case):
         status = PASSED
     else:
         status = FAIL if case.samples == 1 else WARN
-    flips = (case.looks.argmax(2) != case.looks[0].argmax(1)).any(axis=0).mean()
+    flips = (said(case.looks) != said(case.looks[0])).any(axis=0).mean()
     return (status, value, 1e-4,
             f"logits of five looks differ by up to {value:.2g} of their norm; {percent(flips)} of the samples change "
             "class",
@@ -116,8 +129,8 @@ def batch_independent(case: Case):
     together = case.victim.predict(x, n)
     alone = case.victim.predict(x, 1)
     turned = case.victim.predict(x[::-1], n)[::-1]
-    scale = max(float(whole.std()), 1e-12)
-    value = max(float(np.abs(z - together).max()) / scale for z in (alone, turned, whole))
+    scale = max(float(np.std(whole[np.isfinite(whole)])) if np.isfinite(whole).any() else 0.0, 1e-12)
+    value = max(float(apart(z, together).max()) / scale for z in (alone, turned, whole))
     return (over(value, fail=1e-3), value, 1e-3,
             f"logits of {n} samples, together and one at a time, differ by up to {value:.2g} of their spread",
             "put the network into evaluation mode (batch norm with running statistics); an attack changes all "
@@ -227,5 +240,5 @@ def smooth_loss(case: Case, points: int = 20, near: float = 0.05):
             "attack without them")
 
 
-CHECKS = (clean_accuracy, range_used, deterministic, logits_not_probabilities, zero_gradients, batch_independent, evaluation_mode,
-          gradient_matches, smooth_loss)
+CHECKS = (clean_accuracy, finite_answers, range_used, deterministic, logits_not_probabilities, zero_gradients, batch_independent,
+          evaluation_mode, gradient_matches, smooth_loss)

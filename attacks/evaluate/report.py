@@ -4,7 +4,7 @@ The order is that of a reader in doubt: the number and its verdict, all numbers 
 can say, curves, checks, attacks, the worst case, pictures, published numbers, settings and queries. The page is made by
 `minigrad.page`.
 
-Imports: numpy, minigrad.page, minigrad.pictures, minigrad.words, case, checks, evaluation, published.
+Imports: numpy, attacks.core.arrays, minigrad.page, minigrad.pictures, minigrad.words, case, checks, evaluation, published.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import Counter
 
 import numpy as np
 
+from attacks.core.arrays import NO_ANSWER, said
 from attacks.evaluate.case import NA
 from attacks.evaluate.checks import NOT_MECHANICAL
 from attacks.evaluate.evaluation import Evaluation, attack_name
@@ -183,8 +184,9 @@ def examples(e: Evaluation, classes=None, count: int = 8):
     def captions(z, fooled):
         p = np.exp(z - z.max(axis=1, keepdims=True))
         p /= p.sum(axis=1, keepdims=True)
-        names = [str(k) if classes is None else str(classes[k]) for k in p.argmax(axis=1)]
-        return [pictures.Caption(f"{name}  {100 * q.max():.0f} %", fooled) for name, q in zip(names, p, strict=True)]
+        names = [None if k == NO_ANSWER else str(k) if classes is None else str(classes[k]) for k in said(z)]
+        return [pictures.Caption("no answer" if name is None else f"{name}  {100 * q.max():.0f} %", fooled)
+                for name, q in zip(names, p, strict=True)]
 
     by = [str(b) for b in e.ensemble.by[shown]]
     return pictures.columns(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.arrays import flat, host, real, rows_of, whole
 from attacks.core.best import Best, Bookkeeping
 from attacks.core.climb import Climb
 from attacks.core.goal import Toward, Untargeted, likeliest
@@ -53,8 +53,6 @@ def apgd(victim, x, goal, threat, steps=100, restarts=1, loss="ce", *, rho=0.75,
     """
     if not isinstance(threat, (Linf, L2, L1)):
         raise TypeError(f"apgd: threat must be Linf, L2 or L1, got {threat!r}")
-    if not 0 < rho <= 1:
-        raise ValueError(f"apgd: rho must lie in (0, 1], got {rho!r}")
     white = as_white_box(victim, "apgd")
     x, restarts = white.victim.taken(x, "apgd"), whole("apgd", restarts=restarts)
 
@@ -89,7 +87,7 @@ def apgd_targeted(victim, x, goal, threat, steps=100, targets=9, loss="dlr", *, 
 
 
 def _run(name, white, x, goal, threat, steps, loss, rho, transforms, samples, early_stop, attack_wrong, rng, trace, settings):
-    steps, samples = whole(name, steps=steps, samples=samples)
+    (steps, samples), rho = whole(name, steps=steps, samples=samples), real(name, "(0, 1]", rho=rho)
     with white:
         task = Task(name, white, x, goal, rng=rng, attack_wrong=attack_wrong, looks=samples if transforms is None else 1)
         threat.check(len(task.x), name)
@@ -153,7 +151,7 @@ class _Walk:
             t = streams.normal(shape, rows, self.x0.dtype)
         t = np.asarray(t, like=self.x0)
         if isinstance(self.threat, L1):
-            return self.threat.nearest(self.x0 + t, self.x0, self.box)
+            return self.threat.nearest(self.x0 + t * (self.box[1] - self.box[0]), self.x0, self.box)
         t = t / rows_of(np.maximum(self.threat.size(t), 1e-12), t) * rows_of(self.threat.epsilon, t)
         return self.threat.project(self.x0 + t, self.x0, self.box)
 

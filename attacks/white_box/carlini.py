@@ -1,12 +1,13 @@
 """Small perturbations by training: Carlini & Wagner's attacks in L2 and Linf, and EAD for few coordinates (L1).
 
-All three minimise   size(x' - x) + c * f(x'),   f = max(kappa - margin, 0),   with kappa = `confidence`. f is 0 where the
-margin of the goal is at least kappa, and there the attack has succeeded. The constant c is searched for each sample, because a
+All three minimise   size(d) + c * f(x'),   d = (x' - x) / range,   f = max(kappa - margin, 0),   with kappa = `confidence`. f is 0
+where the margin of the goal is at least kappa, and there the attack has succeeded. Sizes are parts of the range of the box (the
+papers' is 1), so that all constants mean the same in any units. The constant c is searched for each sample, because a
 large one insists on success and a small one on nearness. The nearest success of all constants and steps is returned.
 
-    carlini_l2     x' = mid + half tanh(w), Adam on w; size = ||x' - x||_2^2
-    carlini_linf   the same; size = sum_i max(|x' - x|_i - tau, 0), with tau falling as long as that succeeds
-    ead            FISTA on x' itself; size = ||x' - x||_2^2 + beta ||x' - x||_1
+    carlini_l2     x' = mid + half tanh(w), Adam on w; size = ||d||_2^2
+    carlini_linf   the same; size = sum_i max(|d_i| - tau, 0), with tau falling as long as that succeeds
+    ead            FISTA on x' itself; size = ||d||_2^2 + beta ||d||_1
 
 The margin is one of logits. Probabilities are refused, because with them f would vanish long before the margin is won.
 
@@ -19,7 +20,7 @@ import warnings
 
 import numpy as np
 
-from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.arrays import flat, host, real, rows_of, whole
 from attacks.core.best import Patience
 from attacks.core.climb import Climb
 from attacks.core.loss import clipped_margin
@@ -57,7 +58,7 @@ def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, con
         log = _Log(trace, len(task.x))
         rows = task.rows
         for _ in search if len(rows) else ():
-            far, won = _train(task, near, rows, Adam(lr), steps, search.c[rows], _squares, L2(0), confidence, abort_early)
+            far, won = _train(task, near, rows, Adam(lr), steps, search.c[rows], _squares(task.box), L2(0), confidence, abort_early)
             log.see(rows, c=search.c[rows], distance=far, success=won)
             search.tell(rows, won)
         settings = dict(steps=steps, lr=lr, search_steps=search_steps, c=c, confidence=confidence, abort_early=abort_early)
@@ -68,14 +69,14 @@ def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *
                  abort_early=True, rng=0, trace=False) -> Result:
     """The smallest Linf perturbation, trained (Carlini & Wagner 2017, section VI.C; their li_attack.py).
 
-    tau starts at the range of the box. Each round Adam(lr) trains sum_i max(|delta_i| - tau, 0) + c f from the last success.
-    If it wins within tau, tau becomes `decrease` * min(tau, ||delta||_inf); if not, c doubles. A sample is done when tau is
-    below `least` of the range, or c above largest_c. The result is accurate to about 1 - decrease.
+    tau starts at 1, the range of the box. Each round Adam(lr) trains sum_i max(|d_i| - tau, 0) + c f from the last success.
+    If it wins within tau, tau becomes `decrease` * min(tau, ||d||_inf); if not, c doubles. A sample is done when tau is
+    below `least`, or c above largest_c. The result is accurate to about 1 - decrease.
     Other arguments as in carlini_l2; trace: 'c', 'tau', 'distance' and 'success' of each round (rounds, N).
     """
     white = as_white_box(victim, "carlini_linf")
-    if not 0 < decrease < 1:
-        raise ValueError(f"carlini_linf: decrease must lie in (0, 1), got {decrease!r}")
+    real("carlini_linf", "(0, 1)", decrease=decrease, least=least)
+    real("carlini_linf", "(0, inf)", largest_c=largest_c)
     with white:
         task = _open("carlini_linf", white, x, goal, rng, steps, lr, c, confidence)
         why = _reach(task, lr, steps)
@@ -84,7 +85,7 @@ def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *
         log = _Log(trace, n)
         rows = task.rows
         while len(rows):
-            far, won = _train(task, near, rows, Adam(lr), steps, constant[rows], _excess(tau[rows]), Linf(0), confidence,
+            far, won = _train(task, near, rows, Adam(lr), steps, constant[rows], _excess(tau[rows], width), Linf(0), confidence,
                               abort_early, start[rows])
             won &= far <= tau[rows] * (2 / (1 + decrease))  # half way from the last distance to tau is progress
             log.see(rows, c=constant[rows], tau=tau[rows], distance=far, success=won)
@@ -101,7 +102,7 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
         rng=0, trace=False) -> Result:
     """Elastic-net attack: few coordinates, found by shrinkage (Chen et al. 2018, algorithm 1).
 
-        x_{k+1} = S(y_k - a_k grad(||y - x_0||_2^2 + c f(y)))          a_k = lr sqrt(1 - k / steps)
+        x_{k+1} = S(y_k - a_k grad(||y - x_0||_2^2 + c f(y)))          a_k = lr sqrt(1 - k / steps),   the range being 1
         y_{k+1} = x_{k+1} + k / (k + 3) (x_{k+1} - x_k)                FISTA
 
     S moves each coordinate by beta towards x_0 (not beyond x_0), and into the box. The paper and its code move by beta and not by
@@ -112,11 +113,14 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
     Other arguments and the trace as in carlini_l2.
     """
     white = as_white_box(victim, "ead")
-    if not (np.ndim(beta) == 0 and beta >= 0) or rule not in ("en", "l1"):
-        raise ValueError(f"ead: beta must be a number >= 0 and rule 'en' or 'l1', got {beta!r} and {rule!r}")
+    real("ead", "[0, inf)", beta=beta)
+    if rule not in ("en", "l1"):
+        raise ValueError(f"ead: rule must be 'en' or 'l1', got {rule!r}")
     with white:
         task = _open("ead", white, x, goal, rng, steps, lr, c, confidence)
-        near = Nearest(task, L1(0).size if rule == "l1" else lambda d: np.square(L2(0).size(d)) + beta * L1(0).size(d))
+        width = task.box[1] - task.box[0]
+        elastic = lambda d: np.square(L2(0).size(d / width)) + beta * L1(0).size(d / width)  # noqa: E731
+        near = Nearest(task, L1(0).size if rule == "l1" else elastic)
         search = ConstantSearch(len(task.x), c, whole("ead", search_steps=search_steps))
         log = _Log(trace, len(task.x))
         rows = task.rows
@@ -133,15 +137,17 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
 def _fista(task, near, c, steps, lr, beta, confidence, abort_early):
     """One round of EAD with the constants c (N,) -> (N,) how far its nearest success is, inf where it has none."""
     p, patience, best = Direct(task.x), Patience(len(task.x), steps), np.full(len(task.x), np.inf)
-    climb = Climb(task, p, clipped_margin(confidence), L2(0), weight=c, penalty=_squares)
-    before = y = task.x[climb.rows]
+    climb = Climb(task, p, clipped_margin(confidence), L2(0), weight=c, penalty=_squares(task.box))
+    before, width = task.x[climb.rows], task.box[1] - task.box[0]
+    y = before
     for k in range(steps):
         rows = climb.rows
         p.at(task.x[rows], y)
         _, value, _ = climb.forward()
         (g,) = climb.backward(near)
         near.steps[rows] += 1
-        point = _shrink(y + lr * (1 - k / steps) ** 0.5 * g, task.x[rows], beta, task.box)
+        rate = lr * width**2 * (1 - k / steps) ** 0.5  # squared: g is per unit of the input
+        point = _shrink(y + rate * g, task.x[rows], beta * width, task.box)
         goal, z = task.goal[rows], host(task.view(point, rows))
         far = near.see(rows, point, goal.margin(z), goal.success(z, confidence))
         best[rows] = np.minimum(best[rows], far)
@@ -166,11 +172,8 @@ def _shrink(x, x0, beta, box):
 def _open(name, white, x, goal, rng, steps, lr, c, confidence):
     """The task, and the arguments checked."""
     whole(name, steps=steps)
-    for what, value in (("lr", lr), ("c", c)):
-        if not (np.ndim(value) == 0 and np.isfinite(value) and value > 0):
-            raise ValueError(f"{name}: {what} must be a number > 0, got {value!r}")
-    if not (np.ndim(confidence) == 0 and confidence >= 0):
-        raise ValueError(f"{name}: confidence must be a number >= 0, the margin in logits that counts, got {confidence!r}")
+    real(name, "(0, inf)", lr=lr, c=c)
+    real(name, "[0, inf)", confidence=confidence)
     task = Task(name, white, x, goal, rng=rng)
     z = task.clean
     if len(z) and (z >= 0).all() and (np.abs(z.sum(axis=1) - 1) < 1e-5).all():
@@ -206,17 +209,23 @@ def _train(task, near, rows, recipe, steps, c, penalty, measure, confidence, abo
     return near.see(rows, run.candidate, goal.margin(z), won), won
 
 
-def _squares(x_adv, x, rows):
-    d = x_adv - x
-    return (d * d).sum(tuple(range(1, d.ndim)))
+def _squares(box):
+    """||(x' - x) / range||_2^2."""
+    width = box[1] - box[0]
+
+    def penalty(x_adv, x, rows):
+        d = (x_adv - x) / width
+        return (d * d).sum(tuple(range(1, d.ndim)))
+
+    return penalty
 
 
-def _excess(tau):
-    """sum_i max(|x' - x|_i - tau, 0), tau (n,) for the rows of the batch."""
+def _excess(tau, width):
+    """sum_i max(|x' - x|_i - tau, 0) / width, tau (n,) for the rows of the batch."""
 
     def penalty(x_adv, x, rows):
         d = (x_adv - x).abs()
-        return (d - rows_of(tau[rows], d.array)).relu().sum(tuple(range(1, d.ndim)))
+        return (d - rows_of(tau[rows], d.array)).relu().sum(tuple(range(1, d.ndim))) / width
 
     return penalty
 

@@ -1,7 +1,7 @@
 """FAB: the fast adaptive boundary attack (Croce & Hein 2020, algorithm 1), in L1, L2 and Linf.
 
-x_0 is the sample and x_k the point after k steps. At x_k the nearest boundary is taken as straight, {z : <w, z> = b}, and P
-projects onto it within the box:
+x_0 is the sample and x_k the point after k steps. At x_k the nearest boundary is taken as straight, {z : <w, z> = b}, with a
+margin there that counts as a success (core.goal.clear), and P projects onto it within the box:
 
     d_k = P(x_k) - x_k,   d_0 = P(x_0) - x_0,   a = min(||d_k|| / (||d_k|| + ||d_0||), alpha_max)
     x_{k+1} = clip((1 - a) (x_k + eta d_k) + a (x_0 + eta d_0))
@@ -19,9 +19,9 @@ import math
 
 import numpy as np
 
-from attacks.core.arrays import flat, host, rows_of, whole
+from attacks.core.arrays import flat, host, real, rows_of, whole
 from attacks.core.best import Best, Bookkeeping
-from attacks.core.goal import Toward, Untargeted
+from attacks.core.goal import Toward, Untargeted, clear
 from attacks.core.nearest import boundaries, nearest_boundary, norm_of, rivals
 from attacks.core.projections import onto_hyperplane
 from attacks.core.result import Result, Task
@@ -39,7 +39,7 @@ def fab(victim, x, goal, norm=Linf, steps=100, restarts=1, *, alpha_max=0.1, eta
               that is less; where neither is known, at half the range of the box
     trace     margin, success and distance at each step of the first run
     """
-    task, best = _open("fab", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace)
+    task, best = _open("fab", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, epsilon, rng, trace)
     others = rivals(task, None)
     for turn in range(restarts):
         _walk(task, task.goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, log=turn == 0)
@@ -57,7 +57,7 @@ def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *
         raise TypeError(f"fab_targeted: goal must be Untargeted(y): it chooses the targets itself, got {goal!r}; for one use "
                         "fab(..., Targeted(t)) or fab(..., Toward(y, t))")
     whole("fab_targeted", targets=targets)
-    task, best = _open("fab_targeted", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace)
+    task, best = _open("fab_targeted", victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, epsilon, rng, trace)
     likely = rivals(task, targets)
     for turn in range(restarts):
         for k in range(likely.shape[1]):
@@ -67,12 +67,15 @@ def fab_targeted(victim, x, goal, norm=Linf, steps=100, restarts=1, targets=9, *
                   epsilon=epsilon)
 
 
-def _open(name, victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, rng, trace):
+def _open(name, victim, x, goal, norm, steps, restarts, alpha_max, eta, beta, epsilon, rng, trace):
     measure, white = norm_of(norm, name), as_white_box(victim, name)
     whole(name, steps=steps)
     whole(name, restarts=restarts)
-    if not (0 <= alpha_max <= 1 and eta >= 1 and 0 < beta < 1):
-        raise ValueError(f"{name}: needs 0 <= alpha_max <= 1, eta >= 1 and 0 < beta < 1, got {alpha_max!r}, {eta!r}, {beta!r}")
+    real(name, "[0, 1]", alpha_max=alpha_max)
+    real(name, "[1, inf)", eta=eta)
+    real(name, "(0, 1)", beta=beta)
+    if epsilon is not None:
+        real(name, "[0, inf)", epsilon=epsilon)
     task = Task(name, white, x, goal, rng=rng)
     best = Best(task, Bookkeeping(keep="distance"), measure, steps, trace)
     best.starts = task.streams("start") if restarts > 1 else None
@@ -98,12 +101,12 @@ def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, 
             (w,) = best.gradients([w], rows)
             alive = host(flat(w != 0).any(axis=1))
             if not alive.all():  # no boundary in sight from here
-                rows, x, x0, f, w = rows[alive], x[alive], x0[alive], f[alive], w[alive]
+                rows, x, x0, f, w, z = rows[alive], x[alive], x0[alive], f[alive], w[alive], z[alive]
                 if not len(rows):
                     break
-            b = np.sum(flat(w.astype(np.float64)) * flat(x), axis=1) - f
+            b = np.sum(flat(w.astype(np.float64)) * flat(x), axis=1) - f + 2 * clear(z)  # as near as counts as across
             near, far = onto_hyperplane(x, w, b, task.box, measure) - x, onto_hyperplane(x0, w, b, task.box, measure) - x0
-            a, a0 = (np.maximum(measure.size(d), 1e-8) for d in (near, far))
+            a, a0 = (np.maximum(measure.size(d), 1e-8 * (task.box[1] - task.box[0])) for d in (near, far))
             a = rows_of(np.minimum(a / (a + a0), alpha_max), x)
             x = np.clip((1 - a) * (x + eta * near) + a * (x0 + eta * far), *task.box)
             best.steps[rows] += 1

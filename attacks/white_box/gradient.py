@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from attacks.core.arrays import alike, rows_of, whole
+from attacks.core.arrays import alike, real, rows_of, whole
 from attacks.core.optimise import optimise
 from attacks.core.optimisers import Steepest
 from attacks.core.parameterise import Additive
 from attacks.core.result import Result
 from attacks.core.streams import seed_of
 from attacks.core.victim import Taken, as_white_box
+
+STEP = "[0, inf)"  # lengths of steps, in input units
 
 
 def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, step=None, attack_wrong=False, rng=0,
@@ -38,7 +40,7 @@ def fgsm(victim, x, goal, threat, *, loss="ce", clip=True, random_start=False, s
         x, reach, (lo, hi) = white.victim.taken(x, "fgsm"), float(np.max(threat.epsilon, initial=0.0)), white.bounds
         white = white.victim.within((lo - reach, hi + reach)).white_box()  # the box is there, and too wide to act
         x = Taken(white.victim, x.array, x.given)
-    step = threat.scale(white.bounds) if step is None else step
+    step = threat.scale(white.bounds) if step is None else real("fgsm", STEP, each=True, step=step)
     return optimise(Additive(x), white, goal, threat, Steepest(step), 1, loss=loss, keep="last",
                     start="random" if random_start else "zero", attack_wrong=attack_wrong, rng=rng, trace=trace,
                     name="fgsm", settings=dict(step=_plain(step), clip=clip))
@@ -48,7 +50,7 @@ def bim(victim, x, goal, threat, steps=10, step=None, *, loss="ce", early_stop=F
         trace=False) -> Result:
     """Steepest ascent from x itself in steps of epsilon / steps (or `step`), each projected onto ball and box."""
     white = as_white_box(victim, "bim")
-    step = np.asarray(threat.scale(white.bounds)) / steps if step is None else step
+    steps, step = _steps("bim", threat, white.bounds, steps, step, 1)
     return optimise(Additive(x), white, goal, threat, Steepest(step), steps, loss=loss, early_stop=early_stop,
                     attack_wrong=attack_wrong, rng=rng, trace=trace, name="bim", settings=dict(step=_plain(step)))
 
@@ -63,7 +65,7 @@ def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", ear
     """
     white = as_white_box(victim, "pgd")
     x, restarts = white.victim.taken(x, "pgd"), whole("pgd", restarts=restarts)
-    step = 2.5 * np.asarray(threat.scale(white.bounds)) / steps if step is None else step
+    steps, step = _steps("pgd", threat, white.bounds, steps, step, 2.5)
 
     def run(again, rows, seed):
         here = step[rows] if np.ndim(step) else step
@@ -78,8 +80,8 @@ def pgd(victim, x, goal, threat, steps=40, step=None, restarts=1, loss="ce", ear
 def mi_fgsm(victim, x, goal, threat, steps=10, step=None, momentum=1.0, *, loss="ce", early_stop=False, attack_wrong=False,
             rng=0, trace=False) -> Result:
     """m <- momentum * m + g / ||g||_1; a step of epsilon / steps (or `step`) along m; from x itself (algorithm 1)."""
-    white = as_white_box(victim, "mi_fgsm")
-    step = np.asarray(threat.scale(white.bounds)) / steps if step is None else step
+    white, momentum = as_white_box(victim, "mi_fgsm"), real("mi_fgsm", "[0, inf)", momentum=momentum)
+    steps, step = _steps("mi_fgsm", threat, white.bounds, steps, step, 1)
     return optimise(Additive(x), white, goal, threat, Steepest(step, momentum), steps, loss=loss, early_stop=early_stop,
                     attack_wrong=attack_wrong, rng=rng, trace=trace, name="mi_fgsm",
                     settings=dict(step=_plain(step), momentum=momentum))
@@ -98,7 +100,8 @@ def perturb(victim, x, goal, threat, steps=1, step=None, *, loss="ce", random_st
     x = white.victim.taken(x, "perturb")
     box, clean = white.bounds, x.array
     goal, threat = goal.on(len(clean), white.classes, "perturb"), threat.check(len(clean), "perturb")
-    step = rows_of(2.5 * np.asarray(threat.scale(box)) / steps if step is None else step, clean)
+    steps, step = _steps("perturb", threat, box, steps, step, 2.5, least=0)
+    step = rows_of(step, clean)
     x_adv = clean
     if random_start:
         x_adv = threat.project(clean + threat.random(clean, seed_of(rng), box), clean, box if clip_start or not steps else None)
@@ -119,6 +122,14 @@ def with_restarts(run, count: int, rng) -> Result:
             break
         result = result.merge(left, run(again, left, seed + (again << 64)))
     return result
+
+
+def _steps(name, threat, box, steps, step, share, least=1):
+    """(steps, the length of a step), checked; by default share * epsilon / steps."""
+    steps = whole(name, least=least, steps=steps)
+    if step is None:
+        return steps, share * np.asarray(threat.scale(box)) / max(steps, 1)
+    return steps, real(name, STEP, each=True, step=step)
 
 
 def _plain(step):

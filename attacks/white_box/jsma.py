@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from attacks.core.arrays import flat, host, whole
+from attacks.core.arrays import flat, host, real, whole
 from attacks.core.goal import Toward
 from attacks.core.nearest import Nearest, rivals
 from attacks.core.result import NOT_FOUND, Result, Task
@@ -33,21 +33,20 @@ def jsma(victim, x, goal, theta=1.0, share=0.1, targets=1, *, rng=0, trace=False
     """Few coordinates, changed as far as they go. The distance of the result is L0: how many coordinates differ.
 
     theta    what a turn adds to both, as a part of the range, in [-1, 1] but not 0; at +1 or -1 each moves once
-    share    of the coordinates that may change (gamma in the paper): at most share * d / 2 turns
+    share    of the coordinates that may change (gamma in the paper): at most share * d / 2 turns, but one at least
     goal     Targeted(t): towards t, only t counts;  Untargeted(y): any error counts, on the way to the likeliest wrong class,
              or to each of the `targets` likeliest, of which the one with the fewest changes is returned;  Toward(y, t): t alone
     trace    'margin', 'success' and 'distance' at each turn of the first target (turns + 1, N), NaN where a sample rested
     rng is not used: nothing is drawn. A turn costs one query and two backward passes.
     Raises ValueError for theta = 0 or beyond 1, and for share outside (0, 1].
     """
-    if not (np.ndim(theta) == 0 and 0 < abs(theta) <= 1):
-        raise ValueError(f"jsma: theta must lie in [-1, 1] and not be 0, a part of the range of the box, got {theta!r}")
-    if not (np.ndim(share) == 0 and 0 < share <= 1):
-        raise ValueError(f"jsma: share must lie in (0, 1], the part of the coordinates that may change, got {share!r}")
+    theta, share = real("jsma", "[-1, 1]", theta=theta), real("jsma", "(0, 1]", share=share)
+    if theta == 0:
+        raise ValueError("jsma: theta must not be 0, which moves nothing; it is what a turn adds, a part of the range, got 0")
     white, targets = as_white_box(victim, "jsma"), whole("jsma", targets=targets)
     with white:
         task = Task("jsma", white, x, goal, rng=rng)
-        near, turns = Nearest(task, L0(0).size), int(share * flat(task.x).shape[1] / 2)
+        near, turns = Nearest(task, L0(0).size), max(1, int(share * flat(task.x).shape[1] / 2))
         aims = _aims(task, targets)
         log = {k: np.full((turns + 1, len(task.x)), np.nan) for k in ("margin", "success", "distance")} if trace else None
         stuck = np.ones(len(task.x), bool)

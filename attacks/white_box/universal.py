@@ -16,7 +16,7 @@ import dataclasses
 
 import numpy as np
 
-from attacks.core.arrays import flat, host, whole
+from attacks.core.arrays import flat, host, real, whole
 from attacks.core.goal import Goal
 from attacks.core.optimise import optimise
 from attacks.core.optimisers import Steepest, trainer_of
@@ -67,8 +67,7 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
     The box limits x + v, not v: what leaves it is cut off, and r is measured from there.
     """
     task, order = _open("universal", victim, x, goal, threat, passes, rng)
-    if not (np.ndim(rate) == 0 and 0 < rate <= 1):
-        raise ValueError(f"universal: rate must lie in (0, 1], the share of pictures to be fooled, got {rate!r}")
+    rate = real("universal", "(0, 1]", rate=rate)
     norm = "linf" if isinstance(threat, Linf) else "l2"
     smallest = deepfool if smallest is None else smallest
     victim, v = task.victim, np.zeros_like(task.x[:1])

@@ -46,7 +46,7 @@ def test_on_linear_models_in_a_box_it_is_the_exact_projection_but_for_the_oversh
         assert (found.success == can).all()
         ratio = found.distance[can] / distance[can]
         assert (ratio > 1 - 1e-4).all() and (ratio < 1.02 + 2e-3).all()
-        assert np.median(found.steps[can]) == 1
+        assert np.median(found.steps[can]) <= (1 if norm is L1 else 5)
         bound += int(((found.x_adv == 0) | (found.x_adv == 1))[can].sum())
         free += int(can.sum())
     assert free > 150 and bound > 10 * free  # the box was felt
@@ -62,3 +62,19 @@ def test_every_success_holds_when_the_sample_is_seen_alone(norm, goal):
     for i in np.flatnonzero(found.success):
         alone = victim.predict(found.x_adv[i : i + 1]).argmax(1)
         assert alone != y[i] if goal == "untargeted" else alone == (y[i] + 1) % 4
+
+
+@pytest.mark.parametrize("kind", ["standard", "robust"])
+def test_it_ends_as_near_as_foolbox_does_on_the_same_weights(kind):
+    foolbox = pytest.importorskip("foolbox")
+    from benchmarks import attack as beside
+    from nets.classifiers.strided import Strided
+
+    method, epsilon = ("standard", 0.0) if kind == "standard" else ("fast", 0.1)
+    case = beside.trained(kind, Strided(rng=Stream(0, "init")), method, epsilon, 120, count=150, limit=3000)
+    for norm, theirs in ((L2, foolbox.attacks.L2DeepFoolAttack()), (Linf, foolbox.attacks.LinfDeepFoolAttack())):
+        found = deepfool(case.victim, case.x, Untargeted(case.y), norm=norm)
+        _, x_adv, won = theirs(case.model, beside.THEIRS.images(case.x), beside.THEIRS.tensor(case.y), epsilons=None)
+        both = found.success & won.numpy() & case.right
+        far = norm(0).size(x_adv.numpy() - case.x)
+        assert both.sum() >= case.right.sum() - 1 and found.distance[both].mean() < 1.03 * far[both].mean()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minigrad as mg
 from attacks import Targeted, Toward, Untargeted
 from attacks.core import loss as losses
+from attacks.core.arrays import said
 from attacks.core.goal import likeliest
 from minigrad import functional as F
 from minigrad.random import Stream
@@ -88,10 +89,30 @@ def test_dlr_has_the_derivative_of_its_definition():
             assert np.allclose(g.array[:, j], slope, atol=1e-5)
 
 
-def test_success_needs_finite_logits_and_the_first_of_equals():
-    z = np.array([[np.nan, 0, 0], [0, np.inf, 0], [1, 1, 0], [0, 1, 0]], float)
-    assert Untargeted([0, 0, 0, 0]).success(z).tolist() == [False, False, False, True]
-    assert Targeted(1).on(4).success(z).tolist() == [False, False, False, True]
+NAN, INF = np.nan, np.inf
+ODD = {  # logits -> the class that is answered; none where the largest logit is no finite number
+    (0, 2, 1): 1, (1, 1, 0): 0, (-INF, 2, 1): 1, (-INF, -INF, -5): 2, (NAN, 0, 0): -1, (0, NAN, 9): -1, (0, INF, 0): -1,
+    (INF, INF, 0): -1, (-INF, -INF, -INF): -1, (NAN, NAN, NAN): -1, (INF, NAN, -INF): -1,
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_what_is_not_finite_is_never_right_and_a_class_ruled_out_is_an_answer():
+    z = np.array(list(ODD))
+    answer = said(z)
+    assert answer.tolist() == list(ODD.values()) and said(np.stack([z, z])).shape == (2, len(z))
+    for k in range(3):
+        wrong, reached = Untargeted(k).on(len(z)), Targeted(k).on(len(z))
+        tie = np.array([row == (1, 1, 0) and k < 2 for row in ODD])
+        assert (wrong.already_wrong(z) == (answer != k)).all() and (reached.already_wrong(z) == np.isin(answer, (k, -1))).all()
+        assert (wrong.success(z) == ((answer != k) & ~tie)).all() and (reached.success(z) == ((answer == k) & ~tie)).all()
+
+
+def test_a_success_keeps_a_margin_that_rounding_cannot_make():
+    z = np.array([[100.0, 100.0 + gap] for gap in (0, 1e-6, 1e-5, 2e-3, 1)], np.float32)
+    assert Untargeted(0).on(5).success(z).tolist() == [False] * 3 + [True] * 2
+    assert Untargeted(0).on(5).success(z, 0.5).tolist() == [False] * 4 + [True]
+    assert Untargeted(0).on(5).already_wrong(z).tolist() == [False] * 2 + [True] * 3  # a clean look needs no margin
 
 
 def test_already_wrong_means_nothing_left_to_do():
