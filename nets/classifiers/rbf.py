@@ -3,7 +3,7 @@
 Goodfellow et al. 2014, section 7:   p(y = k | x) = exp(-(x - mu_k)^T B_k (x - mu_k)),   here with diagonal B_k > 0. The
 classes are independent answers (they need not sum to 1), so that "none of them" can be said.
 
-Imports: numpy, minigrad.functional, minigrad.nn.
+Imports: numpy, minigrad.domains, minigrad.functional, minigrad.nn.
 """
 
 from __future__ import annotations
