@@ -53,10 +53,11 @@ def save(obj, f, pickle_module=None, pickle_protocol=None, _use_new_zipfile_seri
 def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=None):
     """What `save` wrote: Tensors where there were Tensors, arrays where there were arrays.
 
-    f: a path, or a binary file that can be read. Trees of `checkpoint.save` are read too, and weights in `.npz` or `.safetensors`,
-    as {name: array}. map_location: the device that Tensors go to ('cpu', 'cuda', a dict from saved to wanted device, or a function,
-    which means 'cpu'); None is the device they were saved from. weights_only, pickle_module and mmap are accepted and change
-    nothing: no file is ever unpickled. CheckpointError when the file is missing, damaged, or PyTorch's.
+    f: a path, or a binary file that can be read. Trees of `checkpoint.save` are read too, weights in `.npz` or `.safetensors`, as
+    {name: array}, and what PyTorch's save wrote, if it is data only: dicts, lists, numbers, texts, Tensors.
+    map_location: the device that Tensors go to ('cpu', 'cuda', a dict from saved to wanted device, or a function, which means
+    'cpu'); None is the device they were saved from. weights_only, pickle_module and mmap are accepted and change nothing: no
+    file is ever unpickled. CheckpointError when the file is missing, damaged, or a pickle of more than data.
     """
     if hasattr(f, "read"):
         with tempfile.TemporaryDirectory() as folder:
@@ -82,19 +83,33 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
 
 
 def _of_other_kind(path):
-    """The weights in a file that is no tree, None if it holds none; CheckpointError for a file of PyTorch's."""
+    """What a file that is no tree holds: all of a PyTorch file, with Tensors, or the weights in another one; None for neither.
+
+    CheckpointError for a pickle, and for a PyTorch file that holds more than data."""
     if not os.path.isfile(path):
         return None
     with open(path, "rb") as file:
-        start = file.read(2)
+        start = file.read(64)
+    try:
+        return _tensors(checkpoint.load_torch(path))
+    except CheckpointError as error:
+        if "not a file of torch.save" not in error.reason:
+            raise CheckpointError(path, f"{error.reason}. {REMEDY}") from None
     if start.startswith(PICKLES):
-        raise CheckpointError(path, f"a pickle, perhaps written by PyTorch. {REMEDY}")
+        raise CheckpointError(path, f"a pickle that torch.save did not write. {REMEDY}")
     try:
         return checkpoint.load_weights(path)
-    except CheckpointError as error:
-        if "PyTorch" in error.reason:
-            raise CheckpointError(path, f"written by PyTorch with pickle. {REMEDY}") from None
+    except CheckpointError:
         return None
+
+
+def _tensors(node):
+    """A tree of arrays as a tree of Tensors."""
+    if isinstance(node, dict):
+        return type(node)((key, _tensors(value)) for key, value in node.items())
+    if type(node) in (list, tuple):
+        return type(node)(map(_tensors, node))
+    return tensor(node) if hasattr(node, "dtype") else node
 
 
 def _plain(node, place: tuple, kinds: list):

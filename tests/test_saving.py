@@ -107,7 +107,7 @@ def test_a_cycle_and_swapped_arguments_are_said(tmp_path):
         mg.save("file", {"a": 1})
 
 
-def test_pickles_and_files_of_pytorch_are_refused_with_a_remedy(tmp_path):
+def test_pickles_are_refused_with_a_remedy_and_files_of_pytorch_are_read_where_they_are_data(tmp_path):
     class Trap:
         def __reduce__(self):
             return pathlib.Path(tmp_path / "sprung").touch, ()
@@ -118,8 +118,12 @@ def test_pickles_and_files_of_pytorch_are_refused_with_a_remedy(tmp_path):
     assert not (tmp_path / "sprung").exists()
     torch = pytest.importorskip("torch")
     for options in ({}, {"_use_new_zipfile_serialization": False}):
-        torch.save({"w": torch.ones(3)}, tmp_path / "theirs.pth", **options)
-        with pytest.raises(CheckpointError, match="PyTorch.*In PyTorch, write the weights with"):
+        torch.save({"net": {"w": torch.ones(3)}, "epoch": 4, "losses": [0.5, 0.25]}, tmp_path / "theirs.pth", **options)
+        found = mg.load(tmp_path / "theirs.pth")
+        assert isinstance(found["net"]["w"], mg.Tensor) and found["net"]["w"].tolist() == [1.0, 1.0, 1.0]
+        assert (found["epoch"], found["losses"]) == (4, [0.5, 0.25])
+        torch.save({"net": torch.nn.Linear(2, 2)}, tmp_path / "theirs.pth", **options)
+        with pytest.raises(CheckpointError, match="(?s)Linear.*In PyTorch, write the weights with"):
             mg.load(tmp_path / "theirs.pth")
 
 

@@ -96,3 +96,11 @@ def array_of(x, name: str = "argument", kind: str | None = None):
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must hold integers, got {array.dtype}")
     return array if array.dtype == np.int64 else array.astype(np.int64)
+
+
+def overflows(values, dtype) -> bool:
+    """Whether a finite one of `values` becomes infinite as `dtype`."""
+    if values.dtype.kind != "f" or dtype.kind != "f" or values.dtype.itemsize <= dtype.itemsize:
+        return False
+    with np.errstate(over="ignore"):
+        return bool((np.isfinite(values) & np.isinf(values.astype(dtype))).any())

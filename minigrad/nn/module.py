@@ -10,7 +10,7 @@ Invariants:
   * Buffers are constants: they never require a gradient and never hold a graph.
   * `Parameter.name` is the path from the module registered last ("features.0.weight"); error messages use it.
 
-Imports: numpy, minigrad.absent, minigrad.tensor.
+Imports: numpy, minigrad.absent, minigrad.functional.door, minigrad.tensor.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad.absent import ABSENT, missing
+from minigrad.functional.door import overflows
 from minigrad.tensor import Tensor
 from minigrad.tensor import tensor as as_leaf
 
@@ -411,14 +412,6 @@ class Module:
             return f"{type(self).__name__}({extra})"
         body = "\n  ".join(([extra] if extra else []) + lines)
         return f"{type(self).__name__}(\n  {body}\n)"
-
-
-def overflows(values, dtype) -> bool:
-    """Whether a finite one of `values` becomes infinite as `dtype`."""
-    if values.dtype.kind != "f" or dtype.kind != "f" or values.dtype.itemsize <= dtype.itemsize:
-        return False
-    with np.errstate(over="ignore"):
-        return bool((np.isfinite(values) & np.isinf(values.astype(dtype))).any())
 
 
 class Handle:

@@ -29,7 +29,7 @@ from minigrad import checkpoint
 from minigrad.data import DataError, find, open_picture
 from minigrad.domains import COUNT, check_all
 from minigrad.files import open_regular
-from minigrad.nn.module import overflows
+from minigrad.functional.door import overflows
 
 __all__ = ["CLASSES", "LITE0", "Synset", "classify", "installed_file", "load_into", "photograph", "synsets", "top_k",
            "weights_path"]
