@@ -146,4 +146,7 @@ def test_what_is_no_file_is_no_picture(picture, tmp_path):
     with pytest.raises(DataError, match="lead nowhere: loop.png"):
         load(f"folder:{tmp_path}/x", size=1)
     os.unlink(tmp_path / "x" / "loop.png")
+    with pytest.raises(DataError, match="a pipe"):
+        load(f"folder:{tmp_path}/x", size=1)
+    os.unlink(tmp_path / "x" / "pipe.png")
     assert len(load(f"folder:{tmp_path}/x", size=1)) == 1
