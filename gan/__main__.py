@@ -7,6 +7,7 @@ from minigrad import command
 COMMANDS = {
     "dcgan": ("gan.commands.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
     "toy": ("gan.commands.toy", "two small networks play in the plane, beside the best discriminator (GIF); modes counted"),
+    "dirac": ("gan.commands.dirac", "the smallest game, one number against one: which losses and penalties come to rest"),
     "sample": ("gan.commands.sample", "draw from a trained run: a grid and a walk through latent space (GIF)"),
     "evaluate": ("gan.commands.evaluate", "judge a run by a classifier: class histogram, confidence, Frechet distance"),
 }
