@@ -105,11 +105,12 @@ def perceptron(into: int, width: int, depth: int, out: int, *, norm=False, slope
 
 
 class Generator(nn.Module):
-    """latent (N, z) -> points (N, 2), in units of the data's standard deviation."""
+    """latent (N, z) -> points (N, 2), in units of the data's standard deviation. Its units are plain ReLU: between two modes it has
+    to jump, and a leak smooths the jump."""
 
     def __init__(self, latent=2, width=64, depth=3, norm=False, rng=None):
         super().__init__()
-        self.main = perceptron(latent, width, depth, 2, norm=norm, rng=rng)
+        self.main = perceptron(latent, width, depth, 2, norm=norm, slope=0.0, rng=rng)
 
     def forward(self, latent):
         return self.main(latent)

@@ -23,7 +23,7 @@ GAMES = {  # name: (loss, options of the path, what theory says)
     "hinge": ("hinge", {}, CYCLE),
     "relativistic": ("relativistic", {}, SLOW),
     "Wasserstein, clipped weight": ("wasserstein", dict(clip=1.0), CYCLE),
-    "Wasserstein, gradient penalty": ("wasserstein", dict(gradient_penalty=1.0), CYCLE),
+    "Wasserstein, gradient penalty": ("wasserstein", dict(gradient_penalty=0.3), CYCLE),
     "Wasserstein + R1": ("wasserstein", dict(r1=0.5), REST),
     "non-saturating + R1": ("non_saturating", dict(r1=0.5), REST),
     "non-saturating, instance noise": ("non_saturating", dict(noise=1.0), REST),

@@ -6,7 +6,7 @@ and PacGAN do: modes found, samples within 3 std of one (98.9 % of true ones are
 
 Presets:
 
-best   (default) relativistic pairing with R1 and R2 at every step (Huang et al. 2024), small rates at the end, averaged generator
+best   (default) relativistic pairing with R1 and R2 at every step (Huang et al. 2024), rates that fall to 0, averaged generator
 plain  Goodfellow et al. 2014: the non-saturating loss and no remedy at all
 """
 
@@ -37,7 +37,7 @@ JUDGED = 2500  # samples, as in VEEGAN and PacGAN
 
 def options(argv=None):
     parser = command.Parser(
-        "gan toy", __doc__.split("\n\n")[0] + "\n\n" + __doc__.split("\n\n", 1)[1], data="ring", steps=6000, presets=PRESETS,
+        "gan toy", __doc__.split("\n\n")[0] + "\n\n" + __doc__.split("\n\n", 1)[1], data="ring", steps=12_000, presets=PRESETS,
         examples=["", "--data grid --seed 3", "--preset plain", "--preset plain --unroll 5",
                   "--loss wasserstein --gradient-penalty 0.1 --critic-steps 5", "--resume runs/toy-0001"],
     )
@@ -45,7 +45,9 @@ def options(argv=None):
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
         default=best["loss"], help="the game (see gan/losses.py)")
     for name, size, text in (("batch", 256, "samples in a batch"), ("latent", 2, "numbers in the latent vector"),
-                             ("width", 64, "units of a layer, in both players"), ("depth", 3, "hidden layers"),
+                             ("width", 64, "units of a layer, in both players"),
+                             ("depth", 3, "hidden layers of the discriminator"),
+                             ("generator-depth", 6, "hidden layers of the generator: more make sharper steps between modes"),
                              ("critic-steps", 1, "the discriminator's steps for each of the generator's"),
                              ("pack", 1, "samples that the discriminator judges together (PacGAN)"),
                              ("frames", 40, "pictures in the GIF")):
@@ -82,7 +84,7 @@ def main(argv=None):
     streams = Streams(o.seed)
     loader = data.DataLoader(truth.samples / np.float32(truth.scale), o.batch, shuffle=True, drop_last=True, rng=streams["data"])
     loss = one_sided(getattr(losses, o.loss), o.smooth)
-    generator = Generator(o.latent, o.width, o.depth, o.generator_norm, rng=streams["init"])
+    generator = Generator(o.latent, o.width, o.generator_depth, o.generator_norm, rng=streams["init"])
     critic = Critic(o.width, o.depth, o.pack, o.stddev, spectral_norm() if o.spectral_norm else None, rng=streams["init"])
     run = command.start("toy", o)
     adam_g = optim.Adam(generator.parameters(), o.generator_rate, betas=(o.beta1, o.beta2))

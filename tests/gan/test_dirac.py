@@ -55,7 +55,7 @@ def test_the_non_saturating_flow_creeps_inwards_by_its_formula(name):
 
 def test_clipping_and_the_gradient_penalty_do_not_come_to_rest():
     """Mescheder et al. 2018, lemmas 2.4 and 2.5: WGAN and WGAN-GP do not converge near the equilibrium."""
-    for options in (dict(clip=1.0), dict(gradient_penalty=1.0)):
+    for options in (dict(clip=1.0), dict(gradient_penalty=0.3)):
         path = trajectory(losses.wasserstein, 1500, 0.05, **options)
         assert np.hypot(*path[-300:].T).max() > 0.2
     assert np.abs(trajectory(losses.wasserstein, 300, 0.1, clip=0.5)[1:, 1]).max() <= 0.5
