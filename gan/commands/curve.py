@@ -48,7 +48,8 @@ def play(truth, held_out, o, name, critic_steps, rate, betas) -> dict:
     generator, critic = Generator(2, 64, 3, rng=streams["init"]), Critic(64, 3, rng=streams["init"])
     batches = data.DataLoader(truth.samples / np.float32(truth.scale), BATCH, shuffle=True, drop_last=True,
                               rng=streams["data"]).forever()
-    adam_g, adam_d = optim.Adam(generator.parameters(), SLOW * rate, betas=betas), optim.Adam(critic.parameters(), rate, betas=betas)
+    adam_g = optim.Adam(generator.parameters(), SLOW * rate, betas=betas)
+    adam_d = optim.Adam(critic.parameters(), rate, betas=betas)
     fixed = mg.tensor(Stream(o.seed, "judged").normal((len(held_out), 2)))
     records, recent, look = {"step": [], "loss of D": [], "loss of G": [], "distance": []}, [], max(1, o.steps // MOMENTS)
     for step in range(1, o.steps + 1):
@@ -111,10 +112,8 @@ def drawn(games, found, o) -> np.ndarray:
         axes.set_title("how far the samples are from the data", fontsize=11)
         axes.set_xlabel("step of the generator")
         axes.set_ylabel("sliced Wasserstein distance")
-        axes.set_yscale("log")
         axes = figure.add_subplot(2, 3, 3 * row + 3)
         axes.scatter(records["distance"], loss_d, c=records["step"], cmap="viridis", s=18)
-        axes.set_xscale("log")
         axes.set_xlabel("sliced Wasserstein distance (dark: early)")
         axes.set_ylabel(label)
         d, g = sign * found[name]["loss of D"], found[name]["loss of G"]

@@ -2,8 +2,8 @@
 
 A unit of plain ReLU that is below 0 for every sample passes no gradient: it is dead, and stays so, and the generator behind it is
 blind in that direction. With a leak its slope there is small but not 0. Draws leaky ReLU and its slope; then trains the critic of a
-game in the plane with a high rate, once for each leak from the same seed, and counts, on 4,096 real and 4,096 generated samples, the
-units that are below 0 for all of them (silent) and those that pass no gradient at all (dead).
+game in the plane with a high rate, once for each leak from the same seed, and counts, on 4,096 real and 4,096 generated samples,
+the units that are below 0 for all of them (silent) and those that pass no gradient at all (dead).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The exhibits as a student types them, few steps: they repeat to the bit; their numbers are the closed forms where there are any."""
+"""The exhibits as a student types them, in few steps: they repeat to the bit, and their numbers are the closed forms."""
 
 import json
 import os
