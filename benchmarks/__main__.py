@@ -7,13 +7,16 @@ import argparse
 import subprocess
 import sys
 
+from minigrad.domains import COUNT
+from minigrad.words import doc
+
 NAMES = ("convolution", "training", "attack", "overhead", "memory", "startup", "scaling")
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=doc(__doc__, __file__),
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=int, default=2, metavar="N", help="threads of both libraries (default: 2)")
+    parser.add_argument("--threads", type=COUNT, default=2, metavar="N", help="threads of both libraries (default: 2)")
     parser.add_argument("--quick", action="store_true", help="few repetitions, small cases only")
     options = parser.parse_args(argv)
     status = 0

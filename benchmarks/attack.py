@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks import networks
 from benchmarks.common import OURS, THEIRS, FlopCounter, check_equal, interleaved, row, start, table
 from benchmarks.training import draw, labels
+from minigrad.words import doc
 
 try:
     import foolbox
@@ -98,7 +99,8 @@ class Case(NamedTuple):
 def trained(name, net, method, epsilon, steps, count=1000, limit=4000, batch=100, rate=3e-3) -> Case:
     """A network that learned `limit` glyphs for `steps` steps by a method of attacks.defend.training; `count` test images."""
     streams, glyphs = Streams(0), data.load("glyphs", limit=limit)
-    loader = data.DataLoader(glyphs, batch, rng=streams["data"], value_range=(0.0, 1.0)).forever()
+    loader = data.DataLoader(glyphs, batch, shuffle=True, drop_last=True, rng=streams["data"],
+                             value_range=(0.0, 1.0)).forever()
     victim, adam = Victim(net, bounds=(0, 1), normalize=(0.5, 0.5)), optim.Adam(net.parameters(), rate)
     for step in range(1, steps + 1):
         images, y = next(loader)
@@ -152,7 +154,7 @@ def beside_foolbox(case: Case, epsilon: float, options) -> list[tuple]:
 
 
 def main(argv=None):
-    options = start(__doc__, argv)
+    options = start(doc(__doc__, __file__), argv)
     cases = [((16, 32, 64), 3)] + ([] if options.quick else [((64, 128, 256), 1)])
     table("Adversarial examples", [measure(*case, options) for case in cases])
     if foolbox is None:

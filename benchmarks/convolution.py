@@ -14,6 +14,7 @@ import torch
 from benchmarks.common import check_equal, interleaved, parser_of, row, start, table
 from minigrad import kernels
 from minigrad.kernels.geometry import window_count
+from minigrad.words import doc
 
 # name: n, channels, size, outputs, kernel, stride, padding, groups
 SHAPES = {
@@ -77,7 +78,7 @@ def pair(which, n, c, size, o, k, s, p, groups):
 
 
 def main(argv=None):
-    parser = parser_of(__doc__, SHAPES)
+    parser = parser_of(doc(__doc__, __file__), SHAPES)
     parser.add_argument("--exact", action="store_true", help="direct summation only")
     options = start(parser, argv, SHAPES)
     kernels.set_conv_precision("exact" if options.exact else "fast")

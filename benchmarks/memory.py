@@ -18,6 +18,7 @@ import sys
 from benchmarks import networks
 from benchmarks.common import OURS, THEIRS, set_threads, start, table
 from benchmarks.training import draw, published_step
+from minigrad.words import doc
 
 CASES = {"28 px, n=32, B=64": (28, 32, 64, 1), "28 px, n=64, B=128": (28, 64, 128, 1), "64 px, n=64, B=64": (64, 64, 64, 3)}
 
@@ -65,7 +66,7 @@ def main(argv=None):
         options = parser.parse_args()
         print(measure_here(*options.measure, options.threads))
         return
-    options = start(__doc__, argv)
+    options = start(doc(__doc__, __file__), argv)
     rows = []
     for case in list(CASES)[: 2 if options.quick else 3]:
         ours, theirs = (statistics.median(measure(name, case, options)) for name in ("minigrad", "PyTorch"))

@@ -18,6 +18,7 @@ import torch
 from benchmarks.common import OURS, THEIRS, Timing, check_equal, interleaved, peer, row, start, table
 from benchmarks.training import classifier_step, draw, labels
 from minigrad import nn
+from minigrad.words import doc
 
 CHAIN = 1000
 
@@ -58,7 +59,7 @@ def importing(options) -> Timing:
 
 
 def main(argv=None):
-    options = start(__doc__, argv)
+    options = start(doc(__doc__, __file__), argv)
     rows = []
     for both, name in ((False, "y + constant"), (True, "y + x")):
         pair = chain(OURS, both), chain(THEIRS, both)

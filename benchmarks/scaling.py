@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from benchmarks.common import HEAD, FlopCounter, interleaved, row, set_threads, start, table
 from benchmarks.training import dcgan
+from minigrad.words import doc
 
 BATCHES = (16, 32, 64, 128, 256, 512)
 
 
 def main(argv=None):
-    options = start(__doc__, argv)
+    options = start(doc(__doc__, __file__), argv)
     rows = []
     for batch in BATCHES[::2] if options.quick else BATCHES:
         duel, single = dcgan(28, 64, batch), None

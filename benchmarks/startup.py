@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from benchmarks.common import start, table
+from minigrad.words import doc
 
 LIMIT = 600  # seconds
 
@@ -43,7 +44,7 @@ def first_step(folder: Path, number: int, cache: Path, threads: int) -> float:
 
 
 def main(argv=None):
-    options = start(__doc__, argv)
+    options = start(doc(__doc__, __file__), argv)
     cold, warm = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

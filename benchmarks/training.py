@@ -21,6 +21,7 @@ from gan.commands.dcgan import PRESETS
 from gan.generate import networks as gan_networks
 from minigrad import optim
 from minigrad.random import Stream
+from minigrad.words import doc
 
 
 class Duel(NamedTuple):
@@ -219,7 +220,7 @@ def measure(duel: Duel, options) -> tuple:
 
 
 def main(argv=None):
-    options = start(__doc__, argv, CASES)
+    options = start(doc(__doc__, __file__), argv, CASES)
     names = [name for name in options.cases if not (options.quick and name in SLOW)]
     table("Training steps", [measure(CASES[name](), options) for name in names])
 

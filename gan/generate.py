@@ -15,8 +15,8 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import nn, optim
+from minigrad.kinds import RunError, require
 from minigrad.random import Stream
-from minigrad.run import RunError
 from nets.generators.dcgan import Discriminator, Generator
 
 
@@ -78,6 +78,7 @@ def networks(c, rng=None):
 def trained_generator(run):
     """The generator of a finished or unfinished run, averaged if the run averages, ready to `generate`."""
     c = run.config
+    require(run.path, "gan dcgan")
     if run.restored is None or "generator" not in run.restored:
         raise RunError(run.path, "holds no checkpoint of a DCGAN; give a run of `python -m gan dcgan`")
     generator, _ = networks(c)

@@ -1,4 +1,4 @@
-"""Trees of arrays to one `.npz` file and back; weights in `.npz` or `.safetensors`. Never pickle.
+"""Trees of arrays to one `.npz` file and back; weights in `.npz`, `.safetensors` or PyTorch's `.pth`. Never unpickled.
 
 `save(path, tree)` takes nested dicts, lists and tuples of NumPy arrays and scalars, int, float, str, bool and None, and
 `load(path)` returns an equal tree: same types, dict order, dtypes, NaNs and memory order of the axes. The file is a
@@ -9,7 +9,7 @@ plain `.npz` (`numpy.load` opens it) with one more entry, `tree.json`, for the s
 - Whatever is wrong with a file raises `CheckpointError(path, reason)`. Contents are guarded by the zip's CRC-32, and
   every declared size is held against the size of the file before memory is asked for.
 
-Imports: numpy.
+Imports: numpy, files, safetensors_file, torch_file.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import math
 import os
 import re
 import secrets
-import struct
 import zipfile
 from contextlib import contextmanager
 
 import numpy as np
 
-__all__ = ["CheckpointError", "atomic_write", "load", "load_weights", "save", "save_weights"]
+from minigrad import safetensors_file, torch_file
+from minigrad.files import Refused, check_zip, fill, open_regular
+
+__all__ = ["CheckpointError", "atomic_write", "load", "load_torch", "load_weights", "save", "save_weights"]
 
 TREE = "tree.json"
 MAX_DEPTH = 100
-_CHUNK = 1 << 24
 
 
 class CheckpointError(Exception):
@@ -58,9 +59,9 @@ def save(path, tree) -> None:
 
 def load(path):
     """The tree that `save` wrote. CheckpointError when the file is missing, damaged or not such a file."""
-    with _guard(path), open(path, "rb") as file:
+    with _guard(path), open_regular(path) as file:
         with zipfile.ZipFile(file) as archive:
-            entries = _check_entries(archive, os.fstat(file.fileno()).st_size, stored_only=True)
+            entries = check_zip(archive, os.fstat(file.fileno()).st_size, stored_only=True)
             if TREE not in entries:
                 raise ValueError(f"it has no entry {TREE}: not written by minigrad.checkpoint.save")
             with archive.open(entries[TREE]) as stream:
@@ -173,32 +174,65 @@ def save_weights(path, weights: dict) -> None:
         except UnicodeEncodeError as error:
             raise TypeError(f"save_weights: a name is not valid Unicode: {error}") from None
     elif ending == ".safetensors":
-        _write_safetensors(path, checked)
+        pieces = safetensors_file.pieces(checked)
+        try:
+            with atomic_write(path) as file:
+                for piece in pieces:
+                    file.write(piece)
+        except OSError as error:
+            raise CheckpointError(path, f"cannot be written: {error.strerror or error}") from error
     else:
         raise ValueError(f"save_weights: the name must end in .npz or .safetensors, got {os.fspath(path)!r}")
 
 
 def load_weights(path) -> dict:
-    """{name: array} from a `.npz` (also a compressed one) or a `.safetensors` file, told apart by their first bytes.
+    """{name: array} from a `.npz` (also a compressed one), a `.safetensors` or a PyTorch file (`.pth`, `.pt`, `.bin`), told
+    apart by what they hold and not by their names. Nothing in a file is run.
 
-    bfloat16, which NumPy lacks, comes back as float32 with the same values. CheckpointError on any damage; safetensors
-    has no checksum, so there only the structure can be checked."""
-    with _guard(path), open(path, "rb") as file:
+    bfloat16, which NumPy lacks, comes back as float32 with the same values. A PyTorch file that holds more than weights
+    gives the one dict of tensors in it ("state_dict"); `load_torch` gives all of it. CheckpointError on any damage;
+    safetensors, and PyTorch's format before 1.6, have no checksum, so there only the structure can be checked."""
+    with _guard(path), open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        magic = file.read(2)
-        file.seek(0)
-        if magic != b"PK":
-            return _read_safetensors(file, size)
+        tree = _read_torch(file, size)
+        if tree is not None:
+            return torch_file.weights(tree)
+        if file.read(2) != b"PK":
+            file.seek(0)
+            return safetensors_file.read(file, size)
         with zipfile.ZipFile(file) as archive:
-            entries = _check_entries(archive, size, stored_only=False)
-            if any(name.endswith("data.pkl") for name in entries):
-                raise ValueError("a PyTorch pickle, which can run code and is not read; write it with safetensors, or "
-                                 "in PyTorch with numpy.savez(path, **{k: v.numpy() for k, v in weights.items()})")
+            entries = check_zip(archive, size, stored_only=False)
             if TREE in entries:
-                raise ValueError("a checkpoint of a whole tree: read it with minigrad.checkpoint.load")
-            if any(not name.endswith(".npy") for name in entries):
-                raise ValueError(f"an entry that is no array: {next(n for n in entries if not n.endswith('.npy'))!r}")
+                raise Refused("a checkpoint of a whole tree: read it with minigrad.checkpoint.load")
+            odd = next((name for name in entries if not name.endswith(".npy")), None)
+            if odd is not None:
+                raise ValueError(f"an entry that is no array: {odd[:80]!r}")
             return {name.removesuffix(".npy"): _read_array(archive, info) for name, info in entries.items()}
+
+
+def load_torch(path):
+    """All that a PyTorch file holds: dicts, lists, tuples, numbers and texts, with arrays for tensors; nothing is run.
+
+    CheckpointError for a file that is damaged, and one that says by name what was refused (`minigrad.torch_file`)."""
+    with _guard(path), open_regular(path) as file:
+        tree = _read_torch(file, os.fstat(file.fileno()).st_size)
+        if tree is None:
+            raise Refused("not a file of torch.save, or one of None")
+        return tree
+
+
+def _read_torch(file, size: int):
+    """What torch.save wrote to an open file, or None (and the file is at its start) for another kind of file."""
+    start = file.read(64)
+    file.seek(0)
+    if torch_file.is_legacy(start):
+        return torch_file.read_legacy(file, size)
+    if start[:2] == b"PK":
+        with zipfile.ZipFile(file) as archive:
+            if torch_file.is_zip(archive.namelist()):
+                return torch_file.read_zip(archive, check_zip(archive, size, stored_only=True), size)
+        file.seek(0)
+    return None
 
 
 # ---- files
@@ -237,6 +271,8 @@ def _guard(path):
         yield
     except CheckpointError:
         raise
+    except Refused as error:
+        raise CheckpointError(path, str(error)) from None
     except FileNotFoundError:
         raise CheckpointError(path, "no such file") from None
     except OSError as error:
@@ -244,7 +280,8 @@ def _guard(path):
     except MemoryError as error:
         raise CheckpointError(path, f"damaged, or too large for this machine's memory: {error}") from error
     except Exception as error:
-        raise CheckpointError(path, f"damaged or not readable: {error or type(error).__name__}") from error
+        said = str(error)[:400] or type(error).__name__
+        raise CheckpointError(path, f"damaged or not readable: {said}; take another copy of it") from error
 
 
 def _write_zip(path, arrays: dict, texts: dict) -> None:
@@ -271,29 +308,6 @@ def _check_dtype(dtype, where: str) -> None:
         raise TypeError(f"{where} has dtype {dtype}, which the .npy format cannot keep; view it as plain integers")
 
 
-def _check_entries(archive, size: int, *, stored_only: bool) -> dict:
-    """The entries by name, after holding what the directory declares against the size of the file."""
-    entries, packed, unpacked = {}, 0, 0
-    for info in archive.infolist():
-        if info.filename in entries:
-            raise ValueError(f"two entries are called {info.filename!r}")
-        if info.flag_bits & 0x1:
-            raise ValueError(f"the entry {info.filename!r} is encrypted")
-        stored = info.compress_type == zipfile.ZIP_STORED
-        if not stored and (stored_only or info.compress_type != zipfile.ZIP_DEFLATED):
-            raise ValueError(f"the entry {info.filename!r} is compressed by method {info.compress_type}")
-        if stored and info.file_size != info.compress_size:
-            raise ValueError(f"the entry {info.filename!r} declares two different sizes")
-        entries[info.filename] = info
-        packed += info.compress_size
-        unpacked += info.file_size
-    if packed > size:
-        raise ValueError(f"its entries declare {packed} bytes, the file has {size}")
-    if unpacked > 64 * size + (1 << 24):
-        raise ValueError(f"its entries unpack to {unpacked} bytes from a file of {size}: refused as a zip bomb")
-    return entries
-
-
 def _read_array(archive, info) -> np.ndarray:
     with archive.open(info) as stream:
         version = np.lib.format.read_magic(stream)
@@ -309,92 +323,7 @@ def _read_array(archive, info) -> np.ndarray:
         if expected != declared:
             raise ValueError(f"{info.filename}: {dtype} of shape {shape} needs {expected} bytes, it has {declared}")
         array = np.empty(shape, dtype, order="F" if fortran else "C")
-        _fill(stream, array.T if fortran else array, expected)
+        fill(stream, array.T if fortran else array)
         if stream.read(1):  # reading to the end also makes zipfile compare the CRC-32
             raise ValueError(f"{info.filename}: longer than declared")
     return array
-
-
-def _fill(stream, array, nbytes: int) -> None:
-    target = array.reshape(-1).view(np.uint8)
-    for start in range(0, nbytes, _CHUNK):
-        stop = min(start + _CHUNK, nbytes)
-        while start < stop:
-            data = stream.read(stop - start)
-            if not data:
-                raise EOFError("the file ends too early")
-            target[start:start + len(data)] = np.frombuffer(data, np.uint8)
-            start += len(data)
-
-
-# ---- safetensors: 8 bytes little-endian length, that much JSON {name: {dtype, shape, data_offsets}}, the data
-
-_SAFE = {"BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
-         "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8", "BF16": "<u2"}
-
-
-def _write_safetensors(path, weights: dict) -> None:
-    kinds = {np.dtype(code): kind for kind, code in _SAFE.items() if kind != "BF16"}
-    offsets, position = {}, 0
-    order = sorted(weights, key=lambda name: -weights[name].itemsize)  # the widest first keeps every array aligned
-    for name in order:
-        array = weights[name]
-        if array.dtype.newbyteorder("<") not in kinds or name == "__metadata__":
-            raise TypeError(f"save_weights: safetensors cannot keep {name!r} of dtype {array.dtype}")
-        offsets[name] = [position, position + array.nbytes]
-        position += array.nbytes
-    header = json.dumps({name: {"dtype": kinds[array.dtype.newbyteorder("<")], "shape": list(array.shape),
-                                "data_offsets": offsets[name]} for name, array in weights.items()})
-    header += " " * (-len(header) % 8)
-    try:
-        with atomic_write(path) as file:
-            file.write(struct.pack("<Q", len(header)) + header.encode())
-            for name in order:
-                array = weights[name]
-                file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes())
-    except OSError as error:
-        raise CheckpointError(path, f"cannot be written: {error.strerror or error}") from error
-
-
-def _read_safetensors(file, size: int) -> dict:
-    start = file.read(8)
-    length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
-    if not 2 <= length <= min(size - 8, 100_000_000):
-        raise ValueError("neither a .npz nor a .safetensors file (a header length that does not fit the file)")
-    header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_unique)
-    if not isinstance(header, dict):
-        raise ValueError("the safetensors header is not a JSON object")
-    header.pop("__metadata__", None)
-    data = np.fromfile(file, np.uint8, size - 8 - length)
-    end = 0
-    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        begin, stop = entry["data_offsets"]
-        shape = entry["shape"]
-        if entry["dtype"] not in _SAFE:
-            raise ValueError(f"{name!r} has dtype {entry['dtype']!r}, which is not supported")
-        if any(type(n) is not int or n < 0 for n in (begin, stop, *shape)) or begin != end or not begin <= stop:
-            raise ValueError(f"{name!r}: impossible shape {shape} or offsets {begin}, {stop}")
-        expected = math.prod(shape) * np.dtype(_SAFE[entry["dtype"]]).itemsize
-        if stop - begin != expected:
-            raise ValueError(f"{name!r}: {entry['dtype']} of shape {shape} needs {expected} bytes, not {stop - begin}")
-        end = stop
-    if end != data.size:
-        raise ValueError(f"its tensors cover {end} bytes of the {data.size} that follow the header")
-    return {name: _safe_array(name, entry, data) for name, entry in header.items()}
-
-
-def _safe_array(name: str, entry: dict, data) -> np.ndarray:
-    raw = data[slice(*entry["data_offsets"])]
-    if entry["dtype"] == "BOOL" and raw.size and raw.max() > 1:
-        raise ValueError(f"{name!r}: a bool that is neither 0 nor 1")
-    array = np.frombuffer(raw.tobytes(), _SAFE[entry["dtype"]]).reshape(entry["shape"]).copy()
-    if entry["dtype"] == "BF16":
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _unique(pairs: list) -> dict:
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        raise ValueError("a name occurs twice in the header")
-    return dict(pairs)

@@ -3,13 +3,15 @@
 A package's __main__ is `main(package, {name: (module, one line of help)})`; each module has `main(argv)`, which makes
 its options with `Parser(...)`, adds its own by `add_argument`, calls `parse(argv)`, gets its run from `start`. Rules:
 - unknown options and commands are errors with a guess at what was meant; defaults are shown in --help;
-- --resume RUN takes every option from the run; typed ones must agree, but for --steps, --device, --download;
+- --resume RUN takes every option from the run; typed ones must agree, but for --steps, --device, --download, and what is typed is
+  written into the run. A run of another command is refused; a finished one says so, unless --steps names a later end;
+- what an option may be is its type: a Domain (COUNT, POSITIVE, ...), or `path`, in which ~ is a home folder;
 - --preset NAME replaces defaults; what is typed wins;
 - --dry-run goes the whole way for two steps in a folder that vanishes.
 Exit status: 0 done, 1 an error told in one line, 2 wrong usage, 3 a number became NaN or infinite, 130 interrupted.
 MINIGRAD_DEBUG=1 shows the whole traceback instead of one line.
 
-Imports: checkpoint, data, run, warmup.
+Imports: checkpoint, data, domains, kinds, paths, run, warmup, words.
 """
 
 from __future__ import annotations
@@ -23,14 +25,43 @@ import sys
 
 from minigrad.checkpoint import CheckpointError
 from minigrad.data import SOURCES, DataError
-from minigrad.run import NonFiniteError, Run, RunError
+from minigrad.domains import (
+    COUNT,
+    FRACTION,
+    INTEGER,
+    LEVEL,
+    NATURAL,
+    NUMBER,
+    PART,
+    POSITIVE,
+    SHARE,
+    TWO,
+    UNIT,
+    WEIGHT,
+    Domain,
+)
+from minigrad.kinds import RunError, finished, require
+from minigrad.paths import path
+from minigrad.run import NonFiniteError, Run
 from minigrad.warmup import compiling
+from minigrad.words import doc
 
-__all__ = ["Parser", "main", "start"]
+__all__ = ["COUNT", "FRACTION", "INTEGER", "LEVEL", "NATURAL", "NUMBER", "PART", "POSITIVE", "SHARE", "TWO", "UNIT", "WEIGHT",
+           "Parser", "doc", "main", "path", "start"]
 
 DRY_STEPS = 2
 _FREE = {"steps", "device", "download", "resume", "dry_run", "out"}  # may differ from the run that is resumed
 _NOT_CONFIG = {"resume", "dry_run", "out", "download"}
+
+
+class Options(argparse.Namespace):
+    """What `Parser.parse` returns. Beside the options, and not among vars(): .kind "gan dcgan", .typed {option: value as typed}."""
+
+    __slots__ = ("kind", "typed")
+
+
+class Done(SystemExit):
+    """There is nothing to do; the exit status is 0."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,7 +77,7 @@ class Parser(argparse.ArgumentParser):
         lines = [f"  python -m {command} {example}".rstrip() for example in examples]
         super().__init__(prog=f"python -m {command}", description=description, allow_abbrev=False,
                          epilog="examples:\n" + "\n".join(lines) if lines else None, formatter_class=_Formatter)
-        self.presets = presets or {}
+        self.kind, self.presets = command, presets or {}
         if self.presets:
             self.add_argument("--preset", choices=sorted(self.presets), help="a published or measured recipe: sets the "
                               "options that it names; options typed as well win")
@@ -55,13 +86,13 @@ class Parser(argparse.ArgumentParser):
                               "followed by a path")
             self.add_argument("--download", action="store_true", help="fetch the data if it is not there")
         if steps is not None:
-            self.add_argument("--steps", type=positive, default=steps, metavar="N", help="training steps in all")
-        self.add_argument("--seed", type=int, default=seed, metavar="N", help="equal seeds give equal results")
+            self.add_argument("--steps", type=COUNT, default=steps, metavar="N", help="training steps in all")
+        self.add_argument("--seed", type=INTEGER, default=seed, metavar="N", help="equal seeds give equal results")
         if not run:
             return
         self.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
-        self.add_argument("--out", default="runs", metavar="FOLDER", help="where the run's own folder is made")
-        self.add_argument("--resume", metavar="RUN", help="go on with this run, with its options")
+        self.add_argument("--out", type=path, default="runs", metavar="FOLDER", help="where the run's own folder is made")
+        self.add_argument("--resume", type=path, metavar="RUN", help="go on with this run, with its options")
         self.add_argument("--dry-run", action="store_true", help=f"go all the way for {DRY_STEPS} steps, keep nothing")
 
     def parse(self, argv=None) -> argparse.Namespace:
@@ -70,7 +101,7 @@ class Parser(argparse.ArgumentParser):
         if {"-h", "--help"} & set(argv):
             return self.parse_args(["--help"])
         typed = self._typed(argv)
-        if getattr(typed, "resume", None):
+        if getattr(typed, "resume", None) is not None:
             if getattr(typed, "dry_run", False):
                 self.error("--dry-run keeps nothing, so it cannot go with --resume")
             return self._resumed(typed)
@@ -79,7 +110,7 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             raise ValueError(f"preset {typed.preset!r} sets options that do not exist: {', '.join(sorted(unknown))}")
         self.set_defaults(**preset)
-        return self.parse_args(argv)
+        return self._options(self.parse_args(argv), {})
 
     def _typed(self, argv) -> argparse.Namespace:
         """Only what was typed: no defaults."""
@@ -92,18 +123,32 @@ class Parser(argparse.ArgumentParser):
             for action, default in kept.items():
                 action.default = default
 
-    def _resumed(self, typed) -> argparse.Namespace:
-        config = Run.open(typed.resume, quiet=True).config
-        options = self.parse_args([])
-        known = set(vars(options)) - _NOT_CONFIG
-        for name, value in config.items():
-            if name in known:
-                setattr(options, name, value)
+    def _options(self, found, typed: dict) -> Options:
+        options = Options(**vars(found))
+        options.kind, options.typed = self.kind, typed
+        return options
+
+    def _resumed(self, typed) -> Options:
+        run = Run.open(typed.resume, quiet=True)
+        require(run.path, self.kind)
+        config, options = run.config, self._options(self.parse_args([]), vars(typed))
+        for action in self._actions:
+            if action.dest in config and action.dest not in _NOT_CONFIG and hasattr(options, action.dest):
+                setattr(options, action.dest, _known(run, action, config[action.dest]))
         for name, value in vars(typed).items():
             if name not in _FREE and name in config and value != config[name]:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: the run {typed.resume} was made with "
                                  f"{config[name]}, and resuming cannot change that; start a new run for it")
             setattr(options, name, value)
+        options.resume = run.path
+        steps = getattr(options, "steps", None) if "steps" in config else None
+        if steps is not None and steps < run.step:
+            raise ValueError(f"--steps {steps}: the run {run.path} has {run.step} behind it already; give at least as many, or "
+                             "start a new run")
+        if steps is not None and steps == run.step and finished(run.path, steps):
+            print(f"{run.path} is finished: already at step {run.step} of {steps}, and its report is {run.file('report.html')}. "
+                  f"To go on: --resume {typed.resume} --steps N with a larger N")
+            raise Done(0)
         return options
 
     def parse_args(self, args=None, namespace=None):
@@ -124,31 +169,37 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescription
         return super()._get_help_string(action)
 
 
-def positive(text: str) -> int:
-    """An integer of at least 1, for add_argument(type=...)."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
+def _known(run: Run, action, value):
+    """An option's value in config.json, which a person may have changed: as good as typed. ValueError names the option."""
+    what = f"{run.file('config.json')}: {action.option_strings[0] if action.option_strings else action.dest}"
+    for one in value if isinstance(value, list) else [value]:
+        if one is None or one == action.default:
+            continue
+        if isinstance(action.type, Domain):
+            action.type.check(what, one)
+        if action.choices is not None and one not in action.choices:
+            raise ValueError(f"{what} must be one of {', '.join(map(str, action.choices))}, got {one!r}")
     return value
 
 
 def start(name: str, options: argparse.Namespace) -> Run:
     """The run of a command: a new one, the one to resume, or with --dry-run one that vanishes (options.steps: 2).
 
-    config.json is every option but those that say where and how to run. Prints the configuration of a new run."""
-    if options.resume:
-        return Run.resume(options.resume)
+    config.json is every option but those that say where and how to run. Prints the configuration of a new run. What
+    --resume asks for is written into the run, and the command that would go on repeats it."""
     config = {key: value for key, value in vars(options).items() if key not in _NOT_CONFIG}
+    if options.resume:
+        run, typed = Run.resume(options.resume), getattr(options, "typed", {})
+        run.again = [word for name in ("steps", "device") if name in typed for word in (f"--{name}", str(typed[name]))]
+        run.ask({**run.config, **config})
+        return run
     if options.dry_run:
         if hasattr(options, "steps"):
             options.steps = min(options.steps, DRY_STEPS)
         run = Run.temporary(name, config)
         print(f"dry run of {name}, nothing is kept: {json.dumps(config)}", flush=True)
         return run
-    run = Run.create(name, config, options.out)
+    run = Run.create(name, config, options.out, kind=getattr(options, "kind", None))
     print(f"{run.path}: {json.dumps(config)}", flush=True)
     return run
 
@@ -167,15 +218,20 @@ def main(package: str, commands: dict, argv=None) -> int:
     try:
         with compiling():
             return importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
+    except Done:
+        return 0
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, TypeError, OSError, DataError, CheckpointError, RunError, NonFiniteError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, OverflowError, DataError, CheckpointError, RunError,
+            NonFiniteError) as error:
         if os.environ.get("MINIGRAD_DEBUG"):
             raise
+        if isinstance(error, MemoryError):
+            error = f"not enough memory: {error or 'try smaller numbers'}"
         note = "" if isinstance(error, (DataError, CheckpointError, RunError)) else "\n(MINIGRAD_DEBUG=1 shows where)"
         print(f"python -m {package} {argv[0]}: error: {error}{note}", file=sys.stderr)
         return 3 if isinstance(error, NonFiniteError) else 1

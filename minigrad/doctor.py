@@ -8,6 +8,7 @@ Imports: cupy (when called), llvmlite, numba, numpy, minigrad.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import ctypes.util
 import importlib.util
@@ -28,8 +29,10 @@ from minigrad import kernels, report
 from minigrad.data import cache_folder
 from minigrad.data.dataset import roots
 from minigrad.data.standard import SETS
-from minigrad.kernels.cpu.convolution import direct
+from minigrad.kernels.cpu.machine import cache
 from minigrad.kernels.cpu.parts import blas
+from minigrad.paths import variable
+from minigrad.words import doc
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "neon", "sve")
 # package -> (first version that works, first that does not): what setup.py declares
@@ -113,29 +116,61 @@ def _blas_name() -> str:
         return "unknown"
 
 
-def check_cache(folder: str | None, disabled: bool):
-    """Where compiled kernels are kept."""
-    if folder is None or disabled:
+def check_cache(found: cache.Survey, disabled: bool):
+    """Where compiled kernels are kept, what lies there, and whether more can be added."""
+    if not found.folders or disabled:
         why = "compilation is off" if disabled else "no folder can be written"
         return [f"none ({why})"], [] if disabled else [_no_cache("there is no writable folder for compiled kernels")]
-    if not _writable(folder):
-        return [folder], [_no_cache(f"{folder} cannot be written")]
-    return [folder], []
+    above = found.folders[0]
+    with contextlib.suppress(ValueError):                       # on two drives
+        above = os.path.commonpath(found.folders)
+    lines, findings = [above, f"{found.good} files, {_megabytes(found.size)}"], []
+    with contextlib.suppress(OSError):
+        lines[-1] += f"; {_megabytes(shutil.disk_usage(_nearest(above)).free)} free"
+    if found.other:
+        lines.append(f"{found.other} files of other versions, {_megabytes(found.other_size)}: nothing reads them")
+    if found.damaged:
+        count = len(found.damaged)
+        what = "1 file of a compiled kernel is" if count == 1 else f"{count} files of compiled kernels are"
+        lines += [f"damaged: {path}" for path in found.damaged[:3]] + ["..."] * (count > 3)
+        findings.append(Finding(False, f"{what} damaged or unreadable, and compiled again when needed",
+                                "delete them; python -m minigrad.warmup compiles whatever is missing"))
+    refused = [f"{folder} cannot be written ({why})" for folder in found.folders if (why := _refusal(folder))]
+    if refused:
+        findings.append(_no_cache(refused[0] + (f", nor can {len(refused) - 1} more folders" if len(refused) > 1 else "")))
+    return lines, findings
 
 
 def _no_cache(what) -> Finding:
-    return Finding(False, f"{what}, so every run compiles anew (a minute)", "set NUMBA_CACHE_DIR to a folder of yours")
+    return Finding(False, f"{what}, so every run compiles anew (a minute)",
+                   "make room there, or set NUMBA_CACHE_DIR to a folder of yours")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
+def _nearest(folder: str) -> str:
+    """The folder, or the nearest one above it that exists."""
+    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def _refusal(folder: str) -> str:
+    """Why no file can be written into the folder, or into the nearest one above it that exists; "" if one can. It holds a megabyte,
+    because on a full disk empty files can be made."""
+    try:
+        with tempfile.TemporaryFile(dir=_nearest(folder)) as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _writable(folder: str) -> bool:
-    """Whether a file can be made in the folder, or in the nearest one above it that exists."""
-    while not os.path.exists(folder) and os.path.dirname(folder) != folder:
-        folder = os.path.dirname(folder)
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+    return not _refusal(folder)
 
 
 def check_kernels():
@@ -181,7 +216,7 @@ def _devices() -> tuple[list[str] | None, str]:
 
 def check_data(environ, folders: list[str]):
     """Which downloaded sets are found, and where."""
-    asked = environ.get("MINIGRAD_DATA")
+    asked = variable("MINIGRAD_DATA", environ)
     lines = [f"MINIGRAD_DATA={asked}" if asked else f"MINIGRAD_DATA is not set; downloads go to {cache_folder()}"]
     for folder in folders:
         found = sorted(name for name in SETS if os.path.isdir(os.path.join(folder, name)))
@@ -229,8 +264,7 @@ def examine() -> list[tuple]:
         ("processor", *check_processor(facts["processor"], [f for f in FEATURES if features.get(f)], machine)),
         ("threads", *check_threads(os.environ, facts["usable_cores"], cpu_quota(), kernels.get_num_threads(),
                                    blas.get_blas_threads())),
-        ("compiled kernels", *check_cache(getattr(getattr(direct.direct_convolve, "stats", None), "cache_path", None),
-                                          bool(numba.config.DISABLE_JIT))),
+        ("compiled kernels", *check_cache(cache.survey(), bool(numba.config.DISABLE_JIT))),
         ("kernels", *check_kernels()),
         ("GPU", *check_gpu(has_cupy, has_driver, devices, error)),
         ("data", *check_data(os.environ, roots())),
@@ -238,8 +272,10 @@ def examine() -> list[tuple]:
     ]
 
 
-def main() -> int:
+def main(argv=()) -> int:
     """Print the examination; 1 if anything is badly wrong, else 0."""
+    argparse.ArgumentParser(prog="python -m minigrad.doctor", description=doc(__doc__, __file__).split("\nEach")[0],
+                            allow_abbrev=False).parse_args(argv)
     findings = []
     for title, lines, found in examine():
         print(f"{title:<17} " + f"\n{'':<18}".join(lines))
@@ -253,4 +289,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Named, seedable, serialisable streams of random numbers. There is no global random state.
+"""Named, seedable, serialisable streams of random numbers, and one default stream for calls to which none is handed.
 
 A `Stream` is a counter-based generator (Philox 4x64) whose 128-bit key is the first half of SHA-256 of the seed and the
 name. Hence:
@@ -7,8 +7,11 @@ name. Hence:
 - two names never share numbers, so adding dropout to a model does not change the order of its data;
 - the state is a handful of integers: `state_dict()` is JSON-able and restores to the bit.
 
-`Streams(seed)` holds the streams of one run by name. Functions that draw take `rng=None` and hand it to `as_stream`.
- Philox: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+`Streams(seed)` holds the streams of one run by name. Functions that draw take `rng=None` and hand it to `as_stream`. None is the
+default stream: there is one in each process, which begins from the operating system's entropy, or at a known place after
+`manual_seed(seed)`. It is shared by all threads. One draw is never torn apart by another thread, but which thread draws first is
+up to the threads: what must be reproducible there gets a Stream of its own. Nothing here touches NumPy's or Python's global state.
+Philox: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 
 Imports: numpy.
 """
@@ -21,7 +24,8 @@ import secrets
 
 import numpy as np
 
-__all__ = ["Stream", "Streams", "as_stream"]
+__all__ = ["Generator", "Stream", "Streams", "as_stream", "default_generator", "get_rng_state", "initial_seed", "manual_seed",
+           "set_rng_state"]
 
 
 class Stream:
@@ -173,13 +177,84 @@ class Streams:
             self[name].generator.bit_generator.state = fresh[name].generator.bit_generator.state
 
 
+class Generator(Stream):
+    """PyTorch's Generator: a Stream that can be sent back to a beginning, as in Generator().manual_seed(0).
+
+    device: 'cpu'; on a GPU numbers are drawn here and copied there, so they are the same.
+    """
+
+    def __init__(self, device="cpu"):
+        super().__init__(None, "generator")
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Go to the beginning of the numbers of `seed`, in place; returns self."""
+        fresh = Stream(seed, self.name)
+        self.seed = fresh.seed
+        self.generator.bit_generator.state = fresh.generator.bit_generator.state
+        return self
+
+    def initial_seed(self) -> int:
+        """The seed."""
+        return self.seed
+
+    def get_state(self) -> dict:
+        """The same as state_dict()."""
+        return self.state_dict()
+
+    def set_state(self, state: dict) -> None:
+        """The same as load_state_dict(state)."""
+        self.load_state_dict(state)
+
+
+class _Default(Generator):
+    """The default stream. Who holds it, and whoever copies a holder, holds the one that `manual_seed` seeds."""
+
+    def __init__(self):
+        super().__init__()
+        self.name = "default"
+        self.manual_seed(self.seed)
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce__(self):
+        return "default_generator"
+
+
+def manual_seed(seed: int) -> Generator:
+    """Send the default stream to the beginning of the numbers of `seed`, and return it.
+
+    After it, initial values, dropout and random tensors made without rng= are the same in every process. Streams that were made
+    with a seed are not touched.
+    """
+    return default_generator.manual_seed(seed)
+
+
+def initial_seed() -> int:
+    """The seed of the default stream."""
+    return default_generator.seed
+
+
+def get_rng_state() -> dict:
+    """Where the default stream is; JSON-able."""
+    return default_generator.state_dict()
+
+
+def set_rng_state(state: dict) -> None:
+    """Put the default stream where `get_rng_state` found it."""
+    default_generator.load_state_dict(state)
+
+
 def as_stream(rng=None) -> Stream:
     """The Stream that an argument `rng` stands for. A Stream is returned as it is. A numpy Generator is wrapped: its numbers and
-    position stay its own. None makes a new Stream from the operating system's entropy."""
+    position stay its own. None is the default stream."""
     if isinstance(rng, Stream):
         return rng
     if rng is None:
-        return Stream(None, "unseeded")
+        return default_generator
     if isinstance(rng, np.random.Generator):
         stream = Stream.__new__(Stream)
         stream.seed, stream.name, stream.generator = None, "numpy", rng
@@ -229,3 +304,6 @@ def _arrays(state):
     if isinstance(state, dict):
         return {key: _arrays(value) for key, value in state.items()}
     return np.array(state, np.uint64) if isinstance(state, (list, tuple)) else state
+
+
+default_generator = _Default()

@@ -18,7 +18,7 @@ from importlib import metadata
 
 from minigrad import page, pictures
 
-__all__ = ["curves", "environment", "read_lines", "write"]
+__all__ = ["curves", "environment", "made_at", "read_lines", "write"]
 
 PACKAGES = ("numpy", "numba", "matplotlib", "pillow", "tqdm", "cupy-cuda13x")
 THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
@@ -152,8 +152,8 @@ def curves(run_path, *, title: str = "") -> str | None:
 # ---- the report
 
 
-def write(run_path, *, title: str, config: dict, summary: dict, command: str = "") -> str:
-    """Write curves.png and report.html into a run. Returns the path of the report."""
+def write(run_path, *, title: str, config: dict, summary: dict, command: str = "", step: int | None = None) -> str:
+    """Write curves.png and report.html into a run. step: that it is of, for `made_at`. Returns the path of the report."""
     drawn = curves(run_path)
     parts = [page.code(command)]
     if summary:
@@ -166,7 +166,19 @@ def write(run_path, *, title: str, config: dict, summary: dict, command: str = "
     for name, content in (("Environment", _environment(run_path)), ("Sessions", _sessions(run_path))):
         if content:
             parts.append(page.section(name, content))
+    if step is not None:
+        parts.append(f"<!-- of step {step} -->")
     return page.write(os.path.join(run_path, "report.html"), title, parts)
+
+
+def made_at(run_path) -> int | None:
+    """The step that a run's report is of; None where there is no report, or one that does not say."""
+    try:
+        with open(os.path.join(run_path, "report.html"), encoding="utf-8", errors="replace") as file:
+            found = re.findall(r"<!-- of step (\d+) -->", file.read())
+    except OSError:
+        return None
+    return int(found[-1]) if found else None
 
 
 def _samples(run_path) -> dict:
@@ -220,7 +232,7 @@ def _sessions(run_path) -> str:
     try:
         with open(os.path.join(run_path, "sessions.jsonl"), encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
-        names = list(dict.fromkeys(name for record in records for name in record))
+        names = list(dict.fromkeys(name for record in records for name in record if name != "closing"))
         return page.rows(names, [[record.get(name) for name in names] for record in records]) if records else ""
     except (OSError, ValueError, AttributeError):
         return ""

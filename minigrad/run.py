@@ -17,7 +17,7 @@ A training script keeps its own loop over the parts that must be saved, anything
 Ctrl-C and SIGTERM only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number
 raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
 
-Imports: numpy, checkpoint, pictures, progress, report, words.
+Imports: numpy, checkpoint, kinds, paths, pictures, progress, report, words.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import weakref
@@ -35,7 +35,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minigrad import checkpoint, report
+from minigrad import checkpoint, kinds, report
+from minigrad.kinds import RunError, program, read_json
+from minigrad.paths import expand
 from minigrad.pictures import make_grid, save_png
 from minigrad.progress import Progress, Units, signals
 from minigrad.words import json_text
@@ -48,14 +50,6 @@ except ImportError:  # not on Windows: there, two processes in one run are not n
 __all__ = ["NonFiniteError", "Run", "RunError"]
 
 KEEP = 2  # checkpoints
-
-
-class RunError(Exception):
-    """A run folder that cannot be made, read or used. `.path`, `.reason`."""
-
-    def __init__(self, path, reason: str):
-        super().__init__(f"{os.fspath(path)}: {reason}")
-        self.path, self.reason = os.fspath(path), reason
 
 
 class NonFiniteError(ArithmeticError):
@@ -73,13 +67,14 @@ class Run:
     """Made by `Run.create`, `Run.resume`, `Run.open` or `Run.temporary`.
 
     .path (the folder), .name, .config, .step (of the restored checkpoint, else 0; then the last finished one),
-    .restored (its tree, or None), .command (how it was started, without options)."""
+    .restored (its tree, or None), .command (how it was started, without options), .again (what the resume command repeats)."""
 
     def __init__(self, path, config, command, *, quiet=False):
         self.path, self.config, self.command, self.quiet = os.fspath(path), config, command, quiet
         self.name = os.path.basename(os.path.abspath(path))
         self.step, self.restored = 0, None
-        self.writable = False
+        self.again, self._begun = [], None
+        self.writable, self._end, self._closing, self._closed = False, None, False, []
         self._bar = self._metrics = self._lock = self._temporary = None
 
     def __repr__(self):
@@ -88,14 +83,16 @@ class Run:
     # ---- making, finding
 
     @classmethod
-    def create(cls, name: str, config: dict, root="runs", *, command: str | None = None, quiet=False) -> Run:
+    def create(cls, name: str, config: dict, root="runs", *, command: str | None = None, kind: str | None = None,
+               quiet=False) -> Run:
         """Make <root>/<name>-0001, or the next free number, and write config.json and environment.json.
 
+        command: as in `program`. kind: the command that can go on with it, "gan dcgan" (see `kinds`).
         Safe against others doing the same at once; nothing is ever overwritten. RunError when it cannot be written."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ValueError(f"Run.create: name must be letters, digits, '_', '-', '.', got {name!r}")
         text = json_text(config, "Run.create: config")
-        root = os.fspath(root)
+        root = expand(root)
         try:
             os.makedirs(root, exist_ok=True)
             taken = [int(found[1]) for entry in os.listdir(root)
@@ -115,7 +112,8 @@ class Run:
         run = cls(path, json.loads(text), command or program(), quiet=quiet)
         run._acquire()
         run._write("config.json", text)
-        run._write("environment.json", json_text({**report.environment(), "command": run.command}, "environment"))
+        about = {**report.environment(), "command": run.command, **({"kind": kind} if kind else {})}
+        run._write("environment.json", json_text(about, "environment"))
         return run
 
     @classmethod
@@ -135,19 +133,19 @@ class Run:
 
     @classmethod
     def _find(cls, path, quiet) -> Run:
-        path = os.fspath(path)
+        path = expand(path)
         if not os.path.isdir(path) and os.path.isdir(os.path.join("runs", path)):
             path = os.path.join("runs", path)
         try:
-            config = _read_json(os.path.join(path, "config.json"))
+            config = read_json(os.path.join(path, "config.json"))
         except FileNotFoundError:
-            raise RunError(path, _no_run(path)) from None
+            raise RunError(path, kinds.no_run(path)) from None
         except (OSError, ValueError, RecursionError) as error:
             raise RunError(path, f"config.json is damaged: {error}") from None
         if not isinstance(config, dict):
             raise RunError(path, "config.json is damaged: not an object")
         try:
-            command = _read_json(os.path.join(path, "environment.json"))["command"]
+            command = read_json(os.path.join(path, "environment.json"))["command"]
         except (OSError, ValueError, RecursionError, KeyError, TypeError):
             command = program()
         return cls(path, config, command, quiet=quiet)
@@ -172,6 +170,20 @@ class Run:
         run._write("metrics.jsonl", "".join(kept))
         run.say(f"resuming {run.path} after step {run.step}")
         return run
+
+    def ask(self, config: dict) -> None:
+        """Write what is asked of a resumed run into config.json. With more steps than before, the lines that were logged only
+        because they came at the end (see `due`) are cut off: a run that was long from the start has none."""
+        last = kinds.last_session(self.path)
+        if config.get("steps", 0) > self.config.get("steps", 0) and last.get("to") == self.step and last.get("closing"):
+            lines = report.read_lines(self.file("metrics.jsonl"))
+            kept = [line for line, record in lines if record["step"] != self.step or sorted(record) not in last["closing"]]
+            self._write("metrics.jsonl", "".join(kept))
+        if config.get("steps") != self.config.get("steps"):
+            self._begun = self.config.get("steps")
+        if config != self.config:
+            self._write("config.json", json_text(config, "Run.ask: config"))
+            self.config = json.loads(json_text(config, "Run.ask: config"))
 
     def _acquire(self) -> None:
         try:
@@ -242,9 +254,9 @@ class Run:
         if every < 1:
             raise ValueError(f"Run.loop: every must be at least 1, got {every}")
         if start >= steps:
-            self.say(f"already at step {start} of {steps}; --steps sets a later end")
+            self.say(f"already at step {start} of {steps}")
         began, status = time.monotonic(), "stopped"
-        self.step = start
+        self.step, self._end, self._closing, self._closed = start, steps, False, []
         self._bar = Progress(start, steps, quiet=self.quiet)
         try:
             with signals() as pressed:
@@ -264,9 +276,10 @@ class Run:
         finally:
             self._bar.close()
             self._bar = None
-            self._append("sessions.jsonl", {"from": start, "to": self.step, "ended": status,
+            self._append("sessions.jsonl", {"from": start, "to": self.step, "of": steps, "ended": status,
                                             "seconds": round(time.monotonic() - began, 3),
-                                            "at": time.strftime("%Y-%m-%dT%H:%M:%S%z")})
+                                            "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                                            **({"closing": self._closed} if self._closed else {})})
 
     def units(self, total: float) -> Units:
         """A bar for work that is no run of equal steps: `with run.units(total) as bar: ... bar.spend(3)`."""
@@ -275,7 +288,27 @@ class Run:
     @property
     def resume_command(self) -> str:
         """What to type to go on."""
-        return f"{self.command} --resume {self.path}"
+        return " ".join([self.command, *map(shlex.quote, ["--resume", self.path, *self.again])])
+
+    def follows(self, schedule, steps: int):
+        """schedule(steps), a function of t = 0, 1, ...: a rate, or whatever else follows from the number of steps. A run that had
+        another number of steps before says whether it has been trained so far as one of this number would have been."""
+        asked = kinds.asked_steps(self.path, self.step, self._begun or steps)
+        others = sorted({n for n in asked if n != steps})
+        if others:
+            functions = {n: schedule(n) for n in {*others, steps}}
+            differ = next((t for t, n in enumerate(asked) if functions[n](t) != functions[steps](t)), None)
+            self.say(f"--steps {steps}: the run was to have {' and then '.join(map(str, others))}. " + (
+                f"The result is that of a run of {steps} from the start" if differ is None else
+                f"The schedule differs: from step {differ + 1} on it was trained on that of {asked[differ]} steps, and after step "
+                f"{self.step} it is that of {steps}, so the result is not that of a run of {steps} from the start"))
+        return schedule(steps)
+
+    def due(self, step: int, every: int) -> bool:
+        """Whether to log or draw at this step of `loop`: at each `every`-th, and at the last. What `log` then writes only because
+        the step is the last is noted in sessions.jsonl."""
+        self._closing = step == self._end and step % every != 0
+        return self._closing or step % every == 0
 
     def log(self, step: int, **scalars) -> None:
         """Append one line to metrics.jsonl and show it on the bar. Values: anything that float() takes.
@@ -289,6 +322,9 @@ class Run:
         if broken:
             raise NonFiniteError(step, broken, self._last())
         self._append("metrics.jsonl", record)
+        if self._closing:
+            self._closed.append(sorted(record))
+        self._closing = False
         if self._bar is not None:
             self._bar.show({name: value for name, value in record.items() if name != "step"})
 
@@ -337,7 +373,7 @@ class Run:
         """Write curves.png and report.html (one file that opens offline) and say where. Returns the report's path."""
         with self._writing(self.path):
             report.write(self.path, title=title or self.name, config=self.config, summary=summary or {},
-                         command=self.command)
+                         command=self.command, step=self.step)
         path = self.file("report.html")
         self.say(f"report: {path if self._temporary is None else '(dry run, nothing is kept)'}")
         return path
@@ -385,15 +421,6 @@ class Run:
             raise RunError(path, f"cannot be written ({error.strerror or error})") from error
 
 
-def program() -> str:
-    """How this process was started, without its options: "python -m gan dcgan" or "python train.py"."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is None:
-        return f"python {os.path.basename(sys.argv[0]) or '-'}"
-    words = ["python", "-m", spec.name.removesuffix(".__main__")]
-    return " ".join(words + [word for word in sys.argv[1:2] if re.fullmatch(r"[a-z][a-z0-9_-]*", word)])
-
-
 def _states(kept: dict) -> dict:
     return {name: part.state_dict() for name, part in kept.items() if part is not None}
 
@@ -412,15 +439,3 @@ def _nan_places(node, place):
             yield from _nan_places(value, f"{place}.{index}" if place else str(index))
     elif isinstance(node, np.ndarray) and not _finite(node) and np.isnan(node).any():
         yield place
-
-
-def _read_json(path):
-    with open(path, encoding="utf-8") as file:
-        return json.load(file)
-
-
-def _no_run(path) -> str:
-    folder = os.path.dirname(os.path.abspath(path))
-    there = sorted(e for e in os.listdir(folder) if os.path.isfile(os.path.join(folder, e, "config.json"))) \
-        if os.path.isdir(folder) else []
-    return "not a run (no config.json)" + (f"; there are: {', '.join(there[-8:])}" if there else "")

@@ -1,13 +1,12 @@
 """`Tensor`: an array (NumPy or CuPy) and its place in the graph.
 
-Names, argument order and meaning are PyTorch's. `.array` is the array itself. An operation never changes a Tensor:
-there is no in-place arithmetic (`x += y` rebinds the name x). `assign_` is the one exception, for leaves, and it bumps the
-version that the reverse sweep checks.
+Names, argument order and meaning are PyTorch's. `.array` is the array itself. An operation never changes a Tensor. Leaves can be
+changed: by `assign_`, by the methods of `inplace`, and by `x.data = y`, which gives x another array.
 
 dtypes: float32 by default; float64 is kept where it is given and is meant for checking derivatives. Python numbers and
-integer Tensors never widen a float32. Two floating dtypes promote as in NumPy.
+integer Tensors never widen a float32. Two floating dtypes promote as in NumPy. What becomes a tensor: `functional.door`.
 
-Imports: cupy (when called), numpy, minigrad.functional, autograd.
+Imports: numpy, minigrad.functional, absent, autograd, conversion, devices, hooks, inplace.
 """
 
 from __future__ import annotations
@@ -17,33 +16,48 @@ from sys import getrefcount
 
 import numpy as np
 
+from minigrad.absent import missing
 from minigrad.autograd import Variable, backward, make_variable
+from minigrad.conversion import Conversion, Size, array_from, constructed
+from minigrad.devices import CPU, CUDA
 from minigrad.functional import activation as _a
+from minigrad.functional import arithmetic as _n
+from minigrad.functional import comparison as _c
 from minigrad.functional import elementwise as _e
 from minigrad.functional import indexing as _i
+from minigrad.functional import products as _p
 from minigrad.functional import reduction as _r
 from minigrad.functional import shape as _s
+from minigrad.functional import sorting as _o
+from minigrad.functional.door import operand
 from minigrad.functional.linear import matmul as _matmul
+from minigrad.hooks import register_hook, retain_grad
+from minigrad.inplace import InPlace
 
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
 int64, bool = np.dtype(np.int64), np.dtype(np.bool_)
 
-KINDS = "fiub"
 
+class Tensor(InPlace, Conversion, Variable):
+    """An array and its place in the graph. `tensor(data)` makes one in the data's own dtype.
 
-class Tensor(Variable):
-    """Tensor(data, dtype=None, device=None, requires_grad=False); see `tensor` for the arguments."""
+    The constructor is PyTorch's: Tensor(data) converts to float32 (so a float64 array of NumPy's does not slow a network down), and
+    Tensor(2, 3) is a tensor of that size, filled with zeros.
+    """
 
     __slots__ = ("name",)
     __array_ufunc__ = None  # NumPy defers: array * tensor is Tensor.__rmul__
     __hash__ = object.__hash__
 
-    def __init__(self, data, dtype=None, device=None, requires_grad=False):
-        self.array = _as_array(data, dtype, device)
-        self.node, self.index, self.cell, self.grad = None, 0, None, None
-        if requires_grad and self.array.dtype.kind != "f":
-            raise TypeError(f"tensor: only floating-point tensors can require a gradient, got {self.array.dtype}")
-        self.requires_grad = builtins.bool(requires_grad)
+    def __init__(self, *data, dtype=float32, device=None, requires_grad=False):
+        self.start(constructed(data, dtype, device), requires_grad)
+
+    def start(self, array, requires_grad=False) -> Tensor:
+        """Become a leaf around `array`: what constructors of subclasses call."""
+        self.array, self.node, self.index, self.cell, self.grad, self.tracked = array, None, 0, None, None, False
+        if requires_grad:
+            self.requires_grad_()
+        return self
 
     # ---- what the engine asks ------------------------------------------------------------------------------------
 
@@ -59,14 +73,12 @@ class Tensor(Variable):
     def differentiable(array):
         return array.dtype.kind == "f"
 
+    constant = staticmethod(operand)
+
     @staticmethod
-    def constant(value):
-        """A NumPy scalar counts as the Python number that it holds (it never widens); an array is used as it is."""
-        if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
-            value = value.item()
-        if isinstance(value, (int, float)) or (hasattr(value, "dtype") and value.dtype.kind in KINDS):
-            return value
-        raise TypeError(f"a Tensor works with Tensors, arrays and numbers, not with {type(value).__name__} ({value!r})")
+    def quietly(forward, arrays, kw):
+        with np.errstate(all="ignore"):
+            return forward(*arrays, **kw)
 
     @classmethod
     def wrap(cls, array) -> Tensor:
@@ -87,8 +99,8 @@ class Tensor(Variable):
         return base is not None and (type(base) is not np.ndarray or base.base is not None or getrefcount(base) > held)
 
     def accumulate_(self, other) -> Tensor:
-        array = self.array
-        array += other.array
+        with np.errstate(all="ignore"):
+            np.add(self.array, other.array, out=self.array, casting="same_kind")
         self.version_cell[0] += 1
         return self
 
@@ -106,37 +118,68 @@ class Tensor(Variable):
         handed_out.add(id(root))
         return t
 
-    def backward(self, gradient=None, retain_graph=None) -> None:
-        """Add d(self)/d(leaf) to `.grad` of every leaf that requires one: `autograd.backward(self, gradient, retain_graph)`.
+    def backward(self, gradient=None, retain_graph=None, *, inputs=None, **absent) -> None:
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires one (or of `inputs`): see `autograd.backward`.
 
         `gradient` is the cotangent of self (default: ones, for a value with one element).
         """
-        backward(self, gradient, retain_graph)
+        if absent.pop("create_graph", False) or absent:
+            raise TypeError("backward: takes gradient, retain_graph and inputs; create_graph is an argument of grad() alone, "
+                            "because .grad would hold the graph that holds the leaf")
+        backward(self, gradient, retain_graph, inputs=inputs)
 
     # ---- attributes ----------------------------------------------------------------------------------------------
 
     shape = property(lambda self: self.array.shape, doc="Sizes of the axes, a tuple of ints.")
     dtype = property(lambda self: self.array.dtype, doc="The NumPy dtype.")
     ndim = property(lambda self: self.array.ndim, doc="Number of axes.")
-    device = property(lambda self: "cpu" if isinstance(self.array, np.ndarray) else "cuda", doc="'cpu' or 'cuda'.")
+    device = property(lambda self: CPU if isinstance(self.array, np.ndarray) else CUDA, doc="'cpu' or 'cuda'.")
+    is_cuda = property(lambda self: not isinstance(self.array, np.ndarray), doc="Whether it lies on a GPU.")
+    grad_fn = property(lambda self: self.node, doc="The recorded call that made it, None for a leaf.")
     is_leaf = property(lambda self: self.node is None, doc="True unless a recorded operation made it.")
     T = property(lambda self: _s.permute(self, tuple(reversed(range(self.ndim)))), doc="All axes reversed.")
     mT = property(lambda self: _s.transpose(self, -1, -2), doc="The last two axes exchanged.")
 
+    @property
+    def data(self) -> Tensor:
+        """Read: `detach()`, the same memory outside the graph. Assigned: another array for this tensor, shared with the value;
+        graphs recorded before go on reading the old one."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value) -> None:
+        value = value if isinstance(value, Variable) else tensor(value)
+        if self.tracked and value.array.dtype.kind != "f":
+            raise TypeError(f"data: a tensor that requires a gradient holds floating-point numbers, not {value.dtype}")
+        self.array = value.array
+        if self.node is None:
+            self.cell = value.version_cell
+
     def size(self, dim=None):
-        return self.shape if dim is None else self.shape[dim]
+        return Size(self.array.shape) if dim is None else self.array.shape[dim]
 
     def numel(self) -> int:
-        return int(self.array.size)
+        return builtins.int(self.array.size)
+
+    nelement = numel
 
     def dim(self) -> int:
         return self.array.ndim
+
+    ndimension = dim
 
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array (shared memory on the CPU). Raises RuntimeError inside a graph: detach first."""
         if self.requires_grad:
             raise RuntimeError("numpy: this tensor requires a gradient; call .detach().numpy() (or use .array)")
-        return self.array if self.device == "cpu" else self.array.get()
+        return self.array if isinstance(self.array, np.ndarray) else self.array.get()
+
+    def __array__(self, dtype=None, copy=None):
+        """np.asarray(t): the values, shared where NumPy asks for no copy. Raises RuntimeError where a gradient is required."""
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if spec and self.array.size == 1 else object.__format__(str(self), spec)
 
     def item(self):
         """The only element as a Python number."""
@@ -150,10 +193,10 @@ class Tensor(Variable):
     def requires_grad_(self, requires_grad=True) -> Tensor:
         if self.node is not None:
             raise RuntimeError("requires_grad_: only a leaf can be changed; use .detach() on a computed tensor")
-        if requires_grad and self.array.dtype.kind != "f":
-            raise TypeError(f"requires_grad_: only floating-point tensors can require a gradient, got {self.dtype}")
-        self.requires_grad = builtins.bool(requires_grad)
+        self.requires_grad = requires_grad
         return self
+
+    register_hook, retain_grad = register_hook, retain_grad
 
     def detach(self) -> Tensor:
         """The same memory outside the graph; in-place changes to either are noticed by the sweep."""
@@ -161,48 +204,20 @@ class Tensor(Variable):
         t.cell = self.version_cell
         return t
 
+    def detach_(self) -> Tensor:
+        """Leave the graph: self becomes a leaf that requires no gradient."""
+        self.cell, self.node, self.index, self.tracked = self.version_cell, None, 0, False
+        return self
+
     def assign_(self, value) -> Tensor:
         """Overwrite a leaf in place (broadcasting `value`) and bump its version."""
         if self.node is not None:
             raise RuntimeError("assign_: only a leaf can be assigned; this tensor was computed from others")
-        self.array[...] = value.array if isinstance(value, Variable) else value
+        if not isinstance(value, Variable):
+            value = tensor(value, device=self.device)
+        self.array[...] = value.array
         self.version_cell[0] += 1
         return self
-
-    def to(self, *args, dtype=None, device=None) -> Tensor:
-        """Another dtype or device ('cpu', 'cuda'); self where nothing changes. The gradient travels back."""
-        for a in args:
-            if isinstance(a, str) and a.split(":")[0] in ("cpu", "cuda"):
-                device = a
-            elif isinstance(a, Tensor):
-                dtype, device = a.dtype, a.device
-            else:
-                dtype = a
-        out = self
-        if dtype is not None and np.dtype(dtype) != self.dtype:
-            dtype = np.dtype(dtype)
-            if dtype.kind not in KINDS:
-                raise TypeError(f"to: {dtype} is not supported; use float32, float64, int64 or bool")
-            out = _s.astype(out, dtype=dtype) if dtype.kind == "f" and self.dtype.kind == "f" else \
-                self.wrap(self.array.astype(dtype))
-        if device is not None and device_name(device) != out.device:
-            out = _s.to_device(out, device=device_name(device))
-        return out
-
-    def float(self):
-        return self.to(float32)
-
-    def double(self):
-        return self.to(float64)
-
-    def long(self):
-        return self.to(int64)
-
-    def cpu(self):
-        return self.to("cpu")
-
-    def cuda(self):
-        return self.to("cuda")
 
     # ---- operators -----------------------------------------------------------------------------------------------
 
@@ -224,46 +239,32 @@ class Tensor(Variable):
     def __rpow__(self, other):
         return _e.pow(other, self)
 
+    __floordiv__, __mod__ = _n.floor_divide, _n.remainder
+
+    def __rfloordiv__(self, other):
+        return _n.floor_divide(other, self)
+
+    def __rmod__(self, other):
+        return _n.remainder(other, self)
+
+    def __pos__(self):
+        return self
+
     def __matmul__(self, other):
-        return _matmul(self, other if isinstance(other, Variable) else Tensor(other))
+        return _matmul(self, other if isinstance(other, Variable) else tensor(other))
 
     def __rmatmul__(self, other):
-        return _matmul(Tensor(other), self)
-
-    def _compare(self, ufunc, other):
-        other = other.array if isinstance(other, Variable) else self.constant(other)
-        return self.wrap(np.asarray(ufunc(self.array, other)) if self.device == "cpu" else ufunc(self.array, other))
+        return _matmul(tensor(other), self)
 
     def __eq__(self, other):
-        return NotImplemented if other is None or isinstance(other, str) else self._compare(np.equal, other)
+        return NotImplemented if other is None or isinstance(other, str) else _c.eq(self, other)
 
     def __ne__(self, other):
-        return NotImplemented if other is None or isinstance(other, str) else self._compare(np.not_equal, other)
+        return NotImplemented if other is None or isinstance(other, str) else _c.ne(self, other)
 
-    def __lt__(self, other):
-        return self._compare(np.less, other)
-
-    def __le__(self, other):
-        return self._compare(np.less_equal, other)
-
-    def __gt__(self, other):
-        return self._compare(np.greater, other)
-
-    def __ge__(self, other):
-        return self._compare(np.greater_equal, other)
-
-    def __invert__(self):
-        return self.wrap(~self.array)
-
-    def __and__(self, other):
-        return self._compare(np.bitwise_and, other)
-
-    def __or__(self, other):
-        return self._compare(np.bitwise_or, other)
-
-    def __setitem__(self, index, value):
-        raise TypeError("a Tensor is not changed in place: use minigrad.where(mask, a, b) or minigrad.cat to build the "
-                        "new value, or .assign_(...) to overwrite a whole leaf")
+    __lt__, __le__, __gt__, __ge__ = _c.lt, _c.le, _c.gt, _c.ge
+    __invert__, __and__, __or__, __xor__ = _c.bitwise_not, _c.bitwise_and, _c.bitwise_or, _c.bitwise_xor
+    __rand__, __ror__, __rxor__ = _c.bitwise_and, _c.bitwise_or, _c.bitwise_xor
 
     def __len__(self):
         if self.ndim == 0:
@@ -281,15 +282,15 @@ class Tensor(Variable):
         return builtins.bool(self.array)
 
     def __float__(self):
-        return float(self.item())
+        return builtins.float(self.item())
 
     def __int__(self):
-        return int(self.item())
+        return builtins.int(self.item())
 
     def __index__(self):
         if self.dtype.kind not in "iu":
             raise TypeError(f"only an integer tensor can be an index, got {self.dtype}")
-        return int(self.item())
+        return builtins.int(self.item())
 
     def __repr__(self):
         body = np.array2string(self.cpu().array, separator=", ", prefix="tensor(", precision=4, threshold=1000)
@@ -308,27 +309,43 @@ class Tensor(Variable):
         if self.node is not None:
             raise RuntimeError("deepcopy: only a leaf can be copied; use .detach() first")
         new = self.__class__.__new__(self.__class__)
-        new.array, new.requires_grad, new.grad = self.array.copy(order="K"), self.requires_grad, None
-        new.node, new.index, new.cell = None, 0, None
+        new.start(self.array.copy(order="K")).tracked = self.tracked
         if hasattr(self, "name"):
             new.name = self.name
         return new
 
     # ---- the usual methods: each is the function of the same name ------------------------------------------------
 
-    add, sub, mul, div, pow, neg = _e.add, _e.sub, _e.mul, _e.div, _e.pow, _e.neg
+    add, sub, mul, div, pow, neg = _n.add, _n.sub, _e.mul, _n.div, _e.pow, _e.neg
+    multiply, divide, true_divide, subtract = _e.mul, _n.div, _e.div, _n.sub
     exp, log, log1p, expm1, sqrt, erf = _e.exp, _e.log, _e.log1p, _e.expm1, _e.sqrt, _e.erf
     sin, cos, tanh, sigmoid, relu = _e.sin, _e.cos, _e.tanh, _e.sigmoid, _a.relu
     abs, sign, clamp, maximum, minimum = _e.abs, _e.sign, _e.clamp, _e.maximum, _e.minimum
-    softmax, log_softmax = _a.softmax, _a.log_softmax
+    softmax, log_softmax, clip, clamp_min, clamp_max = _a.softmax, _a.log_softmax, _e.clamp, _n.clamp_min, _n.clamp_max
     sum, sum_to, mean, var, std, norm = _r.sum, _r.sum_to, _r.mean, _r.var, _r.std, _r.norm
     max, min, amax, amin, argmax, argmin = _r.max, _r.min, _r.amax, _r.amin, _r.argmax, _r.argmin
-    logsumexp, prod, cumsum, matmul = _r.logsumexp, _r.prod, _r.cumsum, _matmul
-    reshape, view, flatten, unflatten = _s.reshape, _s.reshape, _s.flatten, _s.unflatten
+    logsumexp, prod, cumsum, cumprod, matmul = _r.logsumexp, _r.prod, _r.cumsum, _r.cumprod, _matmul
+    reshape, view, flatten, unflatten = _s.reshape, _s.view, _s.flatten, _s.unflatten
     squeeze, unsqueeze, permute, transpose, movedim = _s.squeeze, _s.unsqueeze, _s.permute, _s.transpose, _s.movedim
     expand, repeat, flip, roll, gather = _s.expand, _s.repeat, _s.flip, _s.roll, _i.gather
     narrow, split, chunk, unbind, tril, triu = _i.narrow, _i.split, _i.chunk, _i.unbind, _s.tril, _s.triu
-    clone, contiguous = _s.clone, _s.contiguous
+    clone, contiguous, t, swapaxes = _s.clone, _s.contiguous, _s.t, _s.transpose
+    square, reciprocal, rsqrt, log2, log10, exp2 = _n.square, _n.reciprocal, _n.rsqrt, _n.log2, _n.log10, _n.exp2
+    floor, ceil, round, trunc, frac = _n.floor, _n.ceil, _n.round, _n.trunc, _n.frac
+    fmod, remainder, floor_divide, lerp, addcmul, addcdiv = (_n.fmod, _n.remainder, _n.floor_divide, _n.lerp, _n.addcmul,
+                                                             _n.addcdiv)
+    tan, asin, acos, atan, atan2, sinh, cosh = _n.tan, _n.asin, _n.acos, _n.atan, _n.atan2, _n.sinh, _n.cosh
+    arcsin, arccos, arctan = _n.asin, _n.acos, _n.atan
+    mm, bmm, mv, dot, ger, outer, addmm, baddbmm = _p.mm, _p.bmm, _p.mv, _p.dot, _p.outer, _p.outer, _p.addmm, _p.baddbmm
+    diag, diagonal, trace, cross, dist = _p.diag, _p.diagonal, _p.trace, _p.cross, _p.dist
+    eq, ne, lt, le, gt, ge, equal, allclose = _c.eq, _c.ne, _c.lt, _c.le, _c.gt, _c.ge, _c.equal, _c.allclose
+    isfinite, isnan, isinf, any, all, isclose = _c.isfinite, _c.isnan, _c.isinf, _c.any, _c.all, _c.isclose
+    logical_and, logical_or, logical_xor, logical_not = _c.logical_and, _c.logical_or, _c.logical_xor, _c.logical_not
+    count_nonzero, is_floating_point = _c.count_nonzero, _c.is_floating_point
+    sort, argsort, topk, kthvalue, median, nonzero = _o.sort, _o.argsort, _o.topk, _o.kthvalue, _o.median, _o.nonzero
+    masked_fill, masked_select, index_select, take = _o.masked_fill, _o.masked_select, _o.index_select, _o.take
+    scatter, scatter_add, index_add = _o.scatter, _o.scatter_add, _o.index_add
+    unique, bincount, multinomial, bernoulli = _o.unique, _o.bincount, _o.multinomial, _o.bernoulli
 
     def expand_as(self, other):
         return _s.expand(self, other.shape)
@@ -336,23 +353,10 @@ class Tensor(Variable):
     def view_as(self, other):
         return _s.reshape(self, other.shape)
 
-    def t(self):
-        return _s.transpose(self, 0, 1)
+    reshape_as = view_as
 
-    def square(self):
-        return _e.pow(self, 2)
-
-    def isfinite(self):
-        return self.wrap(np.isfinite(self.array))
-
-    def isnan(self):
-        return self.wrap(np.isnan(self.array))
-
-    def any(self):
-        return self.wrap(np.asarray(self.array.any()))
-
-    def all(self):
-        return self.wrap(np.asarray(self.array.all()))
+    def __getattr__(self, name):  # only for names that are not found
+        raise missing("Tensor", name)
 
 
 Tensor.result_type = Tensor  # what operations return, also for subclasses such as nn.Parameter
@@ -361,51 +365,23 @@ Tensor.result_type = Tensor  # what operations return, also for subclasses such 
 # ---- data in ---------------------------------------------------------------------------------------------------------
 
 
-def device_name(device) -> str:
-    name = str(device).split(":")[0]
-    if name not in ("cpu", "cuda"):
-        raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
-    return name
+def tensor(data, dtype=None, device=None, requires_grad=False) -> Tensor:
+    """A new Tensor holding a copy of `data`: a number, nested lists, an array or a Tensor.
+
+    dtype: of the data; Python floats become float32. `functional.door` says which arrays are converted and which are refused.
+    device: 'cpu' or 'cuda'. Raises TypeError for what is not numeric, ValueError for ragged lists.
+    """
+    return Tensor.wrap(array_from(data, dtype, device)).requires_grad_(requires_grad)
 
 
-def _as_array(data, dtype, device):
-    if isinstance(data, Variable):
-        data = data.array
-    if not hasattr(data, "dtype"):  # Python numbers and nested lists: floats become float32, integers int64
-        data = _from_python(data, np.float32 if dtype is None else None)
-    if data.dtype.kind not in KINDS:
-        raise TypeError(f"tensor: cannot hold {data.dtype}; give numbers (or bools) of one shape")
-    if dtype is not None:
-        dtype = np.dtype(dtype)
-        if dtype.kind not in KINDS:
-            raise TypeError(f"tensor: dtype {dtype} is not supported; use float32, float64, int64 or bool")
-    out = data.astype(dtype if dtype is not None else data.dtype, copy=True)
-    out = np.asarray(out) if isinstance(out, np.generic) else out  # a NumPy scalar could not be assigned in place
-    if device is not None and device_name(device) == "cuda" and isinstance(out, np.ndarray):
-        out = cupy_or_error().asarray(out)
-    elif device is not None and device_name(device) == "cpu" and not isinstance(out, np.ndarray):
-        out = out.get()
-    return out
+def tensor_of(data: tuple, dtype, device=None, requires_grad=False) -> Tensor:
+    """What Tensor(*data) and FloatTensor(*data) make: of sizes, or of one piece of data."""
+    return Tensor.wrap(constructed(data, dtype, device)).requires_grad_(requires_grad)
 
 
-def _from_python(data, floats) -> np.ndarray:
-    """Numbers and nested lists as an array; floating-point numbers in `floats` (None: as they are, float64)."""
-    if isinstance(data, (list, tuple)) and any(isinstance(x, Variable) for x in data):
-        data = [x.array.tolist() if isinstance(x, Variable) else x for x in data]
-    try:
-        array = np.asarray(data)
-    except ValueError:
-        raise ValueError("tensor: the nested list is ragged; every row needs the same length") from None
-    if array.dtype == np.float64 and floats is not None:
-        return array.astype(floats)
-    if array.dtype.kind in "OUS":
-        raise TypeError(f"tensor: cannot hold {type(data).__name__} {str(data)[:60]!r}; give numbers or nested lists of them")
-    return array
+def _variable(data, requires_grad=False, volatile=False) -> Tensor:
+    """autograd.Variable of PyTorch's old scripts: a leaf on the memory of `data`. `volatile` is ignored: use `no_grad`."""
+    return (data.detach() if isinstance(data, Variable) else tensor(data)).requires_grad_(requires_grad)
 
 
-def cupy_or_error():
-    try:
-        import cupy
-    except ImportError:
-        raise ImportError("device='cuda' needs CuPy: pip install -e '.[gpu]'") from None
-    return cupy
+Variable.from_data = _variable

@@ -4,7 +4,7 @@
 a second process begins to compile on another core. It begins with what a training step asks for last. Numba compiles on one core
 only, but its cache on disk serves both processes: the one that comes second finds the kernel there.
 
-Imports: numpy, tqdm, minigrad.kernels.cpu, minigrad.kernels.geometry.
+Imports: numpy, tqdm, minigrad.kernels.cpu, minigrad.kernels.geometry, words.
 """
 import argparse
 import contextlib
@@ -21,6 +21,7 @@ from minigrad.kernels import cpu
 from minigrad.kernels.cpu.machine.compiling import is_cached, on_compile
 from minigrad.kernels.cpu.machine.threads import cores, serve
 from minigrad.kernels.geometry import window_count
+from minigrad.words import doc
 
 
 @contextlib.contextmanager
@@ -182,7 +183,8 @@ def warmup(progress=True, jobs=tuple(JOBS)):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m minigrad.warmup", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m minigrad.warmup", description=doc(__doc__, __file__).split("\n")[0],
+                                     allow_abbrev=False)
     parser.add_argument("--job", action="append", choices=JOBS, metavar="NAME",
                         help=f"only this (again for more): {'; '.join(JOBS)}")
     jobs = parser.parse_args(argv).job or list(JOBS)

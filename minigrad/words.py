@@ -1,4 +1,4 @@
-"""Numbers in words: per cent, tables and bars for the terminal, JSON files.
+"""Words for people: numbers in per cent, tables and bars for the terminal, JSON files, a module's own description.
 
 Every command prints and writes through these, so that equal things look equal.
 
@@ -7,6 +7,7 @@ Imports: numpy, checkpoint.
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from minigrad.checkpoint import atomic_write
 
-__all__ = ["histogram", "json_text", "percent", "plain", "show", "table", "write_json"]
+__all__ = ["doc", "histogram", "json_text", "percent", "plain", "show", "table", "write_json"]
 
 
 def percent(share, digits: int = 1) -> str:
@@ -50,6 +51,17 @@ def histogram(shares: dict, width: int = 200) -> str:
     """Shares by name, a line for each: its name, per cent, and a bar of `width` letters for a share of 1."""
     wide = max([12, *map(len, shares)])
     return "\n".join(f"  {name:>{wide}} {100 * share:5.1f} %  {'#' * round(width * share)}" for name, share in shares.items())
+
+
+def doc(text: str | None, file: str) -> str:
+    """A module's docstring, stripped: `doc(__doc__, __file__)`. python -OO drops it, and it is read from the source; "" without."""
+    if text is None:
+        try:
+            with open(file, encoding="utf-8") as source:
+                text = ast.get_docstring(ast.parse(source.read()), clean=False)
+        except (OSError, SyntaxError, ValueError):
+            text = None
+    return (text or "").strip()
 
 
 # ---- JSON

@@ -11,6 +11,7 @@ import math
 import cases_functional
 import cases_images
 import cases_losses
+import cases_names
 import cases_shape
 import numpy as np
 from hypothesis import strategies as st
@@ -82,7 +83,6 @@ ELEMENTWISE = [
         lambda a, base: np.power(float(base), a),
         covers=(T["__rpow__"],),
     ),
-    Case("square", lambda a: a.square(), unary(), np.square, covers=(T["square"],)),
     Case(
         "exp",
         mg.exp,
@@ -148,7 +148,7 @@ ELEMENTWISE = [
         lambda a: (a.double() * 2).to(a.dtype),
         unary(),
         lambda a: a * 2,
-        covers=(s.astype, T["to"], T["float"], T["double"]),
+        covers=(s.astype, Tensor.to, Tensor.float, Tensor.double),
     ),
     Case("clone", lambda a: a.clone(), unary(), lambda a: a, covers=(s.clone,)),
     Case("contiguous", lambda a: a.contiguous() * 1.0, unary(), lambda a: a, covers=(s.contiguous,)),
@@ -362,4 +362,5 @@ CASES = [
     *cases_functional.CASES,
     *cases_images.CASES,
     *cases_losses.CASES,
+    *cases_names.CASES,
 ]

@@ -1,5 +1,6 @@
 """Checkpoints: arbitrary trees come back equal; damaged files raise CheckpointError only; writes are atomic."""
 
+import io
 import json
 import math
 import os
@@ -15,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minigrad import checkpoint
+from minigrad import checkpoint, files
 from minigrad.checkpoint import CheckpointError
 
 dtypes = st.one_of(
@@ -267,14 +268,78 @@ def test_deeply_nested_json_is_refused(tmp_path):
         checkpoint.load(tmp_path / "x.npz")
 
 
-def test_zip_bombs_are_refused(tmp_path):
-    path = tmp_path / "bomb.npz"
+def compressed_zeros(path, megabytes):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as entry:
-        entry.write(npy_header((1 << 27,), "|u1"))
-        for _ in range(128):
+        entry.write(npy_header((megabytes << 20,), "|u1"))
+        for _ in range(megabytes):
             entry.write(bytes(1 << 20))
+
+
+def test_compressed_zeros_load_and_bombs_do_not(tmp_path, monkeypatch):
+    path = tmp_path / "zeros.npz"
+    compressed_zeros(path, 64)
+    assert path.stat().st_size < 1 << 17
+    assert checkpoint.load_weights(path)["x"].nbytes == 64 << 20
+    monkeypatch.setattr(files, "AFFORDABLE", 63 << 20)
     with pytest.raises(CheckpointError, match="zip bomb"):
         checkpoint.load_weights(path)
+
+
+def test_a_list_of_contents_that_lacks_entries_is_refused(tmp_path):
+    """One flipped bit in the length of a comment swallows the entries behind it; a size of 0 swallows all."""
+    path = tmp_path / "w.npz"
+    for write in (checkpoint.save_weights, lambda path, arrays: np.savez_compressed(path, **arrays)):
+        write(path, WEIGHTS)
+        content = path.read_bytes()
+        assert set(checkpoint.load_weights(path)) == set(WEIGHTS)
+        directory = [i for i in range(len(content)) if content.startswith(b"PK\1\2", i)]
+        for at, value in ((directory[1] + 30, b"\xff\xff"), (directory[2] + 33, b"\1"), (directory[-1] + 32, b"\x10"),
+                          (len(content) - 14, bytes(8))):
+            path.write_bytes(content[:at] + value + content[at + len(value):])
+            must_be_equal_or_refused(path, WEIGHTS, checkpoint.load_weights)
+
+
+def test_archives_written_to_a_pipe_are_read(tmp_path):
+    """Sizes stand behind the data there."""
+    out = io.BytesIO()
+
+    class Pipe(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            return out.write(bytes(data))
+
+    with zipfile.ZipFile(Pipe(), "w") as archive:
+        for name in "ab":
+            with archive.open(f"{name}.npy", "w") as stream:
+                stream.write(X)
+    (tmp_path / "w.npz").write_bytes(out.getvalue())
+    assert list(checkpoint.load_weights(tmp_path / "w.npz")) == ["a", "b"]
+
+
+def test_an_entry_that_declares_more_than_deflate_can_hold_is_refused(tmp_path):
+    path = tmp_path / "liar.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", npy_header((1 << 28,), "|u1") + bytes(64))
+    content = bytearray(path.read_bytes())
+    at = content.rindex(b"PK\1\2")
+    content[at + 24:at + 28] = struct.pack("<I", (1 << 28) + 128)  # the size that the directory declares
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="two different sizes"):
+        checkpoint.load_weights(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in files on this system")
+def test_pipes_devices_and_folders_are_refused_and_nothing_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink(tmp_path / "pipe", tmp_path / "link.npz")
+    for read in (checkpoint.load, checkpoint.load_weights, checkpoint.load_torch):
+        for path in (tmp_path / "pipe", tmp_path / "link.npz", "/dev/zero"):
+            with pytest.raises(CheckpointError, match="not a file"):
+                read(path)
+        with pytest.raises(CheckpointError, match="folder"):
+            read(tmp_path)
 
 
 def test_missing_folders_and_files(tmp_path):
@@ -430,11 +495,35 @@ def test_wrong_weights_say_what_is_wrong(tmp_path, path, weights, error, words):
     assert os.listdir(tmp_path) == []
 
 
-def test_torch_pickles_and_whole_trees_are_named(tmp_path):
-    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
-        archive.writestr("archive/data.pkl", b"x")
-    with pytest.raises(CheckpointError, match="PyTorch pickle"):
-        checkpoint.load_weights(tmp_path / "w.pt")
+def test_whole_trees_are_named(tmp_path):
     checkpoint.save(tmp_path / "tree.npz", {"a": np.ones(2)})
     with pytest.raises(CheckpointError, match="checkpoint.load"):
         checkpoint.load_weights(tmp_path / "tree.npz")
+
+
+LONG = [10**18] * 200_000
+
+
+@pytest.mark.parametrize("content, words", [
+    (safetensors({"a": entry(shape=LONG, end=0)}), "impossible shape"),  # a product of three million digits
+    (safetensors({"a": entry(shape=[1] * 65)}, bytes(4)), "impossible shape"),
+    (safetensors({"a": entry(shape=[0, 2**62, 2**62], end=0)}), "array is too big|damaged"),
+    (safetensors({"a": entry(shape=[2**70], end=0)}), "impossible shape"),
+    (safetensors({"a": {**entry(end=8), "more": 1}}, bytes(8)), "not exactly"),
+    (safetensors({"a": {"dtype": ["F32"], "shape": [2], "data_offsets": [0, 8]}}, bytes(8)), "not supported"),
+    (safetensors({"a": {"dtype": "F32", "shape": [True, 2], "data_offsets": [0, 8]}}, bytes(8)), "impossible shape"),
+    (safetensors({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8, 9]}}, bytes(8)), "impossible offsets"),
+    (safetensors({"a": entry(), "b": entry(begin=4, end=12)}, bytes(12)), "begins at 4"),
+    (safetensors({"a": entry(), "b": entry(begin=12, end=20)}, bytes(20)), "begins at 12"),
+    (safetensors({"__metadata__": {"a": 1}}), "__metadata__"),
+    (safetensors(b'{"a":{"dtype":"F32","dtype":"F32"}}'), "twice"),
+    (safetensors(b"[" * 5_000_000), "damaged"),
+    (safetensors(b" " * ((1 << 23) + 1)), "header declares"),
+    (safetensors({"x" * 5000: entry("F7")}, bytes(8)), "F7"),
+])
+def test_hostile_safetensors_end_soon_in_few_words(tmp_path, content, words):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    start = time.perf_counter()
+    with pytest.raises(CheckpointError, match=words) as caught:
+        checkpoint.load_weights(tmp_path / "x.safetensors")
+    assert time.perf_counter() - start < 5 and len(caught.value.reason) < 600

@@ -36,7 +36,7 @@ def main(argv):
     options = parser.parse(argv)
     run = command.start("fit", options)
     streams = Streams(options.seed)
-    loader = DataLoader(load(options.data, limit=50), 8, rng=streams["data"])
+    loader = DataLoader(load(options.data, limit=50), 8, shuffle=True, drop_last=True, rng=streams["data"])
     state = {"w": np.zeros((2, 2), np.float32), "m": np.zeros((2, 2), np.float32)}
     if run.restored is not None:
         state = run.restored["state"]

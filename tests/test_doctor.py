@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minigrad import doctor, kernels
+from minigrad.kernels.cpu.machine.cache import Survey
 
 VERSIONS = {"numpy": "2.4.1", "numba": "0.68.0", "matplotlib": "3.10.1", "pillow": "11.0", "tqdm": "4.67.1"}
 
@@ -60,12 +61,22 @@ def test_threads_in_order():
 
 
 def test_cache_folder(tmp_path):
-    assert doctor.check_cache(str(tmp_path / "new" / "er"), False) == ([str(tmp_path / "new" / "er")], [])
-    assert "NUMBA_CACHE_DIR" in the_one(doctor.check_cache(None, False)).remedy
-    assert doctor.check_cache(None, True)[1] == []
+    def survey(*folders, damaged=(), other=0):
+        return Survey([str(f) for f in folders], 80, 6_800_000, list(damaged), other, other * 1000)
+
+    lines, findings = doctor.check_cache(survey(tmp_path / "new" / "er", tmp_path / "new" / "est"), False)
+    assert lines[0] == str(tmp_path / "new") and lines[1].startswith("80 files, 6.8 MB; ") and lines[1].endswith("B free")
+    assert not findings and len(lines) == 2
+    assert "3000 files of other versions, 3.0 MB" in doctor.check_cache(survey(tmp_path, other=3000), False)[0][2]
+    lines, findings = doctor.check_cache(survey(tmp_path, damaged="abcd"), False)
+    assert lines[2:] == ["damaged: a", "damaged: b", "damaged: c", "..."] and not findings[0].bad
+    assert findings[0].what.startswith("4 files of compiled kernels are damaged") and "minigrad.warmup" in findings[0].remedy
+    assert "NUMBA_CACHE_DIR" in the_one(doctor.check_cache(survey(), False)).remedy
+    assert doctor.check_cache(survey(), True)[1] == []
     file = tmp_path / "file"
     file.write_text("")
-    assert "cannot be written" in the_one(doctor.check_cache(str(file), False)).what
+    found = the_one(doctor.check_cache(survey(file, tmp_path, file), False)).what
+    assert f"{file} cannot be written (Not a directory), nor can 1 more" in found
     assert "cannot write runs/" in the_one(doctor.check_runs(str(file))).what
     assert doctor.check_runs(str(tmp_path)) == ([str(tmp_path / "runs")], [])
 

@@ -1,17 +1,23 @@
 """Streams: independence of names, bit-exact resume, reproducibility across processes, ranges and distributions."""
 
+import copy
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad.random import Stream, Streams, as_stream
+import minigrad as mg
+from minigrad import nn
+from minigrad import random as mg_random
+from minigrad.random import Generator, Stream, Streams, as_stream, default_generator
 
 names = st.text(max_size=20)
 seeds = st.integers(-(2**200), 2**200)
@@ -179,7 +185,7 @@ def test_as_stream():
     expected = wrapped.normal(5)
     wrapped.load_state_dict(state)
     assert np.array_equal(wrapped.normal(5), expected)
-    assert as_stream(None).seed != as_stream(None).seed
+    assert as_stream(None) is as_stream() is default_generator
     with pytest.raises(ValueError, match="no seed"):
         wrapped.child("x")
 
@@ -199,3 +205,61 @@ def test_as_stream():
 def test_wrong_calls_say_what_is_wrong(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+# ---- the default stream
+
+UNSEEDED = {
+    "linear": lambda: nn.Linear(3, 4).weight.array, "conv": lambda: nn.Conv2d(2, 3, 3).bias.array,
+    "lstm": lambda: nn.LSTM(2, 3).weight_hh_l0.array, "embedding": lambda: nn.Embedding(4, 2).weight.array,
+    "init": lambda: nn.init.orthogonal_(nn.Parameter(np.zeros((3, 3), np.float32))).array,
+    "truncated": lambda: nn.init.trunc_normal_(nn.Parameter(np.zeros((3, 3), np.float32))).array,
+    "dropout": lambda: nn.Dropout()(mg.ones(50)).array, "function": lambda: mg.functional.dropout(mg.ones(50)).array,
+    "between layers": lambda: nn.LSTM(2, 3, 2, dropout=0.5)(mg.ones(2, 1, 2))[0].detach().array,
+    "as_stream": lambda: as_stream().normal(5),
+}
+
+
+@pytest.mark.parametrize("draw", UNSEEDED.values(), ids=list(UNSEEDED))
+def test_manual_seed_decides_what_is_drawn_without_rng(draw):
+    first, other, again = (mg_random.manual_seed(seed) and np.array(draw()) for seed in (5, 6, 5))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    state = json.loads(json.dumps(mg_random.get_rng_state()))
+    expected = np.array(draw())
+    mg_random.set_rng_state(state)
+    assert np.array_equal(draw(), expected)
+
+
+def test_layers_made_before_manual_seed_and_copies_of_them_follow_it():
+    layer = nn.Dropout()
+    clone = copy.deepcopy(layer)
+    masks = [mg_random.manual_seed(3) and kept(mg.ones(40)).tolist() for kept in (layer, clone, layer)]
+    assert masks[0] == masks[1] == masks[2]
+    assert pickle.loads(pickle.dumps(default_generator)) is copy.copy(default_generator) is default_generator
+
+
+def test_manual_seed_is_the_same_in_every_process_and_leaves_streams_alone():
+    code = "from minigrad.random import *; print(manual_seed(9).normal(3).tolist())"
+    out = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    mine = Stream(0, "mine")
+    assert out[0] == out[1] == f"{mg_random.manual_seed(9).normal(3).tolist()}\n" and mg_random.initial_seed() == 9
+    assert np.array_equal(mine.normal(4), Stream(0, "mine").normal(4))
+
+
+def test_threads_share_the_default_stream_and_lose_nothing():
+    mg_random.manual_seed(1)
+    drawn = []
+    threads = [threading.Thread(target=lambda: drawn.extend(as_stream().normal(3).tolist() for _ in range(50))) for _ in range(4)]
+    [t.start() for t in threads], [t.join() for t in threads]
+    mg_random.manual_seed(1)
+    assert sorted(drawn) == sorted(as_stream().normal(3).tolist() for _ in range(200))
+
+
+def test_generator_is_pytorchs():
+    g = Generator().manual_seed(4)
+    first = g.normal(3)
+    state = g.get_state()
+    rest = g.normal(3)
+    g.set_state(state)
+    assert np.array_equal(g.normal(3), rest) and g.initial_seed() == 4
+    assert np.array_equal(g.manual_seed(4).normal(3), first) and as_stream(g) is g

@@ -40,10 +40,11 @@ def parser_of(name: str, attack: Attack):
     for option, how in OPTIONS.items():
         if option in attack.takes:
             default = attack.takes[option].default
-            if how.get("type") is not command.positive or isinstance(default, int):
+            if how.get("type") is not command.COUNT or isinstance(default, int):
+                how = {**how, "type": command.NATURAL} if how.get("type") is command.COUNT and default == 0 else how
                 parser.add_argument(f"--{option.replace('_', '-')}", default=default, **how)
     if attack.view != "white_box" and "queries" not in attack.takes:
-        parser.add_argument("--budget", type=command.positive, metavar="N", help="queries that each image may cost")
+        parser.add_argument("--budget", type=command.COUNT, metavar="N", help="queries that each image may cost")
     return parser
 
 
@@ -56,7 +57,7 @@ def main(argv):
     victim, config = setting.victim_of(o, parser)
     if o.dry_run:
         for option, how in OPTIONS.items():
-            if how.get("type") is command.positive and hasattr(o, option):
+            if how.get("type") is command.COUNT and hasattr(o, option):
                 setattr(o, option, min(getattr(o, option), DRY))
     samples = setting.pick(setting.test_set(o, config), min(o.count, DRY) if o.dry_run else o.count, o.seed)
     bounded = "threat" in attack.takes

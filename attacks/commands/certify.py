@@ -66,29 +66,20 @@ def main(argv=None):
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks certify", __doc__.strip(), data=None, steps=None, run=False,
+        "attacks certify", command.doc(__doc__, __file__), data=None, steps=None, run=False,
         examples=["--model runs/trained-noise-0001 --sigma 0.5", "--model runs/trained-noise-0001 --draws 1000 --attacked 50"],
     )
     setting.model_options(parser, 200, "images of the test set", norms=())
-    parser.add_argument("--sigma", type=setting.radius, default=0.5, metavar="S", help="standard deviation of the noise, 1 is from "
+    parser.add_argument("--sigma", type=command.POSITIVE, default=0.5, metavar="S",
+                        help="standard deviation of the noise, 1 is from "
                         "black to white")
-    parser.add_argument("--draws", type=command.positive, default=10_000, metavar="N", help="noisy looks that count as votes")
-    parser.add_argument("--select", type=command.positive, default=100, metavar="N", help="noisy looks that choose the class")
-    parser.add_argument("--alpha", type=level, default=0.001, metavar="A", help="probability, for each image, that its "
+    parser.add_argument("--draws", type=command.COUNT, default=10_000, metavar="N", help="noisy looks that count as votes")
+    parser.add_argument("--select", type=command.COUNT, default=100, metavar="N", help="noisy looks that choose the class")
+    parser.add_argument("--alpha", type=command.LEVEL, default=0.001, metavar="A", help="probability, for each image, that its "
                         "certificate is false")
-    parser.add_argument("--attacked", type=int, default=0, metavar="N", help="images that PGD tries at each radius, to compare")
-    o = parser.parse(argv)
-    if o.attacked < 0:
-        parser.error(f"--attacked {o.attacked}: must be a number of images, at least 0")
-    return o, parser
-
-
-def level(text: str) -> float:
-    """A number in (0, 1), for add_argument(type=...)."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise ValueError
-    return value
+    parser.add_argument("--attacked", type=command.NATURAL, default=0, metavar="N",
+                        help="images that PGD tries at each radius, to compare")
+    return parser.parse(argv), parser
 
 
 class Attacked(NamedTuple):

@@ -21,11 +21,11 @@ POINTS = 11
 
 
 def main(argv=None):
-    parser = command.Parser("attacks curve", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("attacks curve", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001",
                                       "--model runs/classifier-0001 --norm l2 --epsilon 4"])
     setting.model_options(parser, 200, "images of the test set")
-    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of PGD")
+    parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="steps of PGD")
     o = parser.parse(argv)
     victim, config = setting.victim_of(o, parser)
     samples = setting.pick(setting.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)

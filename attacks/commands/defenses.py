@@ -51,14 +51,15 @@ class Row:
 
 
 def options(argv=None):
-    parser = command.Parser("attacks defenses", __doc__.split("\n\nA robust")[0].strip(), data="mnist", steps=None, run=False,
+    parser = command.Parser("attacks defenses", command.doc(__doc__, __file__).split("\n\nA robust")[0],
+                            data="mnist", steps=None, run=False,
                             examples=["--data glyphs", "--only noise-at-test dropout-at-test smoothing", "--only fast pgd "
                                       "--steps 2000", "--epsilon 0.1"])
     parser.add_argument("--only", nargs="+", choices=list(DEFENSES), metavar="NAME",
                         help=f"some of: {' '.join(DEFENSES)} (default: all)")
-    parser.add_argument("--epsilon", type=setting.radius, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
-    parser.add_argument("--radius", type=setting.radius, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
-    parser.add_argument("--count", type=command.positive, default=200, metavar="N", help="images of the test set to attack")
+    parser.add_argument("--epsilon", type=command.POSITIVE, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
+    parser.add_argument("--radius", type=command.POSITIVE, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
+    parser.add_argument("--count", type=command.COUNT, default=200, metavar="N", help="images of the test set to attack")
     for name, default, text in (
         ("steps", 500, "training steps of each network"), ("batch", 128, "images in a batch"),
         ("width", 16, "maps of the first convolution"), ("attack-steps", 40, "steps of PGD"),
@@ -66,9 +67,9 @@ def options(argv=None):
         ("members", 5, "networks that are averaged"), ("looks", 1000, "noisy looks for a certificate"),
         ("certified", 100, "images with a certificate"),
     ):
-        parser.add_argument(f"--{name}", type=command.positive, default=default, metavar="N", help=text)
-    parser.add_argument("--sigma", type=setting.radius, default=0.5, metavar="S", help="standard deviation of noise at test time")
-    parser.add_argument("--decay", type=setting.radius, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
+        parser.add_argument(f"--{name}", type=command.COUNT, default=default, metavar="N", help=text)
+    parser.add_argument("--sigma", type=command.POSITIVE, default=0.5, metavar="S", help="standard deviation of noise at test time")
+    parser.add_argument("--decay", type=command.POSITIVE, default=1e-3, metavar="C", help="weight decay: of sum w^2 / 2")
     setting.run_options(parser)
     return parser.parse(argv)
 

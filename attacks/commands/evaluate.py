@@ -59,23 +59,24 @@ def main(argv=None):
 
 
 def options(argv=None):
-    parser = command.Parser("attacks evaluate", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("attacks evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/robust-0001 --twin "
                                 "runs/classifier-0001 "
                                       "--defense 'PGD training'"])
     setting.model_options(parser, 200, "images of the test set")
     parser.add_argument("--attack", choices=list(ATTACKS), default="pgd", help="the attack whose number is in question")
-    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="its steps")
-    parser.add_argument("--restarts", type=command.positive, default=1, metavar="N", help="its random starts")
-    parser.add_argument("--samples", type=command.positive, default=1, metavar="N",
+    parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="its steps")
+    parser.add_argument("--restarts", type=command.COUNT, default=1, metavar="N", help="its random starts")
+    parser.add_argument("--samples", type=command.COUNT, default=1, metavar="N",
                         help="draws at each step, for a network that answers at random")
-    parser.add_argument("--strong", type=command.positive, default=100, metavar="N", help="steps of the attacks of the "
+    parser.add_argument("--strong", type=command.COUNT, default=100, metavar="N", help="steps of the attacks of the "
         "ensemble")
-    parser.add_argument("--queries", type=command.positive, default=1000, metavar="N", help="queries of the black-box "
+    parser.add_argument("--queries", type=command.COUNT, default=1000, metavar="N", help="queries of the black-box "
         "attacks")
-    parser.add_argument("--draws", type=command.positive, default=100, metavar="N", help="random points around each "
+    parser.add_argument("--draws", type=command.COUNT, default=100, metavar="N", help="random points around each "
         "image")
-    parser.add_argument("--twin", metavar="RUN", help="the same network without the defense: the attacks must work "
+    parser.add_argument("--twin", type=command.path, metavar="RUN",
+                        help="the same network without the defense: the attacks must work "
                                                       "there")
     parser.add_argument("--verbose", action="store_true", help="tell each check as it is answered")
     for key, what in report.NOT_MECHANICAL.items():

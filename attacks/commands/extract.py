@@ -31,18 +31,19 @@ KINDS = {  # name in figures -> (questions, answers)
 
 
 def options(argv=None):
-    parser = command.Parser("attacks extract", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("attacks extract", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --student lenet",
                                       "--data mnist --queries 100 1000 5000"])
-    parser.add_argument("--model", metavar="RUN", help="a run of `python -m nets classifier` (default: a LeNet trained here)")
+    parser.add_argument("--model", type=command.path, metavar="RUN",
+                        help="a run of `python -m nets classifier` (default: a LeNet trained here)")
     parser.add_argument("--data", metavar="NAME", help="where questions and test images come from (default: "
                         "the model's, or glyphs)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
-    parser.add_argument("--queries", type=command.positive, nargs="+", default=[50, 150, 500, 1500, 5000], metavar="N",
+    parser.add_argument("--queries", type=command.COUNT, nargs="+", default=[50, 150, 500, 1500, 5000], metavar="N",
                         help="numbers of questions")
     parser.add_argument("--student", choices=NETWORKS, default="mlp", help="what is trained on the answers")
-    parser.add_argument("--steps", type=command.positive, default=600, metavar="N", help="steps of a student at least")
-    parser.add_argument("--count", type=command.positive, default=3000, metavar="N", help="test images to compare on")
+    parser.add_argument("--steps", type=command.COUNT, default=600, metavar="N", help="steps of a student at least")
+    parser.add_argument("--count", type=command.COUNT, default=3000, metavar="N", help="test images to compare on")
     setting.run_options(parser)
     return parser, parser.parse(argv)
 

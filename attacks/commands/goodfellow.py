@@ -128,8 +128,8 @@ class Replication:
     def fit(self, name, net, loss_of, train=None, rate=1e-3, cost=1.0, bound=False) -> Victim:
         """Train for --epochs; a victim of images in [0, 1]. loss_of(victim, images, labels) -> Tensor ()."""
         victim = Victim(net, bounds=(0, 1))
-        loader = data.DataLoader(train or self.train, min(BATCH, len(train or self.train)), value_range=(0.0, 1.0),
-                                 rng=Stream(self.o.seed, f"{name}/data"))
+        loader = data.DataLoader(train or self.train, min(BATCH, len(train or self.train)), shuffle=True, drop_last=True,
+                                 value_range=(0.0, 1.0), rng=Stream(self.o.seed, f"{name}/data"))
         fit(net, lambda x, y, step: loss_of(victim, x, y), loader.forever(), self.steps, rate=rate, bar=self.bar, cost=cost,
             after=(lambda: bound_norms_(net)) if bound else None)
         return victim
@@ -288,17 +288,17 @@ def steps_of(o, train) -> int:
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks goodfellow", __doc__.strip(), data="mnist", steps=None, run=False,
+        "attacks goodfellow", command.doc(__doc__, __file__), data="mnist", steps=None, run=False,
         presets={"quick": dict(epochs=1, members=4)},
         examples=["--preset quick", "--only softmax logistic maxout", "--data glyphs", "--epochs 30"],
     )
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME",
                         help=f"some of: {' '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--epsilon", type=setting.radius, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
-    parser.add_argument("--epochs", type=command.positive, default=3, metavar="N", help="of training, for every network")
-    parser.add_argument("--members", type=command.positive, default=12, metavar="N", help="networks of the ensemble")
-    parser.add_argument("--units", type=command.positive, default=240, metavar="N", help="maxout units in each of two layers")
-    parser.add_argument("--decay", type=setting.radius, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
+    parser.add_argument("--epsilon", type=command.POSITIVE, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
+    parser.add_argument("--epochs", type=command.COUNT, default=3, metavar="N", help="of training, for every network")
+    parser.add_argument("--members", type=command.COUNT, default=12, metavar="N", help="networks of the ensemble")
+    parser.add_argument("--units", type=command.COUNT, default=240, metavar="N", help="maxout units in each of two layers")
+    parser.add_argument("--decay", type=command.POSITIVE, default=0.0025, metavar="C", help="coefficient of sum |w|, first layer")
     setting.run_options(parser)
     return parser.parse(argv)
 

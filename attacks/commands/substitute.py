@@ -31,24 +31,24 @@ SHOWN = 10
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks substitute", __doc__.strip(), data=None, steps=None, run=False,
+        "attacks substitute", command.doc(__doc__, __file__), data=None, steps=None, run=False,
         examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --seeds 100 --substitute lenet --repeats 1",
                   "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1"],
     )
     setting.model_options(parser, 2000, "test images that the result is measured on", ("linf", "l2"))
-    parser.add_argument("--seeds", type=command.positive, default=150, metavar="N", help="images that the attacker begins with")
-    parser.add_argument("--rounds", type=command.positive, default=6, metavar="N", help="augmentations; each doubles the images")
-    parser.add_argument("--budget", type=command.positive, default=6400, metavar="N", help="questions in all")
+    parser.add_argument("--seeds", type=command.COUNT, default=150, metavar="N", help="images that the attacker begins with")
+    parser.add_argument("--rounds", type=command.COUNT, default=6, metavar="N", help="augmentations; each doubles the images")
+    parser.add_argument("--budget", type=command.COUNT, default=6400, metavar="N", help="questions in all")
     parser.add_argument("--substitute", choices=NETWORKS, default="mlp", help="what the attacker trains")
-    parser.add_argument("--epochs", type=command.positive, default=10, metavar="N", help="of training in each round")
-    parser.add_argument("--lam", type=float, default=0.1, metavar="L", help="step of the augmentation; below 0: towards "
+    parser.add_argument("--epochs", type=command.COUNT, default=10, metavar="N", help="of training in each round")
+    parser.add_argument("--lam", type=command.NUMBER, default=0.1, metavar="L", help="step of the augmentation; below 0: towards "
                         "the boundary")
-    parser.add_argument("--period", type=command.positive, default=3, metavar="N", help="turn the step's sign every N rounds; as "
+    parser.add_argument("--period", type=command.COUNT, default=3, metavar="N", help="turn the step's sign every N rounds; as "
                         "many as --rounds for never")
-    parser.add_argument("--reservoir", type=command.positive, metavar="N", help="augment so many images in a round at most, from "
+    parser.add_argument("--reservoir", type=command.COUNT, metavar="N", help="augment so many images in a round at most, from "
                         "the fourth round on")
     parser.add_argument("--attack", choices=list(copies.TRAVELS), default="fgsm", help="on the substitute")
-    parser.add_argument("--repeats", type=command.positive, default=3, metavar="N", help="attackers with other seeds")
+    parser.add_argument("--repeats", type=command.COUNT, default=3, metavar="N", help="attackers with other seeds")
     return parser, parser.parse(argv)
 
 

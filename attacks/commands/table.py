@@ -22,11 +22,11 @@ BATCH = 250
 
 
 def main(argv=None):
-    parser = command.Parser("attacks table", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("attacks table", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --epsilon 0.1"])
     setting.model_options(parser, 20, "images of each class")
     parser.add_argument("--attack", choices=CHOICES, default="pgd", help="which attack")
-    parser.add_argument("--steps", type=command.positive, default=40, metavar="N", help="steps of it")
+    parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="steps of it")
     o = parser.parse(argv)
     victim, config = setting.victim_of(o, parser)
     samples = setting.pick(setting.test_set(o, config), None, o.seed)

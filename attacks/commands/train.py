@@ -16,7 +16,7 @@ import dataclasses
 
 import numpy as np
 
-from attacks.commands.helpers.setting import ball, radius
+from attacks.commands.helpers.setting import ball
 from attacks.core.goal import Untargeted
 from attacks.core.victim import Victim
 from attacks.defend import training
@@ -38,35 +38,37 @@ FALL = 0.2  # of PGD accuracy between two epochs: collapsed (Wong, Rice & Kolter
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks train", __doc__.split("\n\nLogged")[0].strip(), data="mnist", steps=6_000,
+        "attacks train", command.doc(__doc__, __file__).split("\n\nLogged")[0], data="mnist", steps=6_000,
         examples=["--method fast --early-stop", "--method pgd --inner-steps 10", "--method trades --beta 6",
                   "--method noise --noise sign --epsilon 0.25", "--method noise --noise gaussian --norm l2 --epsilon 0.5",
                   "--data cifar10 --epsilon 8/255 --network lenet"],
     )
     parser.add_argument("--method", choices=list(training.METHODS), default="fast", help="what is minimised")
     parser.add_argument("--norm", choices=["linf", "l2"], default="linf", help="of the perturbations")
-    parser.add_argument("--epsilon", type=radius, default=0.3, metavar="E", help="their size, 1 is from black to white; "
+    parser.add_argument("--epsilon", type=command.POSITIVE, default=0.3, metavar="E", help="their size, 1 is from black to white; "
                         "0.3 or 8/255; for --noise gaussian the standard deviation")
-    parser.add_argument("--warmup", type=share, metavar="SHARE", help="of the steps, in which epsilon grows from 0 (default: 0.3 "
+    parser.add_argument("--warmup", type=command.SHARE, metavar="SHARE",
+                        help="of the steps, in which epsilon grows from 0 (default: 0.3 "
                         "for pgd and trades, else 0: none)")
-    parser.add_argument("--inner-steps", type=command.positive, default=10, metavar="N", help="steps of pgd and trades")
-    parser.add_argument("--inner-step", type=factor, metavar="F", help="length of a step in units of epsilon (default: 1.25 "
+    parser.add_argument("--inner-steps", type=command.COUNT, default=10, metavar="N", help="steps of pgd and trades")
+    parser.add_argument("--inner-step", type=command.POSITIVE, metavar="F",
+                        help="length of a step in units of epsilon (default: 1.25 "
                         "for fast, 2.5 / N for pgd and trades)")
-    parser.add_argument("--beta", type=factor, default=1.0, metavar="B", help="trades: weight of the divergence")
-    parser.add_argument("--alpha", type=share, default=0.5, metavar="A", help="fgsm: weight of the clean samples")
+    parser.add_argument("--beta", type=command.WEIGHT, default=1.0, metavar="B", help="trades: weight of the divergence")
+    parser.add_argument("--alpha", type=command.SHARE, default=0.5, metavar="A", help="fgsm: weight of the clean samples")
     parser.add_argument("--noise", choices=KINDS, default="uniform", help="noise: of which kind")
-    parser.add_argument("--l1", type=factor, default=0.0, metavar="C", help="weight decay: coefficient of sum |w|")
-    parser.add_argument("--l2", type=factor, default=0.0, metavar="C", help="weight decay: coefficient of sum w^2 / 2")
+    parser.add_argument("--l1", type=command.WEIGHT, default=0.0, metavar="C", help="weight decay: coefficient of sum |w|")
+    parser.add_argument("--l2", type=command.WEIGHT, default=0.0, metavar="C", help="weight decay: coefficient of sum w^2 / 2")
     parser.add_argument("--first", action="store_true", help="weight decay on the first layer only")
-    parser.add_argument("--dropout", type=share, default=0.0, metavar="P", help="probability, before the linear layers")
+    parser.add_argument("--dropout", type=command.SHARE, default=0.0, metavar="P", help="probability, before the linear layers")
     parser.add_argument("--early-stop", action="store_true", help="end with the last good weights when PGD accuracy collapses")
-    parser.add_argument("--size", type=command.positive, help="pixels; default: 28, or what the data has")
+    parser.add_argument("--size", type=command.COUNT, help="pixels; default: 28, or what the data has")
     parser.add_argument("--network", choices=list(WIDTH), default="strided", help="strided: Wong, Rice & Kolter's, small, no "
                         "pooling; lenet: of `nets classifier`, with batch norm")
-    parser.add_argument("--batch", type=command.positive, default=100, help="images in a batch")
-    parser.add_argument("--width", type=command.positive, help="maps of the first convolution (default: 16 for strided, 32 for "
+    parser.add_argument("--batch", type=command.COUNT, default=100, help="images in a batch")
+    parser.add_argument("--width", type=command.COUNT, help="maps of the first convolution (default: 16 for strided, 32 for "
                         "lenet)")
-    parser.add_argument("--rate", type=factor, default=5e-3, help="Adam's largest learning rate, after 2/5 of the steps")
+    parser.add_argument("--rate", type=command.POSITIVE, default=5e-3, help="Adam's largest learning rate, after 2/5 of the steps")
     return parser.parse(argv)
 
 
@@ -86,22 +88,6 @@ class Good:
         vars(self).update(state)
 
 
-def share(text: str) -> float:
-    """A number in [0, 1), for add_argument(type=...)."""
-    value = float(text)
-    if not 0 <= value < 1:
-        raise ValueError
-    return value
-
-
-def factor(text: str) -> float:
-    """A finite number of at least 0, for add_argument(type=...)."""
-    value = float(text)
-    if not 0 <= value < np.inf:
-        raise ValueError
-    return value
-
-
 def inner(o) -> dict:
     """The options of the method that are not common to all."""
     step = o.inner_step
@@ -111,6 +97,12 @@ def inner(o) -> dict:
     return {"fast": dict(step=1.25 if step is None else step), "fgsm": dict(alpha=o.alpha), "noise": dict(kind=o.noise)}.get(
         o.method, {}
     )
+
+
+def along(o, steps: int):
+    """factor(t): what follows from the number of steps, the rate and the radius, as shares of their largest."""
+    rate = rise_and_fall(steps, RISE)
+    return lambda t: (rate(t), training.warmup(t + 1, steps, o.warmup))
 
 
 def batch_of(o, victim, images, labels, step, rng) -> training.Batch:
@@ -132,7 +124,7 @@ def main(argv=None):
     o.warmup = WARMUP.get(o.method, 0.0) if o.warmup is None else o.warmup
     run = command.start(f"trained-{o.method}", o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, rng=streams["data"], value_range=(0.0, 1.0))
+    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"], value_range=(0.0, 1.0))
     network = NETWORKS[o.network](o.channels, o.classes, o.size, o.width, o.dropout, rng=streams["init"]).to(o.device)
     victim = Victim(network, bounds=(0, 1), normalize=(0.5, 0.5), classes=o.classes)
     adam = optim.Adam(network.parameters(), o.rate)
@@ -142,6 +134,7 @@ def main(argv=None):
     kept = dict(network=network, adam=adam, loader=loader, streams=streams, good=good)
     run.restore(kept)
     schedule = scheduled(adam, rise_and_fall(o.steps, RISE), run.step)
+    run.follows(lambda steps: along(o, steps), o.steps)
 
     batches, epoch = loader.forever(), len(loader)
     for step in run.loop(run.step, o.steps, save=kept):
@@ -153,9 +146,9 @@ def main(argv=None):
         batch.loss.backward()
         adam.step()
         schedule.step()
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, loss=batch.loss, batch_accuracy=batch.accuracy(labels))
-        if step % epoch == 0 or step == o.steps:
+        if run.due(step, epoch):
             run.check_finite(step, network.named_parameters())
             robust = probe(victim, few, o, step)
             run.log(step, test_accuracy=evaluate(network, test)[0], probe_accuracy=robust)

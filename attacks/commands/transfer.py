@@ -27,14 +27,14 @@ NOISE = "random signs"
 
 def options(argv=None):
     parser = command.Parser(
-        "attacks transfer", __doc__.strip(), data=None, steps=None, run=False,
+        "attacks transfer", command.doc(__doc__, __file__), data=None, steps=None, run=False,
         examples=["", "--data mnist", "--data mnist --attack pgd --epsilon 0.2", "--data mnist --disjoint",
                   "--model runs/classifier-0001 --networks softmax mlp"],
     )
     setting.model_options(parser, 1000, "test images to attack", ("linf", "l2"), several=True)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="which to train")
-    parser.add_argument("--images", type=command.positive, default=6000, metavar="N", help="training images of each")
-    parser.add_argument("--epochs", type=command.positive, default=4, metavar="N", help="of training")
+    parser.add_argument("--images", type=command.COUNT, default=6000, metavar="N", help="training images of each")
+    parser.add_argument("--epochs", type=command.COUNT, default=4, metavar="N", help="of training")
     parser.add_argument("--disjoint", action="store_true", help="no two networks see the same training image")
     parser.add_argument("--attack", choices=list(copies.TRAVELS), default="mi_fgsm", help="on the sources")
     return parser, parser.parse(argv)

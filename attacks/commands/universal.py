@@ -25,21 +25,22 @@ SHOWN = 10
 
 
 def main(argv=None):
-    parser = command.Parser("attacks universal", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("attacks universal", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --method deepfool",
                                       "--model runs/classifier-0001 --target 8 --norm l2 --epsilon 5"])
     setting.model_options(parser, 1000, "images of the training set to find it on")
-    parser.add_argument("--held-out", type=command.positive, default=2000, metavar="N", help="images of the test set to try it on")
+    parser.add_argument("--held-out", type=command.COUNT, default=2000, metavar="N", help="images of the test set to try it on")
     parser.add_argument("--method", choices=["sgd", "deepfool"], default="sgd", help="how it is found")
-    parser.add_argument("--target", type=int, metavar="CLASS", help="number of the class that everything shall be taken for (sgd)")
-    parser.add_argument("--passes", type=command.positive, metavar="N", help="over the images (default: 10 for sgd, at most 20 for "
+    parser.add_argument("--target", type=command.NATURAL, metavar="CLASS",
+                        help="number of the class that everything shall be taken for (sgd)")
+    parser.add_argument("--passes", type=command.COUNT, metavar="N", help="over the images (default: 10 for sgd, at most 20 for "
                         "deepfool)")
-    parser.add_argument("--rate", type=float, default=0.8, metavar="R", help="deepfool: ends when this share is fooled")
+    parser.add_argument("--rate", type=command.PART, default=0.8, metavar="R", help="deepfool: ends when this share is fooled")
     o = parser.parse(argv)
     victim, config = setting.victim_of(o, parser)
     if o.target is not None and o.method == "deepfool":
         parser.error("--target goes with --method sgd: adding up minimal perturbations is for any wrong class")
-    if o.target is not None and not 0 <= o.target < config["classes"]:
+    if o.target is not None and o.target >= config["classes"]:
         parser.error(f"--target {o.target}: the model has the classes 0 to {config['classes'] - 1}")
     o.passes = o.passes or (10 if o.method == "sgd" else 20)
     if o.dry_run:

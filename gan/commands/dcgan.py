@@ -35,29 +35,30 @@ STEPS = {"glyphs": 3_000, "other": 12_000}
 
 
 def options(argv=None):
+    text = command.doc(__doc__, __file__)
     parser = command.Parser(
-        "gan dcgan", __doc__.split("\n\n")[0] + "\n\n" + __doc__.split("\n\n", 2)[2], steps=None, presets=PRESETS,
+        "gan dcgan", text.split("\n\n")[0] + "\n\n" + text.split("\n\n", 2)[2], steps=None, presets=PRESETS,
         examples=["", "--data mnist", "--data fashion-mnist --preset published", "--data folder:photos --size 64",
                   "--resume runs/dcgan-0001"],
     )
     best = PRESETS["best"]
     add = parser.add_argument
-    add("--steps", type=command.positive, help=f"training steps (default: {STEPS['glyphs']} for glyphs, "
+    add("--steps", type=command.COUNT, help=f"training steps (default: {STEPS['glyphs']} for glyphs, "
         f"{STEPS['other']} for other data)")
-    add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
-    add("--batch", type=command.positive, default=best["batch"], help="images in a batch")
-    add("--latent", type=command.positive, default=best["latent"], help="numbers in the latent vector")
-    add("--width", type=command.positive, default=best["width"], help="maps next to the image, in both players")
-    add("--refine", type=int, default=best["refine"], help="extra 3x3 convolutions in the discriminator")
-    add("--refine-generator", type=int, default=best["refine_generator"], help="the same in the generator")
+    add("--size", type=command.COUNT, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
+    add("--batch", type=command.COUNT, default=best["batch"], help="images in a batch")
+    add("--latent", type=command.COUNT, default=best["latent"], help="numbers in the latent vector")
+    add("--width", type=command.COUNT, default=best["width"], help="maps next to the image, in both players")
+    add("--refine", type=command.NATURAL, default=best["refine"], help="extra 3x3 convolutions in the discriminator")
+    add("--refine-generator", type=command.NATURAL, default=best["refine_generator"], help="the same in the generator")
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
         default=best["loss"], help="the game (see gan/losses.py)")
-    add("--rate", type=float, default=best["rate"], help="Adam's learning rate, for both players")
-    add("--beta2", type=float, default=best["beta2"], help="Adam's second beta; the first is 0.5")
-    add("--fall", type=float, default=best["fall"], help="last part of training, over which the rate falls to 0")
-    add("--gamma", type=float, default=best["gamma"], help="weight of the R1 penalty; 0 for none")
-    add("--lazy", type=command.positive, default=best["lazy"], help="steps from penalty to penalty")
-    add("--average", type=float, default=best["average"], help="half-life in images of the averaged generator; 0: none")
+    add("--rate", type=command.POSITIVE, default=best["rate"], help="Adam's learning rate, for both players")
+    add("--beta2", type=command.SHARE, default=best["beta2"], help="Adam's second beta; the first is 0.5")
+    add("--fall", type=command.FRACTION, default=best["fall"], help="last part of training, over which the rate falls to 0")
+    add("--gamma", type=command.WEIGHT, default=best["gamma"], help="weight of the R1 penalty; 0 for none")
+    add("--lazy", type=command.COUNT, default=best["lazy"], help="steps from penalty to penalty")
+    add("--average", type=command.WEIGHT, default=best["average"], help="half-life in images of the averaged generator; 0: none")
     add("--norm", action=argparse.BooleanOptionalAction, default=best["norm"], help="batch norm in the discriminator")
     add("--fresh", action=argparse.BooleanOptionalAction, default=best["fresh"],
         help="new latents for the generator's step")
@@ -74,7 +75,7 @@ def main(argv=None):
     images = data.load_images(o.data, size=o.size, download=o.download)
     o.size, o.channels = images.x.shape[2], images.x.shape[1]
     streams = Streams(o.seed)
-    loader = data.DataLoader(images, o.batch, rng=streams["data"])
+    loader = data.DataLoader(images, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
     latents = streams["latent"]
     loss = getattr(losses, o.loss)
     generator, discriminator = networks(vars(o), streams["init"])
@@ -89,7 +90,8 @@ def main(argv=None):
     kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader,
                 streams=streams, average=average)
     run.restore(kept)
-    schedules = [scheduled(adam, constant_then_falling(o.steps, o.fall), run.step) for adam in (adam_g, adam_d)]
+    falling = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
+    schedules = [scheduled(adam, falling, run.step) for adam in (adam_g, adam_d)]
 
     batches, picture = loader.forever(), run.file("samples", f"fakes_{run.step:06d}.png")
     for step in run.loop(run.step, o.steps, save=kept):
@@ -123,10 +125,10 @@ def main(argv=None):
         for schedule in schedules:
             schedule.step()
 
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
                     probability_fake=fake_logits.sigmoid().mean())
-        if step % 500 == 0 or step == o.steps:
+        if run.due(step, 500):
             run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
             if average:
                 refresh(average.module, vars(o))

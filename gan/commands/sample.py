@@ -15,14 +15,14 @@ from minigrad.run import Run
 
 
 def main(argv=None):
-    parser = command.Parser("gan sample", __doc__.strip(), data=None, steps=None, run=False,
+    parser = command.Parser("gan sample", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             examples=["runs/dcgan-0001", "runs/dcgan-0001 --count 400 --seed 7 --out pictures"])
-    parser.add_argument("run", metavar="RUN", help="the folder of a finished or unfinished run of gan dcgan")
-    parser.add_argument("--count", type=command.positive, default=100, help="samples in the grid")
-    parser.add_argument("--rows", type=command.positive, default=4, help="the GIF shows rows x rows walks side by side")
-    parser.add_argument("--stops", type=command.positive, default=5, help="latents that a walk visits")
-    parser.add_argument("--frames", type=command.positive, default=12, help="frames from one stop to the next")
-    parser.add_argument("--out", metavar="FOLDER", help="where to write (default: RUN/samples)")
+    parser.add_argument("run", type=command.path, metavar="RUN", help="the folder of a finished or unfinished run of gan dcgan")
+    parser.add_argument("--count", type=command.COUNT, default=100, help="samples in the grid")
+    parser.add_argument("--rows", type=command.COUNT, default=4, help="the GIF shows rows x rows walks side by side")
+    parser.add_argument("--stops", type=command.COUNT, default=5, help="latents that a walk visits")
+    parser.add_argument("--frames", type=command.COUNT, default=12, help="frames from one stop to the next")
+    parser.add_argument("--out", type=command.path, metavar="FOLDER", help="where to write (default: RUN/samples)")
     o = parser.parse(argv)
     run = Run.open(o.run)
     generator, size = trained_generator(run), run.config["latent"]

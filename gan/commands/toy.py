@@ -13,6 +13,7 @@ plain  Goodfellow et al. 2014: the non-saturating loss and no remedy at all
 from __future__ import annotations
 
 import glob
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from gan.commands.helpers.plane import game
 from gan.metrics.modes import HIGHEST, Modes, floor
 from gan.regularise import add_noise, falling, one_sided, unrolled
 from gan.toys import Critic, Generator, Truth
-from minigrad import command, data, optim
+from minigrad import command, data, nn, optim
 from minigrad.pictures import save_gif
 from minigrad.random import Stream, Streams
 from minigrad.words import write_json
@@ -85,7 +86,8 @@ def main(argv=None):
     loader = data.DataLoader(truth.samples / np.float32(truth.scale), o.batch, shuffle=True, drop_last=True, rng=streams["data"])
     loss = one_sided(getattr(losses, o.loss), o.smooth)
     generator = Generator(o.latent, o.width, o.generator_depth, o.generator_norm, rng=streams["init"])
-    critic = Critic(o.width, o.depth, o.pack, o.stddev, spectral_norm() if o.spectral_norm else None, rng=streams["init"])
+    spectral = partial(nn.utils.spectral_norm, rng=streams["init"]) if o.spectral_norm else None
+    critic = Critic(o.width, o.depth, o.pack, o.stddev, spectral, rng=streams["init"])
     run = command.start("toy", o)
     adam_g = optim.Adam(generator.parameters(), o.generator_rate, betas=(o.beta1, o.beta2))
     adam_d = optim.Adam(critic.parameters(), o.rate, betas=(o.beta1, o.beta2))
@@ -164,14 +166,6 @@ def judged(critic, x, penalised):
     x = x if x.requires_grad else x.detach().requires_grad_()
     logits = critic(x)
     return logits, penalties.squared_gradient_of(logits, x)
-
-
-def spectral_norm():
-    """minigrad's spectral norm, as a function of a layer."""
-    utils = getattr(mg.nn, "utils", None)
-    if utils is None or not hasattr(utils, "spectral_norm"):
-        raise ValueError("--spectral-norm: this version of minigrad has no nn.utils.spectral_norm")
-    return utils.spectral_norm
 
 
 def drawn(generator, o, truth) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 The numbers that follow from them, each named after the judge:
 
-    FD-NET@N   Frechet distance between the features of N samples and N real images (Heusel et al. 2017, equation 6):
-               ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
+    FD-NET-DATA-WEIGHTS-realR@N   Frechet distance between the features of N samples and R real images (Heusel et al. 2017,
+               equation 6): ||m1 - m2||^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))
     confidence mean over samples of the classifier's largest probability
     histogram  share of samples in each class, and its entropy (log of the number of classes at best)
 
 The Frechet distance depends on the network, on N and on the split, so none of these numbers may be called FID or compared
-with one; the distance between two sets of real images is printed next to each as the floor that it cannot go below.
+with one; the distance between two disjoint sets of real images, of the same size, is printed next to each as its floor.
 
 Imports: numpy, minigrad.
 """

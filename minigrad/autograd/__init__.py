@@ -24,6 +24,8 @@ from minigrad.autograd.graph import (
     no_grad,
     observing,
     primitive,
+    recording,
+    set_grad_enabled,
     state,
 )
 from minigrad.autograd.sweep import backward, grad

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import threading
 import time
 import types
@@ -25,15 +26,38 @@ state = State()
 _PLAIN = frozenset({float, int, bool})
 
 
-class Variable:
+class Called(type):
+    """Calling `Variable` itself makes what the library calls a tensor, as in PyTorch's old scripts: Variable(x)."""
+
+    def __call__(cls, *args, **kw):
+        return cls.from_data(*args, **kw) if cls is Variable else super().__call__(*args, **kw)
+
+
+class Variable(metaclass=Called):
     """A value and its place in the graph. `minigrad.Tensor` adds the operations; the engine needs only what is here.
 
     `node` is the recorded call that made the value and `index` says which of its outputs it is; a leaf has no node.
-    `cell` is the counter behind `version_cell`, or None as long as nobody asked for it.
+    `tracked` says whether operations on it are recorded; `requires_grad` is the same with a check when it is set.
+    `cell` is the counter behind `version_cell`, or None as long as nobody asked for it. `hooks` is set by `autograd.hooks` only.
     """
 
-    __slots__ = ("array", "requires_grad", "grad", "node", "index", "cell", "__weakref__")
+    __slots__ = ("array", "tracked", "grad", "node", "index", "cell", "hooks", "__weakref__")
     result_type: type[Variable]
+    from_data: Callable[..., Variable]  # what Variable(...) makes; the library sets it
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient is wanted: of a leaf, or of a leaf that this was computed from."""
+        return self.tracked
+
+    @requires_grad.setter
+    def requires_grad(self, value) -> None:
+        if getattr(self, "node", None) is not None and not value:
+            raise RuntimeError("requires_grad: only a leaf can be changed; use .detach() on a computed tensor")
+        if value and not self.differentiable(self.array):
+            raise TypeError("requires_grad: only floating-point tensors can require a gradient, got "
+                            f"{getattr(self.array, 'dtype', self.describe(self.spec(self.array)))}")
+        self.tracked = bool(value)
 
     # ---- what a subclass says about its arrays -------------------------------------------------------------------
 
@@ -51,6 +75,11 @@ class Variable:
     def differentiable(array) -> bool:
         """False for outputs such as indices, through which no derivative passes."""
         return True
+
+    @staticmethod
+    def quietly(forward: Callable, arrays: list, kw: dict):
+        """forward(*arrays, **kw) where no overflow, underflow or invalid operation raises."""
+        return forward(*arrays, **kw)
 
     @staticmethod
     def constant(value):
@@ -98,25 +127,26 @@ class Node:
     parents[i]   the Node that made argument i, or the leaf Variable itself, or None where no gradient flows
     slots[i]     which output of parents[i] argument i was
     inputs[i]    argument i (a Variable or a constant) if the rule reads it, else None
+    arrays[i]    the array that inputs[i] had; the Variable may have been given another one since
     outputs[i]   the array of output i if the rule reads it, else None
     specs[i]     shape and dtype of argument i where a gradient flows
     """
 
-    __slots__ = ("op", "kw", "parents", "slots", "inputs", "outputs", "specs", "versions", "out_version", "cls",
-                 "cell", "n_outputs", "__weakref__")
+    __slots__ = ("op", "kw", "parents", "slots", "inputs", "arrays", "outputs", "specs", "versions", "out_version", "cls",
+                 "cell", "hooks", "n_outputs", "__weakref__")
 
     def output(self, i: int = 0) -> Variable:
         """Output i, joined to the graph."""
         return make_variable(self.cls, self.outputs[i], self, i)
 
     def release(self) -> None:
-        self.inputs = self.outputs = None
+        self.inputs = self.arrays = self.outputs = None
 
 
 def make_variable(cls: type[Variable], array, node: Node | None, index: int) -> Variable:
     """A Variable of type `cls` around `array`: output `index` of `node`, or a constant where node is None."""
     v = cls.__new__(cls)
-    v.array, v.requires_grad, v.grad, v.node, v.index, v.cell = array, node is not None, None, node, index, None
+    v.array, v.tracked, v.grad, v.node, v.index, v.cell = array, node is not None, None, node, index, None
     return v
 
 
@@ -150,7 +180,7 @@ class Primitive:
             if isinstance(a, Variable):
                 arrays.append(a.array)
                 cls = a.result_type
-                live = live or a.requires_grad
+                live = live or a.tracked
             else:
                 arrays.append(a)
                 plain = plain and type(a) in _PLAIN
@@ -159,13 +189,17 @@ class Primitive:
         if not plain:
             try:
                 arrays = [x if isinstance(a, Variable) else cls.constant(a) for x, a in zip(arrays, args, strict=True)]
+                args = tuple([a if isinstance(a, Variable) else x for x, a in zip(arrays, args, strict=True)])
             except TypeError as error:
                 raise TypeError(f"{self.name}: {error}") from None
         if state.observer is None:
-            out = self.forward(*arrays, **kw)
+            try:
+                out = self.forward(*arrays, **kw)
+            except FloatingPointError:  # the array library was told to raise where a number underflows; derivatives must not
+                out = cls.quietly(self.forward, arrays, kw)
         else:
             start = time.perf_counter()
-            out = self.forward(*arrays, **kw)
+            out = cls.quietly(self.forward, arrays, kw)
             state.observer(self, args, kw, out, time.perf_counter() - start)
         if not (live and state.recording):
             if type(out) is not tuple:
@@ -174,17 +208,18 @@ class Primitive:
                     v.cell = _first(args).version_cell
                 return v
             return tuple(make_variable(cls, o, None, 0) for o in out)
-        node = self._record(cls, args, kw, out)
+        node = self.record(cls, args, arrays, kw, out)
         if type(out) is not tuple:
             return make_variable(cls, out, node, 0)
         return tuple(make_variable(cls, o, node if cls.differentiable(o) else None, i) for i, o in enumerate(out))
 
-    def _record(self, cls: type[Variable], args: tuple, kw: dict, out) -> Node:
+    def record(self, cls: type[Variable], args: tuple, arrays: list, kw: dict, out) -> Node:
+        """The Node of one call: arguments, their arrays (the node keeps the list), constants and result."""
         node = Node()
-        node.op, node.kw, node.cls, node.cell = self, kw, cls, None
+        node.op, node.kw, node.cls, node.cell, node.hooks = self, kw, cls, None, None
         parents, slots, specs = [], [], []
         for a in args:
-            if isinstance(a, Variable) and a.requires_grad:
+            if isinstance(a, Variable) and a.tracked:
                 parents.append(a if a.node is None else a.node)
                 slots.append(a.index)
                 specs.append(cls.spec(a.array))
@@ -199,10 +234,13 @@ class Primitive:
             if kept is None:
                 wanted = {j for i, p in enumerate(pattern) if p and i < len(self.saves) for j in self.saves[i]}
                 kept = self._kept[pattern] = tuple(j in wanted for j in range(len(pattern)))
+            if False in kept:
+                arrays = [x if k else None for x, k in zip(arrays, kept, strict=True)]
+            node.arrays = arrays
             node.inputs = [a if k else None for a, k in zip(args, kept, strict=True)]
             node.versions = [a.version if k and isinstance(a, Variable) else 0 for a, k in zip(args, kept, strict=True)]
         else:
-            node.inputs, node.versions = (), ()
+            node.inputs, node.arrays, node.versions = (), (), ()
         outs = out if type(out) is tuple else (out,)
         node.n_outputs = len(outs)
         node.outputs = [o if i in self.saves_out else None for i, o in enumerate(outs)] if self.saves_out else ()
@@ -229,23 +267,76 @@ def _first(args: tuple) -> Variable:
     return next(a for a in args if isinstance(a, Variable))
 
 
-@contextlib.contextmanager
-def recording(on: bool) -> Iterator[None]:
-    before, state.recording = state.recording, on
+class recording:
+    """Recording on or off: `with recording(False): ...`, or as a decorator. Thread-local; restored on exceptions; reusable.
+
+    A decorated generator runs each of its steps so, and its caller in between as before. Coroutines are refused: others run while
+    they wait. In a generator of your own, do not `yield` inside the block: who asks for the next value then sees the flag.
+    """
+
+    def __init__(self, on: bool):
+        self.on, self.before = bool(on), []
+
+    def __enter__(self) -> None:
+        self.before.append(state.recording)
+        state.recording = self.on
+
+    def __exit__(self, *exception) -> None:
+        state.recording = self.before.pop()
+
+    def __call__(self, function: Callable) -> Callable:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"no_grad: {function.__name__} is asynchronous, and others run on this thread while it waits; write "
+                            "`with no_grad():` around what does not await")
+        if inspect.isgeneratorfunction(function):
+            return functools.wraps(function)(lambda *args, **kw: _steps(function(*args, **kw), self.on))
+
+        @functools.wraps(function)
+        def wrapped(*args, **kw):
+            with recording(self.on):
+                return function(*args, **kw)
+
+        return wrapped
+
+
+def _steps(generator, on: bool):
+    """The generator, each of its steps with recording on or off; what is sent and thrown goes through."""
+    step, value = generator.send, None
     try:
-        yield
+        while True:
+            with recording(on):
+                result = step(value)
+            try:
+                step, value = generator.send, (yield result)
+            except Exception as error:
+                step, value = generator.throw, error
+    except StopIteration as stop:
+        return stop.value
     finally:
-        state.recording = before
+        with recording(on):
+            generator.close()
 
 
-def no_grad():
-    """Context manager and decorator: nothing is recorded inside. Thread-local; restored on exceptions."""
-    return recording(False)
+def no_grad(function: Callable | None = None):
+    """Context manager and decorator (with or without parentheses): nothing is recorded inside; see `recording`."""
+    return recording(False) if function is None else recording(False)(function)
 
 
-def enable_grad():
+def enable_grad(function: Callable | None = None):
     """Context manager and decorator: recording is on inside, also within `no_grad`."""
-    return recording(True)
+    return recording(True) if function is None else recording(True)(function)
+
+
+class set_grad_enabled(recording):
+    """Recording on or off from now on; as a context manager, until its end."""
+
+    def __init__(self, mode: bool):
+        super().__init__(mode)
+        self.outside, state.recording = state.recording, self.on
+
+    def __exit__(self, *exception) -> None:
+        self.before.pop()
+        state.recording = self.outside
 
 
 def is_grad_enabled() -> bool:

@@ -12,21 +12,24 @@ from __future__ import annotations
 
 from sys import getrefcount
 
-from minigrad.autograd.graph import Node, Variable, make_variable, recording
+from minigrad.autograd.graph import Node, Variable, make_variable, primitive, recording
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph: bool | None = None, create_graph: bool = False,
-         allow_unused: bool = False) -> tuple:
+         only_inputs: bool = True, allow_unused: bool = False) -> tuple:
     """Sum over outputs of grad_output^T d(output)/d(input), one Variable for each input.
 
     outputs, inputs   a Variable or a sequence of them; inputs may be intermediate results
     grad_outputs      cotangents; None stands for ones and needs an output with one element
     retain_graph      keep what the rules read for another sweep (default: create_graph)
     create_graph      record the sweep itself, so that the result can be differentiated again
+    only_inputs       PyTorch's; True is the only value: leaves that are no inputs keep their .grad
     allow_unused      return None for an input that the outputs do not depend on, instead of raising
     Raises RuntimeError for an output or input without requires_grad, an unused input, a graph already released,
     or a value modified in place between the forward pass and the sweep.
     """
+    if not only_inputs:
+        raise ValueError("grad: only_inputs=False is not supported (nor by PyTorch); use backward() to fill .grad of all leaves")
     outputs = [outputs] if isinstance(outputs, Variable) else list(outputs)
     inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
     if grad_outputs is None:
@@ -57,14 +60,21 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph: bool | None = None, c
     return tuple(results)
 
 
-def backward(tensors, grad_tensors=None, retain_graph: bool | None = None) -> None:
+def backward(tensors, grad_tensors=None, retain_graph: bool | None = None, *, inputs=None) -> None:
     """Add the gradients of the leaves that require one to their `.grad`.
 
     tensors        a Variable or a sequence of them
     grad_tensors   their cotangents; None stands for ones and needs a value with one element
     retain_graph   keep what the rules read for another sweep (default: no)
+    inputs         leaves; the others keep their .grad (default: all)
     There is no `create_graph` here, because leaf.grad -> graph -> leaf would be a cycle. Use `grad(..., create_graph=True)`.
     """
+    if inputs is not None:
+        inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
+        for leaf, g in zip(inputs, grad(tensors, inputs, grad_tensors, retain_graph, allow_unused=True), strict=True):
+            if g is not None:
+                leaf.grad = g if leaf.grad is None else leaf.grad.accumulate_(g)
+        return
     tensors = [tensors] if isinstance(tensors, Variable) else list(tensors)
     if grad_tensors is None:
         grad_tensors = [None] * len(tensors)
@@ -96,7 +106,7 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
     for i, (y, g) in enumerate(zip(outputs, cotangents, strict=True)):
         if not isinstance(y, Variable):
             raise TypeError(f"grad: output {i} is a {type(y).__name__}, not a Tensor")
-        if not y.requires_grad:
+        if not y.tracked:
             raise RuntimeError(f"grad: output {i} does not require a gradient: nothing that it was computed from does")
         if g is None:
             g = y.ones_like()
@@ -125,9 +135,10 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
                 _add(pending, parent if slot == 0 else (parent, slot), g, create_graph)
             if not retain:
                 node.release()
-    for key, g in pending.items():
-        if isinstance(key, Variable) and (wanted is None or key in wanted):
-            found[key] = g
+        for key, g in pending.items():
+            if isinstance(key, Variable) and (wanted is None or key in wanted):
+                hooks = getattr(key, "hooks", None)
+                found[key] = g if hooks is None else _hooked(hooks, 0, g, None)
 
 
 def _topological(roots: list[Node], wanted: set | None) -> tuple[list[Node], dict]:
@@ -166,6 +177,8 @@ def _topological(roots: list[Node], wanted: set | None) -> tuple[list[Node], dic
 def _collect(node: Node, pending: dict, wanted: set | None, found: dict) -> list | None:
     """Take the cotangents of the node's outputs out of `pending`; None if none arrived."""
     g = pending.pop(node, None)
+    if node.hooks is not None and g is not None:
+        g = _hooked(node.hooks, 0, g, found if wanted is None else None)
     if wanted is not None and g is not None and node in wanted:
         found[node] = g
     if node.n_outputs == 1:
@@ -173,10 +186,19 @@ def _collect(node: Node, pending: dict, wanted: set | None, found: dict) -> list
     gs = [g]
     for i in range(1, node.n_outputs):
         g = pending.pop((node, i), None)
+        if node.hooks is not None and g is not None:
+            g = _hooked(node.hooks, i, g, found if wanted is None else None)
         gs.append(g)
         if wanted is not None and g is not None and (node, i) in wanted:
             found[node, i] = g
     return None if all(g is None for g in gs) else gs
+
+
+def _hooked(hooks: list, i: int, g: Variable, retained: dict | None) -> Variable:
+    """g, the gradient of output i, after its hooks; in `retained` they leave what `.grad` is to hold (None: leave nothing)."""
+    for hook in tuple(hooks):
+        g = hook(i, g, retained)
+    return g
 
 
 def _add(pending: dict, key, g: Variable, create_graph: bool) -> None:
@@ -205,11 +227,36 @@ def _check(node: Node) -> None:
                            "pass retain_graph=True to the earlier call to go through it twice")
     if node.op.rule is None:
         raise RuntimeError(f"grad: {node.op.name} has no derivative rule")
-    for x, version in zip(node.inputs, node.versions, strict=True):
-        if isinstance(x, Variable) and x.version != version:
-            raise RuntimeError(_stale(node, x, version))
+    for i, (x, array, version) in enumerate(zip(node.inputs, node.arrays, node.versions, strict=True)):
+        if isinstance(x, Variable):
+            if x.array is not array:
+                node.inputs[i] = _as_recorded(x, array)
+            elif x.version != version:
+                raise RuntimeError(_stale(node, x, version))
     if node.outputs and node.cell is not None and node.cell[0] != node.out_version:
         raise RuntimeError(_stale(node, node.output(node.op.saves_out[0]), node.out_version))
+
+
+@primitive
+def same(array):
+    """The value as it is."""
+    return array
+
+
+@same.vjp
+def _(node, needs, g):
+    return (g,)
+
+
+def _as_recorded(x: Variable, array) -> Variable:
+    """x with the array that it had when the call was recorded: it has been given another since (`x.data = ...`)."""
+    if not x.tracked:
+        return make_variable(x.result_type, array, None, 0)
+    if x.node is not None:
+        return make_variable(x.result_type, array, x.node, x.index)
+    node = same.record(x.result_type, (x,), [array], {}, array)
+    node.specs = [x.spec(array)]
+    return make_variable(x.result_type, array, node, 0)
 
 
 def _stale(node: Node, x: Variable, version: int) -> str:

@@ -2,8 +2,8 @@
 
 Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes`), downloaded only on request (`mnist
 fashion-mnist cifar10`), or read from disk (`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be
-wrong with data is one `DataError(path, reason, remedy)`; a wrong argument is a ValueError. NumPy arrays throughout;
-this package knows nothing of tensors.
+wrong with data is one `DataError(path, reason, remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout;
+only `collections` and `collate`, for datasets written elsewhere, know of tensors.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from minigrad.data.disk import folder, npz, pair, text
 from minigrad.data.glyphs import glyphs
 from minigrad.data.images import resize
 from minigrad.data.loader import DataLoader
+from minigrad.data.photos import ENDINGS, is_picture, open_picture
 from minigrad.data.standard import cifar10, fashion_mnist, mnist
 from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
 from minigrad.pictures import make_grid, save_gif, save_png, to_uint8
 
-__all__ = ["SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "cache_folder", "count_parts", "find", "load",
-           "load_images", "load_labelled", "make_grid", "resize", "save_gif", "save_png", "to_uint8"]
+__all__ = ["ENDINGS", "SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "cache_folder", "count_parts", "find",
+           "is_picture", "load", "load_images", "load_labelled", "make_grid", "open_picture", "resize", "save_gif", "save_png",
+           "to_uint8"]
 
 # name -> (function, what --help says); a name that ends in ":" is followed by a path
 SOURCES = {
@@ -34,7 +36,7 @@ SOURCES = {
     "mnist": (mnist, "70,000 handwritten digits, 28 px (--download)"),
     "fashion-mnist": (fashion_mnist, "70,000 articles of clothing, 28 px (--download)"),
     "cifar10": (cifar10, "60,000 photographs in 10 classes, 32 px colour (--download)"),
-    "folder:": (folder, "folder:PATH, pictures of a folder; sub-folders are classes"),
+    "folder:": (folder, "folder:PATH, pictures of a folder; sub-folders are classes, train/ val/ test/ splits"),
     "npz:": (npz, "npz:PATH or npz:PATH#KEY, arrays of a NumPy file"),
     "text:": (text, "text:PATH, the characters of a file"),
     "pair:": (pair, "pair:A,B, two folders of pictures, unpaired"),

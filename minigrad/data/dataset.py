@@ -3,7 +3,7 @@
 A `Dataset` is arrays with names: pictures as uint8 (N, C, H, W) whose memory is channels-last, points as float32
 (N, 2), text as int64 codes (N,). Nothing is normalised until a batch is made (see `loader`): 60,000 digits take 47 MB.
 
-Imports: numpy, minigrad.random.
+Imports: numpy, minigrad.domains, minigrad.paths, minigrad.random.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.domains import FRACTION
+from minigrad.paths import expand, variable
 from minigrad.random import Stream
 
-__all__ = ["DataError", "Dataset", "Pair", "cache_folder", "find", "roots", "to_unit"]
+__all__ = ["DataError", "Dataset", "Pair", "cache_folder", "find", "own_cache", "roots", "to_unit"]
 
 
 class DataError(Exception):
@@ -81,8 +83,7 @@ class Dataset:
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Two disjoint parts that together are everything; the second has round(fraction * N) rows drawn by `seed`."""
-        if not 0 <= fraction <= 1:
-            raise ValueError(f"Dataset.split: fraction must lie in [0, 1], got {fraction}")
+        FRACTION.check("Dataset.split: fraction", fraction)
         order = Stream(seed, "split").permutation(len(self))
         held = round(fraction * len(self))
         return self.subset(np.sort(order[held:])), self.subset(np.sort(order[:held]))
@@ -130,18 +131,22 @@ def to_unit(x: np.ndarray, value_range=(-1.0, 1.0)) -> np.ndarray:
 
 def cache_folder() -> str:
     """The folder that downloads and decoded pictures go to: $MINIGRAD_DATA, else ~/.cache/minigrad."""
-    return os.environ.get("MINIGRAD_DATA") or os.path.join(os.path.expanduser("~"), ".cache", "minigrad")
+    return variable("MINIGRAD_DATA") or own_cache()
+
+
+def own_cache() -> str:
+    """~/.cache/minigrad."""
+    return expand(os.path.join("~", ".cache", "minigrad"))
 
 
 def roots() -> list[str]:
     """Where data is looked for: $MINIGRAD_DATA first, then ~/.cache/minigrad."""
-    default = os.path.join(os.path.expanduser("~"), ".cache", "minigrad")
-    return list(dict.fromkeys([cache_folder(), default]))
+    return list(dict.fromkeys([cache_folder(), own_cache()]))
 
 
 def find(path) -> str:
     """A path as it is, or below one of `roots()`; the path itself when it is nowhere."""
-    path = os.path.expanduser(os.fspath(path))
+    path = expand(path)
     for candidate in (path, *(os.path.join(root, path) for root in roots())):
         if os.path.exists(candidate):
             return candidate

@@ -2,10 +2,9 @@
 
 Paths are taken as they are, then below the folders of `dataset.roots()`. Decoded pictures are kept in
 ~/.cache/minigrad/decoded (never in MINIGRAD_DATA, which may be shared), under a key made of every file's name, size and
-time, so a changed folder is read afresh. Pillow is imported when pictures are decoded; a picture that declares more
-pixels than Pillow thinks safe (89 million) is refused.
+time, so a changed folder is read afresh. Pillow is imported when pictures are decoded.
 
-Imports: PIL (when called), numpy, minigrad.checkpoint, dataset, images.
+Imports: PIL (when called), numpy, minigrad.checkpoint, minigrad.domains, minigrad.files, dataset, images, photos.
 """
 
 from __future__ import annotations
@@ -13,53 +12,149 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
 
 import numpy as np
 
 from minigrad import checkpoint
-from minigrad.data.dataset import DataError, Dataset, Pair, find
+from minigrad.data.dataset import DataError, Dataset, Pair, find, own_cache
 from minigrad.data.images import resize
+from minigrad.data.photos import ENDINGS, is_picture, open_picture
+from minigrad.domains import COUNT
+from minigrad.files import open_regular
 
-__all__ = ["folder", "npz", "pair", "read_npz", "text"]
+__all__ = ["folder", "npz", "pair", "read_npz", "scan", "text"]
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+HIDDEN = (".", "__MACOSX")  # what a name begins with that is no data
+SHOWN = 5                    # names in a message
 
 
 def folder(path, *, train=True, size=64, grey=False, cache=True) -> Dataset:
     """Pictures of a folder and its sub-folders, uint8 (N, 3 or 1, size, size): shorter side to `size`, centre cut out.
 
-    Sub-folders are the classes. If PATH has both train/ and test/, `train` picks one of them; otherwise there is no
-    test set, and train=False is an error (Dataset.split makes one)."""
+    Which files, splits and classes: `scan`. How a picture is opened: `photos`."""
     root = find(path)
     if not os.path.isdir(root):
         raise DataError(root, "no such folder", "Name a folder with pictures: --data folder:PATH")
-    if size < 1:
-        raise ValueError(f"folder: size must be at least 1, got {size}")
-    if all(os.path.isdir(os.path.join(root, part)) for part in ("train", "test")):
-        root = os.path.join(root, "train" if train else "test")
-    elif not train:
-        raise DataError(root, "has no test set", "Make sub-folders train/ and test/, or use Dataset.split")
-    files = sorted(os.path.relpath(os.path.join(where, name), root).replace(os.sep, "/")
-                   for where, _, names in os.walk(root) for name in names
-                   if name.lower().endswith(ENDINGS) and not name.startswith("."))
-    if not files:
-        raise DataError(root, "holds no pictures", f"Pictures end in {', '.join(ENDINGS)}")
-    x = _cached(root, files, size, grey, cache)
-    owners = [name.split("/")[0] if "/" in name else "" for name in files]
-    classes = sorted(set(owners))
+    COUNT.check("folder: size", size)
+    where, files, classes = scan(root, train)
+    x = _cached(where, files, size, grey, cache)
     labelled = len(classes) > 1
-    y = np.array([classes.index(owner) for owner in owners]) if labelled else None
-    return Dataset(x, y, classes=classes if labelled else (), name=os.path.basename(os.path.abspath(root)), source=root)
+    y = np.array([classes.index(name.split("/")[0]) for name in files]) if labelled else None
+    name = os.path.basename(os.path.abspath(where))
+    return Dataset(x, y, classes=classes if labelled else (), name=name, source=where)
+
+
+def scan(root: str, train=True) -> tuple[str, list[str], list[str]]:
+    """(folder, files below it, classes) of a folder of pictures: the one rule by which it is read.
+
+    1. A picture is a file with one of the endings of `photos.ENDINGS`. What begins with "." (or __MACOSX) is no data, neither a
+       file nor a folder. Links are followed; a folder is entered once for each class, and a link back to one above it is not.
+    2. PATH has splits when it has train/ and either val/ or test/ or no other folder. The training set is train/, the test set
+       test/, or val/ where there is no test/. Without splits all of PATH is the training set, and there is no test set.
+    3. The folders of a split are its classes, with all pictures below them; class numbers follow the sorted names of those of
+       train/, in every split. A split may lack a class. With fewer than two classes nothing is labelled; pictures that lie in
+       no folder at all, in train/ and in the other split, are of none.
+
+    One DataError names all that does not fit: pictures beside classes, classes without pictures, classes that train/ lacks,
+    folders with pictures beside the splits, and links that lead nowhere."""
+    folders, loose, broken = _listing_of(root, {os.path.realpath(root)})
+    split = "train" in folders and (len(folders) == 1 or bool({"val", "test"} & set(folders)))
+    if not split:
+        if not train:
+            raise DataError(root, "has no test set", "Make sub-folders train/ and test/ (or val/), or use Dataset.split")
+        files, classes, problems = _split(root, root, None)
+    else:
+        others = [name for name in folders if name not in ("train", "val", "test")]
+        problems = _named("folders with pictures beside train/, val/, test/",
+                          [name for name in others if _below(os.path.join(root, name), {os.path.realpath(root)})[0]])
+        problems += _named("pictures beside train/, val/, test/", loose) + _named("links that lead nowhere", broken)
+        part = "train" if train else next((name for name in ("test", "val") if name in folders), None)
+        if part is None:
+            raise DataError(root, "has no test set", "Make a folder test/ or val/ beside train/, or use Dataset.split")
+        files, classes, more = _split(root, os.path.join(root, "train"), None)
+        problems += [f"train/: {problem}" for problem in more]
+        if part != "train":
+            files, _, more = _split(root, os.path.join(root, part), classes)
+            problems += [f"{part}/: {problem}" for problem in more]
+    where = os.path.join(root, part) if split else root
+    if problems:
+        raise DataError(root, "; ".join(problems), "A picture belongs into the folder of its class, and every class into train/. "
+                        "Move or remove what is named")
+    if not files:
+        raise DataError(where, "holds no pictures", f"Pictures end in {', '.join(ENDINGS)}")
+    return where, sorted(files), classes
+
+
+def _split(root, where, known: list | None) -> tuple[list[str], list[str], list[str]]:
+    """(files, classes, what does not fit) of one split; `known`: the classes of train/, None for train/ itself."""
+    above = {os.path.realpath(root), os.path.realpath(where)}
+    folders, files, broken = _listing_of(where, above)
+    held = {}
+    for name in folders:
+        found, lost = _below(os.path.join(where, name), above)
+        held[name] = [f"{name}/{file}" for file in found]
+        broken += [f"{name}/{file}" for file in lost]
+    classes = [name for name in folders if held[name]]
+    problems = _named("links that lead nowhere", broken)
+    if classes or known:
+        problems += _named("pictures that lie in no class's folder", files)
+    if known is None:
+        problems += _named("classes without pictures", [name for name in folders if classes and not held[name]])
+    else:
+        problems += _named(f"classes that train/ does not have (it has {', '.join(known) or 'none'})",
+                           [name for name in folders if name not in known and (known or held[name])])
+    return files + [file for found in held.values() for file in found], classes, problems
+
+
+def _below(top, above: set) -> tuple[list[str], list[str]]:
+    """(pictures, broken links) at any depth below `top`, relative to it, with "/"."""
+    entered, stack, files, broken = {*above, os.path.realpath(top)}, [""], [], []
+    while stack:
+        prefix = stack.pop()
+        folders, found, lost = _listing_of(os.path.join(top, prefix), entered)
+        files += [prefix + name for name in found]
+        broken += [prefix + name for name in lost]
+        for name in folders:
+            real = os.path.realpath(os.path.join(top, prefix, name))
+            if real not in entered:  # two links to one folder may lie side by side
+                entered.add(real)
+                stack.append(f"{prefix}{name}/")
+    return files, broken
+
+
+def _listing_of(where, above: set) -> tuple[list[str], list[str], list[str]]:
+    """(folders, pictures, links named like pictures that lead nowhere) in a folder, sorted, without hidden ones and without folders
+    whose real paths are in `above`."""
+    folders, pictures, broken = [], [], []
+    try:
+        names = sorted(os.listdir(where))
+    except OSError as error:
+        raise DataError(where, f"cannot be read: {error.strerror}", "Give yourself the right to read it, or move it away") from None
+    for name in names:
+        path = os.path.join(where, name)
+        if name.startswith(HIDDEN):
+            continue
+        if os.path.isdir(path):
+            if os.path.realpath(path) not in above:
+                folders.append(name)
+        elif is_picture(name):
+            (pictures if os.path.exists(path) else broken).append(name)  # a pipe is refused when it is opened, not passed over
+    return folders, pictures, broken
+
+
+def _named(what: str, names: list[str]) -> list[str]:
+    """["what: a, b and 3 more"], or nothing for no names."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return [f"{what}: {', '.join(names[:SHOWN])}{more}"] if names else []
 
 
 def _cached(root, files, size, grey, cache) -> np.ndarray:
-    key = [os.path.abspath(root), size, grey, 1]
+    key = [os.path.abspath(root), size, grey, 2]
     for name in files:
         status = os.stat(os.path.join(root, name))
         key.append([name, status.st_size, status.st_mtime_ns])
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    path = os.path.join(os.path.expanduser("~"), ".cache", "minigrad", "decoded", digest + ".npz")
+    path = os.path.join(own_cache(), "decoded", digest + ".npz")
     if cache:
         try:
             return checkpoint.load(path).transpose(0, 3, 1, 2)
@@ -78,19 +173,8 @@ def _cached(root, files, size, grey, cache) -> np.ndarray:
 def _decode(path, size: int, grey: bool) -> np.ndarray:
     from PIL import Image, ImageOps
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                picture = ImageOps.exif_transpose(opened)
-                if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-                    picture = picture.convert("RGBA")
-                    white = Image.new("RGBA", picture.size, "white")
-                    picture = Image.alpha_composite(white, picture)
-                picture = ImageOps.fit(picture.convert("L" if grey else "RGB"), (size, size), Image.Resampling.LANCZOS)
-    except Exception as error:  # Pillow's decoders raise many types on damaged files
-        raise DataError(path, f"not a readable picture: {error}", "Replace it or take it out of the folder") from error
-    return np.asarray(picture).reshape(size, size, -1)
+    picture = open_picture(path, grey=grey, remedy="Replace it or take it out of the folder")
+    return np.asarray(ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)).reshape(size, size, -1)
 
 
 # ---- npz
@@ -190,8 +274,8 @@ def text(path, *, train=True, held_out=0.1) -> Dataset:
     The last `held_out` of it is the test set."""
     found = find(path)
     try:
-        with open(found, encoding="utf-8", newline="") as file:
-            content = file.read()
+        with open_regular(found) as file:
+            content = file.read().decode("utf-8")
     except FileNotFoundError:
         raise DataError(found, "no such file", "Name a text: --data text:PATH") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -2,7 +2,8 @@
 
 `fetch` tries its addresses in turn. Bytes are appended to `<path>.part`, which survives an interruption and is
 continued by an HTTP Range request (a server that ignores Range just sends everything again). Only a file whose length
-and digest are right becomes `path`. Standard library only, plus tqdm for the bar when it writes to a terminal.
+and digest are right becomes `path`. A server that does not answer within `PATIENCE` seconds, or sends less than `SLOWEST`
+bytes a second over as long, is left for the next. Standard library only, plus tqdm for the bar when it writes to a terminal.
 
 Imports: tqdm (when called), dataset.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 import time
 
 from minigrad.data.dataset import DataError
@@ -23,7 +25,8 @@ except ImportError:  # not on Windows: there, two downloads of one file at once 
 
 __all__ = ["fetch", "verify"]
 
-TIMEOUT = 30
+TIMEOUT = 30  # seconds without a byte
+PATIENCE, SLOWEST = 60.0, 1000
 ATTEMPTS = 4
 PAUSE = 1.0
 
@@ -113,7 +116,7 @@ def _request(address, part, file, size, progress) -> str | None:
     headers = {"User-Agent": "minigrad"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as response:
+    with _answer(urllib.request.Request(address, headers=headers)) as response:
         if have and not (response.status == 206
                          and (response.headers.get("Content-Range") or "").startswith(f"bytes {have}-")):
             file.truncate(0)
@@ -125,16 +128,44 @@ def _request(address, part, file, size, progress) -> str | None:
         if size is not None and total != size:
             return f"the server's file has {total} bytes, expected {size}"
         with _bar(os.path.basename(part)[:-5], total, have, progress) as bar:
-            while block := response.read(1 << 16):
+            since, then = time.monotonic(), have
+            while block := response.read1(1 << 16):
                 file.write(block)
                 have += len(block)
                 bar.update(len(block))
+                if time.monotonic() - since > PATIENCE:
+                    if have - then < SLOWEST * PATIENCE:
+                        return f"too slow: {have - then} bytes in {time.monotonic() - since:.0f} s"
+                    since, then = time.monotonic(), have
                 if total is not None and have > total:
                     file.truncate(0)
                     return f"the server sent more than the {total} bytes it declared"
     if total is not None and have < total:
         return f"interrupted after {have} of {total} bytes"
     return None
+
+
+def _answer(request):
+    """The response, its head read; OSError when there is none in PATIENCE seconds. A server that sends its head byte by
+    byte never runs into the socket's own timeout, so that another thread waits for it and may be left behind."""
+    import urllib.request
+
+    found = []
+
+    def ask():
+        try:
+            found.append(urllib.request.urlopen(request, timeout=TIMEOUT))
+        except Exception as error:
+            found.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    if not found:
+        raise TimeoutError(f"no answer in {PATIENCE:.0f} s")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def _bar(name, total, have, progress):
@@ -145,6 +176,8 @@ def _bar(name, total, have, progress):
 
 
 def _wrong(path, sha256, md5, size) -> str | None:
+    if not os.path.isfile(path):
+        return "not a file"
     actual = os.path.getsize(path)
     if size is not None and actual != size:
         return f"has {actual} bytes, expected {size}"

@@ -1,5 +1,6 @@
 """Every differentiable operation. Each module holds forward and derivative side by side."""
 
+from minigrad.absent import missing as _missing
 from minigrad.functional.activation import (
     dropout,
     dropout2d,
@@ -30,7 +31,47 @@ from minigrad.functional.loss import (
     smooth_l1_loss,
 )
 from minigrad.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm
+from minigrad.functional.one_axis import (
+    adaptive_avg_pool1d,
+    adaptive_max_pool1d,
+    avg_pool1d,
+    conv1d,
+    conv_transpose1d,
+    max_pool1d,
+)
 from minigrad.functional.pooling import adaptive_avg_pool2d, adaptive_max_pool2d, avg_pool2d, max_pool2d
+from minigrad.functional.rare_activations import (
+    alpha_dropout,
+    celu,
+    glu,
+    gumbel_softmax,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    mish,
+    prelu,
+    relu6,
+    selu,
+    silu,
+    softmin,
+    softshrink,
+    softsign,
+    tanhshrink,
+    threshold,
+)
+from minigrad.functional.rare_losses import (
+    bilinear,
+    cosine_embedding_loss,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    local_response_norm,
+    margin_ranking_loss,
+    pairwise_distance,
+    poisson_nll_loss,
+    soft_margin_loss,
+    triplet_margin_loss,
+)
 from minigrad.functional.rearrange import fold, pad, pixel_shuffle, pixel_unshuffle, unfold
 from minigrad.functional.recurrent import (
     gru,
@@ -43,3 +84,7 @@ from minigrad.functional.recurrent import (
     rnn_tanh_cell,
 )
 from minigrad.functional.sampling import affine_grid, grid_sample, interpolate
+
+
+def __getattr__(name):
+    raise _missing("minigrad.functional", name)

@@ -15,21 +15,23 @@ import numpy as np
 from minigrad import kernels
 from minigrad.autograd import primitive
 from minigrad.functional.common import as_array, axis_index, real, require_float
-from minigrad.functional.elementwise import erf, exp, sigmoid, tanh, where
-from minigrad.functional.reduction import non_empty_axes
+from minigrad.functional.elementwise import clamp, erf, exp, sigmoid, tanh, where
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.random import as_stream
 
 # ---- leaky ReLU, a family closed under differentiation ---------------------------------------------------------------
 
 
-def relu(input):
+# `inplace` is taken, as PyTorch's, and nothing is changed in place: the result is a new tensor either way
+
+
+def relu(input, inplace=False):
     """max(x, 0); relu'(0) = 0. NaN stays NaN."""
     require_float("relu", input=input)
     return _leaky(input, slope=0.0)
 
 
-def leaky_relu(input, negative_slope=0.01):
+def leaky_relu(input, negative_slope=0.01, inplace=False):
     """x where x > 0, else negative_slope * x; the derivative at 0 is negative_slope."""
     require_float("leaky_relu", input=input)
     return _leaky(input, slope=real("leaky_relu: negative_slope", negative_slope))
@@ -57,7 +59,7 @@ def _(node, needs, u, slope):
     return leaky_relu_dx(u, node.inputs[1], slope=slope), None
 
 
-def elu(input, alpha=1.0):
+def elu(input, alpha=1.0, inplace=False):
     """x where x > 0, else alpha * (e^x - 1)."""
     require_float("elu", input=input)
     return _elu(input, alpha=real("elu: alpha", alpha))
@@ -66,7 +68,7 @@ def elu(input, alpha=1.0):
 @primitive(saves=((0,),))
 def _elu(x, alpha):
     """x where x > 0, else alpha * (e^x - 1)."""
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+    return np.where((x < 0) & (alpha != 0), alpha * np.expm1(np.minimum(x, 0)), x if alpha else np.maximum(x, 0))
 
 
 @_elu.vjp
@@ -82,12 +84,16 @@ def _(node, needs, g, alpha):
 def gelu(input, approximate="none"):
     """x Phi(x), Phi the normal distribution function (Hendrycks & Gimpel 2016); approximate='tanh': the tanh form."""
     require_float("gelu", input=input)
+    far = input.array > 40.0  # there Phi is 1, and below -40 it is 0, exactly; between them no power overflows
+    x = clamp(input, -40.0, 40.0)
     if approximate == "none":
-        return input * (erf(input * (1 / math.sqrt(2))) + 1) * 0.5
-    if approximate == "tanh":
-        inner = (input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)
-        return input * (tanh(inner) + 1) * 0.5
-    raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+        y = x * (erf(x * (1 / math.sqrt(2))) + 1) * 0.5
+    elif approximate == "tanh":
+        inner = (x + x * x * x * 0.044715) * math.sqrt(2 / math.pi)
+        y = x * (tanh(inner) + 1) * 0.5
+    else:
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
+    return where(far, input, y)
 
 
 def softplus(input, beta=1.0, threshold=20.0):
@@ -118,16 +124,18 @@ def logsigmoid(input):
     return -_softplus(-input, beta=1.0, threshold=math.inf)
 
 
-def softmax(input, dim=-1):
-    """e^x / sum(e^x) along `dim`."""
-    return exp(log_softmax(input, dim))
+def softmax(input, dim=-1, _stacklevel=3, dtype=None):
+    """e^x / sum(e^x) along `dim`; input is converted to `dtype` first."""
+    return exp(log_softmax(input, dim, _stacklevel, dtype))
 
 
-def log_softmax(input, dim=-1):
-    """x - log(sum(e^x)) along `dim`, shifted by the maximum so that nothing overflows."""
+def log_softmax(input, dim=-1, _stacklevel=3, dtype=None):
+    """x - log(sum(e^x)) along `dim`, shifted by the maximum so that nothing overflows; input is converted to `dtype` first."""
+    input = input if dtype is None else input.to(dtype)
     require_float("log_softmax", input=input)
-    axis = axis_index("log_softmax", dim, input.ndim)
-    non_empty_axes("log_softmax", input, axis)
+    axis = axis_index("log_softmax", -1 if dim is None else dim, input.ndim)
+    if input.array.size == 0:
+        return input * 1.0
     return _log_softmax(input, axis=axis) if input.ndim else input * 0.0
 
 
@@ -147,16 +155,16 @@ def _(node, needs, g, axis):
 # ---- dropout ---------------------------------------------------------------------------------------------------------
 
 
-def dropout(input, p=0.5, training=True, rng=None):
+def dropout(input, p=0.5, training=True, inplace=False, *, rng=None):
     """In training each element is 0 with probability p, else x / (1 - p) (Srivastava et al. 2014); otherwise x itself.
 
-    rng: a minigrad.random.Stream or a NumPy Generator; None draws fresh entropy (not reproducible). The mask is a
+    rng: a minigrad.random.Stream or a NumPy Generator; None is the default stream. The mask is a
     constant of the derivative and does not depend on the memory layout of x.
     """
     return _drop("dropout", input, p, training, rng, lambda shape: shape)
 
 
-def dropout2d(input, p=0.5, training=True, rng=None):
+def dropout2d(input, p=0.5, training=True, inplace=False, *, rng=None):
     """dropout of whole channels: one draw for each sample and channel of input (N, C, ...) (Tompson et al. 2015)."""
     if getattr(input, "ndim", 2) < 2:
         raise ValueError(f"dropout2d: input must be (N, C, ...), got {input.shape}")

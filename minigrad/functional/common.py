@@ -4,17 +4,18 @@ The functional modules import only the engine, the kernels and NumPy, never `Ten
 arguments, and rules use the arguments' own operators. NumPy's functions dispatch on their arguments, so `np.exp(x)` also
 serves CuPy arrays; arrays are created with `np.zeros_like(x, shape=...)` for the same reason.
 
-Imports: numpy, minigrad.autograd.
+Imports: numpy, minigrad.autograd, door.
 """
 
 from __future__ import annotations
 
-import numbers
+import math
 import operator
 
 import numpy as np
 
 from minigrad.autograd import Variable
+from minigrad.functional.door import number
 
 
 def unbroadcast(g, node, i: int):
@@ -68,16 +69,6 @@ def as_float32_operand(a):
     return a.astype(np.float32) if hasattr(a, "astype") and a.dtype.kind in "iub" else a
 
 
-def array_of(x, name: str = "argument", kind: str | None = None):
-    """The array of a Tensor or array; for labels and indices, which carry no gradient. kind 'i' demands integers."""
-    array = x.array if isinstance(x, Variable) else x
-    if not hasattr(array, "dtype"):
-        array = np.asarray(array)
-    if kind == "i" and array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must hold integers, got {array.dtype}")
-    return array
-
-
 def require_tensor(name: str, **arguments) -> None:
     for key, value in arguments.items():
         if not isinstance(value, Variable):
@@ -120,9 +111,25 @@ def pair(name: str, value, minimum: int = 0) -> tuple[int, int]:
 def real(name: str, value) -> float:
     if type(value) is float:
         return value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    value = number(name, value)
+    if isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
+
+
+def positive(name: str, value) -> float:
+    """value as a float that is finite and above 0: what is added to a variance before its root is taken."""
+    value = real(name, value)
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return value
+
+
+def flag(name: str, value) -> bool:
+    """value as a bool; a number there is most often an argument in the wrong place."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def axis_index(name: str, axis, ndim: int) -> int:

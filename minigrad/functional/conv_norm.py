@@ -26,7 +26,7 @@ import math
 from minigrad import kernels
 from minigrad.autograd import is_grad_enabled, primitive
 from minigrad.functional.activation import leaky_relu_dx
-from minigrad.functional.common import real
+from minigrad.functional.common import positive, real
 from minigrad.functional.convolution import conv2d_arguments, conv2d_dw, conv2d_dx, conv2d_to_size, conv_transpose2d_arguments
 from minigrad.functional.fused import norm_back
 from minigrad.functional.normalization import check_affine, normalise, scale_shift, update_running
@@ -78,7 +78,7 @@ def _apply(name, unit, inputs, moving, shape, eps, negative_slope, geometry):
     count = math.prod(shape) // shape[1]
     if count <= 1:
         raise ValueError(f"{name}: training needs more than one value per channel, got {shape}; use a larger batch or .eval()")
-    z, _, _, batch_mean, batch_var = unit(*inputs, eps=real("batch_norm: eps", eps), slope=slope, **geometry)
+    z, _, _, batch_mean, batch_var = unit(*inputs, eps=positive("batch_norm: eps", eps), slope=slope, **geometry)
     if not other and z.node is not None:
         z.node.outputs[0] = None                                # the rule reads z only where `other` was added
     update_running(mean, var, batch_mean.array, batch_var.array, momentum, count)

@@ -3,7 +3,7 @@
 Published subgradients (tested literally): sqrt'(0) = inf, |x|'(0) = 0, sign' = 0, maximum and minimum split a tie in
 halves, clamp passes the gradient on the closed interval [min, max], pow(x, 0)' = 0.
 
-Imports: numpy, minigrad.autograd, minigrad.kernels.special, common.
+Imports: numpy, minigrad.autograd, minigrad.kernels.special, common, door.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad.autograd import Variable, primitive
 from minigrad.functional.common import as_array, binary, is_double, unary, unbroadcast
+from minigrad.functional.door import number
 from minigrad.kernels import special
 
 # ---- arithmetic ------------------------------------------------------------------------------------------------------
@@ -64,6 +65,19 @@ def _(node, needs, g):
     a, b = node.inputs
     da = g / b  # d(a/b)/da = 1/b,  d(a/b)/db = -(a/b)/b
     return unbroadcast(da, node, 0) if needs[0] else None, unbroadcast(-da * (a / b), node, 1) if needs[1] else None
+
+
+@primitive(saves=((1,), (0,)))
+def weigh(x, w):
+    """x * w, and 0 where w = 0 and x is infinite: a weight of 0 leaves a term out."""
+    out = binary(np.multiply, x, w)
+    return np.where((w == 0) & np.isinf(x), out.dtype.type(0), out)
+
+
+@weigh.vjp
+def _(node, needs, g):
+    x, w = node.inputs
+    return unbroadcast(weigh(g, w), node, 0) if needs[0] else None, unbroadcast(g * x, node, 1) if needs[1] else None
 
 
 @primitive
@@ -239,7 +253,7 @@ def erf(x):
 
 @erf.vjp
 def _(node, needs, g):
-    x = node.inputs[0]
+    x = clamp(node.inputs[0], -30.0, 30.0)  # e^-900 is 0; no x^2 overflows
     return (g * exp(-(x * x)) * (2 / math.sqrt(math.pi)),)
 
 
@@ -326,16 +340,21 @@ def clamp(x, min=None, max=None):
     """x limited to [min, max] (numbers or Tensors; either may be None). The gradient passes where min <= x <= max."""
     if min is None and max is None:
         raise ValueError("clamp: give min, max or both")
-    if isinstance(min, Variable) or isinstance(max, Variable):
+    if any(isinstance(v, Variable) or getattr(v, "shape", ()) for v in (min, max)):
         x = x if min is None else maximum(x, min)
         return x if max is None else minimum(x, max)
-    return _clamp(x, low=min, high=max)
+    low, high = (None if v is None else number("clamp", v) for v in (min, max))
+    return _clamp(x, low=low, high=high)
 
 
 @primitive(saves=((0,),))
 def _clamp(x, low, high):
     """min(max(x, low), high); None is no limit."""
-    return as_array(np.clip(x, low, high))
+    if x.dtype.kind in "iub" and (isinstance(low, float) or isinstance(high, float)):
+        x = x.astype(np.float32)
+    if low is not None:
+        x = np.maximum(x, low)
+    return as_array(x if high is None else np.minimum(x, high))  # where low > high, all is high, as in PyTorch
 
 
 @_clamp.vjp

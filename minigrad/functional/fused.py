@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from minigrad import kernels
 from minigrad.autograd import is_grad_enabled, primitive
-from minigrad.functional.activation import leaky_relu_dx
-from minigrad.functional.common import real, require_float, unbroadcast
+from minigrad.functional.activation import leaky_relu, leaky_relu_dx
+from minigrad.functional.common import positive, real, require_float, unbroadcast
 from minigrad.functional.normalization import (
     along_channels,
+    batch_norm,
     check_affine,
     check_batch_statistics,
     normalise,
@@ -47,6 +48,8 @@ def bias_leaky_relu(input, bias, negative_slope=0.0):
     if slope < 0:
         raise ValueError(f"bias_leaky_relu: negative_slope must be at least 0, got {slope}; add the bias separately")
     check_affine("bias_leaky_relu", (input.shape[1],), bias=bias)
+    if input.dtype != bias.dtype:
+        return leaky_relu(input + along_channels(bias, input.ndim), slope)
     return bias_leaky(input, bias, slope=slope)
 
 
@@ -84,7 +87,10 @@ def batch_norm_leaky_relu(input, running_mean, running_var, weight, bias, moment
     require_float("batch_norm_leaky_relu", input=input, weight=weight, bias=bias)
     axes, count = check_batch_statistics("batch_norm_leaky_relu", input, running_mean, running_var, weight, bias)
     slope = real("batch_norm_leaky_relu: negative_slope", negative_slope)
-    options = {"axes": axes, "eps": real("batch_norm: eps", eps), "slope": slope}
+    if not input.dtype == weight.dtype == bias.dtype:  # products and sums promote
+        y = batch_norm(input, running_mean, running_var, weight, bias, True, momentum, eps)
+        return leaky_relu(y, slope) if other is None else leaky_relu(y + other, slope)
+    options = {"axes": axes, "eps": positive("batch_norm: eps", eps), "slope": slope}
     if other is None:
         y, _, mean, var = _norm_leaky(input, weight, bias, **options)
     else:
@@ -155,6 +161,8 @@ def add_leaky_relu(input, other, negative_slope=0.0):
     require_float("add_leaky_relu", input=input, other=other)
     slope = real("add_leaky_relu: negative_slope", negative_slope)
     _check_sum("add_leaky_relu", input, other, slope)
+    if input.dtype != other.dtype:
+        return leaky_relu(input + other, slope)
     return _add_leaky(input, other, slope=slope)
 
 

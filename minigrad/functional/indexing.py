@@ -3,48 +3,116 @@ getitem <-> add at, cat <-> slices, pad <-> slice, gather <-> scatter.
 
 Names and arguments are PyTorch's. Results may share memory with their argument (views); nothing here mutates.
 
-Imports: numpy, minigrad.autograd, minigrad.kernels, common, shape.
+Imports: numpy, minigrad.autograd, minigrad.kernels, common, door, shape.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 
 import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import Variable, primitive
-from minigrad.functional.common import array_of, axis_index, integer, require_tensor
+from minigrad.functional.common import axis_index, integer, require_tensor
+from minigrad.functional.door import array_of, plain
 from minigrad.functional.shape import unsqueeze
 
 # ---- parts -----------------------------------------------------------------------------------------------------------
 
 
 def getitem(x, index):
-    """x[index] with NumPy's rules: integers, slices, ..., None, integer or bool arrays and Tensors."""
+    """x[index] with PyTorch's rule: integers, slices, ..., None, and arrays of integers or bools (arrays, lists or Tensors).
+
+    1. An integer takes its place and the axis goes; that counts also for NumPy's integers and integer Tensors without axes. A slice
+       keeps the axis, None adds one, ... stands for all axes not named.
+    2. Then the arrays, broadcast against each other, pick elements. A mask stands for as many arrays as it has axes, True and
+       False for an array of length 1 or 0 on a new axis. Their axes stand where the first array stood if the arrays are
+       neighbours, else in front.
+    NumPy differs in one point: it counts the integer of x[0, :, [1, 2]] as an array, so that its arrays are no neighbours.
+    Slices may have negative steps, which PyTorch's may not. uint8 is refused: PyTorch reads a mask there, NumPy places.
+    """
     require_tensor("getitem", x=x)
-    items = index if isinstance(index, tuple) else (index,)
-    items = tuple(_index_item(i) for i in items)
-    basic = all(not hasattr(i, "dtype") for i in items)
+    if type(index) is int:  # the common case
+        basic, advanced = (index,), None
+    else:
+        basic, advanced = split_index(x.array.shape, index)
     try:
-        return _getitem(x, index=items) if basic else _take(x, index=items)
+        if advanced is None:
+            return _getitem(x, index=basic)
+        if any(i != _ALL for i in basic):
+            x = _getitem(x, index=basic)
+        return _take(x, index=advanced)
     except IndexError as error:
         raise IndexError(f"indexing a tensor of shape {x.shape}: {error}") from None
 
 
+_ALL = slice(None)
+
+
+def split_index(shape, index):
+    """(basic, advanced) with x[index] = x[basic][advanced]: integers, slices and None first, then arrays of integers, or None."""
+    items = [_index_item(i) for i in (index if isinstance(index, tuple) else (index,))]
+    named = sum(i.ndim if getattr(i, "dtype", None) == np.bool_ else i is not None and i is not ... and type(i) is not bool
+                for i in items)
+    if sum(i is ... for i in items) > 1 or named > len(shape):
+        what = "two ellipses in one index" if named <= len(shape) else f"too many indices: {named} for {len(shape)} axes"
+        raise IndexError(f"indexing a tensor of shape {shape}: {what}")
+    if not any(i is ... for i in items):
+        items.append(...)
+    basic, arrays, at, axis = [], {}, 0, 0  # at: the axis of x[basic]; axis: that of x
+    for item in items:
+        if item is ...:
+            basic += [_ALL] * (len(shape) - named)
+            at, axis = at + len(shape) - named, axis + len(shape) - named
+        elif item is None or type(item) is bool:
+            if item is not None:
+                arrays[at] = np.zeros(int(item), np.int64)
+            basic.append(None)
+            at += 1
+        elif hasattr(item, "dtype"):
+            parts = _places(item, shape[axis : axis + item.ndim]) if item.dtype == np.bool_ else (item,)
+            for part in parts:
+                arrays[at] = part
+                basic.append(_ALL)
+                at, axis = at + 1, axis + 1
+        else:
+            basic.append(item)
+            at, axis = at + isinstance(item, slice), axis + 1
+    advanced = tuple(arrays.get(k, _ALL) for k in range(max(arrays) + 1)) if arrays else None
+    return tuple(basic), advanced
+
+
+def _places(mask, shape):
+    if mask.shape != shape:
+        raise IndexError(f"a mask of shape {mask.shape} does not fit the axes {shape} that it indexes")
+    return mask.nonzero()
+
+
 def _index_item(item):
+    if item is None or item is ... or type(item) in (int, bool, slice):
+        return item
     if isinstance(item, Variable):
         item = item.array
-    if isinstance(item, list):
-        item = np.asarray(item)
+    if isinstance(item, (list, tuple, range)):
+        item = np.asarray([i.array if isinstance(i, Variable) else i for i in item])
         item = item.astype(np.int64) if item.size == 0 else item
-    if hasattr(item, "dtype") and not isinstance(item, np.generic) and item.dtype.kind not in "iub":
-        raise TypeError(f"a tensor is indexed by integers or bools, got {item.dtype}")
-    if isinstance(item, np.generic):
+    if isinstance(item, np.generic) or getattr(item, "shape", None) == ():
         item = item.item()
-    if isinstance(item, float):
-        raise TypeError(f"a tensor is indexed by integers, slices or masks, got {item!r}")
-    return item
+    if hasattr(item, "dtype"):
+        item = plain(item, "a tensor is indexed by integers or bools")
+        if item.dtype == np.uint8:
+            raise TypeError("an index of uint8 is a mask to PyTorch and places to NumPy; write .bool() or .long()")
+        if item.dtype.kind not in "iub":
+            raise TypeError(f"a tensor is indexed by integers or bools, got {item.dtype}")
+        return item if item.dtype == np.bool_ or item.dtype == np.int64 else item.astype(np.int64)
+    if isinstance(item, (bool, slice)):
+        return item
+    try:
+        return operator.index(item)
+    except TypeError:
+        raise TypeError(f"a tensor is indexed by integers, slices or masks, got {item!r}") from None
 
 
 @primitive(view=True)
@@ -73,7 +141,7 @@ def _(node, needs, g, index):
 @primitive
 def _put(g, index, shape, unique):
     """Zeros of `shape` with g added at `index`: the adjoint of x[index]."""
-    if not unique and len(index) == 1 and index[0].dtype.kind in "iu" and math.prod(shape):  # rows, as of an embedding
+    if not unique and len(index) == 1 and math.prod(shape):  # rows, as of an embedding
         rows = index[0].reshape(-1) % shape[0]
         return kernels.add_rows(g.reshape(rows.size, math.prod(shape[1:])), rows, shape[0]).reshape(shape)
     out = np.zeros_like(g, shape=shape)
@@ -139,6 +207,8 @@ def cat(tensors, dim=0):
     if not tensors:
         raise ValueError("cat: nothing to join; give at least one tensor")
     require_tensor("cat", **{f"tensors[{i}]": t for i, t in enumerate(tensors)})
+    if any(t.shape == (0,) for t in tensors):  # PyTorch skips these, whatever the shape of the others
+        tensors = [t for t in tensors if t.shape != (0,)] or tensors[:1]
     axis = axis_index("cat", dim, tensors[0].ndim)
     for i, t in enumerate(tensors):
         a, b = list(tensors[0].shape), list(t.shape)
@@ -221,16 +291,18 @@ def gather(x, dim, index):
     axis, index = axis_index("gather", dim, x.ndim), array_of(index, "gather: index", "i")
     if index.ndim != x.ndim or any(a > b for i, (a, b) in enumerate(zip(index.shape, x.shape, strict=True)) if i != axis):
         raise ValueError(f"gather: index {index.shape} must have the axes of {x.shape}, none longer but dim {dim}")
-    _in_range("gather", index, x.shape[axis])
+    in_range("gather", index, x.shape[axis])
     return _gather(x, axis=axis, index=index)
 
 
-def _in_range(name, index, length):
+def in_range(name, index, length):
+    """Raise ValueError unless all of `index` lie in [0, length)."""
     if index.size and (int(index.min()) < 0 or int(index.max()) >= length):
         raise ValueError(f"{name}: indices must lie in [0, {length}), got {int(index.min())}..{int(index.max())}")
 
 
-def _open(index, axis):
+def open_grid(index, axis):
+    """`index` along `axis` and, for every other axis, the place in index itself: what gather and scatter index with."""
     grid = list(np.indices(index.shape, sparse=True))
     grid[axis] = index
     return tuple(grid)
@@ -239,22 +311,22 @@ def _open(index, axis):
 @primitive
 def _gather(x, axis, index):
     """y[i, j, k] = x[i, index[i, j, k], k] for axis 1."""
-    return x[_open(index, axis)]
+    return x[open_grid(index, axis)]
 
 
 @_gather.vjp
 def _(node, needs, g, axis, index):
-    return (_scatter_add(g, axis=axis, index=index, shape=node.specs[0][0]),)
+    return (scatter_sum(g, axis=axis, index=index, shape=node.specs[0][0]),)
 
 
 @primitive
-def _scatter_add(g, axis, index, shape):
+def scatter_sum(g, axis, index, shape):
     """Zeros of `shape` with g added at index along `axis`: the adjoint of gather."""
     out = np.zeros_like(g, shape=shape)
-    np.add.at(out, _open(index, axis), g)
+    np.add.at(out, open_grid(index, axis), g)
     return out
 
 
-@_scatter_add.vjp
+@scatter_sum.vjp
 def _(node, needs, g, axis, index, shape):
     return (_gather(g, axis=axis, index=index),)

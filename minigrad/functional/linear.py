@@ -1,7 +1,7 @@
 """Products: matmul, einsum, linear, embedding. matmul is closed under differentiation:
 Y = A B gives dA = G B^T and dB = A^T G.
 
-Imports: numpy, minigrad.autograd, minigrad.kernels, common, elementwise, indexing, shape.
+Imports: numpy, minigrad.autograd, minigrad.kernels, common, door, elementwise, indexing, shape.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import primitive
-from minigrad.functional.common import array_of, binary, integer, require_float, require_tensor, unbroadcast
+from minigrad.functional.common import binary, integer, is_double, require_float, require_tensor, unbroadcast
+from minigrad.functional.door import array_of
 from minigrad.functional.elementwise import where
 from minigrad.functional.indexing import getitem
 from minigrad.functional.shape import expand, permute, reshape, squeeze, transpose, unsqueeze
@@ -151,6 +152,9 @@ def _parse(equation, shapes):
         if extra < 0 or (extra and "..." not in term):
             raise ValueError(f"einsum: '{term}' in '{equation}' does not fit operand {i} of shape {shape}")
         letters = term.replace("...", dots[len(dots) - extra :])
+        for c in {c for c in letters if letters.count(c) > 1}:
+            if len({n for k, n in zip(letters, shape, strict=False) if k == c}) > 1:
+                raise ValueError(f"einsum: '{c}' names axes of different lengths of operand {i}, of shape {shape}, in '{equation}'")
         if not all(c.isascii() and c.isalpha() for c in letters):
             raise ValueError(f"einsum: '{equation}' may hold letters, ',', '...' and '->' only")
         for c, n in zip(letters, shape, strict=True):
@@ -184,6 +188,8 @@ def _diagonals(x, letters):
 def _einsum(*arrays, inputs, output):
     """Sum of the product of all operands over the letters that `output` does not name."""
     out = np.einsum(",".join(inputs) + "->" + output, *arrays, optimize=len(arrays) > 2)
+    if out.dtype.char == "d" and not any(is_double(a) for a in arrays):
+        out = out.astype(np.float32)  # integers do not widen float32
     if len(arrays) == 1:  # of one operand NumPy returns a view where it can; the result must own its memory
         return np.array(out)
     return out if isinstance(out, np.ndarray) or hasattr(out, "get") else np.asarray(out)
@@ -203,6 +209,7 @@ def _(node, needs, g, inputs, output):
         reached = "".join(c for c in letters if c in seen)
         d = _einsum(g, *[x for _, x in others], inputs=(output, *[s for s, _ in others]), output=reached)
         d = reshape(d, tuple(d.shape[reached.index(c)] if c in seen else 1 for c in letters))
-        full = tuple(d.shape[k] if c in seen else shape[k] for k, c in enumerate(letters))
-        grads.append(unbroadcast(expand(d, full), node, i))
+        # Where the others have length 1 and this operand more, the same gradient goes to all; where this one has length 1 and the
+        # others more, it stood for all of them and `unbroadcast` adds up.
+        grads.append(unbroadcast(expand(d, tuple(n if d.shape[k] == 1 else d.shape[k] for k, n in enumerate(shape))), node, i))
     return grads

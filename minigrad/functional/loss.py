@@ -8,11 +8,12 @@ are primitives, with rules in which no two large terms cancel: logits of +-1e4 g
 Published subgradients: l1 has 0 at 0; huber and smooth_l1 pass the clamp on the closed interval at order 2; in
 binary_cross_entropy the logarithm stops at -100 and the gradient's denominator at 1e-12, as in PyTorch.
 
-Imports: numpy, minigrad.autograd, activation, common, elementwise, indexing, reduction, shape.
+Imports: numpy, minigrad.autograd, activation, common, door, elementwise, indexing, reduction, shape.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 
@@ -20,16 +21,34 @@ import numpy as np
 
 from minigrad.autograd import Variable, primitive
 from minigrad.functional.activation import log_softmax, softplus
-from minigrad.functional.common import array_of, axis_index, integer, real, require_float, require_tensor, unbroadcast
-from minigrad.functional.elementwise import abs, clamp, exp, log, maximum, sigmoid, where
+from minigrad.functional.common import axis_index, integer, real, require_float, require_tensor, unbroadcast
+from minigrad.functional.door import array_of
+from minigrad.functional.elementwise import abs, clamp, exp, log, maximum, sigmoid, weigh, where
 from minigrad.functional.indexing import gather
 from minigrad.functional.reduction import norm
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.functional.shape import reshape, squeeze
 
+
+def old_arguments(loss):
+    """The loss with PyTorch's arguments of old, size_average and reduce, by name or in place: they choose the reduction."""
+
+    @functools.wraps(loss)
+    def with_old(*args, size_average=None, reduce=None, **kw):
+        if len(args) > 2 and any(isinstance(a, bool) for a in args[2:]):
+            size_average, reduce = ([a for a in args if isinstance(a, bool)] + [reduce])[:2]
+            args = tuple(a for a in args if not isinstance(a, bool))
+        if size_average is not None or reduce is not None:
+            kw["reduction"] = "none" if reduce is False else "sum" if size_average is False else "mean"
+        return loss(*args, **kw)
+
+    return with_old
+
+
 # ---- classes ---------------------------------------------------------------------------------------------------------
 
 
+@old_arguments
 def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     """-log softmax(input)[target], the loss of a classifier.
 
@@ -51,16 +70,17 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
         logp = log_softmax(input, axis)
         if smoothing:
             target = target * (1 - smoothing) + smoothing / classes
-        losses = -sum_over(logp * target if weight is None else logp * target * weight, axis)
+        losses = -sum_over(weigh(logp, target if weight is None else target * weight), axis)
         return _reduce(name, losses, reduction)
     labels = _labels(name, target, input, axis, ignore_index)
     logp = log_softmax(input, axis)
     if not smoothing:
         return _pick_classes(name, logp, labels, axis, weight, ignore_index, reduction)
-    uniform = -sum_over(logp if weight is None else logp * weight, axis)
+    uniform = -sum_over(logp if weight is None else weigh(logp, weight), axis)
     return _pick_classes(name, logp, labels, axis, weight, ignore_index, reduction, (uniform, smoothing / classes))
 
 
+@old_arguments
 def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     """-input[target]: cross_entropy for an input that already holds log-probabilities, with labels as target."""
     axis = _class_axis("nll_loss", input, reduction)
@@ -76,10 +96,10 @@ def _pick_classes(name, logp, labels, axis, weight, ignore_index, reduction, smo
     factor = None if weight is None else weight.reshape(-1)[labels]
     losses = -squeeze(gather(logp, axis, np.expand_dims(labels, axis)), axis)
     if factor is not None:
-        losses = losses * factor
+        losses = weigh(losses, factor)
     if smooth is not None:
         uniform, share = smooth
-        losses = losses * (1 - share * logp.shape[axis]) + uniform * share
+        losses = weigh(losses, 1 - share * logp.shape[axis]) + uniform * share
     if ignored.any():
         losses = where(ignored, 0.0, losses)
     if reduction != "mean":
@@ -135,16 +155,19 @@ def _probabilities(name, target, input, ignore_index):
 # ---- distances -------------------------------------------------------------------------------------------------------
 
 
+@old_arguments
 def mse_loss(input, target, reduction="mean"):
     """(input - target)^2"""
     return _reduce("mse_loss", _difference("mse_loss", input, target, reduction) ** 2, reduction)
 
 
+@old_arguments
 def l1_loss(input, target, reduction="mean"):
     """|input - target|; the derivative at 0 is 0."""
     return _reduce("l1_loss", abs(_difference("l1_loss", input, target, reduction)), reduction)
 
 
+@old_arguments
 def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     """d^2 / (2 beta) where |d| < beta, else |d| - beta/2, d = input - target (Girshick 2015); beta 0 is l1_loss."""
     beta = real("smooth_l1_loss: beta", beta)
@@ -154,6 +177,7 @@ def smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     return _reduce("smooth_l1_loss", _huber(d, delta=beta) * (1 / beta) if beta else abs(d), reduction)
 
 
+@old_arguments
 def huber_loss(input, target, reduction="mean", delta=1.0):
     """d^2 / 2 where |d| <= delta, else delta * (|d| - delta/2), for d = input - target (Huber 1964)."""
     delta = real("huber_loss: delta", delta)
@@ -165,6 +189,8 @@ def huber_loss(input, target, reduction="mean", delta=1.0):
 @primitive(saves=((0,),))
 def _huber(d, delta):
     """d^2 / 2 where |d| <= delta, else delta * (|d| - delta / 2)."""
+    if math.isinf(delta):
+        return np.square(d) * 0.5
     near = np.minimum(np.abs(d), delta)
     return near * near * 0.5 + (np.abs(d) - near) * delta
 
@@ -181,13 +207,14 @@ def _difference(name, input, target, reduction):
     if target.shape != input.shape:
         _check_broadcast(name, "target", target, input)
         warnings.warn(f"{name}: target {target.shape} is broadcast against input {input.shape}, which is rarely meant; "
-                      "give both the same shape", stacklevel=3)
+                      "give both the same shape", stacklevel=4)
     return input - target
 
 
 # ---- yes or no -------------------------------------------------------------------------------------------------------
 
 
+@old_arguments
 def binary_cross_entropy(input, target, weight=None, reduction="mean"):
     """-(t log x + (1 - t) log(1 - x)) for probabilities x; the logarithms stop at -100.
 
@@ -232,6 +259,7 @@ def _(node, needs, g):
     return (g / maximum(node.inputs[0], 1e-12),)
 
 
+@old_arguments
 def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
     """-(p t log s + (1 - t) log(1 - s)) with s = sigmoid(input) and p = pos_weight (default 1).
 
@@ -253,7 +281,9 @@ def _bce_logits(x, t, p):
     """-(p t log s + (1 - t) log(1 - s)) with s = sigmoid(x)."""
     # with l = log(1 + e^-|x|):  -log s = l + max(-x, 0),  -log(1 - s) = l + max(x, 0);  no term cancels another
     yes, no = t * p, 1 - t
-    return (yes + no) * np.log1p(np.exp(-np.abs(x))) + yes * np.maximum(-x, 0) + no * np.maximum(x, 0)
+    below, above = np.maximum(-x, 0), np.maximum(x, 0)
+    below, above = np.where(yes == 0, 0 * t, yes * below), np.where(no == 0, 0 * t, no * above)  # a label of 0 leaves its term out
+    return (yes + no) * np.log1p(np.exp(-np.abs(x))) + below + above
 
 
 @_bce_logits.vjp
@@ -263,7 +293,7 @@ def _(node, needs, g):
     if needs[0]:
         dx = unbroadcast(g * ((1 - t) * sigmoid(x) - t * p * sigmoid(-x)), node, 0)
     if needs[1]:  # log((1 - s) / s^p) = (p - 1) softplus(x) - p x
-        dt = unbroadcast(g * (softplus(x, threshold=math.inf) * (p - 1) - x * p), node, 1)
+        dt = unbroadcast(g * (weigh(softplus(x, threshold=math.inf), p - 1) - x * p), node, 1)
     if needs[2]:
         dp = unbroadcast(g * (t * softplus(-x, threshold=math.inf)), node, 2)
     return dx, dt, dp
@@ -283,12 +313,13 @@ def _weighted(name, losses, weight):
         return losses
     weight = _like_input(weight, losses, name)
     _check_broadcast(name, "weight", weight, losses, grow=False)
-    return losses * weight
+    return weigh(losses, weight)
 
 
 # ---- distributions ---------------------------------------------------------------------------------------------------
 
 
+@old_arguments
 def kl_div(input, target, reduction="mean", log_target=False):
     """t (log t - input): the divergence KL(t || e^input), element by element; 0 where t = 0.
 
@@ -301,11 +332,11 @@ def kl_div(input, target, reduction="mean", log_target=False):
     _check_broadcast("kl_div", "target", target, input)
     if log_target:
         target = target if isinstance(target, Variable) else input.result_type.wrap(target)
-        losses = exp(target) * (target - input)
+        losses = weigh(target - input, exp(target))
     else:
         positive = array_of(target) != 0
         safe = where(positive, target if isinstance(target, Variable) else input.result_type.wrap(target), 1.0)
-        losses = target * log(safe) - target * input
+        losses = target * log(safe) - weigh(input, target)
     if reduction != "batchmean":
         return _reduce("kl_div", losses, reduction)
     if input.ndim == 0 or input.shape[0] == 0:

@@ -21,7 +21,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import Variable, primitive
-from minigrad.functional.common import integer, real, require_float
+from minigrad.functional.common import integer, positive, real, require_float
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.functional.shape import reshape
 
@@ -88,10 +88,11 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
     require_float("batch_norm", input=input)
     if training:
         axes, count = check_batch_statistics("batch_norm", input, running_mean, running_var, weight, bias)
-        xhat, _, mean, var = normalise(input, axes=axes, eps=real("batch_norm: eps", eps))
+        xhat, _, mean, var = normalise(input, axes=axes, eps=positive("batch_norm: eps", eps))
         update_running(running_mean, running_var, mean.array, var.array, momentum, count)
         return scale_shift(xhat, weight, bias)
     _check_channels("batch_norm", input, running_mean, running_var, weight, bias)
+    eps = positive("batch_norm: eps", eps)
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: without training=True running_mean and running_var are needed")
     return _evaluation_norm(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
@@ -155,6 +156,7 @@ def _fixed_statistics(x, mean, var, eps):
 
 def update_running(running_mean, running_var, mean, var, momentum, count):
     """running <- (1 - momentum) * running + momentum * batch, with the unbiased variance; in place, outside the graph."""
+    momentum = real("momentum", momentum)
     for running, batch in ((running_mean, mean), (running_var, var * (count / max(count - 1, 1)))):
         if running is None:
             continue
@@ -176,12 +178,12 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise ValueError("instance_norm: without use_input_stats running_mean and running_var are needed")
-        return _evaluation_norm(input, _raw(running_mean), _raw(running_var), weight, bias, eps)
+        return _evaluation_norm(input, _raw(running_mean), _raw(running_var), weight, bias, positive("instance_norm: eps", eps))
     axes = tuple(range(2, input.ndim))
     count = _count(input.shape, axes)
     if count <= 1:
         raise ValueError(f"instance_norm: needs more than one value per channel and sample, got input {input.shape}")
-    xhat, _, mean, var = normalise(input, axes=axes, eps=real("instance_norm: eps", eps))
+    xhat, _, mean, var = normalise(input, axes=axes, eps=positive("instance_norm: eps", eps))
     if input.shape[0]:
         update_running(running_mean, running_var, mean.array.mean(0), var.array.mean(0), momentum, count)
     return scale_shift(xhat, weight, bias)
@@ -195,7 +197,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
         raise ValueError(f"group_norm: input {input.shape} must be (N, C, ...) with C divisible by {groups} groups")
     check_affine("group_norm", (input.shape[1],), weight=weight, bias=bias)
     grouped = reshape(input, (input.shape[0], groups, input.shape[1] // groups, *input.shape[2:]))
-    xhat = normalise(grouped, axes=tuple(range(2, grouped.ndim)), eps=real("group_norm: eps", eps))[0]
+    xhat = normalise(grouped, axes=tuple(range(2, grouped.ndim)), eps=positive("group_norm: eps", eps))[0]
     return scale_shift(reshape(xhat, input.shape), weight, bias)
 
 
@@ -206,7 +208,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     if not shape or input.shape[-len(shape) :] != shape:
         raise ValueError(f"layer_norm: input {input.shape} must end in normalized_shape {shape}")
     check_affine("layer_norm", shape, weight=weight, bias=bias)
-    xhat = normalise(input, axes=tuple(range(input.ndim - len(shape), input.ndim)), eps=real("layer_norm: eps", eps))[0]
+    xhat = normalise(input, axes=tuple(range(input.ndim - len(shape), input.ndim)), eps=positive("layer_norm: eps", eps))[0]
     if weight is not None:
         xhat = xhat * weight
     return xhat if bias is None else xhat + bias

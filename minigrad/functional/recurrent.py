@@ -31,7 +31,7 @@ import numpy as np
 from minigrad import kernels
 from minigrad.autograd import Variable, is_grad_enabled, primitive
 from minigrad.functional.activation import dropout as drop
-from minigrad.functional.common import integer, real, require_float
+from minigrad.functional.common import flag, integer, real, require_float
 from minigrad.functional.elementwise import tanh
 from minigrad.functional.indexing import cat, stack
 from minigrad.functional.linear import linear, matmul
@@ -315,6 +315,9 @@ def _cell(kind, input, hx, w_ih, w_hh, b_ih, b_hh):
 
 def _sequence(name, input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first, rng):
     require_float(name, input=input)
+    for key, value in zip(("has_biases", "train", "bidirectional", "batch_first"),
+                          (has_biases, train, bidirectional, batch_first), strict=True):
+        flag(f"{name}: {key}", value)
     if input.ndim not in (2, 3) or input.shape[1 if batch_first and input.ndim == 3 else 0] == 0:
         raise ValueError(f"{name}: input must be {'(N, T, in)' if batch_first else '(T, N, in)'} or (T, in) with at least "
                          f"one time step, got {input.shape}")

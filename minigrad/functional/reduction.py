@@ -3,7 +3,7 @@
 Argument names are PyTorch's: `dim` (None or () means all) and `keepdim`. Published subgradients: max and min without
 `dim`, amax and amin split a tie evenly; max(dim) and min(dim) give it to the index that they return; norm'(0) = 0.
 
-Imports: numpy, minigrad.autograd, common, elementwise, indexing, shape.
+Imports: numpy, minigrad.autograd, common, door, elementwise, indexing, shape.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections import namedtuple
 
 import numpy as np
 
-from minigrad.autograd import primitive
+from minigrad.autograd import Variable, primitive
 from minigrad.functional.common import as_array, axis_index, axis_tuple, require_float, require_tensor
-from minigrad.functional.elementwise import abs, exp, log, where
+from minigrad.functional.door import number
+from minigrad.functional.elementwise import abs, exp, log, maximum, minimum, where
 from minigrad.functional.elementwise import pow as power
 from minigrad.functional.indexing import cat, gather, narrow
 from minigrad.functional.shape import expand, flip, reshape, squeeze
@@ -26,16 +27,19 @@ ValuesIndices = namedtuple("ValuesIndices", "values indices")
 # ---- sum and its adjoint ---------------------------------------------------------------------------------------------
 
 
-def sum(x, dim=None, keepdim=False):
-    """Sum over `dim`; the sum of integers and bools is int64."""
+def sum(x, dim=None, keepdim=False, *, dtype=None):
+    """Sum over `dim`; the sum of integers and bools is int64. x is converted to `dtype` first."""
     require_tensor("sum", x=x)
+    x = x if dtype is None else x.to(dtype)
     return _sum(x, axes=axis_tuple("sum", dim, x.ndim), keepdims=bool(keepdim))
 
 
 @primitive
 def _sum(x, axes, keepdims):
     """The sum of x over `axes`."""
-    return np.asarray(x.sum(axis=axes, keepdims=keepdims)) if type(x) is np.ndarray else x.sum(axes, keepdims=keepdims)
+    kind = None if x.dtype.kind == "f" else np.int64
+    out = x.sum(axis=axes, dtype=kind, keepdims=keepdims)
+    return np.asarray(out) if type(x) is np.ndarray else out
 
 
 @_sum.vjp
@@ -56,8 +60,9 @@ def sum_to(x, shape):
     return reshape(_sum(x, axes=axes, keepdims=True), shape)
 
 
-def mean(x, dim=None, keepdim=False):
-    """Mean over `dim`. Raises ValueError where there is nothing to average."""
+def mean(x, dim=None, keepdim=False, *, dtype=None):
+    """Mean over `dim`, of x converted to `dtype`. Raises ValueError where there is nothing to average."""
+    x = x if dtype is None else x.to(dtype)
     require_float("mean", x=x)
     axes = axis_tuple("mean", dim, x.ndim)
     return _sum(x, axes=axes, keepdims=bool(keepdim)) * (1.0 / _count("mean", x, axes))
@@ -70,9 +75,17 @@ def _count(name, x, axes):
     return count
 
 
-def var(x, dim=None, correction=1, keepdim=False):
-    """sum((x - mean)^2) / (count - correction) over `dim`; correction 1 is the unbiased estimate."""
+def _freedom(name, dim, correction, unbiased):
+    """(dim, correction) from PyTorch's arguments of all times: x.var(0, False) and x.var(False) mean unbiased=False."""
+    if isinstance(dim, bool):
+        dim, correction = None, dim
+    return dim, number(f"{name}: correction", correction if unbiased is None else bool(unbiased))
+
+
+def var(x, dim=None, correction=1, keepdim=False, *, unbiased=None):
+    """sum((x - mean)^2) / (count - correction) over `dim`; correction 1 is the unbiased estimate, as is unbiased=True."""
     require_float("var", x=x)
+    dim, correction = _freedom("var", dim, correction, unbiased)
     axes = axis_tuple("var", dim, x.ndim)
     centred = x - mean(x, axes, keepdim=True)
     freedom = _count("var", x, axes) - correction
@@ -81,9 +94,10 @@ def var(x, dim=None, correction=1, keepdim=False):
     return sum(centred * centred, axes, keepdim) * (1.0 / freedom)
 
 
-def std(x, dim=None, correction=1, keepdim=False):
+def std(x, dim=None, correction=1, keepdim=False, *, unbiased=None):
     """Square root of `var`; the derivative where all values are equal is 0 (as a norm's)."""
     require_float("std", x=x)
+    dim, correction = _freedom("std", dim, correction, unbiased)
     axes = axis_tuple("std", dim, x.ndim)
     freedom = _count("std", x, axes) - correction
     scale = 1.0 / math.sqrt(freedom) if freedom > 0 else math.nan
@@ -107,10 +121,14 @@ def norm(x, p=2, dim=None, keepdim=False):
         return sum(abs(x), axes, keepdim)
     if p == 0:
         return sum((x != 0).to(x.dtype), axes, keepdim)
-    size = abs(x)
+    p, size = number("norm: p", p), abs(x)
+    # scaled by the largest element, a constant that cancels in the derivative: no power overflows where the norm is finite
+    top = np.max(size.array, axis=axes, keepdims=True, initial=0.0)
+    top = np.where((top == 0) | ~np.isfinite(top), np.ones_like(top), top)
+    size = size / top
     total = sum(power(where(size.array == 0, 1.0, size), p) * (size != 0).to(x.dtype), axes, keepdim)
     zero = total.array == 0
-    return where(zero, 0.0, power(where(zero, 1.0, total), 1.0 / p))
+    return where(zero, 0.0, power(where(zero, 1.0, total), 1.0 / p)) * (top if keepdim else top.reshape(total.shape))
 
 
 @primitive(saves=((0,),), saves_out=(0,))
@@ -169,12 +187,18 @@ def _(node, needs, g, axes, keepdims, largest):
 
 
 def max(x, dim=None, keepdim=False):
-    """Without `dim` the largest value of all. With it (values, indices); the gradient goes to the index returned."""
+    """Without `dim` the largest value of all. With it (values, indices); the gradient goes to the index returned. max(x, y) of two
+    tensors is `maximum`."""
+    if isinstance(dim, Variable) and (dim.ndim or x.ndim == 0):
+        return maximum(x, dim)
     return amax(x) if dim is None else _with_index("max", np.argmax, x, dim, keepdim)
 
 
 def min(x, dim=None, keepdim=False):
-    """Without `dim` the smallest value of all. With it (values, indices); the gradient goes to the index returned."""
+    """Without `dim` the smallest value of all. With it (values, indices); the gradient goes to the index returned. min(x, y) of two
+    tensors is `minimum`."""
+    if isinstance(dim, Variable) and (dim.ndim or x.ndim == 0):
+        return minimum(x, dim)
     return amin(x) if dim is None else _with_index("min", np.argmin, x, dim, keepdim)
 
 
@@ -204,6 +228,8 @@ def _argument(name, find, x, dim, keepdim):
     require_tensor(name, x=x)
     non_empty_axes(name, x, dim)
     axis = None if dim is None else axis_index(name, dim, x.ndim)
+    if x.ndim == 0:
+        return x.result_type.wrap(np.zeros((), np.int64))
     return x.result_type.wrap(np.asarray(find(x.array, axis=axis, keepdims=bool(keepdim))))
 
 
@@ -222,9 +248,13 @@ def logsumexp(x, dim=None, keepdim=False):
     return out if keepdim else squeeze(out, axes)
 
 
-def prod(x, dim=None, keepdim=False):
-    """Product over all elements or along one `dim`, multiplied pairwise: the derivative is right also with zeros."""
-    require_float("prod", x=x)
+def prod(x, dim=None, keepdim=False, *, dtype=None):
+    """Product over all or along one `dim`, multiplied pairwise: the derivative is right with zeros too. Of integers int64."""
+    require_tensor("prod", x=x)
+    x = x if dtype is None else x.to(dtype)
+    if x.dtype.kind != "f":
+        axis = axis_tuple("prod", dim, x.ndim)
+        return x.result_type.wrap(np.asarray(np.prod(x.array, axis=axis, dtype=np.int64, keepdims=bool(keepdim))))
     if dim is None:
         return reshape(prod(reshape(x, (-1,)), 0), (1,) * x.ndim if keepdim else ())
     axis = axis_index("prod", dim, x.ndim)
@@ -239,16 +269,30 @@ def prod(x, dim=None, keepdim=False):
     return x if keepdim else squeeze(x, axis)
 
 
-def cumsum(x, dim):
-    """Running sum along `dim`."""
+def cumprod(x, dim, *, dtype=None):
+    """Running product along `dim`. Each of log2(n) rounds multiplies by what stands 1, 2, 4, ... places before."""
+    require_tensor("cumprod", x=x)
+    x = x if dtype is None else x.to(dtype)
+    axis, reach = axis_index("cumprod", dim, x.ndim), 1
+    x = x + 0
+    while x.ndim and reach < x.shape[axis]:
+        rest = x.shape[axis] - reach
+        x = cat([narrow(x, axis, 0, reach), narrow(x, axis, reach, rest) * narrow(x, axis, 0, rest)], axis)
+        reach *= 2
+    return x if x.dtype.kind == "f" else x.long()
+
+
+def cumsum(x, dim, *, dtype=None):
+    """Running sum along `dim`; of integers and bools int64. x is converted to `dtype` first."""
     require_tensor("cumsum", x=x)
+    x = x if dtype is None else x.to(dtype)
     return _cumsum(x, axis=axis_index("cumsum", dim, x.ndim)) if x.ndim else x + 0
 
 
 @primitive
 def _cumsum(x, axis):
     """y[i] = x[0] + ... + x[i] along `axis`."""
-    return np.cumsum(x, axis=axis)
+    return np.cumsum(x, axis=axis, dtype=None if x.dtype.kind == "f" else np.int64)
 
 
 @_cumsum.vjp

@@ -68,8 +68,23 @@ def unflatten(x, dim, sizes):
 def squeeze(x, dim=None):
     """Axes of length 1 removed: all of them, or those named by `dim` that have length 1."""
     require_tensor("squeeze", x=x)
-    axes = range(x.ndim) if dim is None else axis_tuple("squeeze", dim, x.ndim)
+    axes = range(x.ndim) if dim is None else () if dim == () else axis_tuple("squeeze", dim, x.ndim)
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if not (i in axes and n == 1)))
+
+
+def view(x, *shape):
+    """reshape, in PyTorch's stricter name; view(dtype) is not supported."""
+    if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)) and not hasattr(shape[0], "__index__"):
+        raise TypeError(f"view: sizes must be integers, got {shape[0]!r}; another dtype is .to(dtype)")
+    return reshape(x, *shape)
+
+
+def sizes(name, size) -> tuple[int, ...]:
+    """(2, 3) from f(2, 3) or f((2, 3)); ValueError for negative ones."""
+    shape = size_tuple(name, size)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"{name}: sizes must be >= 0, got {shape}")
+    return shape
 
 
 def unsqueeze(x, dim):
@@ -113,6 +128,14 @@ def transpose(x, dim0, dim1):
         i, j = axis_index("transpose", dim0, x.ndim), axis_index("transpose", dim1, x.ndim)
         dims[i], dims[j] = j, i
     return _permute(x, dims=tuple(dims))
+
+
+def t(x):
+    """The two axes of a matrix exchanged; a vector or a number as it is."""
+    require_tensor("t", x=x)
+    if x.ndim > 2:
+        raise ValueError(f"t: shape {x.shape} has more than two axes; use transpose or permute")
+    return transpose(x, 0, 1) if x.ndim == 2 else x
 
 
 def movedim(x, source, destination):
@@ -211,14 +234,30 @@ def repeat(x, *sizes):
 
 def tril(x, diagonal=0):
     """The lower triangle of the last two axes; the rest is 0."""
-    require_tensor("tril", x=x)
-    return x * np.tri(*x.shape[-2:], k=diagonal).astype(x.dtype)
+    return _triangle("tril", x, integer("tril: diagonal", diagonal), True)
 
 
 def triu(x, diagonal=0):
     """The upper triangle of the last two axes; the rest is 0."""
-    require_tensor("triu", x=x)
-    return x * (1 - np.tri(*x.shape[-2:], k=diagonal - 1)).astype(x.dtype)
+    return _triangle("triu", x, integer("triu: diagonal", diagonal) - 1, False)
+
+
+def _triangle(name, x, diagonal, lower):
+    require_tensor(name, x=x)
+    if x.ndim < 2:
+        raise ValueError(f"{name}: the tensor must have two axes or more, got shape {x.shape}")
+    return _masked(x, keep=np.tri(*x.shape[-2:], k=diagonal, dtype=bool) == lower)
+
+
+@primitive
+def _masked(x, keep):
+    """x where `keep` holds, else 0, also for infinite x."""
+    return np.where(keep, x, x.dtype.type(0))
+
+
+@_masked.vjp
+def _(node, needs, g, keep):
+    return (_masked(g, keep=keep),)
 
 
 @primitive
@@ -235,7 +274,8 @@ def _(node, needs, g):
 @primitive
 def astype(x, dtype):
     """x in another floating-point type; the gradient comes back in x's."""
-    return x.astype(dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+        return x.astype(dtype)
 
 
 @astype.vjp

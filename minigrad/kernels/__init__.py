@@ -59,6 +59,18 @@ def _float32(args):
     return True
 
 
+def _step(plain, fast):
+    """`_kernel` for the step of an optimiser: it changes its arrays and cannot be begun again, so no underflow may stop it."""
+    launch = _kernel(plain, fast)
+
+    @functools.wraps(plain)
+    def quiet(*args, **options):
+        with np.errstate(all="ignore"):
+            return launch(*args, **options)
+
+    return quiet
+
+
 def _kernel(plain, fast=None):
     """The table's entry for one kernel: count the call and hand it to the implementation that the arrays ask for."""
     name = plain.__name__
@@ -93,10 +105,10 @@ norm_leaky_relu = _kernel(reference.norm_leaky_relu, cpu.norm_leaky_relu)
 norm_leaky_relu_dx = _kernel(reference.norm_leaky_relu_dx, cpu.norm_leaky_relu_dx)
 lstm_scan = _kernel(reference.lstm_scan, cpu.lstm_scan)
 lstm_scan_dx = _kernel(reference.lstm_scan_dx, cpu.lstm_scan_dx)
-sgd_step = _kernel(reference.sgd_step, cpu.sgd_step)
-adam_step = _kernel(reference.adam_step, cpu.adam_step)
-rmsprop_step = _kernel(reference.rmsprop_step, cpu.rmsprop_step)
-adagrad_step = _kernel(reference.adagrad_step, cpu.adagrad_step)
+sgd_step = _step(reference.sgd_step, cpu.sgd_step)
+adam_step = _step(reference.adam_step, cpu.adam_step)
+rmsprop_step = _step(reference.rmsprop_step, cpu.rmsprop_step)
+adagrad_step = _step(reference.adagrad_step, cpu.adagrad_step)
 
 __all__ = [name for name, value in list(globals().items()) if hasattr(value, "__wrapped__")] + [
     "counting", "get_conv_precision", "get_num_threads", "set_conv_precision", "set_num_threads"]

@@ -1,8 +1,8 @@
-"""Activations and dropout as modules; what each computes stands in `minigrad.functional`.
+"""Activations as modules; what each computes stands in `minigrad.functional`.
 
 `inplace` is accepted where PyTorch has it and changes nothing but the repr: no operation here mutates.
 
-Imports: minigrad.functional, minigrad.random, module.
+Imports: minigrad.functional, module.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import warnings
 
 from minigrad import functional as F
 from minigrad.nn.module import Module
-from minigrad.random import as_stream
 
 
 class ReLU(Module):
@@ -141,30 +140,8 @@ class LogSoftmax(Module):
         return f"dim={self.dim}"
 
 
-class _Dropout(Module):
-    def __init__(self, p=0.5, inplace=False, *, rng=None):
-        super().__init__()
-        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p must be a probability in [0, 1], got {p!r}")
-        self.p, self.inplace = p, inplace
-        self.rng = as_stream(rng)
-
-    def extra_repr(self):
-        return f"p={self.p}, inplace={self.inplace}"
-
-
-class Dropout(_Dropout):
-    """In training each element is 0 with probability p and otherwise divided by 1 - p; in evaluation nothing happens.
-
-    rng: the Stream (or numpy Generator) that draws the masks. It is not copied, and its state is not part of the module's state.
-    """
+class Softmin(Softmax):
+    """e^-x / sum(e^-x) along `dim`."""
 
     def forward(self, input):
-        return F.dropout(input, self.p, self.training, rng=self.rng)
-
-
-class Dropout2d(_Dropout):
-    """Dropout of whole channels of (N, C, H, W) (Tompson et al. 2015)."""
-
-    def forward(self, input):
-        return F.dropout2d(input, self.p, self.training, rng=self.rng)
+        return F.softmin(input, _axis("Softmin", self.dim, input))

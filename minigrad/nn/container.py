@@ -1,4 +1,4 @@
-"""Modules that hold modules: Sequential, Residual, ModuleList, ModuleDict, and Identity, which holds nothing.
+"""Modules that hold modules or Parameters: Sequential, Residual, lists, dicts; and Identity, which holds nothing.
 
 A child's name in the state is its index or key. Sequential and Residual let neighbours share a pass over memory
 (`minigrad.nn.fusion`).
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from minigrad.functional.common import integer, real
 from minigrad.nn import fusion
-from minigrad.nn.module import Module
+from minigrad.nn.module import Module, Parameter
 
 
 class Identity(Module):
@@ -223,3 +223,82 @@ class ModuleDict(Module):
         module = self[name]
         delattr(self, name)
         return module
+
+
+class ParameterList(Module):
+    """A list whose Parameters are registered as "0", "1", ...; Tensors and arrays become Parameters."""
+
+    def __init__(self, values: Iterable | None = None):
+        super().__init__()
+        if values is not None:
+            self.extend(values)
+
+    def append(self, value):
+        """Put a Parameter at the end; returns self."""
+        self.register_parameter(str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values):
+        """Append every value of an iterable; returns self."""
+        for value in values:
+            self.append(value)
+        return self
+
+    def __len__(self):
+        return len(list(self._own("parameter")))
+
+    def __iter__(self):
+        return iter([value for _, value in self._own("parameter")])
+
+    def __getitem__(self, index):
+        values = list(self)[index]
+        return ParameterList(values) if isinstance(index, slice) else values
+
+    def __setitem__(self, index, value):
+        setattr(self, str(range(len(self))[index]), _parameter(value))
+
+
+class ParameterDict(Module):
+    """A dict of name -> Parameter whose Parameters are registered; Tensors and arrays become Parameters."""
+
+    def __init__(self, parameters: Mapping | Iterable[tuple] | None = None):
+        super().__init__()
+        if parameters is not None:
+            self.update(parameters)
+
+    def update(self, parameters) -> None:
+        """Set several entries, from a mapping or from pairs."""
+        for name, value in dict(parameters).items():
+            self[name] = value
+
+    def __getitem__(self, name: str) -> Parameter:
+        return dict(self._own("parameter"))[name]
+
+    def __setitem__(self, name: str, value) -> None:
+        self.register_parameter(name, _parameter(value))
+
+    def __delitem__(self, name: str) -> None:
+        self[name]
+        delattr(self, name)
+
+    def __len__(self):
+        return len(dict(self._own("parameter")))
+
+    def __iter__(self):
+        return iter(dict(self._own("parameter")))
+
+    def __contains__(self, name):
+        return name in dict(self._own("parameter"))
+
+    def keys(self):
+        return dict(self._own("parameter")).keys()
+
+    def values(self):
+        return dict(self._own("parameter")).values()
+
+    def items(self):
+        return dict(self._own("parameter")).items()
+
+
+def _parameter(value) -> Parameter:
+    return value if isinstance(value, Parameter) else Parameter(value)

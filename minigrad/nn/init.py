@@ -1,7 +1,8 @@
 """Initial values, in place: PyTorch's names, arguments and distributions.
 
-Each function overwrites a leaf through `assign_` (so a stale graph is noticed) and returns it. `rng` is a Stream or a
-numpy Generator; None draws from the operating system and is not reproducible. Numbers are drawn in the tensor's dtype.
+Each function overwrites a leaf through `assign_` (so a stale graph is noticed) and returns it. `rng`, or `generator`, is a
+Stream or a numpy Generator; None is the default stream (`minigrad.random.manual_seed`). Numbers are drawn in the tensor's
+dtype.
 
 fan_in and fan_out count the connections of one output and one input unit: for a weight (out, in, kh, kw),
 fan_in = in*kh*kw and fan_out = out*kh*kw.
@@ -17,6 +18,7 @@ import numpy as np
 
 from minigrad.random import as_stream
 from minigrad.tensor import Tensor
+from minigrad.tensor import tensor as as_leaf
 
 
 def _checked(name: str, tensor, ndim: int = 0) -> Tensor:
@@ -29,33 +31,38 @@ def _checked(name: str, tensor, ndim: int = 0) -> Tensor:
     return tensor
 
 
+def _stream(generator, rng):
+    return as_stream(generator if rng is None else rng)
+
+
 def _assign(tensor: Tensor, values: np.ndarray) -> Tensor:
-    return tensor.assign_(values if tensor.device == "cpu" else Tensor(values, device=tensor.device))
+    return tensor.assign_(values if tensor.device == "cpu" else as_leaf(values, device=tensor.device))
 
 
 # ---- plain distributions ---------------------------------------------------------------------------------------------
 
 
-def uniform_(tensor, a: float = 0.0, b: float = 1.0, *, rng=None) -> Tensor:
+def uniform_(tensor, a: float = 0.0, b: float = 1.0, generator=None, *, rng=None) -> Tensor:
     """U[a, b)."""
     _checked("uniform_", tensor)
-    return _assign(tensor, as_stream(rng).uniform(a, b, tensor.shape, dtype=tensor.dtype))
+    return _assign(tensor, _stream(generator, rng).uniform(a, b, tensor.shape, dtype=tensor.dtype))
 
 
-def normal_(tensor, mean: float = 0.0, std: float = 1.0, *, rng=None) -> Tensor:
+def normal_(tensor, mean: float = 0.0, std: float = 1.0, generator=None, *, rng=None) -> Tensor:
     """N(mean, std^2)."""
     _checked("normal_", tensor)
     if std < 0:
         raise ValueError(f"init.normal_: std must be >= 0, got {std}")
-    return _assign(tensor, as_stream(rng).normal(tensor.shape, dtype=tensor.dtype, mean=mean, std=std))
+    return _assign(tensor, _stream(generator, rng).normal(tensor.shape, dtype=tensor.dtype, mean=mean, std=std))
 
 
-def trunc_normal_(tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, *, rng=None) -> Tensor:
+def trunc_normal_(tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator=None, *,
+                  rng=None) -> Tensor:
     """N(mean, std^2) given that it lies in [a, b], by rejection: of normal draws, or of U[a, b) where few fit."""
     _checked("trunc_normal_", tensor)
     if not (std > 0 and a < b):
         raise ValueError(f"init.trunc_normal_: needs std > 0 and a < b, got std={std}, a={a}, b={b}")
-    stream, dtype = as_stream(rng), tensor.dtype
+    stream, dtype = _stream(generator, rng), tensor.dtype
     low, high = (a - mean) / std, (b - mean) / std
     peak = max(low, min(0.0, high))
     inside = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
@@ -115,7 +122,7 @@ def dirac_(tensor, groups: int = 1) -> Tensor:
     return _assign(tensor, values)
 
 
-def orthogonal_(tensor, gain: float = 1.0, *, rng=None) -> Tensor:
+def orthogonal_(tensor, gain: float = 1.0, generator=None, *, rng=None) -> Tensor:
     """A matrix (rows = first axis) with orthonormal rows or columns, times gain, uniform over all of them.
 
     Q of the QR factorisation of a normal matrix, with the signs of R's diagonal (Saxe et al. 2013; Mezzadri 2006).
@@ -125,7 +132,7 @@ def orthogonal_(tensor, gain: float = 1.0, *, rng=None) -> Tensor:
         return tensor
     rows = tensor.shape[0]
     shape = (rows, tensor.numel() // rows)
-    normal = as_stream(rng).normal(shape, dtype=tensor.dtype)
+    normal = _stream(generator, rng).normal(shape, dtype=tensor.dtype)
     q, r = np.linalg.qr(normal.T if shape[0] < shape[1] else normal)
     q = q * np.sign(np.diag(r))
     q = q.T if shape[0] < shape[1] else q
@@ -161,26 +168,26 @@ def fans(tensor) -> tuple[int, int]:
     return tensor.shape[1] * receptive, tensor.shape[0] * receptive
 
 
-def xavier_uniform_(tensor, gain: float = 1.0, *, rng=None) -> Tensor:
+def xavier_uniform_(tensor, gain: float = 1.0, generator=None, *, rng=None) -> Tensor:
     """U(-a, a) with a = gain sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
     bound = gain * math.sqrt(6 / sum(fans(_checked("xavier_uniform_", tensor, 2))))
-    return uniform_(tensor, -bound, bound, rng=rng)
+    return uniform_(tensor, -bound, bound, generator, rng=rng)
 
 
-def xavier_normal_(tensor, gain: float = 1.0, *, rng=None) -> Tensor:
+def xavier_normal_(tensor, gain: float = 1.0, generator=None, *, rng=None) -> Tensor:
     """N(0, std^2) with std = gain sqrt(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(_checked("xavier_normal_", tensor, 2)))), rng=rng)
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(_checked("xavier_normal_", tensor, 2)))), generator, rng=rng)
 
 
-def kaiming_uniform_(tensor, a=0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *, rng=None) -> Tensor:
+def kaiming_uniform_(tensor, a=0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator=None, *, rng=None) -> Tensor:
     """U(-b, b) with b = gain sqrt(3 / fan) (He et al. 2015); `a` is the leaky slope, mode 'fan_in' or 'fan_out'."""
     bound = math.sqrt(3) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
-    return uniform_(tensor, -bound, bound, rng=rng)
+    return uniform_(tensor, -bound, bound, generator, rng=rng)
 
 
-def kaiming_normal_(tensor, a=0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", *, rng=None) -> Tensor:
+def kaiming_normal_(tensor, a=0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator=None, *, rng=None) -> Tensor:
     """N(0, std^2) with std = gain / sqrt(fan) (He et al. 2015); `a` is the leaky slope, mode 'fan_in' or 'fan_out'."""
-    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity), rng=rng)
+    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity), generator, rng=rng)
 
 
 def _kaiming_std(name, tensor, a, mode, nonlinearity) -> float:
@@ -188,3 +195,20 @@ def _kaiming_std(name, tensor, a, mode, nonlinearity) -> float:
         raise ValueError(f"init.{name}: mode must be 'fan_in' or 'fan_out', got {mode!r}")
     fan = fans(_checked(name, tensor, 2))[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
+
+
+def sparse_(tensor, sparsity: float, std: float = 0.01, generator=None, *, rng=None) -> Tensor:
+    """N(0, std^2), but in each column of a matrix a fraction `sparsity` of the rows (rounded up) is 0 (Martens 2010)."""
+    if _checked("sparse_", tensor).ndim != 2 or not 0 <= sparsity <= 1:
+        raise ValueError(f"init.sparse_: needs two axes and sparsity in [0, 1], got shape {tensor.shape} and {sparsity}")
+    stream = _stream(generator, rng)
+    values = stream.normal(tensor.shape, dtype=tensor.dtype, mean=0.0, std=std)
+    for column in range(tensor.shape[1]):
+        values[stream.permutation(tensor.shape[0])[: math.ceil(sparsity * tensor.shape[0])], column] = 0
+    return _assign(tensor, values)
+
+
+# ---- names of old scripts --------------------------------------------------------------------------------------------
+
+uniform, normal, constant, eye, dirac, orthogonal, sparse = uniform_, normal_, constant_, eye_, dirac_, orthogonal_, sparse_
+xavier_uniform, xavier_normal, kaiming_uniform, kaiming_normal = xavier_uniform_, xavier_normal_, kaiming_uniform_, kaiming_normal_

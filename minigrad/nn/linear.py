@@ -14,7 +14,7 @@ from minigrad.functional.common import integer
 from minigrad.nn import init
 from minigrad.nn.module import Module, Parameter
 from minigrad.random import as_stream
-from minigrad.tensor import Tensor, float32
+from minigrad.tensor import Tensor, float32, tensor
 
 
 def zero_parameter(shape, dtype=None, device=None) -> Parameter:
@@ -22,7 +22,7 @@ def zero_parameter(shape, dtype=None, device=None) -> Parameter:
     dtype = np.dtype(float32 if dtype is None else dtype)
     if dtype.kind != "f":
         raise TypeError(f"a Parameter holds floating-point numbers, not {dtype}; use float32 or float64")
-    return Parameter(Tensor(np.zeros(shape, dtype), device=device))
+    return Parameter(tensor(np.zeros(shape, dtype), device=device))
 
 
 def fan_in_uniform_(weight: Parameter, bias: Parameter | None, rng) -> None:
@@ -90,7 +90,7 @@ class Embedding(Module):
     @classmethod
     def from_pretrained(cls, embeddings, freeze=True, padding_idx=None, max_norm=None, norm_type=2.0):
         """An Embedding on a copy of a table (V, D); frozen (no gradient) by default."""
-        table = Tensor(embeddings)
+        table = tensor(embeddings)
         if table.ndim != 2:
             raise ValueError(f"Embedding.from_pretrained: the table must be (count, size), got {table.shape}")
         layer = cls(*table.shape, padding_idx, max_norm, norm_type, dtype=table.dtype, device=table.device)

@@ -10,18 +10,21 @@ Invariants:
   * Buffers are constants: they never require a gradient and never hold a graph.
   * `Parameter.name` is the path from the module registered last ("features.0.weight"); error messages use it.
 
-Imports: numpy, minigrad.tensor.
+Imports: numpy, minigrad.absent, minigrad.tensor.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.absent import ABSENT, missing
 from minigrad.tensor import Tensor
+from minigrad.tensor import tensor as as_leaf
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "transient buffer", "module"
 
@@ -35,7 +38,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data, requires_grad=True):
-        super().__init__(data, requires_grad=requires_grad)
+        self.start(as_leaf(data).array, requires_grad)
         self.name = None
 
     def __repr__(self):
@@ -118,6 +121,8 @@ class Module:
             raise AttributeError(name)
         if "_registry" not in self.__dict__:
             raise AttributeError(_before_init(self, name))
+        if name in ABSENT["Module"]:
+            raise missing("Module", name)
         known = ", ".join(self._registry) or "nothing"
         raise AttributeError(f"{type(self).__name__} has no attribute '{name}' (registered: {known}); "
                              f"assign it in __init__ before it is read")
@@ -136,7 +141,7 @@ class Module:
         if isinstance(tensor, Tensor):
             tensor = tensor.detach()
         elif tensor is not None:
-            tensor = Tensor(tensor)
+            tensor = as_leaf(tensor)
         self._register(name, tensor, BUFFER if persistent else TRANSIENT)
 
     def register_module(self, name: str, module: Module | None) -> None:
@@ -167,10 +172,15 @@ class Module:
         """Call hook(module, args) before each forward; a result other than None replaces the arguments."""
         return Handle(self._hooks, (True, hook))
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        cls._as_written = cls.forward, cls.__call__
+
     @property
     def hooked(self) -> bool:
-        """Whether a hook watches this module."""
-        return bool(self._hooks)
+        """Whether a call does more than the forward of the class as it was written: a hook watches, or forward was replaced."""
+        cls = type(self)
+        return bool(self._hooks) or "forward" in self.__dict__ or cls._as_written != (cls.forward, cls.__call__)
 
     # ---- walking the tree ----------------------------------------------------------------------------------------
 
@@ -243,6 +253,25 @@ class Module:
                                      f"{', '.join(path for path, _ in self.named_modules() if path)}")
         return module
 
+    def get_parameter(self, target: str) -> Parameter:
+        """The Parameter at a path such as "features.0.weight". Raises AttributeError when there is none."""
+        return self._get(target, PARAMETER)
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at a path such as "features.1.running_mean". Raises AttributeError when there is none."""
+        return self._get(target, BUFFER, TRANSIENT)
+
+    def _get(self, target, *kinds):
+        path, _, name = target.rpartition(".")
+        found = dict(self.get_submodule(path)._own(*kinds))
+        if name not in found:
+            raise AttributeError(f"{type(self).__name__} has no {kinds[0]} '{target}'")
+        return found[name]
+
+    _parameters = property(lambda self: MappingProxyType(dict(self._own(PARAMETER))), doc="name -> own Parameter, to read.")
+    _buffers = property(lambda self: MappingProxyType(dict(self._own(BUFFER, TRANSIENT))), doc="name -> own buffer, to read.")
+    _modules = property(lambda self: MappingProxyType(dict(self._own(MODULE))), doc="name -> child, to read.")
+
     # ---- acting on the tree --------------------------------------------------------------------------------------
 
     def apply(self, fn: Callable[[Module], object]) -> Module:
@@ -274,8 +303,11 @@ class Module:
         """Forget the gradients, or set them to zero."""
         zero_grads(self.parameters(), set_to_none)
 
-    def to(self, *args, dtype=None, device=None) -> Module:
-        """Change dtype (of what holds floating-point numbers) or device in place; arguments as Tensor.to."""
+    def to(self, *args, dtype=None, device=None, non_blocking=False) -> Module:
+        """Change dtype (of what holds floating-point numbers) or device in place; arguments as Tensor.to.
+
+        non_blocking is accepted and changes nothing.
+        """
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             for t in (tensor, tensor.grad) if tensor.grad is not None else (tensor,):
                 new = t.detach().to(*args, dtype=dtype, device=device)
@@ -301,9 +333,13 @@ class Module:
         """to("cpu")."""
         return self.to("cpu")
 
-    def cuda(self) -> Module:
-        """to("cuda")."""
+    def cuda(self, device=None) -> Module:
+        """to("cuda"). There is one GPU; its number is ignored."""
         return self.to("cuda")
+
+    def type(self, dst_type) -> Module:
+        """to(dst_type), a dtype."""
+        return self.to(dtype=dst_type)
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -312,15 +348,23 @@ class Module:
             for name, value in itertools.chain(module._own(PARAMETER), module._own(BUFFER)):
                 yield f"{path}.{name}" if path else name, value
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Path -> a copy of the values, for parameters and persistent buffers: PyTorch's keys, shapes and order."""
-        return {path: np.array(value.detach().numpy(), copy=True, order="K") for path, value in self._state()}
+    def state_dict(self, destination=None, prefix: str = "", keep_vars: bool = False) -> dict[str, np.ndarray]:
+        """Path -> a copy of the values, for parameters and persistent buffers: PyTorch's keys, shapes and order.
 
-    def load_state_dict(self, state_dict, strict: bool = True) -> LoadResult:
+        destination: a dict to write to. prefix: put before every path. keep_vars=True gives the Tensors themselves.
+        """
+        state = {} if destination is None else destination
+        for path, value in self._state():
+            state[prefix + path] = value if keep_vars else np.array(value.detach().numpy(), copy=True, order="K")
+        return state
+
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False) -> LoadResult:
         """Overwrite parameters and buffers, in place, with arrays (or CPU tensors of any library) of the same names.
 
         Values are converted to the dtype that is there. strict=False skips names that only one side has. Nothing is
-        written unless everything fits. Raises ValueError listing missing, unexpected and wrongly shaped names.
+        written unless everything fits. Raises ValueError listing missing, unexpected and wrongly shaped names, and for a
+        finite number that the dtype that is there cannot hold (float64's 1e300 would be infinite in float32). assign is
+        accepted and changes nothing: parameters stay the objects that an optimiser knows.
         """
         if not hasattr(state_dict, "items"):
             raise TypeError(f"load_state_dict: expected a dict of name -> array, got {type(state_dict).__name__}")
@@ -343,9 +387,12 @@ class Module:
         for name in mine:
             if name in given and given[name].dtype.kind not in "fiub":
                 raise TypeError(f"load_state_dict: {name} holds {given[name].dtype}, which is no real number")
+            if name in given and overflows(given[name], mine[name].dtype):
+                raise ValueError(f"load_state_dict: {name} holds numbers that are infinite as {mine[name].dtype}: make the "
+                                 f"module {given[name].dtype}, or scale them")
         for name, tensor in mine.items():
             if name in given:
-                tensor.assign_(given[name] if tensor.device == "cpu" else Tensor(given[name], device=tensor.device))
+                tensor.assign_(given[name] if tensor.device == "cpu" else as_leaf(given[name], device=tensor.device))
         return LoadResult(missing, unexpected)
 
     # ---- text ----------------------------------------------------------------------------------------------------
@@ -364,6 +411,14 @@ class Module:
             return f"{type(self).__name__}({extra})"
         body = "\n  ".join(([extra] if extra else []) + lines)
         return f"{type(self).__name__}(\n  {body}\n)"
+
+
+def overflows(values, dtype) -> bool:
+    """Whether a finite one of `values` becomes infinite as `dtype`."""
+    if values.dtype.kind != "f" or dtype.kind != "f" or values.dtype.itemsize <= dtype.itemsize:
+        return False
+    with np.errstate(over="ignore"):
+        return bool((np.isfinite(values) & np.isinf(values.astype(dtype))).any())
 
 
 class Handle:

@@ -1,4 +1,4 @@
-"""Normalisation layers: BatchNorm1d, BatchNorm2d, InstanceNorm2d, GroupNorm, LayerNorm.
+"""Normalisation layers: BatchNorm1d, BatchNorm2d, InstanceNorm1d, InstanceNorm2d, GroupNorm, LayerNorm.
 
 All compute (x - mean) / sqrt(var + eps) * weight + bias with the biased variance; they differ in the axes. Running
 statistics live in buffers, outside every graph, and the running variance is the unbiased one, as in PyTorch.
@@ -13,12 +13,12 @@ import math
 import numpy as np
 
 from minigrad import functional as F
-from minigrad.functional.common import integer
+from minigrad.functional.common import flag, integer, positive
 from minigrad.functional.fused import batch_norm_leaky_relu
 from minigrad.nn import init
 from minigrad.nn.linear import zero_parameter
 from minigrad.nn.module import Module
-from minigrad.tensor import Tensor, float32
+from minigrad.tensor import float32, tensor
 
 
 def _start(layer) -> None:
@@ -44,15 +44,16 @@ class _ChannelNorm(Module):
                  dtype=None, *, bias=True):
         super().__init__()
         self.num_features = integer(f"{type(self).__name__}: num_features", num_features, 1)
-        self.eps, self.momentum = eps, momentum
-        self.affine, self.track_running_stats = bool(affine), bool(track_running_stats)
+        self.eps, self.momentum = positive(f"{type(self).__name__}: eps", eps), momentum
+        self.affine = flag(f"{type(self).__name__}: affine", affine)
+        self.track_running_stats = flag(f"{type(self).__name__}: track_running_stats", track_running_stats)
         shape = (self.num_features,)
         self.register_parameter("weight", zero_parameter(shape, dtype, device) if affine else None)
         self.register_parameter("bias", zero_parameter(shape, dtype, device) if affine and bias else None)
         real = np.dtype(dtype or float32)
         for name, array in (("running_mean", np.zeros(shape, real)), ("running_var", np.ones(shape, real)),
                             ("num_batches_tracked", np.zeros((), np.int64))):
-            self.register_buffer(name, Tensor(array, device=device) if track_running_stats else None)
+            self.register_buffer(name, tensor(array, device=device) if track_running_stats else None)
         _start(self)
 
     def reset_running_stats(self) -> None:
@@ -125,7 +126,28 @@ class BatchNorm2d(_BatchNorm):
     _ranks, _shape = (4,), "(N, C, H, W)"
 
 
-class InstanceNorm2d(_ChannelNorm):
+class _InstanceNorm(_ChannelNorm):
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None,
+                 dtype=None, *, bias=True):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def forward(self, input):
+        self._check(input.shape, 1 - self._ranks[1])
+        single = input.ndim == self._ranks[0]
+        x = input.unsqueeze(0) if single else input
+        momentum = 0.0 if self.momentum is None else self.momentum
+        own = self.training or not self.track_running_stats
+        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps)
+        return out.squeeze(0) if single else out
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Each channel of each sample of (N, C, L) or (C, L) normalised over its positions; the rest as InstanceNorm2d."""
+
+    _ranks, _shape = (2, 3), "(N, C, L) or (C, L)"
+
+
+class InstanceNorm2d(_InstanceNorm):
     """Each channel of each sample of (N, C, H, W) or (C, H, W) normalised over its positions (Ulyanov et al. 2016).
 
     By default without weight and bias (affine=False) and without running statistics; with track_running_stats=True
@@ -133,19 +155,6 @@ class InstanceNorm2d(_ChannelNorm):
     """
 
     _ranks, _shape = (3, 4), "(N, C, H, W) or (C, H, W)"
-
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=False, track_running_stats=False, device=None,
-                 dtype=None, *, bias=True):
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
-
-    def forward(self, input):
-        self._check(input.shape, -3)
-        single = input.ndim == 3
-        x = input.unsqueeze(0) if single else input
-        momentum = 0.0 if self.momentum is None else self.momentum
-        own = self.training or not self.track_running_stats
-        out = F.instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias, own, momentum, self.eps)
-        return out.squeeze(0) if single else out
 
 
 class GroupNorm(Module):
@@ -158,7 +167,7 @@ class GroupNorm(Module):
         self.num_channels = integer("GroupNorm: num_channels", num_channels, 1)
         if num_channels % num_groups:
             raise ValueError(f"GroupNorm: num_channels {num_channels} must be divisible by num_groups {num_groups}")
-        self.eps, self.affine = eps, bool(affine)
+        self.eps, self.affine = positive("GroupNorm: eps", eps), flag("GroupNorm: affine", affine)
         self.register_parameter("weight", zero_parameter((num_channels,), dtype, device) if affine else None)
         self.register_parameter("bias", zero_parameter((num_channels,), dtype, device) if affine and bias else None)
         self.reset_parameters()
@@ -187,7 +196,8 @@ class LayerNorm(Module):
         self.normalized_shape = tuple(integer("LayerNorm: normalized_shape", n, 1) for n in sizes)
         if not self.normalized_shape:
             raise ValueError("LayerNorm: normalized_shape must name at least one axis")
-        self.eps, self.elementwise_affine = eps, bool(elementwise_affine)
+        self.eps = positive("LayerNorm: eps", eps)
+        self.elementwise_affine = flag("LayerNorm: elementwise_affine", elementwise_affine)
         shape = self.normalized_shape
         self.register_parameter("weight", zero_parameter(shape, dtype, device) if elementwise_affine else None)
         self.register_parameter("bias", zero_parameter(shape, dtype, device) if elementwise_affine and bias else None)

@@ -13,7 +13,7 @@ import math
 import warnings
 
 from minigrad import functional as F
-from minigrad.functional.common import integer
+from minigrad.functional.common import flag, integer
 from minigrad.nn import init
 from minigrad.nn.linear import zero_parameter
 from minigrad.nn.module import Module
@@ -51,7 +51,8 @@ class _Recurrent(Module):
             raise ValueError(f"{name}: dropout must be a probability in [0, 1], got {dropout!r}")
         if dropout and num_layers == 1:
             warnings.warn(f"{name}: dropout={dropout} acts between layers, and there is only one", stacklevel=3)
-        self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
+        self.bias, self.batch_first = flag(f"{name}: bias", bias), flag(f"{name}: batch_first", batch_first)
+        self.bidirectional = flag(f"{name}: bidirectional", bidirectional)
         self.dropout, self.rng = float(dropout), as_stream(rng)
         self._names = []
         for k in range(self.num_layers):
@@ -145,7 +146,7 @@ class _Cell(Module):
         name = type(self).__name__
         self.input_size = integer(f"{name}: input_size", input_size, 1)
         self.hidden_size = integer(f"{name}: hidden_size", hidden_size, 1)
-        self.bias, rows = bool(bias), self._gates * self.hidden_size
+        self.bias, rows = flag(f"{name}: bias", bias), self._gates * self.hidden_size
         self.weight_ih = zero_parameter((rows, self.input_size), dtype, device)
         self.weight_hh = zero_parameter((rows, self.hidden_size), dtype, device)
         self.register_parameter("bias_ih", zero_parameter((rows,), dtype, device) if bias else None)

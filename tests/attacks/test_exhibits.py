@@ -226,7 +226,8 @@ def test_training_is_the_same_for_equal_seeds_and_lowers_the_loss(digits):
             losses.append(training.standard(victim, x, y).loss)
             return losses[-1]
 
-        batches = data.DataLoader(digits[True], 64, rng=Stream(0, "data"), value_range=(0.0, 1.0)).forever()
+        batches = data.DataLoader(digits[True], 64, shuffle=True, drop_last=True, rng=Stream(0, "data"),
+                                  value_range=(0.0, 1.0)).forever()
         assert not fit(net, loss_of, batches, 20, rate=0.01).training
         return net.state_dict(), [float(v.array) for v in losses]
 

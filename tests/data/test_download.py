@@ -6,6 +6,7 @@ import http.server
 import os
 import struct
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -37,6 +38,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send_error(416)
         if mode == "truncated":
             content = content[:1000]
+        if mode == "silent":
+            server.stop.wait(20)
+            return None
+        if mode == "drip":  # a byte at a time: the socket's own timeout never comes
+            self.send_response(200)
+            self.end_headers()
+            while not server.stop.wait(0.02):
+                self.wfile.write(b"x")
+            return None
+        if mode == "driphead":
+            while not server.stop.wait(0.02):
+                self.wfile.write(b"H")
+            return None
         body = content[start:]
         self.send_response(206 if start else 200)
         if mode == "liar" and start:
@@ -58,7 +72,9 @@ def running():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
+    server.stop = threading.Event()
     yield server
+    server.stop.set()
     server.shutdown()
     thread.join()
     server.server_close()
@@ -129,6 +145,18 @@ def test_failure_names_address_digests_and_remedy(server, tmp_path, mode, words)
     text = str(caught.value)
     assert words in text and server.at(mode) in text and "MINIGRAD_MIRROR" in text and str(tmp_path / "f") in text
     assert not (tmp_path / "f").exists()
+
+
+@pytest.mark.parametrize("mode, words", [("silent", "no answer in|timed out"), ("drip", "too slow"), ("driphead", "no answer in")])
+def test_slow_servers_are_left_for_the_next(server, tmp_path, monkeypatch, mode, words):
+    monkeypatch.setattr(download, "PATIENCE", 0.3)
+    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    start = time.monotonic()
+    with pytest.raises(DataError, match=words):
+        fetch([server.at(mode)], tmp_path / "f")
+    assert time.monotonic() - start < 5
+    fetch([server.at(mode), server.at("good")], tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT
 
 
 def test_no_server_and_no_network(server, tmp_path):

@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ HEADER = b"\0\0\x08\3"
     (gzip.compress(HEADER + struct.pack(">3I", 2**31, 2**31, 1), mtime=0), "more than the file can hold"),
     (idx(GOOD)[:-1], "more than the file can hold"),
     (gzip.compress(idx(GOOD)[:-1], mtime=0), "truncated: shape"),
-    (gzip.compress(idx(GOOD), mtime=0)[:-9], "truncated gzip"),
+    (gzip.compress(idx(GOOD), mtime=0)[:-9], "truncated"),
     (gzip.compress(idx(GOOD), mtime=0)[:12], "truncated gzip|truncated"),
     (gzip.compress(idx(GOOD) + b"x", mtime=0), "longer"),
     (idx(GOOD) + b"x", "longer"),
@@ -98,6 +99,33 @@ def test_each_damage_is_named(tmp_path, content, words):
     with pytest.raises(DataError, match=words) as caught:
         read_idx(path, ndim=3)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("read", [read_idx, lambda path: read_cifar10(path, train=True)])
+def test_pipes_and_devices_are_refused_and_nothing_waits(tmp_path, read):
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("no pipes in files on this system")
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(DataError, match="not a file"):
+            read(path)
+    (tmp_path / "batches").mkdir()
+    os.symlink("/dev/zero", tmp_path / "batches" / "test_batch.bin")
+    with pytest.raises(DataError, match="not a file"):
+        read_cifar10(tmp_path / "batches", train=False)
+
+
+def test_compressed_zeros_load_and_bombs_ask_for_no_memory(tmp_path):
+    """32 MB of zeros are 32 kB; a 2 MB file that declares 3 GB (what 1032 : 1 would allow) is refused before it is read."""
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(HEADER + struct.pack(">3I", 32, 1024, 1024) + bytes(32 << 20)))
+    assert path.stat().st_size < 1 << 16 and not read_idx(path).any()
+    path.write_bytes(gzip.compress(HEADER + struct.pack(">3I", 3, 1 << 15, 1 << 15), mtime=0) + bytes(2 << 20))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="more than the file can hold"):
+        read_idx(path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()
 
 
 def test_gzip_bomb_is_not_unpacked(tmp_path):
@@ -191,6 +219,30 @@ def test_damaged_cifar_archives_are_refused(tmp_path, members, words):
     cifar_archive(tmp_path / "x.tar.gz", members)
     with pytest.raises(DataError, match=words):
         read_cifar10(tmp_path / "x.tar.gz", train=False)
+
+
+def damage_is_refused(path, content):
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_cifar10(path, train=False)
+    assert "--download" in str(caught.value)
+
+
+def test_the_archives_checksum_and_length_are_compared(tmp_path, batch):
+    """Flipped bits are refused, whichever member they hit; and whatever stands behind the archive."""
+    path, rng = tmp_path / "x.tar.gz", np.random.default_rng(0)
+    batch = batch.copy()
+    batch[:, 1:300] = rng.integers(0, 256, (10_000, 299))  # among zeros a changed distance gives the same bytes
+    cifar_archive(path, [("test_batch.bin", batch.tobytes()), ("data_batch_1.bin", bytes(30_730_000))])
+    content = path.read_bytes()
+    for i in rng.integers(64, len(content) * 9 // 10, 12):
+        damage_is_refused(path, content[:i] + bytes([content[i] ^ (1 << int(rng.integers(8)))]) + content[i + 1:])
+    for tail in (content[:-8] + bytes(4) + content[-4:], content[:-4] + bytes(4), content[:-1], content + b"x"):
+        damage_is_refused(path, tail)
+    plain = gzip.decompress(content)
+    damage_is_refused(path, gzip.compress(plain + b"more", 1))
+    damage_is_refused(path, gzip.compress(plain[:124] + b"00000000009\0" + plain[136:], 1))  # a size that its sum denies
+    damage_is_refused(path, gzip.compress(bytes(1 << 29), 1))
 
 
 def test_cifar_label_out_of_range_and_truncation(tmp_path, batch):

@@ -54,7 +54,7 @@ def test_resume_at_any_batch_gives_the_rest(n, options, before, after):
 
 
 def test_for_loops_resume_the_rest_of_the_epoch():
-    loader, other = (DataLoader(numbers(20), 4, rng=Stream(0, "data")) for _ in range(2))
+    loader, other = (DataLoader(numbers(20), 4, shuffle=True, drop_last=True, rng=Stream(0, "data")) for _ in range(2))
     seen = []
     for _, y in loader:
         seen.append(y.tolist())
@@ -66,7 +66,7 @@ def test_for_loops_resume_the_rest_of_the_epoch():
 
 
 def test_a_loop_that_was_left_starts_the_next_epoch():
-    loader, other = (DataLoader(numbers(20), 4, rng=Stream(0, "data")) for _ in range(2))
+    loader, other = (DataLoader(numbers(20), 4, shuffle=True, drop_last=True, rng=Stream(0, "data")) for _ in range(2))
     next(iter(loader))
     list(other)
     assert [y.tolist() for _, y in loader] == [y.tolist() for _, y in other]
@@ -96,8 +96,8 @@ def test_images_become_channels_last_float32():
 
 def test_transform_numpy_generator_and_tuple():
     data = np.ones((6, 2), np.float32), np.arange(6)
-    loader = DataLoader(data, 3, rng=np.random.default_rng(0), transform=lambda x: x * 2)
-    same = DataLoader(data, 3, rng=np.random.default_rng(0))
+    loader = DataLoader(data, 3, shuffle=True, rng=np.random.default_rng(0), transform=lambda x: x * 2)
+    same = DataLoader(data, 3, shuffle=True, rng=np.random.default_rng(0))
     for (x, y), (_, y2) in zip(loader, same, strict=True):
         assert (x == 2).all() and np.array_equal(y, y2)
 
@@ -122,7 +122,7 @@ def test_dataset_parts():
 
 
 @pytest.mark.parametrize("call, error, words", [
-    (lambda: DataLoader(numbers(3), 4), ValueError, "batch_size=4 but data has 3 rows"),
+    (lambda: DataLoader(numbers(3), 4, drop_last=True), ValueError, "batch_size=4 but data has 3 rows"),
     (lambda: DataLoader(numbers(3), 0), ValueError, "batch_size"),
     (lambda: DataLoader(numbers(3), 1.5), ValueError, "1.5"),
     (lambda: DataLoader(numbers(3).subset(slice(0)), 1), ValueError, "empty"),
@@ -145,6 +145,6 @@ def test_wrong_calls_say_what_is_wrong(call, error, words):
     ({"batch": 5}, "position"), ({"epoch": -1}, "position"), ({"stream": "other"}, "stream"),
 ])
 def test_state_of_another_loader_is_refused(change, words):
-    loader = DataLoader(numbers(20), 4, rng=Stream(0, "data"))
+    loader = DataLoader(numbers(20), 4, shuffle=True, drop_last=True, rng=Stream(0, "data"))
     with pytest.raises(ValueError, match=words):
         loader.load_state_dict({**loader.state_dict(), **change})

@@ -10,6 +10,7 @@ from PIL import Image
 
 from minigrad.data import DataError, Pair, count_parts, load, load_images, load_labelled, save_png
 from minigrad.data.glyphs import FONTS
+from minigrad.data.photos import decoder
 
 PICTURES = [("glyphs", {}), ("shapes", {}), ("shapes", {"part": "bars"})]
 POINTS = ["ring", "grid", "swissroll"]
@@ -157,6 +158,34 @@ def test_damaged_pictures_are_the_one_error_naming_the_file(tmp_path_factory, no
         assert error.path.endswith("x.png")
     else:
         assert data.x.shape == (1, 3, 8, 8)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(ran) (w) file closefile\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("ending, content", [
+    (".png", EPS), (".jpg", b"8BPS\0\1" + bytes(600)), (".png", b"SIMPLE  =                    T" + bytes(3000)),
+    (".gif", b"\x00\x00\x01\x00\x01\x00" + bytes(600)), (".bmp", b"%PDF-1.4\n"), (".png", b"P3\nstuff"),
+])
+def test_only_a_few_formats_are_opened_whatever_the_name(tmp_path, monkeypatch, ending, content):
+    def never(*args, **kwargs):
+        raise AssertionError("another program was started")
+
+    monkeypatch.setattr("subprocess.Popen", never)
+    (tmp_path / f"a{ending}").write_bytes(content)
+    with pytest.raises(DataError, match=f"a{ending}"):
+        load(f"folder:{tmp_path}", size=8)
+    with pytest.raises((OSError, ValueError)), decoder(tmp_path / f"a{ending}") as picture:
+        picture.load()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in files on this system")
+def test_a_pipe_among_the_pictures_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match="a pipe"):
+        load(f"folder:{tmp_path}", size=8)
+    with pytest.raises(DataError, match="a pipe"):
+        load(f"text:{tmp_path / 'a.png'}")
 
 
 def test_npz(tmp_path):

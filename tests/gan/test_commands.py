@@ -8,6 +8,7 @@ import os
 import numpy as np
 import pytest
 
+from attacks import __main__ as attacks_main
 from gan import __main__ as gan_main
 from gan.commands import dcgan
 from minigrad import command
@@ -19,6 +20,10 @@ TINY = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "3", "--lazy"
 
 def gan(*argv):
     return command.main("gan", gan_main.COMMANDS, list(argv))
+
+
+def attacks(*argv):
+    return command.main("attacks", attacks_main.COMMANDS, list(argv))
 
 
 def nets(*argv):
@@ -118,6 +123,28 @@ def test_sample_and_evaluate(capsys):
     assert found["metric"].startswith("FD-lenet-glyphs-") and found["metric"].endswith("@100")
     assert sum(found["histogram"].values()) == pytest.approx(1)
     assert found["frechet_distance"] > found["floor_train_train"] >= 0
+
+
+def test_the_floor_of_a_small_set_is_of_disjoint_images_and_the_name_says_how_many(capsys):
+    """24 training images: at most 12 of them on each side, whatever --count asks for."""
+    rng = np.random.default_rng(0)
+    np.savez("small.npz", x_train=rng.integers(0, 256, (24, 16, 16), np.uint8), y_train=np.arange(24) % 2,
+             x_test=rng.integers(0, 256, (6, 16, 16), np.uint8), y_test=np.arange(6) % 2, classes=["a", "b"])
+    size = ["--data", "npz:small.npz", "--size", "16", "--batch", "4", "--width", "2", "--steps", "2"]
+    assert gan("dcgan", *size, "--latent", "3") == 0
+    assert nets("classifier", *size) == 0 and attacks("train", *size) == 0
+    names = []
+    for judge in ("classifier-0001", "trained-fast-0001"):
+        for count, real in ((8, 8), (12, 12), (24, 12), (1000, 12)):
+            capsys.readouterr()
+            assert gan("evaluate", "runs/dcgan-0001", "--judge", f"runs/{judge}", "--count", str(count)) == 0
+            found, out = json.load(open("runs/dcgan-0001/evaluation.json")), capsys.readouterr().out
+            assert found["metric"].endswith(f"-real{real}@{real}") and found["judge"] == judge
+            assert (found["samples"], found["real_images"], found["test_images"]) == (count, real, 6)
+            assert ("the training set has 24 images" in out) == (count > 12)
+            assert found["floor_train_train"] > 0 and "-0.00" not in out and "only 6 test images" in out
+        names.append(found["metric"])
+    assert names[0].startswith("FD-lenet-") and names[1].startswith("FD-strided-")
 
 
 @pytest.mark.parametrize("argv, status, message", [

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gan.metrics import class_report, fingerprint, frechet_distance, judge
+from gan.metrics import class_report, disjoint, fingerprint, frechet_distance, judge
 from minigrad.random import Stream
 from nets.classifiers.lenet import LeNet
 
@@ -65,3 +65,32 @@ def test_judge_agrees_with_the_classifier_and_refuses_training_mode():
 def test_fingerprint_follows_the_weights():
     a, b = LeNet(width=2, rng=Stream(0, "a")), LeNet(width=2, rng=Stream(0, "b"))
     assert fingerprint(a) == fingerprint(LeNet(width=2, rng=Stream(0, "a"))) != fingerprint(b)
+
+
+@given(n=st.integers(0, 40), count=st.integers(1, 50), seed=st.integers(0, 9))
+def test_reference_and_floor_share_no_image_and_are_equally_large(n, count, seed):
+    order = np.random.default_rng(seed).permutation(n)
+    if min(count, n // 2) < 2:
+        with pytest.raises(ValueError, match=f"there are {n} images"):
+            disjoint(order, count)
+        return
+    a, b = disjoint(order, count)
+    assert len(a) == len(b) == min(count, n // 2) and not set(a) & set(b)
+
+
+@given(n=st.integers(2, 30), d=st.integers(1, 12), seed=st.integers(0, 99))
+def test_no_distance_is_below_zero(n, d, seed):
+    a = np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+    assert frechet_distance(a, a) >= 0 and "-" not in f"{frechet_distance(a, a):.2f}"
+
+
+def test_a_floor_of_a_small_set_is_as_large_as_the_distance_of_perfect_samples():
+    """More from the same source than half of the set: as far from the reference as the floor is, on average, and not nearer."""
+    rng = np.random.default_rng(0)
+    floors, distances = [], []
+    for _ in range(30):
+        real, fakes = rng.normal(size=(60, 5)), rng.normal(size=(60, 5))
+        a, b = (real[rows] for rows in disjoint(rng.permutation(60), 60))
+        floors.append(frechet_distance(a, b))
+        distances.append(frechet_distance(fakes[: len(a)], a))
+    assert np.mean(floors) > 0.1 and np.mean(distances) == pytest.approx(np.mean(floors), rel=0.2)

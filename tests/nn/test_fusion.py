@@ -260,3 +260,58 @@ def test_softmax_without_axis_warns_and_guesses_as_pytorch():
     assert y.tolist() == [[0.25] * 4] * 2
     with pytest.warns(UserWarning, match="axis 0 is used"):
         nn.LogSoftmax()(mg.ones(3))
+
+
+# ---- a replaced forward is called ------------------------------------------------------------------------------------
+
+FUSING = {"leaky": lambda: (nn.Conv2d(2, 4, 3), nn.LeakyReLU(0.2)), "training": lambda: (nn.Conv2d(2, 4, 3, bias=False),
+                                                                                       nn.BatchNorm2d(4), nn.ReLU()),
+          "transposed": lambda: (nn.ConvTranspose2d(2, 4, 3), nn.ReLU()), "norm": lambda: (nn.BatchNorm2d(2), nn.LeakyReLU(0.1)),
+          "transposed norm": lambda: (nn.ConvTranspose2d(2, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+          "evaluation": lambda: (nn.Conv2d(2, 4, 3).eval(), nn.BatchNorm2d(4).eval(), nn.ReLU().eval())}
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("patch", ["instance", "subclass", "class", "hook", "call"])
+@pytest.mark.parametrize("wrap", [nn.Sequential, nn.Residual])
+@pytest.mark.parametrize("layers", FUSING.values(), ids=list(FUSING))
+def test_a_replaced_forward_is_called(monkeypatch, layers, wrap, patch, place):
+    layers = list(layers())
+    if place >= len(layers):
+        return
+    x = mg.tensor(np.random.default_rng(0).normal(size=(3, 2, 5, 5)).astype(np.float32))
+    layer, seen, shape = layers[place], [], nn.Sequential(*layers)(x).shape
+    kind, plain = type(layer), type(layer).forward
+
+    def forward(self, input):
+        seen.append(input.shape)
+        return plain(self, input) + 1
+
+    if patch == "instance":
+        layer.forward = forward.__get__(layer)
+    elif patch == "subclass":
+        layer.__class__ = type("Other", (kind,), {"forward": forward})
+    elif patch == "class":
+        monkeypatch.setattr(kind, "forward", forward)
+    elif patch == "call":
+        monkeypatch.setattr(kind, "__call__", forward)
+    else:
+        layer.register_forward_hook(lambda module, args, out: seen.append(args) or out + 1)
+    net = nn.Sequential(*layers) if wrap is nn.Sequential else nn.Residual(nn.Sequential(*layers), Zero(shape))
+    out = net(x)
+    assert len(seen) == 1
+    expected = x
+    for one in layers:
+        expected = one(expected)
+    if isinstance(net, nn.Residual):
+        expected = mg.relu(expected)
+    np.testing.assert_allclose(out.array, expected.array, atol=2e-5)
+
+
+class Zero(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, input):
+        return mg.zeros(self.shape)

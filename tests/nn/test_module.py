@@ -86,6 +86,18 @@ def test_state_travels_through_a_checkpoint_and_is_a_copy(tmp_path):
     assert target.norm.num_batches_tracked.item() == 1
 
 
+def test_numbers_that_the_module_cannot_hold_are_refused_and_nothing_is_written():
+    net = nn.Linear(2, 1)
+    before = {name: np.asarray(value) for name, value in net.state_dict().items()}
+    for bad in ([[1e39, 0]], [[0, -1e300]], [[float(np.finfo(np.float32).max) * (1 + 1e-7), 0]]):
+        with pytest.raises(ValueError, match="weight holds numbers that are infinite as float32"):
+            net.load_state_dict({"weight": np.array(bad), "bias": np.zeros(1)})
+    assert all(np.array_equal(value, before[name]) for name, value in net.state_dict().items())
+    largest = np.array([[np.finfo(np.float32).max, np.nan]], np.float64)
+    net.load_state_dict({"weight": largest, "bias": np.array([np.inf])})  # what is no number already stays what it is
+    assert np.array_equal(net.weight.array, largest.astype(np.float32), equal_nan=True)
+
+
 def test_load_state_dict_lists_everything_wrong_and_writes_nothing():
     net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     before = net.state_dict()

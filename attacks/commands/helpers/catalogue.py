@@ -15,7 +15,6 @@ from attacks.black_box.hop_skip_jump import hop_skip_jump
 from attacks.black_box.score import nes, one_pixel, random_noise, spsa, zoo
 from attacks.black_box.spatial import spatial
 from attacks.black_box.square import square
-from attacks.commands.helpers import setting
 from attacks.core.loss import LOSSES
 from attacks.core.result import Result
 from attacks.white_box.apgd import apgd, apgd_targeted
@@ -74,29 +73,29 @@ ATTACKS = {
 }
 
 OPTIONS = {  # arguments of the functions that become options, where a function has them
-    "steps": dict(type=command.positive, metavar="N", help="steps of the optimisation"),
-    "step": dict(type=setting.radius, metavar="E", help="length of a step, 0.01 or 2/255 (default: by epsilon and steps)"),
-    "restarts": dict(type=command.positive, metavar="N", help="runs from other random points, on survivors"),
-    "queries": dict(type=command.positive, metavar="N", help="queries that each image may cost"),
-    "targets": dict(type=command.positive, metavar="N", help="how many of the likely classes to try"),
+    "steps": dict(type=command.COUNT, metavar="N", help="steps of the optimisation"),
+    "step": dict(type=command.POSITIVE, metavar="E", help="length of a step, 0.01 or 2/255 (default: by epsilon and steps)"),
+    "restarts": dict(type=command.COUNT, metavar="N", help="runs from other random points, on survivors"),
+    "queries": dict(type=command.COUNT, metavar="N", help="queries that each image may cost"),
+    "targets": dict(type=command.COUNT, metavar="N", help="how many of the likely classes to try"),
     "loss": dict(choices=list(LOSSES), help="what is climbed"),
-    "momentum": dict(type=float, metavar="M", help="share of the last direction that is kept"),
-    "search_steps": dict(type=command.positive, metavar="N", help="trials of the constant that weighs the loss"),
-    "confidence": dict(type=float, metavar="K", help="margin of the logits that counts as a success"),
-    "lr": dict(type=float, metavar="R", help="learning rate"),
-    "candidates": dict(type=command.positive, metavar="N", help="how many of the likely classes to look at"),
-    "samples": dict(type=command.positive, metavar="N", help="random draws in a step"),
-    "draws": dict(type=command.positive, metavar="N", help="random points to try"),
-    "coordinates": dict(type=command.positive, metavar="N", help="coordinates that a step looks at"),
-    "pixels": dict(type=command.positive, metavar="N", help="how many pixels may change"),
-    "population": dict(type=command.positive, metavar="N", help="candidates in a generation"),
-    "generations": dict(type=command.positive, metavar="N", help="generations"),
-    "theta": dict(type=float, metavar="T", help="what is added to a pixel at a time; -1 blackens, 1 whitens"),
-    "share": dict(type=float, metavar="S", help="of the pixels that may change"),
-    "rotations": dict(type=command.positive, metavar="N", help="angles in the grid"),
-    "shifts": dict(type=command.positive, metavar="N", help="shifts in the grid, along each axis"),
-    "angle": dict(type=float, metavar="A", help="largest rotation in degrees"),
-    "reach": dict(type=float, metavar="R", help="largest shift in pixels"),
+    "momentum": dict(type=command.WEIGHT, metavar="M", help="share of the last direction that is kept"),
+    "search_steps": dict(type=command.COUNT, metavar="N", help="trials of the constant that weighs the loss"),
+    "confidence": dict(type=command.WEIGHT, metavar="K", help="margin of the logits that counts as a success"),
+    "lr": dict(type=command.POSITIVE, metavar="R", help="learning rate"),
+    "candidates": dict(type=command.COUNT, metavar="N", help="how many of the likely classes to look at"),
+    "samples": dict(type=command.COUNT, metavar="N", help="random draws in a step"),
+    "draws": dict(type=command.COUNT, metavar="N", help="random points to try"),
+    "coordinates": dict(type=command.COUNT, metavar="N", help="coordinates that a step looks at"),
+    "pixels": dict(type=command.COUNT, metavar="N", help="how many pixels may change"),
+    "population": dict(type=command.COUNT, metavar="N", help="candidates in a generation"),
+    "generations": dict(type=command.COUNT, metavar="N", help="generations"),
+    "theta": dict(type=command.UNIT, metavar="T", help="what is added to a pixel at a time; -1 blackens, 1 whitens"),
+    "share": dict(type=command.PART, metavar="S", help="of the pixels that may change"),
+    "rotations": dict(type=command.COUNT, metavar="N", help="angles in the grid"),
+    "shifts": dict(type=command.COUNT, metavar="N", help="shifts in the grid, along each axis"),
+    "angle": dict(type=command.WEIGHT, metavar="A", help="largest rotation in degrees"),
+    "reach": dict(type=command.WEIGHT, metavar="R", help="largest shift in pixels"),
 }
 
 

@@ -137,7 +137,8 @@ class Lab:
 
     def batches(self, name):
         """Batches of images in [0, 1] without end."""
-        return data.DataLoader(self.train, self.o.batch, rng=self.stream(f"{name}/data"), value_range=(0.0, 1.0)).forever()
+        return data.DataLoader(self.train, self.o.batch, shuffle=True, drop_last=True, rng=self.stream(f"{name}/data"),
+                               value_range=(0.0, 1.0)).forever()
 
     def lenet(self, name, dropout=0.0) -> LeNet:
         """A new network."""

@@ -6,8 +6,6 @@ The network comes from a run of `python -m nets classifier`; samples are picture
 
 from __future__ import annotations
 
-import argparse
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +40,7 @@ class Samples(NamedTuple):
 def run_options(parser) -> None:
     """--device --out --dry-run, for commands too short to be resumed."""
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
-    parser.add_argument("--out", default="runs", metavar="FOLDER", help="where the run's own folder is made")
+    parser.add_argument("--out", type=command.path, default="runs", metavar="FOLDER", help="where the run's own folder is made")
     parser.add_argument("--dry-run", action="store_true", help="go all the way with the least work, keep nothing")
 
 
@@ -50,28 +48,18 @@ def model_options(parser, count: int, what: str, norms=("linf", "l2", "l1"), sev
     """--model --data --download --epsilon --norm --count and those of `run_options`; no norms: without --epsilon and --norm.
 
     several: --model takes more than one."""
-    parser.add_argument("--model", metavar="RUN", nargs="+" if several else None, help="a run of `python -m nets classifier`"
+    parser.add_argument("--model", type=command.path, metavar="RUN", nargs="+" if several else None,
+                        help="a run of `python -m nets classifier`"
                         + (", or several" if several else ""))
     parser.add_argument("--data", metavar="NAME", help="attack its test set (default: the data that the model was trained on)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
     if norms:
-        parser.add_argument("--epsilon", type=radius, metavar="E", help="size of the perturbation, 1 is from black to white; "
+        parser.add_argument("--epsilon", type=command.POSITIVE, metavar="E",
+                            help="size of the perturbation, 1 is from black to white; "
                             "0.3 or 8/255 (default: usual for the data and the norm)")
         parser.add_argument("--norm", choices=norms, default=norms[0], help="how the size is measured")
-    parser.add_argument("--count", type=command.positive, default=count, metavar="N", help=what)
+    parser.add_argument("--count", type=command.COUNT, default=count, metavar="N", help=what)
     run_options(parser)
-
-
-def radius(text: str) -> float:
-    """"0.3" or "8/255" as a positive number, for add_argument(type=...)."""
-    try:
-        top, _, bottom = text.partition("/")
-        value = float(top) / float(bottom or 1)
-    except (ValueError, ZeroDivisionError):
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number above 0 such as 0.3 or 8/255, got {text!r}")
-    return value
 
 
 def start(name: str, o) -> Run:

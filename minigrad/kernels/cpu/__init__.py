@@ -1,7 +1,8 @@
 """The kernels of `reference` for float32 arrays of NumPy, compiled by Numba. `minigrad.kernels` is the way in.
 
-`reference.py` says what each kernel computes. This page says how it is computed here, and where. Read on in
-`convolution/direct.py`, and then in `registers/tiles.py`. Imports point down this list only:
+The folder `minigrad/kernels/reference/` says what each kernel computes. This page says how it is computed here, and where. Read
+on in `convolution/choice.py`, which says which algorithm runs for which shape, then in `convolution/direct.py`, the plainest of
+them, and then in `registers/tiles.py`, its inner loop. Imports point down this list only:
 
     layers/         matmul, lstm, normalise, pooling, optimisers
     convolution/    which algorithm serves which shape (`choice`), the tables that it walks (`plans`), the algorithms
@@ -55,12 +56,28 @@ One filter for each channel: `convolution/depthwise.py`. There is no sum over ch
     for n, i, js in runs(y):                                    # outputs of a row that see the same taps
         y[n, i, js] = sum(x[n, i*s + dy, js*s + dx] * w[t] for t, (dy, dx) in taps)
 
-Weight gradients are in the same files: sums of outer products, cut into parts that are added up in order. For matrices (1x1
-convolutions, linear layers, LSTMs) it is `parts/long_sums.py`, which packs the rows into panels first.
+Weight gradients, dw (O,C,kh,kw): sums of outer products over all outputs, cut into parts that are added up in order.
+`direct`, `few_channels` and `depthwise` have theirs in the same file. In `direct` it is, for each tap,
 
     for part, t in blocks(g):
         total[part, t] = sum(np.outer(g[n, i, j], x[n, i*s + dy[t], j*s + dx[t]]) for n, i, j in part)
-    w = total.sum(0)
+    dw = total.sum(0)
+
+`few_channels` sums all taps at once, because it copies whole windows side by side. `depthwise` multiplies channel by channel.
+`winograd` and `winograd_panels` have theirs too, but the sum runs over transformed patches, frequency by frequency, and is
+transformed back once at the end.
+
+    S = np.zeros((36, C, O))
+    for patches in blocks(g):
+        V = B.T @ windows(x, patches) @ B                       # a matrix (patches, C) for each frequency
+        E = A @ g[patches] @ A.T                                # a matrix (patches, O) for each frequency
+        S += [V[f].T @ E[f] for f in range(36)]
+    dw = G.T @ S @ G
+
+Three shapes go elsewhere. A kernel as large as its image makes it a product of matrices (`direct.product`). With few outputs, image
+and gradient change places, and `few_channels` takes the gradient for its image. For matrices (1x1 convolutions, linear layers,
+LSTMs) it is `parts/long_sums.py`, which packs the rows into panels first. The weight gradient of a transposed convolution is that
+of the convolution whose adjoint it is, so `few_channels_transposed` needs none.
 
 Matrices: `layers/matmul.py`, by BLAS where they are small, else by `direct`. LSTM: `layers/lstm.py`, one launch for all time steps.
 Normalisation: `layers/normalise.py`, each statistic and each map in one pass over memory. Pooling: `layers/pooling.py`, along the

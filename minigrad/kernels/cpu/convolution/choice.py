@@ -9,6 +9,7 @@ stands there, and what was measured.
 | kernel as large as the image | `whole_image` | `whole_image` | `direct.product` |
 | one filter for each channel | `depthwise` | `depthwise` | `depthwise` |
 | 3x3, 5x5, 4x4 of stride 2; many channels | `winograd` | `winograd` | `winograd` |
+| 3x3, 4x4 of stride 2; very many channels, few patches | `winograd_panels` | `winograd_panels` | `winograd_panels` |
 | few channels of x | `few_channels` | `few_channels_transposed` | `few_channels` |
 | few channels of y, stride 1 | | `few_channels` | as if x were y |
 | 1x1, many pixels | | | `parts.long_sums` |
@@ -131,31 +132,32 @@ def conv2d_dw(x, g, stride, padding, dilation, groups, size):
     if not (x.size and g.size and kh * kw):
         return np.zeros((o, c, kh, kw), np.float32)
     if whole_image(shape, size, padding, dilation, groups) and out == [1, 1]:
-        w = product(g.reshape(n, o).T, nhwc(x).reshape(n, -1)).reshape(o, kh * kw, c)
-        return swapped(w).reshape(o, c, kh, kw)
+        dw = product(g.reshape(n, o).T, nhwc(x).reshape(n, -1)).reshape(o, kh * kw, c)
+        return swapped(dw).reshape(o, c, kh, kw)
     turned = [d * (k - 1) - p for d, k, p in zip(dilation, size, padding, strict=True)]
     if groups == 1 and o <= 4 < c and stride == (1, 1) and min(turned) >= 0 and merges_rows(o, 1, kw, dilation[1]):
         # With few outputs image and gradient change places, and the filters come out turned round.
-        w = conv2d_dw(g, x, stride, tuple(turned), dilation, 1, size)
-        return np.ascontiguousarray(w[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+        dw = conv2d_dw(g, x, stride, tuple(turned), dilation, 1, size)
+        return np.ascontiguousarray(dw[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
     x, g = nhwc(x), nhwc(g)
     if one_filter_each(groups, channels, o):
         return weight_gradient_depthwise(x, g, (kh, kw), stride, padding, dilation)
     if pointwise(size, stride, padding, groups) and outer_pays(o, c) and n * shape[0] * shape[1] >= LONG_SUM:
         return sum_outer_products(g.reshape(-1, o), x.reshape(-1, c)).reshape(o, c, 1, 1)
-    w = np.empty((o, c * kh * kw), np.float32)
+    dw = np.empty((o, c * kh * kw), np.float32)
     if uses_winograd((kh, kw), stride, dilation, groups, c, o, n, out):
-        weight_gradient_by_winograd(x, g, w, *even_and_odd(c, kh, stride[0], padding), stride[0])
+        weight_gradient_by_winograd(x, g, dw, *even_and_odd(c, kh, stride[0], padding), stride[0])
     elif few_inputs(c, groups, kw, dilation[1]) and short_windows(c, kh, kw):
-        weight_gradient_of_few_channels(x, g, w, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
+        weight_gradient_of_few_channels(x, g, dw, (kh, kw), stride, padding, dilation, places_of_rows(c, kh, kw).reshape(-1))
     elif merges_rows(c, groups, kw, dilation[1]):
         read = map(transposed_size, out, (kh, kw), stride, (0, 0), dilation)               # pixels, with those of the padding
         rows = padded(x, [(p, s - p - q) for s, p, q in zip(read, padding, shape, strict=True)])
-        weight_gradient_directly(rows, g, w, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1, kw * c, o)
+        weight_gradient_directly(rows, g, dw, taps_of((kh, 1), (0, 0), dilation, 0), places_of_rows(c, kh, kw), stride, 1,
+                                 kw * c, o)
     else:
-        weight_gradient_directly(with_slack(x, c, AR), g, w, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw),
+        weight_gradient_directly(with_slack(x, c, AR), g, dw, taps_of((kh, kw), padding, dilation, 0), places_of_inputs(c, kh, kw),
                                  stride, groups, c, o // groups)
-    return w.reshape(o, c, kh, kw)
+    return dw.reshape(o, c, kh, kw)
 
 
 # --------------------------------------------------------------------------------------------------------------- choices
@@ -275,14 +277,14 @@ def convolve_by_winograd(x, w, y, problems, shifts, step, out_step, out_stride, 
         winograd.convolve_by_patches(x, w, y, problems, shifts, step, out_step, out_stride, places, ending)
 
 
-def weight_gradient_by_winograd(x, g, w, shifts, places, step):
+def weight_gradient_by_winograd(x, g, dw, shifts, places, step):
     """Winograd's weight gradient, by panels of filters or by blocks of patches. places (images, taps, channels)."""
     n, oh, ow, outs = g.shape
     images, taps, channels = places.shape
     if taps < 25 and by_panels(points_of(math.isqrt(taps)) ** 2, images * channels, outs, n, (oh, ow), sums=True):
-        winograd_panels.weight_gradient_by_panels(x, g, w, shifts, step, places)
+        winograd_panels.weight_gradient_by_panels(x, g, dw, shifts, step, places)
     else:
-        winograd.weight_gradient_by_patches(x, g, w, shifts, step, places)
+        winograd.weight_gradient_by_patches(x, g, dw, shifts, step, places)
 
 
 # ------------------------------------------------------------------------------------------------------ layout of arrays

@@ -294,9 +294,9 @@ def direct_weight_gradient(counter, a, b, taps, step_h, step_w, groups, a_width,
 
 
 @inner
-def direct_collect(block, total, places, outs, row, w):
-    """w[q*outs + o, places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
-    w (groups*outs, C/groups*kh*kw); row (VL): room."""
+def direct_collect(block, total, places, outs, row, dw):
+    """dw[q*outs + o, places[t, c]] = the sum over parts, in order, of total[part, q, t, c, o], for VL of a group's outputs o.
+    dw (groups*outs, C/groups*kh*kw); row (VL): room."""
     parts, taps, width = total.shape[0], places.shape[0], places.shape[1]
     chunks = (outs + VL - 1) // VL
     q, first = block // chunks, block % chunks * VL
@@ -309,7 +309,7 @@ def direct_collect(block, total, places, outs, row, w):
                 for o in range(size):
                     row[o] += total[part, q, t, c, first + o]
             for o in range(size):
-                w[q * outs + first + o, places[t, c]] = row[o]
+                dw[q * outs + first + o, places[t, c]] = row[o]
 
 
 # --------------------------------------------------------------------------------------------------------- launches
@@ -356,8 +356,8 @@ def product(a, b):
     return y
 
 
-def weight_gradient_directly(x, g, w, taps, places, stride, groups, a_width, b_width):
-    """Partial sums over blocks of pixels and slices of taps, then their sum in order. w (groups*b_width, a_width*taps)."""
+def weight_gradient_directly(x, g, dw, taps, places, stride, groups, a_width, b_width):
+    """Partial sums over blocks of pixels and slices of taps, then their sum in order. dw (groups*b_width, a_width*taps)."""
     g = with_slack(g, b_width, VL)
     pixels, count = g.shape[0] * g.shape[1] * g.shape[2], len(taps)
     a_up, b_up = -(-a_width // AR) * AR, -(-b_width // NR) * NR
@@ -367,4 +367,4 @@ def weight_gradient_directly(x, g, w, taps, places, stride, groups, a_width, b_w
     slices = min(count, -(-LEAST_BLOCKS // parts))
     total = empty(parts, groups, count, a_up, b_up)
     launch(direct_weight_gradient, parts * slices, x, g, taps, *stride, groups, a_width, b_width, total, parts, slices, per_block,
-           places, w)
+           places, dw)

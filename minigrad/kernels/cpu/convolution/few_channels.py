@@ -172,9 +172,9 @@ def few_channels_convolve(counter, scratches, x, weights, y, begins, dilation, s
 
 @kernel
 def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, dilation, step_h, padding_h, padding_w, images,
-                                 height, pitch, panel, across, spare, swapped, total, far, places, w):
+                                 height, pitch, panel, across, spare, swapped, total, far, places, dw):
     """total[part, r, o] = sum over the part's outputs m of window[m, r] * g[m, o], where r = (u, q) numbers a window's floats.
-    Then w from it, by `few_channels_collect`.
+    Then dw from it, by `few_channels_collect`.
 
     The whole weight gradient is one sum of outer products. If it went by rows of the kernel, with `length` = kw*C floats (3 to 12)
     each, rows of the outer tile would be idle, and g would be read kh times. So the windows are copied side by side, `across`
@@ -204,7 +204,7 @@ def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, d
             if part >= parts + collected:
                 break
             after(counter, parts)
-            few_channels_collect((part - parts) * VL, total, places, swapped, w)
+            few_channels_collect((part - parts) * VL, total, places, swapped, dw)
             continue
         for c in range(a_up):
             for o in range(b_up):
@@ -242,14 +242,14 @@ def few_channels_weight_gradient(counter, scratches, x, g, begins, kh, length, d
 
 
 @inner
-def few_channels_collect(first, total, places, swapped, w):
-    """w[o, places[r]] = the sum over parts, in order, of total[part, r, o], or total[part, o, r] if swapped; VL outputs o."""
-    for o in range(first, min(first + VL, w.shape[0])):
+def few_channels_collect(first, total, places, swapped, dw):
+    """dw[o, places[r]] = the sum over parts, in order, of total[part, r, o], or total[part, o, r] if swapped; VL outputs o."""
+    for o in range(first, min(first + VL, dw.shape[0])):
         for r in range(places.size):
             s = np.float32(0)
             for part in range(total.shape[0]):
                 s += total[part, o, r] if swapped else total[part, r, o]
-            w[o, places[r]] = s
+            dw[o, places[r]] = s
 
 
 @functools.lru_cache(256)
@@ -284,8 +284,8 @@ def convolve_few_channels(x, w, y, stride, padding, dilation, ending=NOTHING):
            images, height, pitch, padded, slope, streams(y, outs), scratch=size)
 
 
-def weight_gradient_of_few_channels(x, g, w, kernel, stride, padding, dilation, places):
-    """w[o, places[r]] = sum over outputs of window[r] * g[o], for short windows. w (O, kh*kw*C)."""
+def weight_gradient_of_few_channels(x, g, dw, kernel, stride, padding, dilation, places):
+    """dw[o, places[r]] = sum over outputs of window[r] * g[o], for short windows. dw (O, kh*kw*C)."""
     (n, oh, ow, outs), c, (kh, kw) = g.shape, x.shape[3], kernel
     terms, excess = kh * kw * c, -(kw * c) % min(p for p in PIECES if p >= min(kw * c, PIECES[-1]))
     across = -(-(terms + excess) // AR) * AR
@@ -298,4 +298,4 @@ def weight_gradient_of_few_channels(x, g, w, kernel, stride, padding, dilation, 
     panel = -(-(size + excess) // VL) * VL
     spare = panel + -(-(begins.size * across + NR) // VL) * VL
     launch(few_channels_weight_gradient, len(total), x, g, begins, kh, kw * c, dilation[0], stride[0], *padding, images, height,
-           pitch, panel, across, spare, swap, total, g.nbytes >= STREAMED, places, w, scratch=spare + begins.size * outs + NR + AR)
+           pitch, panel, across, spare, swap, total, g.nbytes >= STREAMED, places, dw, scratch=spare + begins.size * outs + NR + AR)

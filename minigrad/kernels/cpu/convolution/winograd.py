@@ -67,13 +67,13 @@ from minigrad.kernels.cpu.convolution.winograd_transforms import (
     WEIGHT_CHUNK,
     M,
     frequency,
-    gathered,
     inputs_of,
     kind_of,
+    output_gradients_of,
     outputs_of,
     points_of,
-    spread,
     transform_weights,
+    weight_gradients_of,
 )
 from minigrad.kernels.cpu.machine.compiling import ONE, ZERO, inner, kernel, stage
 from minigrad.kernels.cpu.machine.threads import after, complete, empty, launch, share, take
@@ -234,8 +234,8 @@ def transform_outputs(y, problem, out_step, r, first, count, far, edge, planes, 
 
 
 @kernel
-def winograd_weight_gradient(counter, scratches, x, g, problems, shifts, step, r, zeros, total, rounds, places, w):
-    """total[part, piece, f, c, o] = sum over the part's patches of (B^T X B)[f, c] * (A g A^T)[f, o]. Then w from it, by
+def winograd_weight_gradient(counter, scratches, x, g, problems, shifts, step, r, zeros, total, rounds, places, dw):
+    """total[part, piece, f, c, o] = sum over the part's patches of (B^T X B)[f, c] * (A g A^T)[f, o]. Then dw from it, by
     `winograd_collect`.
 
     x (N,H,W,C), g (N,OH,OW,O); problems, shifts and step as in `winograd_convolve`, but FIRST_NUMBER counts rounds, of ROUND
@@ -268,7 +268,7 @@ def winograd_weight_gradient(counter, scratches, x, g, problems, shifts, step, r
             if block >= blocks + collected:
                 break
             after(counter, blocks)
-            winograd_collect(block - blocks, total, places, r, added, kernels, picked, added_at, kernels_at, w)
+            winograd_collect(block - blocks, total, places, r, added, kernels, picked, added_at, kernels_at, dw)
             continue
         part, piece = block // pieces, block % pieces
         p, c0 = piece // out_slices // per_image, piece // out_slices % per_image * GRADIENT_SLICE
@@ -310,7 +310,7 @@ def transform_round(x, g, zeros, problem, shift, step, r, first, count, c0, ins,
         table, start = window(x, x0, z0, b, step * i + top, step * j + side, step, high, wide, c0 * 4, near, edge)
         inputs_of(r, kind, table, start, v_planes.ctypes.data, v0 + t * height * 4, ins)
         table, start = window(g, g0, z0, b, i + problem[OUT_Y], j + problem[OUT_X], ONE, down, across, o0 * 4, far, edge)
-        spread(r, kind, table, start, e_planes.ctypes.data, e0 + t * width * 4, outs)
+        output_gradients_of(r, kind, table, start, e_planes.ctypes.data, e0 + t * width * 4, outs)
         b, i, j = next_b, next_i, next_j
 
 
@@ -332,18 +332,18 @@ def add_outer_products(total, problem, r, ins, outs, count, left, v_plane, right
 
 
 @inner
-def winograd_collect(block, total, places, r, added, kernels, picked, source, target, w):
-    """w[o, places[p, t, c]] = (G^T S G)[t] with S the sum of the parts of `total`, in order. w (O, C*kh*kw).
+def winograd_collect(block, total, places, r, added, kernels, picked, source, target, dw):
+    """dw[o, places[p, t, c]] = (G^T S G)[t] with S the sum of the parts of `total`, in order. dw (O, C*kh*kw).
 
-    A block is GATHERED channels of all images, and a slice of the outputs: these weights of a filter lie side by side in w.
+    A block is GATHERED channels of all images, and a slice of the outputs: their taps lie side by side in a row of dw.
     added (a*a, outputs of a slice), kernels (GATHERED*images*taps, the same), picked, source, target: room.
     """
     parts, pieces, area, width = total.shape[0], total.shape[1], total.shape[2], total.shape[4]
     images, taps, channels = places.shape
-    out_slices = (w.shape[0] + GRADIENT_SLICE - 1) // GRADIENT_SLICE
+    out_slices = (dw.shape[0] + GRADIENT_SLICE - 1) // GRADIENT_SLICE
     per_image = pieces // images // out_slices
     chunk, slice_ = block // out_slices, block % out_slices
-    outs, size = min(GRADIENT_SLICE, w.shape[0] - slice_ * GRADIENT_SLICE), 0
+    outs, size = min(GRADIENT_SLICE, dw.shape[0] - slice_ * GRADIENT_SLICE), 0
     for f in range(area):
         source[f] = added.ctypes.data + f * width * 4
     for c in range(chunk * GATHERED, min((chunk + 1) * GATHERED, channels)):
@@ -360,9 +360,9 @@ def winograd_collect(block, total, places, r, added, kernels, picked, source, ta
             for t in range(taps):
                 picked[size], target[t] = places[p, t, c], kernels.ctypes.data + size * width * 4
                 size += 1
-            gathered(r, 0, source.ctypes.data, 0, target.ctypes.data, 0, outs)
+            weight_gradients_of(r, 0, source.ctypes.data, 0, target.ctypes.data, 0, outs)
     for o in range(outs):
-        filter = w[slice_ * GRADIENT_SLICE + o]
+        filter = dw[slice_ * GRADIENT_SLICE + o]
         for k in range(size):
             filter[picked[k]] = kernels[k, o]
 
@@ -384,7 +384,7 @@ def convolve_by_patches(x, w, y, problems, shifts, step, out_step, out_stride, p
            scratch=(area + 1) * (per_block * MR * max(ins, outs) + PLANE_SPARE) + outs)
 
 
-def weight_gradient_by_patches(x, g, w, shifts, step, places):
+def weight_gradient_by_patches(x, g, dw, shifts, step, places):
     """Partial sums over patches, then their sum in order. places (images, taps, channels)."""
     n, oh, ow, outs = g.shape
     images, taps, channels = places.shape
@@ -396,4 +396,4 @@ def weight_gradient_by_patches(x, g, w, shifts, step, places):
     parts = min(rounds, max(-(-4 // pieces), min(LEAST_BLOCKS, rounds // 8)))
     total = empty(parts, pieces, area, height, width)
     launch(winograd_weight_gradient, parts * pieces, x, g, problems, shifts, step, r, shared_zeros(max(channels, outs)), total,
-           rounds, places, w, scratch=area * (ROUND * (height + width) + 2 * PLANE_SPARE) + NR)
+           rounds, places, dw, scratch=area * (ROUND * (height + width) + 2 * PLANE_SPARE) + NR)

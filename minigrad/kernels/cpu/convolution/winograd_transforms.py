@@ -9,8 +9,8 @@ Each of them is a sandwich: a small matrix of numbers between a constant matrix 
 | inputs_of | B^T X B | the window of a patch |
 | weights_of | G w G^T | a kernel |
 | outputs_of | A^T M A | the sum of products of a patch |
-| spread | A g A^T | a patch of output gradients |
-| gathered | G^T S G | the sum of products of a weight gradient |
+| output_gradients_of | A g A^T | a patch of output gradients, in a weight gradient |
+| weight_gradients_of | G^T S G | the sum of products of a weight gradient |
 
 Imports: llvmlite, numba, numpy, registers, machine.
 """
@@ -34,7 +34,7 @@ SIDES = {2: (4, 3), 3: (4, 3), 5: (3, 2)}                       # outputs along 
 FORWARD_SIDES, GRADIENT_SIDES = {**SIDES, 5: (3,)}, {**SIDES, 5: (2,)}  # a convolution's; a weight gradient's
 PLANE_SPARE = VL                    # floats that a frequency's plane is longer than it need be: see `winograd`
 WEIGHT_CHUNK = 32                   # input channels whose weights a block transforms
-GATHERED = 8                        # input channels whose weights are read from w, or written to it, at once, in the L1 cache
+GATHERED = 8                        # input channels whose weights are read from w, or written to dw, at once, in the L1 cache
 
 
 def matrices(m, r, points=POINTS, monic=False):
@@ -215,12 +215,12 @@ def transforms(matrix, mixed=True):
 
 inputs_of = transforms(lambda at, g, bt: bt)
 outputs_of = transforms(lambda at, g, bt: at)
-spread = transforms(lambda at, g, bt: at.T)
+output_gradients_of = transforms(lambda at, g, bt: at.T)
 largest_inputs_of = transforms(lambda at, g, bt: bt, mixed=False)
 largest_outputs_of = transforms(lambda at, g, bt: at, mixed=False)
-largest_spread = transforms(lambda at, g, bt: at.T, mixed=False)
+largest_output_gradients_of = transforms(lambda at, g, bt: at.T, mixed=False)
 weights_of = transforms(lambda at, g, bt: g, mixed=False)
-gathered = transforms(lambda at, g, bt: g.T, mixed=False)
+weight_gradients_of = transforms(lambda at, g, bt: g.T, mixed=False)
 
 
 # ---------------------------------------------------------------------------------------------------------- weights

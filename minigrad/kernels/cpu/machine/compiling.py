@@ -9,46 +9,41 @@
 * No GIL and no `parallel=True`: a kernel takes blocks from a shared counter (`threads`). A serial kernel compiles in a
   tenth of the time of a parallel one, and the first run of a program is mostly compilation.
 * `fastmath` without `nnan` and `ninf`: NaN must stay NaN, and infinity must stay infinity.
-* Compiled code is kept beside the source (or in NUMBA_CACHE_DIR, or the user's cache). Numba notices a change of the file
-  that holds a kernel, but not of a function in another file that the kernel calls. So the stamp of every cache file includes a hash
-  of all sources below `kernels/cpu`. Where nothing can be written, the kernel is compiled for this run only.
+* Compiled code is kept beside the source (or in NUMBA_CACHE_DIR, or the user's cache), in files that `cache` checks. Numba notices
+  a change of the file that holds a kernel, but not of a function in another file that the kernel calls. So the version of every
+  cache file includes a hash of all sources below `kernels/cpu`, and the versions of the compiler.
 * Each kernel is called with one set of types only (C-contiguous float32 or int64 arrays, int, float), so it is compiled once.
 
 `on_compile(callback)` lets a program say that it is compiling.
 
-Imports: numba, numpy.
+Imports: llvmlite, numba, numpy, cache.
 """
 import contextlib
 import gc
 import hashlib
 import pathlib
 
+import llvmlite
 import numba
 import numpy as np
 from numba.core import event
 from numba.extending import intrinsic
+
+from minigrad.kernels.cpu.machine.cache import keep
 
 # Typed, because a literal argument would compile the function that it is handed to a second time.
 ZERO, ONE = np.int64(0), np.int64(1)
 SAFE = {"reassoc", "contract", "arcp", "nsz"}
 
 _sources = sorted(pathlib.Path(__file__).parent.parent.rglob("*.py"))                 # kernels/cpu, all folders
-SALT = hashlib.sha256(b"".join(p.read_bytes() for p in _sources)
-                      + f"{numba.__version__} {bool(numba.config.BOUNDSCHECK)}".encode()).hexdigest()
+SALT = (f"{numba.__version__} {llvmlite.__version__} {bool(numba.config.BOUNDSCHECK)} "
+        + hashlib.sha256(b"".join(p.read_bytes() for p in _sources)).hexdigest())
 
 
 def kernel(function, **more):
     """Compile `function` at its first call, to machine code that runs without the GIL."""
-    options = dict(nogil=True, fastmath=SAFE, error_model="numpy", **more)
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:                                        # no folder to cache in: a read-only install without a home
-        compiled = numba.njit(**options)(function)
-    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if hasattr(index, "_source_stamp"):
-        index._source_stamp = (index._source_stamp, SALT)
-        # Numba writes an index before the code that it names. If it is killed in between, no old code may have that name.
-        index._data_name_pattern = index._data_name_pattern.replace("{number:d}", SALT[:12] + ".{number:d}")
+    compiled = numba.njit(nogil=True, fastmath=SAFE, error_model="numpy", **more)(function)
+    keep(compiled, SALT)
     return compiled
 
 
@@ -70,7 +65,7 @@ def instruction(plain):
 
 def is_cached(compiled):
     """Whether a kernel's code is kept on disk."""
-    return hasattr(getattr(compiled, "_cache", None), "_cache_file")
+    return getattr(getattr(compiled, "_cache", None), "cache_path", None) is not None
 
 
 class _Listener(event.Listener):

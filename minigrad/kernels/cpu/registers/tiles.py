@@ -167,24 +167,24 @@ def product_tiles(vectors, step=1):
 
 
 def _outer_twin(rows, vectors):
-    def twin(a, a_offset, b, b_offset, count, out, out_stride):
-        left, right = addresses(a, count), addresses(b, count)
+    def twin(left, left_offset, right, right_offset, count, out, out_stride):
+        lefts, rights = addresses(left, count), addresses(right, count)
         for m in range(rows):
             total = at(out + 4 * m * out_stride, vectors * VL)
             for k in range(count):
-                total += at(left[k] + a_offset, rows)[m] * at(right[k] + b_offset, vectors * VL)
+                total += at(lefts[k] + left_offset, rows)[m] * at(rights[k] + right_offset, vectors * VL)
     return twin
 
 
 def outer_tile(rows, vectors):
-    """Make outer(a, a_offset, b, b_offset, count, out, out_stride), a sum of outer products, added to what out holds:
+    """Make outer(left, left_offset, right, right_offset, count, out, out_stride), a sum of outer products, added to what out holds:
 
-    out[m, n] += sum over k of a_row[k][m] * b_row[k][n],  m < rows, n < vectors*VL.
+    out[m, n] += sum over k of left_row[k][m] * right_row[k][n],  m < rows, n < vectors*VL.
 
-    a and b are addresses of tables of `count` row addresses; the offsets, in bytes, select channels; out_stride in floats.
+    left and right are addresses of tables of `count` row addresses; the offsets, in bytes, select channels; out_stride in floats.
     """
     @instruction(_outer_twin(rows, vectors))
-    def outer(typing_context, a, a_offset, b, b_offset, count, out, out_stride):
+    def outer(typing_context, left, left_offset, right, right_offset, count, out, out_stride):
         def codegen(context, b, signature, args):
             left, left_offset, right, right_offset, count, out, out_stride = args
             e = Emit(b)

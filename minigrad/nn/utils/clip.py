@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, tensor
 
 
 def _gradients(name, parameters) -> list[Tensor]:
@@ -20,17 +20,19 @@ def _gradients(name, parameters) -> list[Tensor]:
     return [p.grad for p in parameters if p.grad is not None]
 
 
-def clip_grad_norm_(parameters, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
+def clip_grad_norm_(parameters, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
+                    foreach: bool | None = None) -> Tensor:
     """Scale all gradients by min(1, max_norm / (norm + 1e-6)), norm being that of all of them as one vector.
 
     parameters: an iterable of Parameters, or one. norm_type: p of the p-norm, inf for the largest entry. Returns the
-    norm before clipping, a 0-d Tensor. error_if_nonfinite raises ValueError instead of scaling by NaN or 0.
+    norm before clipping, a 0-d Tensor. error_if_nonfinite raises ValueError instead of scaling by NaN or 0. foreach
+    changes nothing.
     """
     if not max_norm >= 0:
         raise ValueError(f"clip_grad_norm_: max_norm must be at least 0, got {max_norm}")
     grads, p = _gradients("clip_grad_norm_", parameters), float(norm_type)
     if not grads:
-        return Tensor(0.0)
+        return tensor(0.0)
     norms = [np.linalg.norm(g.array.reshape(-1, order="A"), p) for g in grads]
     total = np.linalg.norm(np.asarray([float(n) for n in norms], norms[0].dtype), p)
     if error_if_nonfinite and not math.isfinite(total):
@@ -40,10 +42,10 @@ def clip_grad_norm_(parameters, max_norm: float, norm_type: float = 2.0, error_i
     for g in grads:
         if factor != 1.0:
             g.assign_(g.array * g.dtype.type(factor))
-    return Tensor(np.asarray(total))
+    return tensor(np.asarray(total))
 
 
-def clip_grad_value_(parameters, clip_value: float) -> None:
+def clip_grad_value_(parameters, clip_value: float, foreach: bool | None = None) -> None:
     """Clip every entry of every gradient to [-clip_value, clip_value]."""
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must be at least 0, got {clip_value}")
