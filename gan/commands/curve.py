@@ -24,9 +24,11 @@ SLOW = 0.2  # the generator's rate as a share of the discriminator's: the run sh
 
 
 def main(argv=None):
-    parser = command.Parser("gan curve", __doc__.strip(), data="swissroll", steps=1200, run=False,
+    text = command.doc(__doc__, __file__)
+    parser = command.Parser("gan curve", text, data="swissroll", steps=1200, run=False,
                             examples=["", "--data grid --seed 3"])
-    parser.add_argument("--out", default="curve.png", metavar="FILE", help="the picture; FILE with .json holds the numbers")
+    parser.add_argument("--out", type=command.path, default="curve.png", metavar="FILE",
+                        help="the picture; FILE with .json holds the numbers")
     o = parser.parse(argv)
     truth = Truth(o.data)
     held_out = data.load(o.data, train=False).x[:JUDGED]

@@ -32,13 +32,13 @@ GAMES = {  # name: (loss, options of the path, what theory says)
 
 
 def main(argv=None):
-    parser = command.Parser("gan dirac", __doc__.strip(), data=None, steps=600, run=False, examples=["", "--at-once --rate 0.2"])
-    parser.add_argument("--rate", type=float, default=0.1, help="step of both players' gradient descent")
+    text = command.doc(__doc__, __file__)
+    parser = command.Parser("gan dirac", text, data=None, steps=600, run=False, examples=["", "--at-once --rate 0.2"])
+    parser.add_argument("--rate", type=command.PART, default=0.1, help="step of both players' gradient descent")
     parser.add_argument("--at-once", action="store_true", help="both players move at once, not in turns: cycles spiral out")
-    parser.add_argument("--out", default="dirac.png", metavar="FILE", help="the picture; FILE with .json holds the numbers")
+    parser.add_argument("--out", type=command.path, default="dirac.png", metavar="FILE",
+                        help="the picture; FILE with .json holds the numbers")
     o = parser.parse(argv)
-    if not 0 < o.rate <= 1:
-        raise ValueError(f"--rate must lie in (0, 1], got {o.rate}")
     paths = {name: trajectory(getattr(losses, loss), o.steps, o.rate, at_once=o.at_once, **options)
              for name, (loss, options, _) in GAMES.items()}
     ends = {name: float(np.hypot(*path[-1])) for name, path in paths.items()}

@@ -23,9 +23,12 @@ SLOPES, WIDTH, DEPTH, BATCH, JUDGED = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5), 64, 3, 1
 
 
 def main(argv=None):
-    parser = command.Parser("gan leak", __doc__.strip(), data="ring", steps=600, run=False, examples=["", "--rate 0.05 --seed 3"])
-    parser.add_argument("--rate", type=float, default=0.02, help="Adam's learning rate of the critic: high, so that units die")
-    parser.add_argument("--out", default="leak.png", metavar="FILE", help="the picture; FILE with .json holds the numbers")
+    text = command.doc(__doc__, __file__)
+    parser = command.Parser("gan leak", text, data="ring", steps=600, run=False, examples=["", "--rate 0.05 --seed 3"])
+    parser.add_argument("--rate", type=command.POSITIVE, default=0.02,
+                        help="Adam's learning rate of the critic: high, so that units die")
+    parser.add_argument("--out", type=command.path, default="leak.png", metavar="FILE",
+                        help="the picture; FILE with .json holds the numbers")
     o = parser.parse(argv)
     truth = Truth(o.data)
     found = {slope: trained(truth, slope, o) for slope in SLOPES}

@@ -19,12 +19,12 @@ SHOWN = {"minimax": "C3", "non_saturating": "C0", "least_squares": "0.6", "wasse
 
 
 def main(argv=None):
-    parser = command.Parser("gan losses", __doc__.strip(), data=None, steps=None, run=False, examples=["", "--at 0.001"])
-    parser.add_argument("--at", type=float, default=0.01, help="the P = D(G(z)) whose gradients are printed")
-    parser.add_argument("--out", default="losses.png", metavar="FILE", help="the picture; FILE with .json holds the numbers")
+    text = command.doc(__doc__, __file__)
+    parser = command.Parser("gan losses", text, data=None, steps=None, run=False, examples=["", "--at 0.001"])
+    parser.add_argument("--at", type=command.LEVEL, default=0.01, help="the P = D(G(z)) whose gradients are printed")
+    parser.add_argument("--out", type=command.path, default="losses.png", metavar="FILE",
+                        help="the picture; FILE with .json holds the numbers")
     o = parser.parse(argv)
-    if not 0 < o.at < 1:
-        raise ValueError(f"--at must lie between 0 and 1, got {o.at}")
     there = {name: tuple(float(v[0]) for v in along(name, np.array([o.at]))) for name in SHOWN}
     print(f"where the discriminator gives a fake P = {o.at:g}:")
     print(table(["the generator's loss", "its value", "|d loss / d logit|"],

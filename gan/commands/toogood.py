@@ -23,8 +23,10 @@ NAMES = {"minimax": "C3", "non_saturating": "C0", "wasserstein": "C2"}
 
 
 def main(argv=None):
-    parser = command.Parser("gan toogood", __doc__.strip(), steps=1000, run=False, examples=["", "--data mnist --seed 3"])
-    parser.add_argument("--out", default="toogood.png", metavar="FILE", help="the picture; FILE with .json holds the numbers")
+    text = command.doc(__doc__, __file__)
+    parser = command.Parser("gan toogood", text, steps=1000, run=False, examples=["", "--data mnist --seed 3"])
+    parser.add_argument("--out", type=command.path, default="toogood.png", metavar="FILE",
+                        help="the picture; FILE with .json holds the numbers")
     o = parser.parse(argv)
     pictures = data.load_images(o.data, size=SIZE, limit=10_000, download=o.download)
     real = pictures.normalised().reshape(len(pictures), -1)

@@ -33,16 +33,18 @@ PRESETS = {
     "best": dict(loss="relativistic", r1=0.02, r2=0.02, rate=2e-3, generator_rate=6e-3, beta1=0.0, beta2=0.9, fall=1.0),
     "plain": dict(loss="non_saturating", r1=0.0, r2=0.0, rate=1e-3, generator_rate=1e-3, beta1=0.5, beta2=0.999, fall=0.0),
 }
+STEPS = {"ring": 6_000, "other": 12_000}
 JUDGED = 2500  # samples, as in VEEGAN and PacGAN
 
 
 def options(argv=None):
     parser = command.Parser(
-        "gan toy", __doc__.split("\n\n")[0] + "\n\n" + __doc__.split("\n\n", 1)[1], data="ring", steps=12_000, presets=PRESETS,
+        "gan toy", command.doc(__doc__, __file__), data="ring", steps=None, presets=PRESETS,
         examples=["", "--data grid --seed 3", "--preset plain", "--preset plain --unroll 5",
                   "--loss wasserstein --gradient-penalty 0.1 --critic-steps 5", "--resume runs/toy-0001"],
     )
     best, add = PRESETS["best"], parser.add_argument
+    add("--steps", type=command.COUNT, help=f"steps of the generator (default: {STEPS['ring']} for ring, else {STEPS['other']})")
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
         default=best["loss"], help="the game (see gan/losses.py)")
     for name, size, text in (("batch", 256, "samples in a batch"), ("latent", 2, "numbers in the latent vector"),
@@ -52,24 +54,28 @@ def options(argv=None):
                              ("critic-steps", 1, "the discriminator's steps for each of the generator's"),
                              ("pack", 1, "samples that the discriminator judges together (PacGAN)"),
                              ("frames", 40, "pictures in the GIF")):
-        add(f"--{name}", type=command.positive, default=size, help=text)
-    for name, text in (("rate", "Adam's learning rate, discriminator"), ("generator-rate", "the same, generator"),
-                       ("beta1", "Adam's first beta"), ("beta2", "Adam's second beta"),
-                       ("fall", "last part of training, over which the rates fall to 0"),
-                       ("r1", "weight of the R1 penalty, at every step"), ("r2", "weight of the R2 penalty")):
-        add(f"--{name}", type=float, default=best[name.replace("-", "_")], help=text)
-    for name, value, text in (("average", 0.995, "how much of the averaged generator a step keeps; 0: none"),
-                              ("gradient-penalty", 0.0, "weight of WGAN-GP's penalty"),
-                              ("drift", 0.0, "weight of the drift penalty"),
-                              ("clip", 0.0, "largest weight of the discriminator (the first WGAN); 0: no limit"),
-                              ("noise", 0.0, "instance noise at the start, in std of the data; falls to 0 half-way"),
-                              ("smooth", 0.0, "one-sided label smoothing: real samples are told 1 minus this")):
-        add(f"--{name}", type=float, default=value, help=text)
-    add("--stddev", type=int, default=0, help="group of minibatch stddev; 0: none")
-    add("--unroll", type=int, default=0, help="steps of the discriminator that the generator looks ahead")
+        add(f"--{name}", type=command.COUNT, default=size, help=text)
+    for name, kind, text in (("rate", command.POSITIVE, "Adam's learning rate, discriminator"),
+                             ("generator-rate", command.POSITIVE, "the same, generator"),
+                             ("beta1", command.SHARE, "Adam's first beta"), ("beta2", command.SHARE, "Adam's second beta"),
+                             ("fall", command.FRACTION, "last part of training, over which the rates fall to 0"),
+                             ("r1", command.WEIGHT, "weight of the R1 penalty, at every step"),
+                             ("r2", command.WEIGHT, "weight of the R2 penalty")):
+        add(f"--{name}", type=kind, default=best[name.replace("-", "_")], help=text)
+    for name, kind, value, text in (
+            ("average", command.SHARE, 0.995, "how much of the averaged generator a step keeps; 0: none"),
+            ("gradient-penalty", command.WEIGHT, 0.0, "weight of WGAN-GP's penalty"),
+            ("drift", command.WEIGHT, 0.0, "weight of the drift penalty"),
+            ("clip", command.WEIGHT, 0.0, "largest weight of the discriminator (the first WGAN); 0: no limit"),
+            ("noise", command.WEIGHT, 0.0, "instance noise at the start, in std of the data; falls to 0 half-way"),
+            ("smooth", command.SHARE, 0.0, "one-sided label smoothing: real samples are told 1 minus this"),
+            ("stddev", command.NATURAL, 0, "group of minibatch stddev; 0: none"),
+            ("unroll", command.NATURAL, 0, "steps of the discriminator that the generator looks ahead")):
+        add(f"--{name}", type=kind, default=value, help=text)
     add("--spectral-norm", action="store_true", help="spectral norm in the discriminator")
     add("--generator-norm", action="store_true", help="batch norm in the generator")
     o = parser.parse(argv)
+    o.steps = o.steps or STEPS.get(o.data, STEPS["other"])
     if o.device != "cpu":
         raise ValueError("--device cuda: networks as small as these play on the CPU only")
     if o.gradient_penalty and (o.pack > 1 or o.stddev):
@@ -97,7 +103,8 @@ def main(argv=None):
     kept = dict(generator=generator, critic=critic, adam_g=adam_g, adam_d=adam_d, loader=loader, streams=streams, average=average,
                 history=history)
     run.restore(kept)
-    schedules = [scheduled(adam, constant_then_falling(o.steps, o.fall), run.step) for adam in (adam_g, adam_d)]
+    rates = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
+    schedules = [scheduled(adam, rates, run.step) for adam in (adam_g, adam_d)]
     batches, latents, places = loader.forever(), streams["latent"], streams["penalty"]
     look = max(1, o.steps // o.frames)
     for step in run.loop(run.step, o.steps, save=kept):
@@ -127,7 +134,7 @@ def main(argv=None):
         for schedule in schedules:
             schedule.step()
 
-        if step % look == 0 or step == o.steps:
+        if run.due(step, look):
             run.check_finite(step, [*generator.named_parameters(), *critic.named_parameters()])
             samples = drawn(average.module if average else generator, o, truth)
             found = truth.count(samples)
