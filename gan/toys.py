@@ -80,10 +80,10 @@ def lattice_density(extent: float, count: int, samples, width: float) -> np.ndar
     return up @ across.T / (len(samples) * 2 * np.pi * width**2)
 
 
-def optimal_discriminator(p, q) -> np.ndarray:
-    """p/(p + q), and NaN where there is neither."""
+def optimal_discriminator(p, q, least: float = 1e-12) -> np.ndarray:
+    """p/(p + q), and NaN where there is neither: less than `least` of the largest density."""
     p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
-    there = p + q > 1e-12 * max(p.max(initial=0.0), q.max(initial=0.0), 1e-300)
+    there = p + q > least * max(p.max(initial=0.0), q.max(initial=0.0), 1e-300)
     return np.where(there, p / np.where(there, p + q, 1.0), np.nan)
 
 
@@ -155,9 +155,10 @@ def surface(critic: Critic, truth: Truth, count: int = 90) -> np.ndarray:
 
 
 def optimum(truth: Truth, samples, blur: float, count: int = 90) -> np.ndarray:
-    """D* = p/(p + q) over the picture (count, count) for `samples` of the generator, both densities blurred by `blur`."""
+    """D* = p/(p + q) over the picture (count, count) for `samples` of the generator, both densities blurred by `blur`; NaN where
+    both are below 1/1,000 of the largest: there is nothing to tell apart."""
     p = lattice_density(truth.extent, count, truth.nodes, np.hypot(truth.std, blur))
-    return optimal_discriminator(p, lattice_density(truth.extent, count, samples, blur))
+    return optimal_discriminator(p, lattice_density(truth.extent, count, samples, blur), 1e-3)
 
 
 def force(critic: Critic, loss, samples, real) -> np.ndarray:

@@ -19,13 +19,13 @@ from minigrad.random import Stream, Streams
 from minigrad.words import table, write_json
 
 BATCH, MOMENTS, JUDGED, WARM = 128, 60, 4096, 100
-GAMES = {"GAN, non-saturating": ("non_saturating", 1, 1e-3, (0.5, 0.999)), "WGAN-GP": ("wasserstein", 5, 1e-3, (0.0, 0.9))}
-SLOW = 0.2  # the generator's rate as a share of the discriminator's: the run shall show all of the way, not its end only
+GAMES = {"GAN, non-saturating": ("non_saturating", 1, 1e-3, (0.5, 0.999)), "WGAN-GP": ("wasserstein", 10, 1e-3, (0.5, 0.9))}
+SLOW = 0.1  # the generator's rate as a share of the discriminator's: the run shall show all of the way, not its end only
 
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan curve", text, data="swissroll", steps=1200, run=False,
+    parser = command.Parser("gan curve", text, data="swissroll", steps=900, run=False,
                             examples=["", "--data grid --seed 3"])
     parser.add_argument("--out", type=command.path, default="curve.png", metavar="FILE",
                         help="the picture; FILE with .json holds the numbers")

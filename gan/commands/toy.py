@@ -80,6 +80,8 @@ def options(argv=None):
         raise ValueError("--device cuda: networks as small as these play on the CPU only")
     if o.gradient_penalty and (o.pack > 1 or o.stddev):
         raise ValueError("--gradient-penalty needs the slope at single samples: it goes with neither --pack nor --stddev")
+    if o.unroll and o.spectral_norm:
+        raise ValueError("--unroll goes not with --spectral-norm: looking ahead would move its power iteration")
     if o.batch % (o.pack * max(o.stddev, 1)):
         raise ValueError(f"--batch {o.batch} must be a multiple of --pack times --stddev")
     return o

@@ -52,7 +52,7 @@ def unrolled(discriminator, optimizer, loss_of, steps: int, *, first_order: bool
     loss_of()    the discriminator's loss, computed with `discriminator`; samples of the generator in it must not be detached
     optimizer    optim.SGD, Adam or AdamW over the discriminator's parameters
     first_order  a named surrogate: look ahead, but do not differentiate through the steps
-    Not the place for batch norm's running statistics: they would move."""
+    Not for a discriminator with batch norm's running statistics or a spectral norm's power iteration: those would move."""
     if steps < 0:
         raise ValueError(f"unrolled: steps must be at least 0, got {steps}")
     names = {id(p): name for name, p in discriminator.named_parameters()}

@@ -13,7 +13,7 @@ from minigrad import command
 from minigrad.checkpoint import load
 from tests.gan.test_commands import newest, same
 
-TINY = ["--width", "4", "--depth", "2", "--batch", "16", "--frames", "1"]
+TINY = ["--width", "4", "--depth", "2", "--generator-depth", "2", "--batch", "16", "--frames", "1"]
 
 
 def gan(*argv):
@@ -31,6 +31,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
     ["--pack", "2"], ["--stddev", "4"], ["--noise", "0.1"], ["--preset", "plain", "--smooth", "0.1"],
     ["--loss", "wasserstein", "--clip", "0.01", "--critic-steps", "2", "--r1", "0", "--r2", "0", "--drift", "0.001"],
     ["--loss", "wasserstein", "--gradient-penalty", "10"], ["--generator-norm", "--average", "0"], ["--data", "swissroll"],
+    ["--loss", "hinge", "--spectral-norm", "--r1", "0", "--r2", "0"],
 ], ids=" ".join)
 def test_every_loss_and_remedy_plays(options, capsys):
     assert gan("toy", "--dry-run", *TINY, *options) == 0
@@ -78,6 +79,9 @@ def test_a_resumed_toy_equals_an_uninterrupted_one(options, monkeypatch):
     (["--data", "rign"], 1, "did you mean 'ring'"),
     (["--loss", "hinge", "--smooth", "0.1"], 1, "targets"),
     (["--gradient-penalty", "1", "--pack", "2"], 1, "neither"),
+    (["--unroll", "1", "--spectral-norm"], 1, "power iteration"),
+    (["--r1", "-1"], 2, "at least 0"),
+    (["--device", "cuda"], 1, "CPU only"),
     (["--batch", "10", "--pack", "3"], 1, "multiple"),
     (["--unrol", "3"], 2, "did you mean '--unroll'"),
 ])

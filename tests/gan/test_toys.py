@@ -20,7 +20,7 @@ from gan.toys import (
     optimum,
     surface,
 )
-from minigrad import data
+from minigrad import data, nn
 from minigrad.random import Stream
 
 
@@ -122,3 +122,13 @@ def test_critics_that_see_several_samples_have_a_surface():
     with pytest.raises(ValueError, match="points in the plane"):
         Truth("glyphs")
     assert data.load("ring").x.std() == pytest.approx(truth.scale)
+
+
+def test_a_critic_with_spectral_norm_has_pytorchs_state_and_slope_one():
+    critic = Critic(8, 2, spectral=lambda layer: nn.utils.spectral_norm(layer, rng=Stream(0, "norm")), rng=Stream(0, "c"))
+    assert {"main.0.weight_orig", "main.0.weight_u", "main.0.weight_v", "main.0.bias"} <= set(critic.state_dict())
+    x = mg.tensor(np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32), requires_grad=True)
+    for _ in range(100):
+        critic(x.detach())
+    (g,) = mg.grad(critic(x).sum(), [x])
+    assert np.linalg.norm(g.numpy(), axis=1).max() <= 1 + 1e-4  # every layer and leaky ReLU stretches by at most 1
