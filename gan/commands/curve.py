@@ -18,14 +18,15 @@ from minigrad.pictures import new_figure, save_png
 from minigrad.random import Stream, Streams
 from minigrad.words import table, write_json
 
-BATCH, MOMENTS, JUDGED, WARM = 128, 60, 4096, 100
-GAMES = {"GAN, non-saturating": ("non_saturating", 1, 1e-3, (0.5, 0.999)), "WGAN-GP": ("wasserstein", 10, 1e-3, (0.5, 0.9))}
-SLOW = 0.1  # the generator's rate as a share of the discriminator's: the run shall show all of the way, not its end only
+BATCH, MOMENTS, JUDGED = 128, 60, 4096
+WARM = (25, 100)  # the generator's first steps, and the critic's before each of them (Arjovsky et al. 2017, section 4)
+GAMES = {"GAN, non-saturating": ("non_saturating", 1, 1e-3, (0.5, 0.999)), "WGAN-GP": ("wasserstein", 10, 1e-3, (0.0, 0.9))}
+SLOW = 0.3  # the generator's rate as a share of the discriminator's: the run shall show all of the way, not its end only
 
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan curve", text, data="swissroll", steps=900, run=False,
+    parser = command.Parser("gan curve", text, data="swissroll", steps=600, run=False,
                             examples=["", "--data grid --seed 3"])
     parser.add_argument("--out", type=command.path, default="curve.png", metavar="FILE",
                         help="the picture; FILE with .json holds the numbers")
@@ -55,13 +56,13 @@ def play(truth, held_out, o, name, critic_steps, rate, betas) -> dict:
     fixed = mg.tensor(Stream(o.seed, "judged").normal((len(held_out), 2)))
     records, recent, look = {"step": [], "loss of D": [], "loss of G": [], "distance": []}, [], max(1, o.steps // MOMENTS)
     for step in range(1, o.steps + 1):
-        for _ in range(WARM if step == 1 and name == "wasserstein" else critic_steps):  # a critic's estimate must first be one
+        for _ in range(WARM[1] if step <= WARM[0] and name == "wasserstein" else critic_steps):
             real, latent = mg.tensor(next(batches)[0]), mg.tensor(streams["latent"].normal((BATCH, 2)))
             with mg.no_grad():
                 fake = generator(latent)
             total = loss_d = loss.discriminator(critic(real), critic(fake))
             if name == "wasserstein":
-                total = total + penalties.gradient_penalty(critic, real, fake, streams["place"]) * 10
+                total = total + penalties.gradient_penalty(critic, real, fake, streams["place"])
             adam_d.zero_grad()
             total.backward()
             adam_d.step()
@@ -77,7 +78,7 @@ def play(truth, held_out, o, name, critic_steps, rate, betas) -> dict:
                 samples = generator(fixed).numpy() * np.float32(truth.scale)
             means = np.mean(recent, 0)
             recent = []
-            for key, value in zip(records, (step, *means, sliced_wasserstein(samples, held_out, directions=64)), strict=True):
+            for key, value in zip(records, (step, *means, sliced_wasserstein(samples, held_out, directions=128)), strict=True):
                 records[key].append(float(value))
     return records
 
