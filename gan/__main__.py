@@ -6,6 +6,12 @@ from minigrad import command
 
 COMMANDS = {
     "dcgan": ("gan.commands.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
+    "toy": ("gan.commands.toy", "two small networks play in the plane, beside the best discriminator (GIF); modes counted"),
+    "dirac": ("gan.commands.dirac", "the smallest game, one number against one: which losses come to rest"),
+    "losses": ("gan.commands.losses", "minimax and non-saturating loss where the discriminator is sure, and their gradients"),
+    "toogood": ("gan.commands.toogood", "a discriminator trained far too well: what gradient reaches the generator, three losses"),
+    "curve": ("gan.commands.curve", "does the loss say how good the samples are? rank correlation, GAN against Wasserstein critic"),
+    "leak": ("gan.commands.leak", "leaky ReLU, and dead units of a trained critic against its slope"),
     "sample": ("gan.commands.sample", "draw from a trained run: a grid and a walk through latent space (GIF)"),
     "evaluate": ("gan.commands.evaluate", "judge a run by a classifier: class histogram, confidence, Frechet distance"),
 }

@@ -1,10 +1,10 @@
-"""Penalties on the discriminator's gradient with respect to its input: R1, R2, and WGAN-GP's gradient penalty.
+"""Penalties that keep a discriminator smooth: R1, R2 and WGAN-GP's gradient penalty; drift; clipped weights; and when to pay them.
 
     x       real samples (R1), generated ones (R2), or points between the two (gradient penalty)
     D(x)    the logits, one for each sample
     g_i     dD(x)_i / dx_i, the gradient at sample i, of the shape of a sample
 
-Each function takes a batch and returns a scalar that is differentiable in D's parameters: a gradient of a gradient. It holds where
+The first three take a batch and return a scalar that is differentiable in D's parameters: a gradient of a gradient. It holds where
 sample i's logit depends on sample i alone, so D must be without batch norm.
 
 Imports: minigrad.
@@ -23,7 +23,12 @@ def squared_gradient(discriminator, images):
     norm. `images` counts as a constant: it is detached first.
     """
     x = images.detach().requires_grad_()
-    (g,) = mg.grad(discriminator(x).sum(), [x], create_graph=True)
+    return squared_gradient_of(discriminator(x), x)
+
+
+def squared_gradient_of(logits, x):
+    """The same from logits that were computed from x already: what saves a second pass through D. x must require a gradient."""
+    (g,) = mg.grad(logits.sum(), [x], create_graph=True)
     return (g * g).reshape(g.shape[0], -1).sum(1)
 
 
@@ -49,3 +54,24 @@ def gradient_penalty(discriminator, real, fake, rng, target=1.0):
     x = (real.detach() * (1 - u) + fake.detach() * u).requires_grad_()
     (g,) = mg.grad(discriminator(x).sum(), [x], create_graph=True)
     return ((g.reshape(g.shape[0], -1).norm(dim=1) - target) ** 2).mean()
+
+
+def drift_penalty(real_logits):
+    """E D(real)^2: a Wasserstein critic's logits could all drift; this keeps them near 0 (Karras et al. 2018, appendix A.1)."""
+    return (real_logits * real_logits).mean()
+
+
+def clip_weights(discriminator, limit: float) -> None:
+    """Every parameter into [-limit, limit], after each step of the critic: the first WGAN's way to a bounded slope (Arjovsky et al.
+    2017, algorithm 1: 0.01). Crude: it bounds the slope, but at an unknown value."""
+    if not limit > 0:
+        raise ValueError(f"clip_weights: limit must be above 0, got {limit}")
+    with mg.no_grad():
+        for parameter in discriminator.parameters():
+            parameter.assign_(parameter.detach().clamp(-limit, limit))
+
+
+def lazy(step: int, every: int) -> int:
+    """The factor of a penalty that is paid at every `every`-th step only: `every` there and 0 between, so its mean stays the same
+    (Karras et al. 2020, section 3.1)."""
+    return every if step % every == 0 else 0
