@@ -91,7 +91,7 @@ def main(argv=None):
     nats = 0.5 * (np.exp(logvars) + means**2 - 1 - logvars).mean(0)  # that each coordinate of the code says
     if o.latent > 1:
         across, down = np.sort(np.argsort(-nats, kind="stable")[:2]).tolist()
-        run.image(o.steps, in_batches(vae, vae.decode, plane(o.latent, 20, across, down)), "plane", columns=20, padding=0)
+        run.image(o.steps, in_batches(vae, vae.decode, plane(means[0], 20, across, down)), "plane", columns=20, padding=0)
     stops = means[: len(shown)]
     path = np.stack([in_batches(vae, vae.decode, codes) for codes in walk(stops, np.roll(stops, -1, axis=0), 10)], 1)
     run.image(o.steps, path[:8].reshape(-1, *path.shape[2:]), "walk", columns=10)

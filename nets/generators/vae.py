@@ -103,15 +103,17 @@ class VAE(nn.Module):
 # ---- codes to look at
 
 
-def plane(latent: int, count: int, across: int = 0, down: int = 1) -> np.ndarray:
+def plane(base: np.ndarray, count: int, across: int = 0, down: int = 1) -> np.ndarray:
     """Codes (count^2, latent) of a square of pictures, row by row: coordinate `across` grows to the right, `down` grows downwards.
 
     Both stand at the quantiles (i + 1/2) / count of N(0, 1), so that every cell stands for an equal share of what the prior
-    draws. The other coordinates are 0."""
+    draws. The other coordinates are those of `base` (latent,): a code of two numbers has none, and with more of them, 0 is a code
+    that no picture has."""
+    latent = len(base)
     if not (0 <= across < latent and 0 <= down < latent and across != down):
         raise ValueError(f"plane: needs two different coordinates of {latent}, got {across} and {down}")
     quantiles = np.array([NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)], np.float32)
-    codes = np.zeros((count, count, latent), np.float32)
+    codes = np.tile(np.asarray(base, np.float32), (count, count, 1))
     codes[..., across], codes[..., down] = quantiles[None, :], quantiles[:, None]
     return codes.reshape(-1, latent)
 
