@@ -7,6 +7,8 @@ run copies held-out pictures, because nothing says which codes are likely.
 
 from __future__ import annotations
 
+import os
+
 from minigrad import command
 from minigrad.pictures import make_grid, save_png
 from minigrad.random import Stream
@@ -71,7 +73,7 @@ def drawn(run, o):
     vae = VAE(c["size"], c["channels"], c["latent"], c["network"], c["likelihood"], c["width"], c["refine"], c["hidden"])
     vae.load_state_dict(run.restored["vae"])
     pictures = in_batches(vae, vae.decode, Stream(o.seed, "generate").normal((o.count, c["latent"])))
-    print("drawn:", save_png(f"{o.out or run.file('samples')}/grid.png", make_grid(pictures)))
+    print("drawn:", save_png(target(run, o), make_grid(pictures)))
 
 
 def copies(run, o):
@@ -81,4 +83,11 @@ def copies(run, o):
     o.data, o.size, o.seed, o.download = c["data"], c["size"], c["seed"], False  # the pictures that the run held out
     originals, columns = some(train_and_held_out(o)[1], o.count)
     grid = make_grid(above_each_other(originals, in_batches(network, network, originals), columns=columns), columns)
-    print("originals above their copies:", save_png(f"{o.out or run.file('samples')}/grid.png", grid))
+    print("originals above their copies:", save_png(target(run, o), grid))
+
+
+def target(run, o) -> str:
+    """Where the sheet goes; the folder is made."""
+    folder = o.out or run.file("samples")
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, "grid.png")

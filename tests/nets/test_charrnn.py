@@ -1,4 +1,4 @@
-"""The network that writes: state carried over chunks, gradients that stop there, letters drawn as asked, and the text that it reads."""
+"""The network that writes: state carried over chunks, gradients that stop there, letters drawn as asked, the text that it reads."""
 
 import math
 
