@@ -25,12 +25,12 @@ LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 def options(argv=None):
     parser = command.Parser(
         "nets autoencoder", __doc__.strip(), steps=1_500,
-        examples=["", "--data mnist --latent 8", "--data folder:faces --size 64 --batch 64", "--resume runs/autoencoder-0001"],
+        examples=["", "--data mnist --latent 32", "--data folder:faces --size 64 --batch 64", "--resume runs/autoencoder-0001"],
     )
     add = parser.add_argument
     add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
     add("--batch", type=command.positive, default=128, help="images in a batch")
-    add("--latent", type=command.positive, default=16, help="numbers in the code")
+    add("--latent", type=command.positive, default=8, help="numbers in the code")
     add("--width", type=command.positive, default=32, help="maps next to the image, in both networks")
     add("--refine", type=count, default=1, help="extra 3x3 convolutions at the start of the decoder")
     add("--loss", choices=list(LOSSES), default="mse", help="squared or absolute error of a pixel")

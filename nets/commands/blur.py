@@ -30,13 +30,14 @@ SHARED = {"data": "data", "size": "size", "latent": "latent", "width": "width", 
 
 def options(argv=None):
     parser = command.Parser(
-        "nets blur", __doc__.strip(), steps=1_000,
-        examples=["", "--data mnist", "--gan runs/dcgan-0001", "--resume runs/blur-0001"],
+        "nets blur", __doc__.strip(), steps=600,
+        examples=["", "--data mnist", "--data npz:faces.npz --latent 32 --batch 32", "--gan runs/dcgan-0001",
+                  "--resume runs/blur-0001"],
     )
     add = parser.add_argument
     add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
     add("--batch", type=command.positive, default=128, help="images in a batch")
-    add("--latent", type=command.positive, default=16, help="numbers in the code")
+    add("--latent", type=command.positive, default=8, help="numbers in the code")
     add("--width", type=command.positive, default=32, help="maps next to the image")
     add("--refine", type=count, default=1, help="extra 3x3 convolutions at the start of the decoder")
     add("--rate", type=rate, default=2e-3, help="Adam's learning rate; it falls to 0 in the last half")
@@ -149,5 +150,5 @@ def sheet(made, ratios, targets, guess, away) -> np.ndarray:
                            f"Two equally likely targets: the squared error asks for their mean (largest difference {away:.0e})")
     names = [f"{name}\nsharpness {ratio:.2f}" for name, ratio in zip((n.replace('\n', ', ') for n in made), ratios.values())]
     below = pictures.columns([unit(rows[:10]) for rows in made.values()], names, [None] * len(made),
-                             "One decoder, three ways to train it", cell=84)
+                             f"One decoder, trained in {'three' if len(made) > 4 else 'two'} ways", cell=84)
     return pictures.stacked([top, below])
