@@ -97,7 +97,7 @@ def main(argv=None):
 
     nats = evaluate(network, held_out.x)
     paragraph = o.prompt + train.text(write(network, prompt, 1000, temperature=0.8, rng=Stream(o.seed, "paragraph"))[0])
-    summary = {"held-out loss": f"{nats:.4f} nats per character, {nats / math.log(2):.4f} bits", "parameters": size,
+    summary = {"held-out loss": f"{nats:.4f} nats per character, {nats / math.log(2):.4f} bits", "parameters": f"{size:,}",
                "passes over the text": f"{o.steps / len(chunks):.1f}", "it writes, at temperature 0.8": verse(paragraph)}
     summary |= {f"after step {step}": verse(text) for step, text in on_the_way(run)}
     run.finish(title=f"A network that writes like {o.data}", summary=summary)

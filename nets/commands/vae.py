@@ -4,7 +4,8 @@ The loss is that bound, in nats per picture: what the decoder leaves open plus w
 
 published  the well-known PyTorch example for MNIST: 784-400-20-400-784, Bernoulli likelihood, Adam 1e-3, batch 128, 10 passes
            over the 60,000 pictures; usually 100 to 106 nats on the test set
-plane      a code of two numbers: all that the decoder can draw fits on one sheet
+plane      a code of two numbers: all that the decoder can draw fits on one sheet (fully connected, because the first layer of
+           DCGAN's generator has no bias, so every code near 0 looks alike to it, and with two numbers many are near 0)
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nets.training import constant_then_falling, scheduled
 PRESETS = {
     "published": dict(network="mlp", latent=20, hidden=400, likelihood="bernoulli", batch=128, rate=1e-3, fall=0.0, steps=4_690,
                       beta=1.0),
-    "plane": dict(latent=2),
+    "plane": dict(network="mlp", latent=2, hidden=400, steps=3_000),
 }
 
 
