@@ -9,6 +9,7 @@ import os
 import numpy as np
 import pytest
 
+from gan import __main__ as gan_main
 from minigrad import command
 from minigrad.checkpoint import load
 from minigrad.run import Run
@@ -143,6 +144,20 @@ def test_the_optimum_for_two_targets_is_their_mean():
     assert found["largest difference from the mean"] <= 1e-6
     assert set(found["sharpness, real pictures 1"]) == {"real", "autoencoder, copies", "VAE, copies", "VAE, drawn", "mean of two"}
     assert found["sharpness, real pictures 1"]["mean of two"] < 1
+
+
+def test_the_generator_of_a_gan_is_measured_beside_them(capsys):
+    """The decoder's sizes come from its run; an option that says otherwise is refused. Averaged weights and last ones."""
+    for number, average in enumerate(("100", "0"), 1):
+        tiny = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "5", "--steps", "2", "--average", average]
+        assert command.main("gan", gan_main.COMMANDS, ["dcgan", *tiny]) == 0
+        run = f"runs/dcgan-000{number}"
+        assert nets("blur", "--gan", run, "--batch", "4", "--steps", "2") == 0
+        config = json.load(open(f"runs/blur-000{number}/config.json"))
+        assert (config["size"], config["width"], config["latent"], config["refine"]) == (8, 2, 5, 1)
+        assert json.load(open(f"runs/blur-000{number}/blur.json"))["sharpness, real pictures 1"]["GAN, drawn"] > 0
+    assert nets("blur", "--gan", run, "--width", "3") == 1
+    assert "the decoders must be equal" in capsys.readouterr().err
 
 
 def test_the_learning_rate_of_the_published_recipe():
