@@ -2,7 +2,7 @@
 
     x_t one-hot (or an embedding)  ->  LSTM or GRU, one or more layers  ->  logits over characters  ->  cross-entropy with x_{t+1}
 
-Training reads the text in `batch` streams side by side, in chunks of `length` characters. The state at the end of a chunk is the
+Training reads the text in some streams side by side, in chunks of `length` characters. The state at the end of a chunk is the
 state at the start of the next one, so the network sees as far back as it can remember. But the gradient stops at the border
 (truncated back-propagation through time): one step costs one chunk, not the whole text. `Chunks` cuts the text, `Carried` holds the
 state between chunks; both can be saved, so a training resumes to the bit.
@@ -68,18 +68,25 @@ def loss_of(logits, targets):
 # ---- the text in chunks
 
 
-class Chunks:
-    """The text as `batch` streams side by side, in chunks of `length`. `next()` gives (codes, the codes that follow, whether a pass
-    over the text begins), both (batch, length). Stream i begins at character i * floor((N - 1) / batch); what does not fill a chunk
-    at the end of a stream is left out."""
+def side_by_side(codes: np.ndarray, batch: int) -> np.ndarray:
+    """A text (N,) as `batch` streams (batch, n + 1), n = floor((N - 1) / batch): each ends with the first character of the next,
+    so that every character but the first is a target once. The rest of the division is left out."""
+    n = (len(codes) - 1) // batch
+    if n < 1:
+        raise ValueError(f"a text of {len(codes):,} characters is too short for {batch} streams")
+    return np.lib.stride_tricks.sliding_window_view(codes, n + 1)[: n * batch : n]
 
-    def __init__(self, codes: np.ndarray, batch: int, length: int):
-        stream = (len(codes) - 1) // batch
-        if stream < length:
-            raise ValueError(f"a text of {len(codes):,} characters does not fill {batch} streams of {length}; "
-                             "take a smaller --batch or --length")
-        self.inputs, self.targets = (codes[i : i + stream * batch].reshape(batch, stream) for i in (0, 1))
-        self.length, self.count, self.position = length, stream // length, 0
+
+class Chunks:
+    """Streams (batch, n + 1) in chunks of `length`. `next()` gives (codes, the codes that follow, whether a pass over the text
+    begins), both (batch, length); what does not fill a chunk at the end of a stream is left out."""
+
+    def __init__(self, streams: np.ndarray, length: int):
+        batch, n = len(streams), streams.shape[1] - 1
+        if n < length:
+            raise ValueError(f"{batch} streams of {n:,} characters do not fill a chunk of {length}; make batch or length smaller")
+        self.inputs, self.targets = streams[:, :-1], streams[:, 1:]
+        self.length, self.count, self.position = length, n // length, 0
         self.epoch = 0  # passes that are finished
 
     def __len__(self):
@@ -121,24 +128,18 @@ class Carried:
         self.state = tuple(mg.tensor(part, device=self.device) for part in state["state"]) or None
 
 
-def evaluate(network, codes: np.ndarray, streams: int = 20, length: int = 200) -> float:
-    """Mean loss in nats per character over a text, state carried, in evaluation mode; the mode is restored.
-
-    The text is read in at most `streams` parts side by side, each from a state of zeros; up to `streams` characters at its end are
-    left out, and no others."""
-    streams = max(1, min(streams, (len(codes) - 1) // length))
-    each = (len(codes) - 1) // streams
-    if each < 1:
-        raise ValueError(f"evaluate: needs a text of at least 2 characters, got {len(codes)}")
-    inputs, targets = (codes[i : i + each * streams].reshape(streams, each) for i in (0, 1))
+def evaluate(network, streams: np.ndarray, length: int = 200) -> float:
+    """Mean loss in nats per character over streams (S, n + 1), in evaluation mode; the mode is restored. The state is carried from
+    chunk to chunk; it begins with zeros in each stream."""
+    inputs, targets = streams[:, :-1], streams[:, 1:]
     was, total, state = network.training, 0.0, None
     network.eval()
     with mg.no_grad():
-        for at in range(0, each, length):
+        for at in range(0, inputs.shape[1], length):
             logits, state = network(inputs[:, at : at + length], state)
-            total += loss_of(logits, targets[:, at : at + length]).item() * min(length, each - at)
+            total += loss_of(logits, targets[:, at : at + length]).item() * logits.shape[1]
     network.train(was)
-    return total / each
+    return total / inputs.shape[1]
 
 
 # ---- writing

@@ -11,7 +11,7 @@ import minigrad as mg
 from minigrad.data import DataError
 from minigrad.random import Stream
 from nets.text import corpus
-from nets.text.charrnn import CELLS, Carried, CharRNN, Chunks, choose, encode, evaluate, loss_of, write
+from nets.text.charrnn import CELLS, Carried, CharRNN, Chunks, choose, encode, evaluate, loss_of, side_by_side, write
 
 CELL = pytest.mark.parametrize("cell", list(CELLS))
 INPUT = pytest.mark.parametrize("embedding", [0, 3])
@@ -95,9 +95,13 @@ def test_unknown_cells_are_refused():
 # ---- chunks
 
 
+def cut(n=100, batch=2, length=7, seed=0):
+    return Chunks(side_by_side(codes(n, seed=seed), batch), length)
+
+
 @given(st.integers(30, 200), st.integers(1, 4), st.integers(1, 7))
 def test_chunks_read_every_stream_in_order_and_the_target_is_the_next_character(n, batch, length):
-    chunks = Chunks(np.arange(n), batch, length)
+    chunks = Chunks(side_by_side(np.arange(n), batch), length)
     inputs, targets, fresh = zip(*(chunks.next() for _ in range(len(chunks))))
     stream = (n - 1) // batch
     expected = np.arange(batch)[:, None] * stream + np.arange(stream // length * length)
@@ -108,10 +112,10 @@ def test_chunks_read_every_stream_in_order_and_the_target_is_the_next_character(
 
 
 def test_chunks_go_on_where_they_were_saved():
-    first = Chunks(codes(100), 2, 7)
+    first = cut()
     for _ in range(9):
         first.next()
-    other = Chunks(codes(100), 2, 7)
+    other = cut()
     other.load_state_dict(first.state_dict())
     for _ in range(20):
         for a, b in zip(first.next(), other.next()):
@@ -119,15 +123,17 @@ def test_chunks_go_on_where_they_were_saved():
     assert first.epoch == other.epoch > 1
 
 
-@pytest.mark.parametrize("other", [Chunks(codes(100, seed=5), 2, 7), Chunks(codes(100), 4, 7), Chunks(codes(100), 2, 6)])
+@pytest.mark.parametrize("other", [cut(seed=5), cut(batch=4), cut(length=6)])
 def test_chunks_of_another_text_are_not_gone_on_with(other):
     with pytest.raises(ValueError, match="another text"):
-        Chunks(codes(100), 2, 7).load_state_dict(other.state_dict())
+        cut().load_state_dict(other.state_dict())
 
 
 def test_a_text_that_is_too_short_is_refused():
-    with pytest.raises(ValueError, match="does not fill 5 streams of 4"):
-        Chunks(codes(20), 5, 4)
+    with pytest.raises(ValueError, match="do not fill a chunk of 4"):
+        cut(20, 5, 4)
+    with pytest.raises(ValueError, match="too short for 9 streams"):
+        side_by_side(codes(9), 9)
 
 
 @CELL
@@ -147,11 +153,9 @@ def test_the_held_out_loss_is_the_mean_over_every_character():
     was = loss_of(net.eval()(text[None, :-1])[0], text[None, 1:]).item()
     net.train()
     for length in (100, 33, 7):
-        assert evaluate(net, text, streams=1, length=length) == pytest.approx(was, rel=1e-5)
+        assert evaluate(net, side_by_side(text, 1), length=length) == pytest.approx(was, rel=1e-5)
     assert net.training and net.drop.training
-    assert evaluate(net, text[:2]) > 0
-    with pytest.raises(ValueError, match="at least 2"):
-        evaluate(net, text[:1])
+    assert evaluate(net, side_by_side(text[:2], 1)) > 0
 
 
 # ---- letters
@@ -224,14 +228,14 @@ def test_an_empty_prompt_is_refused():
 
 
 def test_the_play_is_whole_and_small():
-    train, held_out = (corpus.load(corpus.BUILT_IN, train=t) for t in (True, False))
-    assert len(train) + len(held_out) == 133_465 < 200_000 and len(train.classes) == 61
-    assert train.text(train.x[:9]) == "SAMPSON:\n" and held_out.text(held_out.x[-35:]) == "Than this of Juliet and her Romeo.\n"
+    play = corpus.load(corpus.BUILT_IN)
+    assert len(play) == 133_465 < 200_000 and len(play.classes) == 61
+    assert play.text(play.x[:9]) == "SAMPSON:\n" and play.text(play.x[-35:]) == "Than this of Juliet and her Romeo.\n"
 
 
 def test_other_texts_and_what_is_none(tmp_path):
     (tmp_path / "a.txt").write_text("abcdefghij" * 10)
-    assert len(corpus.load(f"text:{tmp_path / 'a.txt'}", held_out=0.2)) == 80
+    assert len(corpus.load(f"text:{tmp_path / 'a.txt'}")) == 100
     with pytest.raises(ValueError, match="holds no text"):
         corpus.load("mnist")
     with pytest.raises(DataError, match="no such file"):

@@ -169,6 +169,13 @@ def test_the_learning_rate_of_the_published_recipe():
     assert factor(10 * 423) == pytest.approx(0.97) and factor(49 * 423) == pytest.approx(0.97**40)
 
 
+@pytest.mark.parametrize("way, batch", [("end", 7), ("streams", 7), ("end", 1), ("streams", 1)])
+def test_what_is_held_out_is_never_trained_on_and_nothing_is_lost(way, batch):
+    o = charrnn.options(["--held-out", "0.2", "--held-out-from", way, "--batch", str(batch)])
+    train, held_out = (set(part[:, 1:].ravel().tolist()) for part in charrnn.parted(np.arange(1000), o))
+    assert not train & held_out and abs(len(held_out) - 200) <= batch and 1000 - len(train | held_out) <= 2 * batch
+
+
 def test_pictures_without_a_test_set_are_split(capsys):
     np.savez("faces.npz", x=np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8))
     for name in ("npz:faces.npz", "npz:faces.npz#x"):
@@ -195,10 +202,11 @@ def test_pictures_without_a_test_set_are_split(capsys):
     (["autoencoder", "--batch", "501"], 1, "500 rows"),
     (["charrnn", "--data", "mnist"], 1, "holds no text"),
     (["charrnn", "--data", "text:none.txt"], 1, "no such file"),
-    (["charrnn", "--data", "text:short.txt"], 1, "does not fill"),
+    (["charrnn", "--data", "text:short.txt"], 1, "do not fill"),
     (["charrnn", "--dropout", "1"], 2, "at least 0 and below 1"),
-    (["charrnn", "--held-out", "0"], 1, "at least 2"),
-    (["charrnn", "--held-out", "1"], 1, "a text of 0 characters"),
+    (["charrnn", "--held-out", "0"], 1, "fewer than 2 on one side"),
+    (["charrnn", "--held-out", "1"], 1, "fewer than 2 on one side"),
+    (["charrnn", "--held-out", "0", "--held-out-from", "streams"], 1, "nothing on one side"),
     (["charrnn", "--prompt", "#"], 1, "does not know '#'"),
     (["generate", "nowhere"], 1, "nowhere"),
     (["generate", "classifier-0001"], 1, "nets charrnn, vae or autoencoder"),
