@@ -11,7 +11,7 @@ setup(
     python_requires=">=3.10",
     packages=find_packages(include=["minigrad", "minigrad.*", "nets", "nets.*", "gan", "gan.*", "attacks", "attacks.*"]),
     package_data={"minigrad": ["py.typed"], "minigrad.kernels": ["cuda/*.cu"],
-                  "nets.imagenet": ["synset_words.txt", "SOURCES.md"]},
+                  "nets.imagenet": ["synset_words.txt", "SOURCES.md"], "nets.text": ["*.txt"]},
     install_requires=["numpy>=2.0,<2.6", "numba>=0.61", "matplotlib>=3.8", "pillow>=10.1", "tqdm>=4.60"],
     extras_require={
         "gpu": ["cupy-cuda13x[ctk]>=14"],

@@ -1,0 +1,47 @@
+"""Pictures of a command: those to train on, those held out, and how originals and copies are laid out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigrad import data
+from minigrad.data import DataError
+
+NO_TEST_SET = ("has no test set", "cannot tell which array is the test data")
+
+
+def train_and_held_out(o):
+    """(training set, held-out set) of the options `o`: the source's own test set, or a tenth of it where it has none.
+
+    Sets o.size and o.channels. ValueError for pictures that are not square."""
+    train = data.load_images(o.data, train=True, size=o.size, download=o.download)
+    height, width = train.x.shape[2:]
+    if height != width:
+        raise ValueError(f"--data {o.data}: pictures of {height} x {width}; give --size N to make them square")
+    try:
+        if o.data.startswith("npz:") and "#" in o.data:  # one array, named: it has no other half
+            train, held_out = train.split(0.1, o.seed)
+        else:
+            held_out = data.load_images(o.data, train=False, size=o.size, download=o.download)
+    except DataError as error:
+        if not error.reason.startswith(NO_TEST_SET):
+            raise
+        train, held_out = train.split(0.1, o.seed)
+    if not len(train) or not len(held_out):
+        raise ValueError(f"--data {o.data}: {len(train) + len(held_out)} pictures are too few to hold a tenth of them out")
+    o.size, o.channels = height, train.x.shape[1]
+    return train, held_out
+
+
+def some(held_out, most: int = 50):
+    """(the first pictures, normalised; how many stand in a row): whole rows of ten, or one row of fewer where there are fewer."""
+    count = min(most, len(held_out))
+    columns = min(10, count)
+    return held_out.subset(slice(count // columns * columns)).normalised(), columns
+
+
+def above_each_other(*rows, columns: int = 10) -> np.ndarray:
+    """Pictures (N, C, H, W) of several kinds, N a multiple of `columns`, as one for a grid: `columns` of the first kind, below them
+    those of the second, and so on, then the next `columns` of each."""
+    rows = [row.reshape(-1, columns, *row.shape[1:]) for row in rows]
+    return np.stack(rows, 1).reshape(-1, *rows[0].shape[2:])
