@@ -13,7 +13,6 @@ from minigrad import command, data, optim
 from minigrad import functional as F
 from minigrad.random import Stream, Streams
 from nets.commands.helpers.images import above_each_other, some, train_and_held_out
-from nets.commands.helpers.options import count, rate
 from nets.generators.autoencoder import Autoencoder
 from nets.generators.draw import in_batches
 from nets.sharpness import sharpness_ratio
@@ -24,17 +23,17 @@ LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 
 def options(argv=None):
     parser = command.Parser(
-        "nets autoencoder", __doc__.strip(), steps=1_500,
+        "nets autoencoder", command.doc(__doc__, __file__), steps=1_500,
         examples=["", "--data mnist --latent 32", "--data folder:faces --size 64 --batch 64", "--resume runs/autoencoder-0001"],
     )
     add = parser.add_argument
-    add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
-    add("--batch", type=command.positive, default=128, help="images in a batch")
-    add("--latent", type=command.positive, default=8, help="numbers in the code")
-    add("--width", type=command.positive, default=32, help="maps next to the image, in both networks")
-    add("--refine", type=count, default=1, help="extra 3x3 convolutions at the start of the decoder")
+    add("--size", type=command.COUNT, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
+    add("--batch", type=command.COUNT, default=128, help="images in a batch")
+    add("--latent", type=command.COUNT, default=8, help="numbers in the code")
+    add("--width", type=command.COUNT, default=32, help="maps next to the image, in both networks")
+    add("--refine", type=command.NATURAL, default=1, help="extra 3x3 convolutions at the start of the decoder")
     add("--loss", choices=list(LOSSES), default="mse", help="squared or absolute error of a pixel")
-    add("--rate", type=rate, default=2e-3, help="Adam's learning rate; it falls to 0 in the last half")
+    add("--rate", type=command.POSITIVE, default=2e-3, help="Adam's learning rate; it falls to 0 in the last half")
     return parser.parse(argv)
 
 

@@ -16,7 +16,6 @@ from minigrad.random import Stream, Streams
 from minigrad.run import Run, RunError
 from minigrad.words import table, write_json
 from nets.commands.helpers.images import train_and_held_out
-from nets.commands.helpers.options import count, rate
 from nets.generators.autoencoder import Autoencoder
 from nets.generators.dcgan import Generator
 from nets.generators.draw import in_batches
@@ -30,18 +29,18 @@ SHARED = {"data": "data", "size": "size", "latent": "latent", "width": "width", 
 
 def options(argv=None):
     parser = command.Parser(
-        "nets blur", __doc__.strip(), steps=600,
+        "nets blur", command.doc(__doc__, __file__), steps=600,
         examples=["", "--data mnist", "--data npz:faces.npz --latent 32 --batch 32", "--gan runs/dcgan-0001",
                   "--resume runs/blur-0001"],
     )
     add = parser.add_argument
-    add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
-    add("--batch", type=command.positive, default=128, help="images in a batch")
-    add("--latent", type=command.positive, default=8, help="numbers in the code")
-    add("--width", type=command.positive, default=32, help="maps next to the image")
-    add("--refine", type=count, default=1, help="extra 3x3 convolutions at the start of the decoder")
-    add("--rate", type=rate, default=2e-3, help="Adam's learning rate; it falls to 0 in the last half")
-    add("--gan", metavar="RUN", help="a run of gan dcgan; data, size and decoder are taken from it")
+    add("--size", type=command.COUNT, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
+    add("--batch", type=command.COUNT, default=128, help="images in a batch")
+    add("--latent", type=command.COUNT, default=8, help="numbers in the code")
+    add("--width", type=command.COUNT, default=32, help="maps next to the image")
+    add("--refine", type=command.NATURAL, default=1, help="extra 3x3 convolutions at the start of the decoder")
+    add("--rate", type=command.POSITIVE, default=2e-3, help="Adam's learning rate; it falls to 0 in the last half")
+    add("--gan", type=command.path, metavar="RUN", help="a run of gan dcgan; data, size and decoder are taken from it")
     o = parser.parse(argv)
     if o.gan and not o.resume:
         config = Run.open(o.gan, quiet=True).config

@@ -18,7 +18,6 @@ from minigrad import command, optim
 from minigrad.checkpoint import atomic_write
 from minigrad.page import Markup
 from minigrad.random import Stream, Streams
-from nets.commands.helpers import options as kinds
 from nets.text import corpus
 from nets.text.charrnn import CELLS, Carried, CharRNN, Chunks, encode, evaluate, loss_of, side_by_side, write
 from nets.training import scheduled
@@ -32,27 +31,27 @@ PRESETS = {
 
 def options(argv=None):
     parser = command.Parser(
-        "nets charrnn", __doc__.strip(), data=None, steps=2_000, presets=PRESETS,
+        "nets charrnn", command.doc(__doc__, __file__), data=None, steps=2_000, presets=PRESETS,
         examples=["", "--cell gru", "--data text:novel.txt --hidden 256 --steps 6000", "--data text:input.txt --preset published "
                   "--steps 21150", "--resume runs/charrnn-0001"],
     )
     add = parser.add_argument
     add("--data", default=corpus.BUILT_IN, metavar="NAME", help=f"{corpus.BUILT_IN} (Shakespeare's play, built in), or text:PATH")
-    add("--held-out", type=kinds.share, default=0.1, help="share of the text that is never trained on")
+    add("--held-out", type=command.FRACTION, default=0.1, help="share of the text that is never trained on")
     add("--held-out-from", choices=["end", "streams"], default="end", help="the text's end, or each stream's (char-rnn's way)")
     add("--cell", choices=list(CELLS), default="lstm", help="kind of recurrent layer")
-    add("--hidden", type=command.positive, default=128, help="units of a layer")
-    add("--layers", type=command.positive, default=2, help="recurrent layers, one on the other")
-    add("--embedding", type=kinds.count, default=0, help="learned numbers for a character; 0: one-hot")
-    add("--dropout", type=kinds.dropout, default=0.2, help="share of the layers' outputs set to 0 while training")
-    add("--batch", type=command.positive, default=50, help="streams of text side by side")
-    add("--length", type=command.positive, default=50, help="characters of a chunk, over which gradients flow")
+    add("--hidden", type=command.COUNT, default=128, help="units of a layer")
+    add("--layers", type=command.COUNT, default=2, help="recurrent layers, one on the other")
+    add("--embedding", type=command.NATURAL, default=0, help="learned numbers for a character; 0: one-hot")
+    add("--dropout", type=command.SHARE, default=0.2, help="share of the layers' outputs set to 0 while training")
+    add("--batch", type=command.COUNT, default=50, help="streams of text side by side")
+    add("--length", type=command.COUNT, default=50, help="characters of a chunk, over which gradients flow")
     add("--optimizer", choices=["adam", "rmsprop"], default="adam", help="RMSprop has alpha 0.95")
-    add("--rate", type=kinds.rate, default=5e-3, help="learning rate")
-    add("--decay", type=kinds.share, default=1.0, help="factor on the rate after each pass over the text, from the tenth on")
-    add("--fall", type=kinds.share, default=0.7, help="last part of training, over which the rate falls to 0")
-    add("--clip", type=kinds.rate, default=5.0, help="greatest entry of a gradient")
-    add("--prompt", default="\n", help="what the samples begin with")
+    add("--rate", type=command.POSITIVE, default=5e-3, help="learning rate")
+    add("--decay", type=command.PART, default=1.0, help="factor on the rate after each pass over the text, from the tenth on")
+    add("--fall", type=command.FRACTION, default=0.7, help="last part of training, over which the rate falls to 0")
+    add("--clip", type=command.POSITIVE, default=5.0, help="greatest entry of a gradient")
+    add("--prompt", metavar="TEXT", default="\n", help="what the samples begin with")
     return parser.parse(argv)
 
 

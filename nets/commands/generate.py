@@ -14,7 +14,6 @@ from minigrad.pictures import make_grid, save_png
 from minigrad.random import Stream
 from minigrad.run import Run, RunError
 from nets.commands.helpers.images import above_each_other, some, train_and_held_out
-from nets.commands.helpers.options import not_negative
 from nets.generators.autoencoder import Autoencoder
 from nets.generators.draw import in_batches
 from nets.generators.vae import VAE
@@ -26,18 +25,18 @@ FOR_TEXT = ("prompt", "temperature", "top_k", "length")
 
 def options(argv=None):
     parser = command.Parser(
-        "nets generate", __doc__.strip(), data=None, steps=None, run=False,
+        "nets generate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
         examples=['runs/charrnn-0001 --prompt "ROMEO:" --temperature 0.8', "runs/charrnn-0001 --top-k 5 --count 3 --length 200",
                   "runs/vae-0001 --count 400 --out pictures"],
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="a finished or unfinished run of nets charrnn, vae or autoencoder")
-    add("--prompt", help="text: what to continue (default: a new line)")
-    add("--temperature", type=not_negative, help="text: 0 to about 1.2 (default: 0.8)")
-    add("--top-k", type=command.positive, metavar="N", help="text: draw among the N likeliest letters only (default: all)")
-    add("--length", type=command.positive, metavar="N", help="text: letters to write (default: 500)")
-    add("--count", type=command.positive, metavar="N", help="how many texts or pictures (default: 1 text, 100 pictures)")
-    add("--out", metavar="FOLDER", help="pictures: where to write (default: RUN/samples)")
+    add("run", type=command.path, metavar="RUN", help="a finished or unfinished run of nets charrnn, vae or autoencoder")
+    add("--prompt", metavar="TEXT", help="text: what to continue (default: a new line)")
+    add("--temperature", type=command.WEIGHT, help="text: 0 to about 1.2 (default: 0.8)")
+    add("--top-k", type=command.COUNT, metavar="N", help="text: draw among the N likeliest letters only (default: all)")
+    add("--length", type=command.COUNT, metavar="N", help="text: letters to write (default: 500)")
+    add("--count", type=command.COUNT, metavar="N", help="how many texts or pictures (default: 1 text, 100 pictures)")
+    add("--out", type=command.path, metavar="FOLDER", help="pictures: where to write (default: RUN/samples)")
     return parser.parse(argv)
 
 

@@ -17,7 +17,6 @@ from minigrad import command, data, optim
 from minigrad.data import make_grid, save_gif
 from minigrad.random import Stream, Streams
 from nets.commands.helpers.images import above_each_other, some, train_and_held_out
-from nets.commands.helpers.options import count, not_negative, rate, share
 from nets.generators.draw import in_batches
 from nets.generators.vae import LIKELIHOODS, NETWORKS, VAE, plane, walk
 from nets.sharpness import sharpness_ratio
@@ -32,23 +31,23 @@ PRESETS = {
 
 def options(argv=None):
     parser = command.Parser(
-        "nets vae", __doc__.strip(), steps=2_000, presets=PRESETS,
+        "nets vae", command.doc(__doc__, __file__), steps=2_000, presets=PRESETS,
         examples=["", "--preset plane", "--data mnist --preset published", "--data folder:faces --likelihood gaussian --batch 64",
                   "--resume runs/vae-0001"],
     )
     add = parser.add_argument
-    add("--size", type=command.positive, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
-    add("--batch", type=command.positive, default=128, help="images in a batch")
-    add("--latent", type=command.positive, default=16, help="numbers in the code")
+    add("--size", type=command.COUNT, help="pixels; default: 28, or what the data has; 28, 32 and 64 are usual")
+    add("--batch", type=command.COUNT, default=128, help="images in a batch")
+    add("--latent", type=command.COUNT, default=16, help="numbers in the code")
     add("--network", choices=NETWORKS, default="conv", help="DCGAN's own networks, or fully connected ones")
-    add("--width", type=command.positive, default=32, help="conv: maps next to the image, in both networks")
-    add("--refine", type=count, default=1, help="conv: extra 3x3 convolutions at the start of the decoder")
-    add("--hidden", type=command.positive, default=400, help="mlp: units of the hidden layers")
+    add("--width", type=command.COUNT, default=32, help="conv: maps next to the image, in both networks")
+    add("--refine", type=command.NATURAL, default=1, help="conv: extra 3x3 convolutions at the start of the decoder")
+    add("--hidden", type=command.COUNT, default=400, help="mlp: units of the hidden layers")
     add("--likelihood", choices=LIKELIHOODS, help="of the pixels given the code (default: bernoulli for grey pictures, gaussian "
         "for colour)")
-    add("--beta", type=not_negative, default=1.0, help="weight of the divergence in the loss; the bound is told with 1")
-    add("--rate", type=rate, default=2e-3, help="Adam's learning rate")
-    add("--fall", type=share, default=0.5, help="last part of training, over which the rate falls to 0")
+    add("--beta", type=command.WEIGHT, default=1.0, help="weight of the divergence in the loss; the bound is told with 1")
+    add("--rate", type=command.POSITIVE, default=2e-3, help="Adam's learning rate")
+    add("--fall", type=command.FRACTION, default=0.5, help="last part of training, over which the rate falls to 0")
     return parser.parse(argv)
 
 
