@@ -99,8 +99,10 @@ class Tensor(InPlace, Conversion, Variable):
         return base is not None and (type(base) is not np.ndarray or base.base is not None or getrefcount(base) > held)
 
     def accumulate_(self, other) -> Tensor:
-        with np.errstate(all="ignore"):
+        try:
             np.add(self.array, other.array, out=self.array, casting="same_kind")
+        except FloatingPointError:  # NumPy looks at the flags when all is written; `errstate` here would cost as much as the sum
+            pass
         self.version_cell[0] += 1
         return self
 

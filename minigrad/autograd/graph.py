@@ -26,6 +26,12 @@ state = State()
 _PLAIN = frozenset({float, int, bool})
 
 
+class Traced:
+    """What every Variable is. `isinstance` asks a plain class twice as fast as one with a metaclass, and asks at every call."""
+
+    __slots__ = ()
+
+
 class Called(type):
     """Calling `Variable` itself makes what the library calls a tensor, as in PyTorch's old scripts: Variable(x)."""
 
@@ -33,7 +39,7 @@ class Called(type):
         return cls.from_data(*args, **kw) if cls is Variable else super().__call__(*args, **kw)
 
 
-class Variable(metaclass=Called):
+class Variable(Traced, metaclass=Called):
     """A value and its place in the graph. `minigrad.Tensor` adds the operations; the engine needs only what is here.
 
     `node` is the recorded call that made the value and `index` says which of its outputs it is; a leaf has no node.
@@ -177,7 +183,7 @@ class Primitive:
     def __call__(self, *args, **kw):
         arrays, cls, live, plain = [], None, False, True
         for a in args:
-            if isinstance(a, Variable):
+            if isinstance(a, Traced):
                 arrays.append(a.array)
                 cls = a.result_type
                 live = live or a.tracked
@@ -188,8 +194,8 @@ class Primitive:
             raise TypeError(f"{self.name}: expected a Tensor, got {', '.join(type(a).__name__ for a in args)}")
         if not plain:
             try:
-                arrays = [x if isinstance(a, Variable) else cls.constant(a) for x, a in zip(arrays, args, strict=True)]
-                args = tuple([a if isinstance(a, Variable) else x for x, a in zip(arrays, args, strict=True)])
+                arrays = [x if isinstance(a, Traced) else cls.constant(a) for x, a in zip(arrays, args, strict=True)]
+                args = tuple([a if isinstance(a, Traced) else x for x, a in zip(arrays, args, strict=True)])
             except TypeError as error:
                 raise TypeError(f"{self.name}: {error}") from None
         if state.observer is None:
@@ -219,7 +225,7 @@ class Primitive:
         node.op, node.kw, node.cls, node.cell, node.hooks = self, kw, cls, None, None
         parents, slots, specs = [], [], []
         for a in args:
-            if isinstance(a, Variable) and a.tracked:
+            if isinstance(a, Traced) and a.tracked:
                 parents.append(a if a.node is None else a.node)
                 slots.append(a.index)
                 specs.append(cls.spec(a.array))
@@ -238,7 +244,7 @@ class Primitive:
                 arrays = [x if k else None for x, k in zip(arrays, kept, strict=True)]
             node.arrays = arrays
             node.inputs = [a if k else None for a, k in zip(args, kept, strict=True)]
-            node.versions = [a.version if k and isinstance(a, Variable) else 0 for a, k in zip(args, kept, strict=True)]
+            node.versions = [a.version if k and isinstance(a, Traced) else 0 for a, k in zip(args, kept, strict=True)]
         else:
             node.inputs, node.arrays, node.versions = (), (), ()
         outs = out if type(out) is tuple else (out,)
@@ -264,7 +270,7 @@ def primitive(forward: Callable | None = None, *, saves=(), saves_out=(), view: 
 
 
 def _first(args: tuple) -> Variable:
-    return next(a for a in args if isinstance(a, Variable))
+    return next(a for a in args if isinstance(a, Traced))
 
 
 class recording:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from sys import getrefcount
 
-from minigrad.autograd.graph import Node, Variable, make_variable, primitive, recording
+from minigrad.autograd.graph import Node, Traced, Variable, make_variable, primitive, recording
 
 
 def grad(outputs, inputs, grad_outputs=None, retain_graph: bool | None = None, create_graph: bool = False,
@@ -30,16 +30,16 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph: bool | None = None, c
     """
     if not only_inputs:
         raise ValueError("grad: only_inputs=False is not supported (nor by PyTorch); use backward() to fill .grad of all leaves")
-    outputs = [outputs] if isinstance(outputs, Variable) else list(outputs)
-    inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
+    outputs = [outputs] if isinstance(outputs, Traced) else list(outputs)
+    inputs = [inputs] if isinstance(inputs, Traced) else list(inputs)
     if grad_outputs is None:
         grad_outputs = [None] * len(outputs)
-    elif isinstance(grad_outputs, Variable):
+    elif isinstance(grad_outputs, Traced):
         grad_outputs = [grad_outputs]
     if len(grad_outputs) != len(outputs):
         raise ValueError(f"grad: {len(outputs)} outputs but {len(grad_outputs)} grad_outputs; give one for each")
     for i, x in enumerate(inputs):
-        if not isinstance(x, Variable):
+        if not isinstance(x, Traced):
             raise TypeError(f"grad: input {i} is a {type(x).__name__}, not a Tensor")
         if not x.requires_grad:
             raise RuntimeError(f"grad: input {i} does not require a gradient; set requires_grad=True before using it")
@@ -70,15 +70,15 @@ def backward(tensors, grad_tensors=None, retain_graph: bool | None = None, *, in
     There is no `create_graph` here, because leaf.grad -> graph -> leaf would be a cycle. Use `grad(..., create_graph=True)`.
     """
     if inputs is not None:
-        inputs = [inputs] if isinstance(inputs, Variable) else list(inputs)
+        inputs = [inputs] if isinstance(inputs, Traced) else list(inputs)
         for leaf, g in zip(inputs, grad(tensors, inputs, grad_tensors, retain_graph, allow_unused=True), strict=True):
             if g is not None:
                 leaf.grad = g if leaf.grad is None else leaf.grad.accumulate_(g)
         return
-    tensors = [tensors] if isinstance(tensors, Variable) else list(tensors)
+    tensors = [tensors] if isinstance(tensors, Traced) else list(tensors)
     if grad_tensors is None:
         grad_tensors = [None] * len(tensors)
-    elif isinstance(grad_tensors, Variable):
+    elif isinstance(grad_tensors, Traced):
         grad_tensors = [grad_tensors]
     if len(grad_tensors) != len(tensors):
         raise ValueError(f"backward: {len(tensors)} tensors but {len(grad_tensors)} grad_tensors; give one for each")
@@ -104,7 +104,7 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
     """Put the gradient of every key in `wanted` into `found`; None wants all leaves."""
     pending: dict = {}  # key -> the sum of the cotangents that have arrived
     for i, (y, g) in enumerate(zip(outputs, cotangents, strict=True)):
-        if not isinstance(y, Variable):
+        if not isinstance(y, Traced):
             raise TypeError(f"grad: output {i} is a {type(y).__name__}, not a Tensor")
         if not y.tracked:
             raise RuntimeError(f"grad: output {i} does not require a gradient: nothing that it was computed from does")
@@ -136,7 +136,7 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
             if not retain:
                 node.release()
         for key, g in pending.items():
-            if isinstance(key, Variable) and (wanted is None or key in wanted):
+            if isinstance(key, Traced) and (wanted is None or key in wanted):
                 hooks = getattr(key, "hooks", None)
                 found[key] = g if hooks is None else _hooked(hooks, 0, g, None)
 
@@ -228,7 +228,7 @@ def _check(node: Node) -> None:
     if node.op.rule is None:
         raise RuntimeError(f"grad: {node.op.name} has no derivative rule")
     for i, (x, array, version) in enumerate(zip(node.inputs, node.arrays, node.versions, strict=True)):
-        if isinstance(x, Variable):
+        if isinstance(x, Traced):
             if x.array is not array:
                 node.inputs[i] = _as_recorded(x, array)
             elif x.version != version:
@@ -264,7 +264,7 @@ def _stale(node: Node, x: Variable, version: int) -> str:
     base = x
     while base.node is not None and base.node.op.view and isinstance(base.node.parents[0], (Node, Variable)):
         parent = base.node.parents[0]
-        if isinstance(parent, Variable):
+        if isinstance(parent, Traced):
             base = parent
             break
         base = make_variable(parent.cls, None, parent, 0)
