@@ -123,7 +123,10 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
             if need is None or gs is None:
                 continue
             _check(node)
-            results = node.op.rule(node, need, *gs, **node.kw)
+            try:
+                results = node.op.rule(node, need, *gs, **node.kw)
+            except FloatingPointError:  # as in Primitive.__call__
+                results = node.cls.quietly(node.op.rule, [node, need, *gs], node.kw)
             del gs  # `_add` may reuse their memory once nobody holds it
             for parent, slot, g, n, spec in zip(node.parents, node.slots, results, need, node.specs, strict=True):
                 if not n or g is None:

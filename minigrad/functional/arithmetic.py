@@ -59,20 +59,22 @@ def _floored(a, b):
     return binary(np.floor_divide, a, b)
 
 
+@_floored.vjp
+def _(node, needs, g):
+    return unbroadcast(g * 0.0, node, 0) if needs[0] else None, unbroadcast(g * 0.0, node, 1) if needs[1] else None
+
+
 @primitive
 def _truncated(a, b):
     """a / b rounded towards 0."""
-    if all(getattr(np.asarray(v).dtype, "kind", "") in "iub" for v in (a, b)):
+    if all(np.asarray(v).dtype.kind in "iub" for v in (a, b)):
         return binary(lambda a, b: (np.abs(a) // np.abs(b)) * (np.sign(a) * np.sign(b)), a, b)
     return binary(lambda a, b: np.trunc(np.true_divide(a, b)), a, b)
 
 
-def _flat(node, needs, g):
-    return [unbroadcast(g * 0.0, node, i) if need else None for i, need in enumerate(needs)]
-
-
-_floored.vjp(_flat)
-_truncated.vjp(_flat)
+@_truncated.vjp
+def _(node, needs, g):
+    return unbroadcast(g * 0.0, node, 0) if needs[0] else None, unbroadcast(g * 0.0, node, 1) if needs[1] else None
 
 
 def remainder(input, other):
@@ -154,20 +156,48 @@ def rsqrt(input):
 # ---- steps -----------------------------------------------------------------------------------------------------------
 
 
-def _step(name, ufunc, doc):
-    def forward(x):
-        return unary(ufunc, x)
-
-    forward.__name__, forward.__doc__ = name, doc
-    op = primitive(forward)
-    op.vjp(lambda node, needs, g: (g * 0.0,))
-    return op
+@primitive
+def floor(x):
+    """The largest integer that is not above x; the derivative is 0."""
+    return unary(np.floor, x)
 
 
-floor = _step("floor", np.floor, "The largest integer that is not above x; the derivative is 0.")
-ceil = _step("ceil", np.ceil, "The smallest integer that is not below x; the derivative is 0.")
-trunc = _step("trunc", np.trunc, "x without its fraction; the derivative is 0.")
-_rint = _step("_rint", np.rint, "The nearest integer, halves to the even one; the derivative is 0.")
+@floor.vjp
+def _(node, needs, g):
+    return (g * 0.0,)
+
+
+@primitive
+def ceil(x):
+    """The smallest integer that is not below x; the derivative is 0."""
+    return unary(np.ceil, x)
+
+
+@ceil.vjp
+def _(node, needs, g):
+    return (g * 0.0,)
+
+
+@primitive
+def trunc(x):
+    """x without its fraction; the derivative is 0."""
+    return unary(np.trunc, x)
+
+
+@trunc.vjp
+def _(node, needs, g):
+    return (g * 0.0,)
+
+
+@primitive
+def _rint(x):
+    """The nearest integer, halves to the even one; the derivative is 0."""
+    return unary(np.rint, x)
+
+
+@_rint.vjp
+def _(node, needs, g):
+    return (g * 0.0,)
 
 
 def round(input, decimals=0):

@@ -35,7 +35,7 @@ def old_arguments(loss):
 
     @functools.wraps(loss)
     def with_old(*args, size_average=None, reduce=None, **kw):
-        if len(args) > 2 and any(isinstance(a, bool) for a in args[2:]):
+        if any(isinstance(a, bool) for a in args[2:]) and not any(isinstance(a, str) for a in args[2:]):
             size_average, reduce = ([a for a in args if isinstance(a, bool)] + [reduce])[:2]
             args = tuple(a for a in args if not isinstance(a, bool))
         if size_average is not None or reduce is not None:

@@ -346,7 +346,7 @@ def _sequence(name, input, hx, params, has_biases, num_layers, dropout, train, b
             finals.append(last)
         x = cat(outputs, 2) if bidirectional else y
         if train and dropout and k + 1 < layers:
-            x = drop(x, dropout, True, rng)
+            x = drop(x, dropout, True, rng=rng)
     finals = [stack(s, 0) for s in zip(*finals, strict=True)]
     if input.ndim == 2:
         x, finals = squeeze(x, 1), [squeeze(s, 1) for s in finals]
