@@ -1,4 +1,4 @@
-"""What becomes a tensor, and what counts as a number: one rule (minigrad.functional.door), held for every place where values come in."""
+"""What becomes a tensor, and what counts as a number: one rule (minigrad.functional.door), held wherever values come in."""
 
 import numpy as np
 import pytest

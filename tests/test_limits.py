@@ -1,4 +1,4 @@
-"""Formulas at their limits: nothing depends on np.seterr, and no 0 * inf or overflowing square stands where the result is finite."""
+"""Formulas at their limits: nothing depends on np.seterr; no 0 * inf, no overflowing square where the result is finite."""
 
 import functools
 import math
@@ -185,3 +185,14 @@ def test_no_power_overflows_where_the_norm_is_finite(p, scale):
         if p == 2:
             assert x.std().item() == pytest.approx(plain.std().item() * scale, rel=1e-5)
             assert F.cosine_similarity(x, x, 0, eps=1e-38).item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_a_sum_of_gradients_that_overflows_is_written_to_its_end_under_seterr():
+    big = np.full((7, 300), 3e38, np.float32)
+    with np.errstate(all="raise"):
+        for array in (big.copy(), np.asfortranarray(big), big[:, ::2].copy()[:, ::-1]):
+            array.reshape(-1)[-1] = 1.0
+            t = mg.Tensor.wrap(array.copy(order="K"))
+            t.accumulate_(mg.Tensor.wrap(array))
+            with np.errstate(all="ignore"):
+                np.testing.assert_array_equal(t.array, array + array)

@@ -230,10 +230,11 @@ def _check(node: Node) -> None:
                            "pass retain_graph=True to the earlier call to go through it twice")
     if node.op.rule is None:
         raise RuntimeError(f"grad: {node.op.name} has no derivative rule")
-    for i, (x, array, version) in enumerate(zip(node.inputs, node.arrays, node.versions, strict=True)):
+    for x, array, version in zip(node.inputs, node.arrays, node.versions):
         if isinstance(x, Variable):
             if x.array is not array:
-                node.inputs[i] = _as_recorded(x, array)
+                past = _as_recorded(x, array)
+                node.inputs = [past if v is x else v for v in node.inputs]
             elif x.version != version:
                 raise RuntimeError(_stale(node, x, version))
     if node.outputs and node.cell is not None and node.cell[0] != node.out_version:

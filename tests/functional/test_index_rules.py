@@ -64,9 +64,11 @@ def expressions(draw, positive_steps=False, singles=True):
             items.append(draw(st.sampled_from([mask, mg.tensor(mask)])))
             masked, axis = True, axis + axes
     if dots:  # what stands behind the dots is counted from the end, so it must have been drawn for the right axes
-        named = sum(getattr(i, "ndim", 1) if getattr(i, "dtype", None) == bool else i is not None and i is not ... for i in items)
+        named = sum(
+            getattr(i, "ndim", 1) if getattr(i, "dtype", None) == np.bool_ else i is not None and i is not ... for i in items
+        )
         at = [k for k, i in enumerate(items) if i is ...][0]
-        before = sum(getattr(i, "ndim", 1) if getattr(i, "dtype", None) == bool else i is not None for i in items[:at])
+        before = sum(getattr(i, "ndim", 1) if getattr(i, "dtype", None) == np.bool_ else i is not None for i in items[:at])
         if named > len(shape) or axis != len(shape) and items[at + 1 :]:
             items = items[: at + 1] if before <= len(shape) else items[:at]
     return shape, tuple(items)
@@ -76,7 +78,7 @@ def by_the_rule(a, index):
     """The rule of `getitem`, said with loops: integers, slices and None first, then the arrays element by element."""
     items = [i.array if isinstance(i, mg.Tensor) else np.asarray(i) if isinstance(i, list) else i for i in index]
     items = [i.item() if getattr(i, "shape", None) == () else i for i in items]
-    named = sum(i.ndim if getattr(i, "dtype", None) == bool else i is not None and i is not ... for i in items)
+    named = sum(i.ndim if getattr(i, "dtype", None) == np.bool_ else i is not None and i is not ... for i in items)
     if not any(i is ... for i in items):
         items.append(...)
     at = [k for k, i in enumerate(items) if i is ...][0]
