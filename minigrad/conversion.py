@@ -62,7 +62,8 @@ class Conversion:
                 raise TypeError(f"type: {dtype!r} is no type of a tensor; use 'FloatTensor', 'LongTensor', ... or a dtype")
             kind = next(k for k, v in KINDS.items() if v == name)
             return self.to(np.dtype(kind), device="cuda" if ".cuda." in dtype else None)
-        return self.to(dtype, device=getattr(dtype, "device", None))
+        device = getattr(dtype, "device", None)  # of minigrad.cuda.FloatTensor, say
+        return self.to(dtype, device=device if isinstance(device, str) else None)
 
     def type_as(self, other):
         """In the dtype and on the device of `other`."""

@@ -75,10 +75,10 @@ class InPlace:
 
     def copy_(self, src, non_blocking=False):
         """The values of `src`, which broadcasts; converted to self's dtype."""
-        src = self.result_type.from_data(src)
+        given, src = src, self.result_type.from_data(src)
         if np.broadcast_shapes(src.shape, self.shape) != self.shape:
             raise ValueError(f"copy_: a tensor of shape {src.shape} does not fit into {self.shape}")
-        self.changed("copy_", src)
+        self.changed("copy_", given)
         self.array[...] = src.to(self.device).array
         return self
 

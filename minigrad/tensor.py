@@ -99,10 +99,11 @@ class Tensor(InPlace, Conversion, Variable):
         return base is not None and (type(base) is not np.ndarray or base.base is not None or getrefcount(base) > held)
 
     def accumulate_(self, other) -> Tensor:
+        array = self.array
         try:
-            np.add(self.array, other.array, out=self.array, casting="same_kind")
-        except FloatingPointError:  # NumPy looks at the flags when all is written; `errstate` here would cost as much as the sum
-            pass
+            array += other.array
+        except FloatingPointError:
+            pass  # NumPy was told to raise at an overflow; it does so when all elements are written
         self.version_cell[0] += 1
         return self
 

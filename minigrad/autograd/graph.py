@@ -236,12 +236,14 @@ class Primitive:
         node.parents, node.slots, node.specs = parents, slots, specs
         if self.saves:
             pattern = tuple([p is not None for p in parents])
-            kept = self._kept.get(pattern)
-            if kept is None:
+            found = self._kept.get(pattern)
+            if found is None:
                 wanted = {j for i, p in enumerate(pattern) if p and i < len(self.saves) for j in self.saves[i]}
-                kept = self._kept[pattern] = tuple(j in wanted for j in range(len(pattern)))
-            if False in kept:
-                arrays = [x if k else None for x, k in zip(arrays, kept, strict=True)]
+                kept = tuple(j in wanted for j in range(len(pattern)))
+                found = self._kept[pattern] = kept, tuple(j for j, k in enumerate(kept) if not k)
+            kept, dropped = found
+            for j in dropped:
+                arrays[j] = None
             node.arrays = arrays
             node.inputs = [a if k else None for a, k in zip(args, kept, strict=True)]
             node.versions = [a.version if k and isinstance(a, Traced) else 0 for a, k in zip(args, kept, strict=True)]

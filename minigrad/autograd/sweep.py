@@ -123,7 +123,10 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
             if need is None or gs is None:
                 continue
             _check(node)
-            results = node.op.rule(node, need, *gs, **node.kw)
+            try:
+                results = node.op.rule(node, need, *gs, **node.kw)
+            except FloatingPointError:  # as in Primitive.__call__
+                results = node.cls.quietly(node.op.rule, [node, need, *gs], node.kw)
             del gs  # `_add` may reuse their memory once nobody holds it
             for parent, slot, g, n, spec in zip(node.parents, node.slots, results, need, node.specs, strict=True):
                 if not n or g is None:
@@ -227,10 +230,11 @@ def _check(node: Node) -> None:
                            "pass retain_graph=True to the earlier call to go through it twice")
     if node.op.rule is None:
         raise RuntimeError(f"grad: {node.op.name} has no derivative rule")
-    for i, (x, array, version) in enumerate(zip(node.inputs, node.arrays, node.versions, strict=True)):
+    for x, array, version in zip(node.inputs, node.arrays, node.versions):
         if isinstance(x, Traced):
             if x.array is not array:
-                node.inputs[i] = _as_recorded(x, array)
+                past = _as_recorded(x, array)
+                node.inputs = [past if v is x else v for v in node.inputs]
             elif x.version != version:
                 raise RuntimeError(_stale(node, x, version))
     if node.outputs and node.cell is not None and node.cell[0] != node.out_version:

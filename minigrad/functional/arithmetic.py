@@ -61,20 +61,20 @@ def _floored(a, b):
 
 @_floored.vjp
 def _(node, needs, g):
-    return [unbroadcast(g * 0.0, node, i) if need else None for i, need in enumerate(needs)]
+    return unbroadcast(g * 0.0, node, 0) if needs[0] else None, unbroadcast(g * 0.0, node, 1) if needs[1] else None
 
 
 @primitive
 def _truncated(a, b):
     """a / b rounded towards 0."""
-    if all(getattr(np.asarray(v).dtype, "kind", "") in "iub" for v in (a, b)):
+    if all(np.asarray(v).dtype.kind in "iub" for v in (a, b)):
         return binary(lambda a, b: (np.abs(a) // np.abs(b)) * (np.sign(a) * np.sign(b)), a, b)
     return binary(lambda a, b: np.trunc(np.true_divide(a, b)), a, b)
 
 
 @_truncated.vjp
 def _(node, needs, g):
-    return [unbroadcast(g * 0.0, node, i) if need else None for i, need in enumerate(needs)]
+    return unbroadcast(g * 0.0, node, 0) if needs[0] else None, unbroadcast(g * 0.0, node, 1) if needs[1] else None
 
 
 def remainder(input, other):
@@ -158,7 +158,7 @@ def rsqrt(input):
 
 @primitive
 def floor(x):
-    """floor(x), the largest integer that is not above x; the derivative is 0."""
+    """The largest integer that is not above x; the derivative is 0."""
     return unary(np.floor, x)
 
 
@@ -169,7 +169,7 @@ def _(node, needs, g):
 
 @primitive
 def ceil(x):
-    """ceil(x), the smallest integer that is not below x; the derivative is 0."""
+    """The smallest integer that is not below x; the derivative is 0."""
     return unary(np.ceil, x)
 
 
@@ -191,7 +191,7 @@ def _(node, needs, g):
 
 @primitive
 def _rint(x):
-    """The integer nearest to x, halves to the even one; the derivative is 0."""
+    """The nearest integer, halves to the even one; the derivative is 0."""
     return unary(np.rint, x)
 
 

@@ -150,10 +150,12 @@ def evaluation_map(x, mean, var, weight, bias, eps):
     return scale, -(scale * mean) if bias is None else bias - scale * mean
 
 
+@np.errstate(all="ignore")
 def _fixed_statistics(x, mean, var, eps):
     return (1.0 / np.sqrt(_raw(var) + eps)).astype(x.dtype), _raw(mean).astype(x.dtype, copy=False)
 
 
+@np.errstate(all="ignore")
 def update_running(running_mean, running_var, mean, var, momentum, count):
     """running <- (1 - momentum) * running + momentum * batch, with the unbiased variance; in place, outside the graph."""
     momentum = real("momentum", momentum)
@@ -185,7 +187,8 @@ def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=
         raise ValueError(f"instance_norm: needs more than one value per channel and sample, got input {input.shape}")
     xhat, _, mean, var = normalise(input, axes=axes, eps=positive("instance_norm: eps", eps))
     if input.shape[0]:
-        update_running(running_mean, running_var, mean.array.mean(0), var.array.mean(0), momentum, count)
+        with np.errstate(all="ignore"):
+            update_running(running_mean, running_var, mean.array.mean(0), var.array.mean(0), momentum, count)
     return scale_shift(xhat, weight, bias)
 
 

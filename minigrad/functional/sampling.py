@@ -241,6 +241,7 @@ def _taps_at(x, length, mode, padding_mode, align_corners):
     return taps
 
 
+@np.errstate(all="ignore")
 def _into_image(x, length, padding_mode, align_corners):
     """Points outside the image moved into it: to the border, or by reflection. A piecewise linear map of x."""
     if padding_mode == "reflection":

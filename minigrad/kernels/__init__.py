@@ -79,7 +79,12 @@ def _kernel(plain, fast=None):
     def launch(*args, **options):
         for counter in _counters:
             counter[name] += 1
-        return (fast if fast is not None and _float32(args) else plain)(*args, **options)
+        kernel = fast if fast is not None and _float32(args) else plain
+        try:
+            return kernel(*args, **options)
+        except FloatingPointError:  # NumPy was told to raise where a number underflows; results are new arrays, so begin again
+            with np.errstate(all="ignore"):
+                return kernel(*args, **options)
 
     return launch
 
