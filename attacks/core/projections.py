@@ -3,7 +3,7 @@
     onto_hyperplane(x, w, b, box, measure)     the point of {z : <w, z> = b, lo <= z <= hi} nearest to x
     rise_towards(x, w, rise, box, measure)     the same for b = <w, x> + rise, without the cancellation
     nearest_within(x, w, rise, box, measure)   the nearest of K such points
-    onto_l1_ball, onto_l2_ball(x, x0, box, epsilon)   the point of the ball around x0, within the box, nearest to x
+    onto_l1_ball_in_box, onto_l2_ball_in_box(x, x0, box, epsilon)   the point of the ball around x0, within the box, nearest to x
 
 measure is a threat (`attacks.core.threat`): its `order` says which norm. All are by sorting, in float64, each row for itself.
 
@@ -109,12 +109,12 @@ def _level(weight, kink, total):
 # ---- onto ball and box ----------------------------------------------------------------------------------------------
 
 
-def onto_l1_ball(x, x0, box, epsilon):
+def onto_l1_ball_in_box(x, x0, box, epsilon):
     """The point of ||y - x0||_1 <= epsilon within the box that is nearest to x: _onto_ball with the multiplier of L1."""
     return _onto_ball(x, x0, box, epsilon, _shrink_l1)
 
 
-def onto_l2_ball(x, x0, box, epsilon):
+def onto_l2_ball_in_box(x, x0, box, epsilon):
     """The same for ||y - x0||_2 <= epsilon."""
     return _onto_ball(x, x0, box, epsilon, _shrink_l2)
 

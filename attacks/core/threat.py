@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from attacks.core.arrays import flat, real, rows_of
-from attacks.core.projections import onto_l1_ball, onto_l2_ball
+from attacks.core.projections import onto_l1_ball_in_box, onto_l2_ball_in_box
 from attacks.core.streams import sample_streams
 
 
@@ -158,7 +158,7 @@ class L2(Threat):
 
     def nearest(self, x, x0, box):
         """The exact projection on ball and box: |d_i| = min(|x - x0|_i / (1 + mu), room_i), mu >= 0 by sorting."""
-        return onto_l2_ball(x, x0, box, self.epsilon)
+        return onto_l2_ball_in_box(x, x0, box, self.epsilon)
 
     def random(self, x0, rng=0, box=(0.0, 1.0)):
         # n coordinates of a uniform point on the sphere of n + 2 dimensions are uniform in the ball (Voelker et al. 2017)
@@ -205,7 +205,7 @@ class L1(Threat):
 
     def nearest(self, x, x0, box):
         """The exact projection on ball and box: |d_i| = min(max(|x - x0|_i - theta, 0), room_i), theta by sorting."""
-        return onto_l1_ball(x, x0, box, self.epsilon)
+        return onto_l1_ball_in_box(x, x0, box, self.epsilon)
 
     def random(self, x0, rng=0, box=(0.0, 1.0)):
         # d of d + 1 exponentials over their sum are uniform in the simplex; signs make it the ball
