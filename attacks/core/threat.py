@@ -2,14 +2,14 @@
 
     threat.size(d)              (N,) norms of perturbations d (N, ...)
     threat.project(x, x0, box)  x moved into the ball around x0 (the nearest point of the ball), then into the box
+    threat.nearest(x, x0, box)  the nearest point to x that lies in ball and box: exact, where `project` need not be
     threat.random(x0, rng)      a perturbation drawn uniformly from the ball
     threat.steepest(g)          argmax <g, u> over the unit ball: one step of steepest ascent; 0 where g is 0
     threat.dual(g)              that maximum: how fast the objective can rise per unit of norm
 
 `epsilon` is a number or one number for each sample (N,); `threat[rows]` is the threat for some samples. Arrays in, arrays of
-the same kind and dtype out (NumPy or CuPy), each sample for itself. `project` goes to the ball first, then to the box. Both
-steps move towards x0, so the result lies in both. In Linf the order makes no difference; in L2 and L1 it does, and `nearest` is
-the exact projection on what ball and box have in common.
+the same kind and dtype out (NumPy or CuPy), each sample for itself. Both steps of `project`
+move towards x0, so its result lies in ball and box. In Linf it equals `nearest`; in L2 and L1 it may lie farther away.
 
 Imports: numpy, arrays, projections, streams.
 """
