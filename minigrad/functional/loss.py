@@ -21,7 +21,7 @@ import numpy as np
 
 from minigrad.autograd import Variable, primitive
 from minigrad.functional.activation import log_softmax, softplus
-from minigrad.functional.common import axis_index, integer, real, require_float, require_tensor, unbroadcast
+from minigrad.functional.common import axis_index, integer, numpy_names, real, require_float, require_tensor, unbroadcast
 from minigrad.functional.door import array_of
 from minigrad.functional.elementwise import abs, clamp, exp, log, maximum, sigmoid, weigh, where
 from minigrad.functional.indexing import gather
@@ -347,12 +347,14 @@ def kl_div(input, target, reduction="mean", log_target=False):
 # ---- vectors ---------------------------------------------------------------------------------------------------------
 
 
+@numpy_names
 def normalize(input, p=2.0, dim=1, eps=1e-12):
     """x / max(||x||_p, eps) along `dim` (an axis or several)."""
     require_float("normalize", input=input)
     return input / clamp(norm(input, real("normalize: p", p), dim, keepdim=True), min=real("normalize: eps", eps))
 
 
+@numpy_names
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """x1 . x2 / (max(||x1||, eps) * max(||x2||, eps)) along `dim`; x1 and x2 broadcast."""
     require_float("cosine_similarity", x1=x1, x2=x2)
