@@ -31,7 +31,7 @@ from minigrad.functional import shape as _s
 from minigrad.functional import sorting as _o
 from minigrad.functional.door import operand
 from minigrad.functional.linear import matmul as _matmul
-from minigrad.hooks import register_hook, retain_grad
+from minigrad.hooks import never_filled, register_hook, retain_grad
 from minigrad.inplace import InPlace
 
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -199,7 +199,7 @@ class Tensor(InPlace, Conversion, Variable):
         self.requires_grad = requires_grad
         return self
 
-    register_hook, retain_grad = register_hook, retain_grad
+    register_hook, retain_grad, never_filled = register_hook, retain_grad, never_filled
 
     def detach(self) -> Tensor:
         """The same memory outside the graph; in-place changes to either are noticed by the sweep."""
@@ -359,6 +359,8 @@ class Tensor(InPlace, Conversion, Variable):
     reshape_as = view_as
 
     def __getattr__(self, name):  # only for names that are not found
+        if name == "grad":
+            return Variable.__getattr__(self, name)
         raise missing("Tensor", name)
 
 

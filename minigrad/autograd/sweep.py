@@ -107,7 +107,10 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
         if not isinstance(y, Traced):
             raise TypeError(f"grad: output {i} is a {type(y).__name__}, not a Tensor")
         if not y.tracked:
-            raise RuntimeError(f"grad: output {i} does not require a gradient: nothing that it was computed from does")
+            raise RuntimeError(
+                f"{'backward' if wanted is None else 'grad'}: output {i} does not require a gradient: nothing that it was computed "
+                "from does. Set requires_grad=True on a leaf before computing with it, or network.requires_grad_() where parameters "
+                "are frozen; inside no_grad(), and through .detach(), .numpy() or .item(), nothing is recorded")
         if g is None:
             g = y.ones_like()
         elif y.spec(g.array) != y.spec(y.array):
