@@ -199,7 +199,7 @@ class Tensor(InPlace, Conversion, Variable):
         self.requires_grad = requires_grad
         return self
 
-    register_hook, retain_grad, never_filled = register_hook, retain_grad, never_filled
+    register_hook, retain_grad = register_hook, retain_grad
 
     def detach(self) -> Tensor:
         """The same memory outside the graph; in-place changes to either are noticed by the sweep."""
@@ -359,8 +359,9 @@ class Tensor(InPlace, Conversion, Variable):
     reshape_as = view_as
 
     def __getattr__(self, name):  # only for names that are not found
-        if name == "grad":
-            return Variable.__getattr__(self, name)
+        if name == "grad":  # results do not pay for it: it is not set until a sweep fills it or somebody asks
+            self.grad = None
+            return None if self.node is None else never_filled(self)
         raise missing("Tensor", name)
 
 

@@ -1,4 +1,4 @@
-"""What beginners do, and what they are told: a warning once for each place, or an error with the remedy. Right things are silent."""
+"""What beginners do, and what they are told: a warning once for each place, or an error with the remedy. The rest is silent."""
 
 import warnings
 

@@ -65,18 +65,6 @@ class Variable(Traced, metaclass=Called):
                             f"{getattr(self.array, 'dtype', self.describe(self.spec(self.array)))}")
         self.tracked = bool(value)
 
-    def __getattr__(self, name):
-        """Only for what is not set: `.grad` is not, until a sweep fills it or somebody asks, so results do not pay for it."""
-        if name != "grad":
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        self.grad = None
-        if self.node is not None:
-            self.never_filled()
-        return None
-
-    def never_filled(self) -> None:
-        """Somebody asks for the gradient of a computed value, which `backward` does not keep; a subclass may say so."""
-
     # ---- what a subclass says about its arrays -------------------------------------------------------------------
 
     @staticmethod
@@ -164,7 +152,7 @@ class Node:
 def make_variable(cls: type[Variable], array, node: Node | None, index: int) -> Variable:
     """A Variable of type `cls` around `array`: output `index` of `node`, or a constant where node is None."""
     v = cls.__new__(cls)
-    v.array, v.tracked, v.node, v.index, v.cell = array, node is not None, node, index, None  # .grad: see Variable.__getattr__
+    v.array, v.tracked, v.node, v.index, v.cell = array, node is not None, node, index, None  # .grad stays unset
     return v
 
 
