@@ -15,15 +15,12 @@ import functools
 import gc
 import os
 import platform
-import sys
 import time
 from types import SimpleNamespace
 from typing import NamedTuple
 
-try:
-    import torch
-except ImportError:
-    sys.exit("the benchmarks compare with PyTorch: pip install torch==2.13.0")
+import torch  # isort: skip
+
 import llvmlite
 import numba
 import numpy as np

@@ -52,6 +52,8 @@ def save(path, tree) -> None:
 
     TypeError names the place of anything that cannot be kept (object arrays, tensors, sets, ...) before a file is
     touched; CheckpointError when the file cannot be written, and then the old file is untouched."""
+    if isinstance(path, (dict, list)):
+        raise TypeError("save: the order is save(path, tree)")
     arrays: dict[str, np.ndarray] = {}
     text = json.dumps({"format": "minigrad tree 1", "tree": _encode(tree, "tree", 0, arrays)}, ensure_ascii=True)
     _write_zip(path, arrays, {TREE: text.encode()})
@@ -159,6 +161,9 @@ def _decode(node, arrays: dict, used: set):
 
 def save_weights(path, weights: dict) -> None:
     """Write {name: array} to `path`, whose ending picks the format: `.npz` or `.safetensors`. Atomic."""
+    if isinstance(path, dict) or not hasattr(weights, "items"):
+        raise TypeError(f"save_weights: the order is save_weights(path, weights), weights being a dict of name -> array such as "
+                        f"network.state_dict(); got {type(path).__name__} and {type(weights).__name__}")
     checked = {}
     for name, value in weights.items():
         if type(name) is not str or "\0" in name or not name:
@@ -192,6 +197,8 @@ def load_weights(path) -> dict:
     bfloat16, which NumPy lacks, comes back as float32 with the same values. A PyTorch file that holds more than weights
     gives the one dict of tensors in it ("state_dict"); `load_torch` gives all of it. CheckpointError on any damage;
     safetensors, and PyTorch's format before 1.6, have no checksum, so there only the structure can be checked."""
+    if isinstance(path, dict):
+        raise TypeError("load_weights: the argument is the path of a file, got a dict; load_state_dict takes that as it is")
     with _guard(path), open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         tree = _read_torch(file, size)

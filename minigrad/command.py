@@ -8,7 +8,7 @@ its options with `Parser(...)`, adds its own by `add_argument`, calls `parse(arg
 - what an option may be is its type: a Domain (COUNT, POSITIVE, ...), or `path`, in which ~ is a home folder;
 - --preset NAME replaces defaults; what is typed wins;
 - --dry-run goes the whole way for two steps in a folder that vanishes.
-Exit status: 0 done, 1 an error told in one line, 2 wrong usage, 3 a number became NaN or infinite, 130 interrupted.
+Exit status: 0 done, 1 an error told in one line, 2 wrong usage, 3 training diverged, 130 interrupted.
 MINIGRAD_DEBUG=1 shows the whole traceback instead of one line.
 
 Imports: checkpoint, data, domains, kinds, paths, run, warmup, words.
@@ -25,7 +25,7 @@ import re
 import sys
 
 from minigrad.checkpoint import CheckpointError
-from minigrad.data import SOURCES, DataError
+from minigrad.data import SOURCES, DataError, is_here
 from minigrad.domains import (
     COUNT,
     FRACTION,
@@ -51,6 +51,8 @@ __all__ = ["COUNT", "FRACTION", "INTEGER", "LEVEL", "NATURAL", "NUMBER", "PART",
            "Parser", "doc", "main", "path", "start"]
 
 DRY_STEPS = 2
+BUILT_IN = "glyphs"  # stands in for a default that is not on this machine
+SKIP_BROKEN = "folder: and pair: leave out pictures that cannot be read, and say how many"
 _FREE = {"steps", "device", "download", "resume", "dry_run", "out"}  # may differ from the run that is resumed
 _NOT_CONFIG = {"resume", "dry_run", "out", "download"}
 
@@ -81,6 +83,8 @@ class Parser(argparse.ArgumentParser):
         # what argparse takes for a number and not for an option: also -1e-3, -8/255, -inf, so that the type can answer
         self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
         self.kind, self.presets = command, presets or {}
+        self.meanings = {}  # option: f(its value, all options) -> what it means beside the others; ArgumentTypeError for nonsense
+        self.echoes = {}  # option: f(its meaning, all options) -> that in words, printed where it was typed, or None
         if self.presets:
             self.add_argument("--preset", choices=sorted(self.presets), help="a published or measured recipe: sets the "
                               "options that it names; options typed as well win")
@@ -88,6 +92,7 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("--data", default=data, metavar="NAME", help=f"one of {' '.join(SOURCES)}, the last four "
                               "followed by a path")
             self.add_argument("--download", action="store_true", help="fetch the data if it is not there")
+            self.add_argument("--skip-broken", action="store_true", help=SKIP_BROKEN)
         if steps is not None:
             self.add_argument("--steps", type=COUNT, default=steps, metavar="N", help="training steps in all")
         self.add_argument("--seed", type=INTEGER, default=seed, metavar="N", help="equal seeds give equal results")
@@ -115,7 +120,24 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             raise ValueError(f"preset {typed.preset!r} sets options that do not exist: {', '.join(sorted(unknown))}")
         self.set_defaults(**preset)
-        return self._options(self.parse_args(argv), {})
+        options = self._options(self.parse_args(argv), {})
+        chosen = hasattr(typed, "data") or "data" in preset or getattr(options, "download", True)
+        if not chosen and not is_here(options.data):
+            print(f"{options.data} is not here: taking {BUILT_IN}, which is made on the spot. "
+                  f"--data {options.data} --download fetches it", flush=True)
+            options.data = BUILT_IN
+        for name in self.meanings:
+            setattr(options, name, self._meaning(name, getattr(options, name), options))
+        for name in set(self.echoes) & set(vars(typed)):
+            if said := self.echoes[name](getattr(options, name), options):
+                print(f"{name} {said}", flush=True)
+        return options
+
+    def _meaning(self, name: str, value, options):
+        try:
+            return None if value is None else self.meanings[name](value, options)
+        except argparse.ArgumentTypeError as error:
+            self.error(f"argument --{name.replace('_', '-')}: {error}")
 
     def _typed(self, argv) -> argparse.Namespace:
         """Only what was typed: no defaults."""
@@ -141,6 +163,7 @@ class Parser(argparse.ArgumentParser):
             if action.dest in config and action.dest not in _NOT_CONFIG and hasattr(options, action.dest):
                 setattr(options, action.dest, _known(run, action, config[action.dest]))
         for name, value in vars(typed).items():
+            value = self._meaning(name, value, options) if name in self.meanings else value
             if name not in _FREE and name in config and value != config[name]:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: the run {typed.resume} was made with "
                                  f"{config[name]}, and resuming cannot change that; start a new run for it")

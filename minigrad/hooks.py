@@ -3,7 +3,7 @@
 The engine keeps a list of hook(index, gradient, retained) on the node of a computed value, or on a leaf; these are made here.
 `retain_grad` holds its Variable weakly, so that no node owns a Variable that owns the node.
 
-Imports: autograd.
+Imports: autograd, notice.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable
 
 from minigrad.autograd import Variable
+from minigrad.notice import warn
 
 
 class Handle:
@@ -57,7 +58,7 @@ def retain_grad(v: Variable) -> None:
     """Let `backward` fill v.grad also where v was computed; nothing to do for a leaf."""
     if not v.requires_grad:
         raise RuntimeError("retain_grad: this tensor requires no gradient")
-    if v.node is None or any(getattr(h, "weak", type(None))() is v for h in v.node.hooks or ()):
+    if v.node is None or retained(v):
         return
     place, weak = v.index, weakref.ref(v)
 
@@ -68,6 +69,18 @@ def retain_grad(v: Variable) -> None:
 
     kept.weak = weak
     _add(v, kept)
+
+
+def retained(v: Variable) -> bool:
+    """Whether `retain_grad` was asked for the computed v."""
+    return any(getattr(h, "weak", type(None))() is v for h in v.node.hooks or ())
+
+
+def never_filled(v: Variable) -> None:
+    """Warn that `.grad` of the computed v stays None, unless `retain_grad` was asked for."""
+    if not retained(v):
+        warn("the .grad of a computed tensor stays None, because backward fills the .grad of leaves. Call .retain_grad() on it "
+             "before .backward(), or take minigrad.grad(loss, [x])")
 
 
 def _add(v: Variable, hook: Callable) -> Handle:

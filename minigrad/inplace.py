@@ -17,6 +17,7 @@ import numpy as np
 from minigrad.autograd import Variable, is_grad_enabled
 from minigrad.functional import arithmetic as _n
 from minigrad.functional import elementwise as _e
+from minigrad.functional.common import numpy_names
 from minigrad.functional.door import number
 from minigrad.functional.indexing import split_index
 from minigrad.functional.sorting import scatter_places
@@ -168,6 +169,7 @@ class InPlace:
         """`value` where the mask holds."""
         return self._become("masked_fill_", self.detach().masked_fill(mask, value), value)
 
+    @numpy_names
     def scatter_(self, dim, index, src=None, *, value=None):
         """self[i, index[i, j]] = src[i, j] for dim 1; src is a Tensor of index's shape or larger, or a number."""
         places, values = scatter_places("scatter_", self, dim, index, value if src is None else src)
@@ -175,6 +177,7 @@ class InPlace:
         self.array[places] = values
         return self
 
+    @numpy_names
     def scatter_add_(self, dim, index, src):
         """self[i, index[i, j]] += src[i, j] for dim 1."""
         places, values = scatter_places("scatter_add_", self, dim, index, src)
@@ -195,10 +198,12 @@ class InPlace:
         else:
             self.array[basic][advanced] = _array(value)
 
+    @numpy_names
     def unsqueeze_(self, dim):
         """A new axis; the tensor itself gets the new shape."""
         return self._shaped("unsqueeze_", self.detach().unsqueeze(dim))
 
+    @numpy_names
     def squeeze_(self, dim=None):
         """Axes of length 1 removed; the tensor itself gets the new shape."""
         return self._shaped("squeeze_", self.detach().squeeze(dim))

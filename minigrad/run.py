@@ -17,7 +17,7 @@ A training script keeps its own loop over the parts that must be saved, anything
 Ctrl-C and SIGTERM only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number
 raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
 
-Imports: numpy, checkpoint, domains, kinds, paths, pictures, progress, report, words.
+Imports: numpy, checkpoint, divergence, domains, kinds, paths, pictures, progress, report, words.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from minigrad import checkpoint, kinds, report
+from minigrad.divergence import DivergedError, NonFiniteError, diverged
 from minigrad.domains import COUNT
 from minigrad.kinds import RunError, program, read_json
 from minigrad.paths import expand
@@ -51,17 +52,6 @@ except ImportError:  # not on Windows: there, two processes in one run are not n
 __all__ = ["NonFiniteError", "Run", "RunError"]
 
 KEEP = 2  # checkpoints
-
-
-class NonFiniteError(ArithmeticError):
-    """NaN or infinity in a loss, parameter or gradient. `.step`, `.names` (what is not finite)."""
-
-    def __init__(self, step: int, names: list[str], last: str | None):
-        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        super().__init__(f"step {step}: not finite: {', '.join(names[:5])}{more}; {kept}. Lower the learning rate, or "
-                         "look at what feeds the first one named")
-        self.step, self.names = step, names
 
 
 class Run:
@@ -313,7 +303,8 @@ class Run:
     def log(self, step: int, **scalars) -> None:
         """Append one line to metrics.jsonl and show it on the bar. Values: anything that float() takes.
 
-        NonFiniteError, naming the scalars, when one is NaN or infinite; nothing is written then."""
+        NonFiniteError, naming the scalars, when one is NaN or infinite, DivergedError when a loss is beyond all sense; nothing is
+        written then."""
         record = {"step": int(step)}
         for name, value in scalars.items():
             number = value.item() if hasattr(value, "item") else value
@@ -321,6 +312,8 @@ class Run:
         broken = [f"{name} = {value}" for name, value in record.items() if not np.isfinite(value)]
         if broken:
             raise NonFiniteError(step, broken, self._last())
+        if beyond := diverged(record):
+            raise DivergedError(step, beyond, self._last())
         self._append("metrics.jsonl", record)
         if self._closing:
             self._closed.append(sorted(record))

@@ -37,7 +37,7 @@ def save(obj, f, pickle_module=None, pickle_protocol=None, _use_new_zipfile_seri
     arguments are PyTorch's and do nothing.
     """
     if isinstance(obj, (str, os.PathLike)) and not isinstance(f, (str, os.PathLike)) and not hasattr(f, "write"):
-        raise TypeError("save: the order is save(obj, path)")
+        raise TypeError(f"save: the order is save(obj, path), got {type(obj).__name__} and {type(f).__name__}")
     kinds: list = []
     tree = {"format": MARK, "tree": _plain(obj, (), kinds), "kinds": kinds}
     if not hasattr(f, "write"):
@@ -65,6 +65,8 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
             with open(path, "wb") as copied:
                 copied.write(f.read())
             return load(path, map_location)
+    if not isinstance(f, (str, os.PathLike)):
+        raise TypeError(f"load: the first argument is a path or an open file, got {type(f).__name__}; what it holds is the result")
     path = os.path.expanduser(os.fspath(f))
     try:
         tree = checkpoint.load(path)

@@ -31,7 +31,7 @@ from minigrad.functional import shape as _s
 from minigrad.functional import sorting as _o
 from minigrad.functional.door import operand
 from minigrad.functional.linear import matmul as _matmul
-from minigrad.hooks import register_hook, retain_grad
+from minigrad.hooks import never_filled, register_hook, retain_grad
 from minigrad.inplace import InPlace
 
 float32, float64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -359,6 +359,9 @@ class Tensor(InPlace, Conversion, Variable):
     reshape_as = view_as
 
     def __getattr__(self, name):  # only for names that are not found
+        if name == "grad":  # results do not pay for it: it is not set until a sweep fills it or somebody asks
+            self.grad = None
+            return None if self.node is None else never_filled(self)
         raise missing("Tensor", name)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import data, optim
+from minigrad.divergence import DivergedError, diverged
 from minigrad.domains import COUNT, FRACTION, LEVEL, NATURAL, POSITIVE
 from minigrad.optim.lr_scheduler import LambdaLR
 from minigrad.progress import Units
@@ -47,13 +48,16 @@ def constant_then_falling(steps: int, fall: float):
     return lambda t: min(1.0, (steps - t) / (fall * steps)) if fall else 1.0
 
 
+WATCHED = 20  # steps between two looks at the loss
+
+
 def fit(net, loss_of, batches, steps: int, *, rate: float = 3e-3, bar: Units | None = None, cost: float = 1.0, after=None):
     """Train `net` on loss_of(images, labels, step) -> Tensor () for `steps` batches; returns it in evaluation mode.
 
     batches  iterator of (images, labels);  step counts from 1
     rate     Adam's largest; it rises over the first tenth of the steps and then falls
     bar      told `cost` units after each step;  after(): called when the optimiser has moved (a constraint on weights)
-    NonFiniteError names the first parameter that is not finite at the end.
+    NonFiniteError names the first parameter that is not finite at the end, DivergedError a loss beyond all sense.
     """
     COUNT.check("fit: steps", steps)
     adam = optim.Adam(net.parameters(), POSITIVE.check("fit: rate", rate))
@@ -61,6 +65,8 @@ def fit(net, loss_of, batches, steps: int, *, rate: float = 3e-3, bar: Units | N
     net.train()
     for step in range(1, steps + 1):
         loss = loss_of(*next(batches), step)
+        if step % WATCHED == 1 and (beyond := diverged({"loss": loss.item()})):
+            raise DivergedError(step, beyond, None)
         adam.zero_grad()
         loss.backward()
         adam.step()

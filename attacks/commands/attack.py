@@ -31,7 +31,8 @@ def parser_of(name: str, attack: Attack):
     seen = {"white_box": "the whole network", "scores": "the scores of its answers only", "labels": "its answers only"}
     parser = command.Parser(
         f"attacks {name}", f"{name}: {attack.help}. Sees {seen[attack.view]}.", data=None, steps=None, run=False,
-        examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --count 1000 --epsilon 0.1"
+        examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --count 1000"
+                  + (f" --epsilon {setting.EPSILON[1][attack.norms[0]] / 2:g}" if "threat" in attack.takes else "")
                   + (" --targeted" if attack.targeted else "")],
     )
     setting.model_options(parser, 100, "images of the test set to attack", attack.norms)
@@ -42,6 +43,9 @@ def parser_of(name: str, attack: Attack):
             default = attack.takes[option].default
             if how.get("type") is not command.COUNT or isinstance(default, int):
                 how = {**how, "type": command.NATURAL} if how.get("type") is command.COUNT and default == 0 else how
+                if option == "step":
+                    setting.radius_option(parser, "length of a step", None, "step", "by epsilon and steps")
+                    continue
                 parser.add_argument(f"--{option.replace('_', '-')}", default=default, **how)
     if attack.view != "white_box" and "queries" not in attack.takes:
         parser.add_argument("--budget", type=command.COUNT, metavar="N", help="queries that each image may cost")

@@ -18,7 +18,7 @@ from attacks.commands.helpers import setting
 from attacks.commands.helpers.defenses_built import DEFENSES, Lab
 from attacks.evaluate.case import FAIL, WARN, Case
 from attacks.evaluate.checks import ask
-from minigrad import command, data, words
+from minigrad import command, inputs, words
 from minigrad.pictures import bars
 from minigrad.random import Stream
 from minigrad.words import percent, write_json
@@ -57,7 +57,7 @@ def options(argv=None):
                                       "--steps 2000", "--epsilon 0.1"])
     parser.add_argument("--only", nargs="+", choices=list(DEFENSES), metavar="NAME",
                         help=f"some of: {' '.join(DEFENSES)} (default: all)")
-    parser.add_argument("--epsilon", type=command.POSITIVE, default=0.2, metavar="E", help="Linf radius, 1 is from black to white")
+    setting.radius_option(parser, "Linf radius", default=0.2)
     parser.add_argument("--radius", type=command.POSITIVE, default=0.5, metavar="R", help="L2 radius for randomized smoothing")
     parser.add_argument("--count", type=command.COUNT, default=200, metavar="N", help="images of the test set to attack")
     for name, default, text in (
@@ -79,7 +79,7 @@ def main(argv=None):
     if o.dry_run:
         for name, most in DRY.items():
             setattr(o, name, min(getattr(o, name), most))
-    train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
+    train, test = (inputs.labelled(o, train=t) for t in (True, False))
     chosen = {name: DEFENSES[name] for name in DEFENSES if o.only is None or name in o.only}
     few = Stream(o.seed, "samples").permutation(len(test))[: o.count]
     samples = setting.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)

@@ -39,6 +39,7 @@ def options(argv=None):
     parser.add_argument("--data", metavar="NAME", help="where questions and test images come from (default: "
                         "the model's, or glyphs)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
+    parser.add_argument("--skip-broken", action="store_true", help=command.SKIP_BROKEN)
     parser.add_argument("--queries", type=command.COUNT, nargs="+", default=[50, 150, 500, 1500, 5000], metavar="N",
                         help="numbers of questions")
     parser.add_argument("--student", choices=NETWORKS, default="mlp", help="what is trained on the answers")
@@ -107,7 +108,7 @@ def work(o, oracle, rest, held):
 def exact(o, config, x):
     """Train a softmax regression (a yield for each epoch), then find its W and b by their equations."""
     victim = copies.network("softmax", config, o.seed, o.device)
-    part = copies.training_set(config, 64 if o.dry_run else copies.IMAGES, o.seed, download=o.download)
+    part = copies.training_set(config, 64 if o.dry_run else copies.IMAGES, o)
     yield from fitting(victim, part.x, part.y, epochs=copies.EPOCHS, batch=64, rng=o.seed)
     view = victim.scores(output="log_probabilities")
     found = solve_softmax(view, x.shape[1:])

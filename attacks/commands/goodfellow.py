@@ -30,7 +30,8 @@ from attacks.core.victim import Victim
 from attacks.defend import Ensemble, penalty, training
 from attacks.evaluate.published import GOODFELLOW, NUMBERS
 from attacks.white_box.gradient import fgsm
-from minigrad import command, data, nn, words
+from minigrad import command, inputs, nn, words
+from minigrad.data import Dataset
 from minigrad.pictures import bars
 from minigrad.random import Stream
 from minigrad.words import percent, write_json
@@ -128,8 +129,8 @@ class Replication:
     def fit(self, name, net, loss_of, train=None, rate=1e-3, cost=1.0, bound=False) -> Victim:
         """Train for --epochs; a victim of images in [0, 1]. loss_of(victim, images, labels) -> Tensor ()."""
         victim = Victim(net, bounds=(0, 1))
-        loader = data.DataLoader(train or self.train, min(BATCH, len(train or self.train)), shuffle=True, drop_last=True,
-                                 value_range=(0.0, 1.0), rng=Stream(self.o.seed, f"{name}/data"))
+        rows = train or self.train
+        loader = inputs.batches(rows, min(BATCH, len(rows)), Stream(self.o.seed, f"{name}/data"), value_range=(0.0, 1.0))
         fit(net, lambda x, y, step: loss_of(victim, x, y), loader.forever(), self.steps, rate=rate, bar=self.bar, cost=cost,
             after=(lambda: bound_norms_(net)) if bound else None)
         return victim
@@ -185,7 +186,7 @@ def logistic_regression(trial) -> list[Row]:
         return np.flatnonzero((y == THREE) | (y == SEVEN))
 
     rows = only(trial.train.y)
-    train = data.Dataset(trial.train.x[rows], (trial.train.y[rows] == SEVEN).astype(np.int64), classes=("3", "7"), name="3 and 7")
+    train = Dataset(trial.train.x[rows], (trial.train.y[rows] == SEVEN).astype(np.int64), classes=("3", "7"), name="3 and 7")
     victim = trial.fit("logistic", Logistic(trial.inputs), standard, train, cost=0.1)
     rows = only(trial.y)
     x, y = trial.x[rows], (trial.y[rows] == SEVEN).astype(np.int64)
@@ -294,7 +295,7 @@ def options(argv=None):
     )
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME",
                         help=f"some of: {' '.join(EXPERIMENTS)} (default: all)")
-    parser.add_argument("--epsilon", type=command.POSITIVE, default=EPSILON, metavar="E", help="Linf radius; the paper's is 0.25")
+    setting.radius_option(parser, "Linf radius; the paper's is 0.25", default=EPSILON)
     parser.add_argument("--epochs", type=command.COUNT, default=3, metavar="N", help="of training, for every network")
     parser.add_argument("--members", type=command.COUNT, default=12, metavar="N", help="networks of the ensemble")
     parser.add_argument("--units", type=command.COUNT, default=240, metavar="N", help="maxout units in each of two layers")
@@ -307,7 +308,7 @@ def main(argv=None):
     o = options(argv)
     if o.dry_run:
         o.members, o.units = min(o.members, 2), min(o.units, 8)
-    train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
+    train, test = (inputs.labelled(o, train=t) for t in (True, False))
     if len(train.classes) <= SEVEN:
         raise ValueError(f"--data {o.data} has {len(train.classes)} classes, 8 or more are needed; try glyphs or mnist")
     if o.dry_run:

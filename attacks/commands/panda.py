@@ -35,6 +35,7 @@ PANDA = "imagenet/samples/n02510455_giant_panda.jpg"
 HOPPER = "grace_hopper.jpg"  # a photograph of the US Navy, among matplotlib's samples
 TARGET, THING = "gibbon", "desktop computer"  # the panda's usual end; a person is not taken for an animal unasked
 WANTED = 0.99  # confidence that counts as reached
+NEARLY = 1e-6  # of a grey level: what a quotient such as 2/255 may miss a whole number by
 
 
 def options(argv=None):
@@ -51,11 +52,15 @@ def options(argv=None):
                         help="the picture (default: the giant panda below MINIGRAD_DATA, else matplotlib's grace_hopper.jpg)")
     parser.add_argument("--target", metavar="CLASS", help="what it is to be taken for: a name or a number (default: "
                         f"{TARGET}; for matplotlib's photograph of a person, {THING})")
-    parser.add_argument("--epsilon", type=command.COUNT, default=2, metavar="N", help="largest change of any pixel's "
-                        "red, green or blue, in grey levels of 255")
+    setting.radius_option(parser, "largest change of any pixel's red, green or blue, rounded down to whole grey levels",
+                          default=2 / 255, usual="%(default).4f, which is 2/255")
     parser.add_argument("--steps", type=command.COUNT, default=40, metavar="N", help="steps of the optimisation")
     setting.run_options(parser)
-    return parser.parse(argv)
+    o = parser.parse(argv)
+    if o.epsilon * 255 < 1 - NEARLY:
+        parser.error(f"argument --epsilon: {o.epsilon:g} of the range is less than one grey level, and the picture is written in "
+                     "whole ones; give 1/255 or more")
+    return o
 
 
 def main(argv=None):
@@ -72,9 +77,9 @@ def main(argv=None):
     was = int(clean.argmax())
     if was == target:
         raise ValueError(f"panda: {o.network} takes {o.image} for {classes[target].name!r} already; name another --target")
-    run = setting.start("panda", o)
+    run, levels = setting.start("panda", o), int(o.epsilon * 255 + NEARLY)
 
-    result = fool(victim, x, target, o.epsilon, o.steps, o.seed)
+    result = fool(victim, x, target, levels, o.steps, o.seed)
     for step, value in enumerate(result.trace["objective"][:, 0]):
         run.log(step, loss=-value, target_confidence=np.exp(value))
     before, path = (save_png(run.file(f"{name}.png"), colour(picture)[0])
@@ -95,7 +100,7 @@ def main(argv=None):
 
     for text, best in zip(("original   ", "adversarial"), answers, strict=True):
         print(text, " ", ", ".join(f"{classes[i].name} {confidence(p, 2)}" for i, p in best))
-    distance = f"{np.abs(change).max():.0f}/255 (allowed {o.epsilon}/255)"
+    distance = f"{np.abs(change).max():.0f}/255 (allowed {levels}/255)"
     print(f"Linf distance {distance}, mean change {np.abs(change).mean():.2f}/255, "
           f"{o.steps} steps of one loop; figures of {path}, read back")
     summary = {
@@ -109,7 +114,7 @@ def main(argv=None):
     run.finish(title=f"{classes[was].name} to {classes[target].name}", summary=summary)
     if not reached and not o.dry_run:
         print(f"not reached: {classes[target].name} has {confidence(probability(victim, read, target), 2)} after {o.steps} steps "
-              f"within {o.epsilon}/255; give more --steps or a larger --epsilon")
+              f"within {levels}/255; give more --steps or a larger --epsilon")
         return 1
 
 

@@ -19,7 +19,7 @@ from attacks.core.result import batched
 from attacks.core.victim import Victim
 from attacks.evaluate.published import DEEPFOOL, beside
 from attacks.white_box.deepfool import deepfool, rho
-from minigrad import command, data, optim
+from minigrad import command, inputs, optim
 from minigrad import functional as F
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
 from minigrad.random import Streams
@@ -40,7 +40,7 @@ def main(argv=None):
     parser.add_argument("--count", type=command.COUNT, default=1000, metavar="N", help="images of the test set to measure on")
     setting.run_options(parser)
     o = parser.parse(argv)
-    train, test = (data.load_labelled(o.data, train=t, download=o.download) for t in (True, False))
+    train, test = (inputs.labelled(o, train=t) for t in (True, False))
     run = setting.start("rho", o)
     network = Perceptron(int(np.prod(train.x.shape[1:])), (*SIZES, len(train.classes)), rng=Streams(o.seed)["init"]).to(o.device)
     fit(run, network, train, o)
@@ -69,7 +69,7 @@ def main(argv=None):
 
 def fit(run, network, train, o) -> None:
     """Cross-entropy and Adam, nothing else; images in [0, 1]."""
-    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=Streams(o.seed)["data"], value_range=(0.0, 1.0))
+    loader = inputs.batches(train, o.batch, Streams(o.seed)["data"], value_range=(0.0, 1.0))
     adam, batches = optim.Adam(network.parameters(), o.rate), loader.forever()
     schedule = scheduled(adam, lambda t: 1 - t / o.steps)
     for step in run.loop(0, o.steps):

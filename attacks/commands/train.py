@@ -16,6 +16,7 @@ import dataclasses
 
 import numpy as np
 
+from attacks.commands.helpers import setting
 from attacks.commands.helpers.setting import ball
 from attacks.core.goal import Untargeted
 from attacks.core.victim import Victim
@@ -23,7 +24,7 @@ from attacks.defend import training
 from attacks.defend.decay import penalty
 from attacks.defend.noise import KINDS
 from attacks.white_box.gradient import pgd
-from minigrad import command, data, optim
+from minigrad import command, inputs, optim
 from minigrad.random import Streams
 from minigrad.words import percent, show
 from nets.classifiers import NETWORKS
@@ -45,8 +46,7 @@ def options(argv=None):
     )
     parser.add_argument("--method", choices=list(training.METHODS), default="fast", help="what is minimised")
     parser.add_argument("--norm", choices=["linf", "l2"], default="linf", help="of the perturbations")
-    parser.add_argument("--epsilon", type=command.POSITIVE, default=0.3, metavar="E", help="their size, 1 is from black to white; "
-                        "0.3 or 8/255; for --noise gaussian the standard deviation")
+    setting.radius_option(parser, "their size; for --noise gaussian the standard deviation", default=0.3)
     parser.add_argument("--warmup", type=command.SHARE, metavar="SHARE",
                         help="of the steps, in which epsilon grows from 0 (default: 0.3 "
                         "for pgd and trades, else 0: none)")
@@ -118,13 +118,13 @@ def batch_of(o, victim, images, labels, step, rng) -> training.Batch:
 
 def main(argv=None):
     o = options(argv)
-    train, test = (data.load_labelled(o.data, train=t, size=o.size, download=o.download) for t in (True, False))
+    train, test = (inputs.labelled(o, train=t, size=o.size) for t in (True, False))
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
     o.width = o.width or WIDTH[o.network]
     o.warmup = WARMUP.get(o.method, 0.0) if o.warmup is None else o.warmup
     run = command.start(f"trained-{o.method}", o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"], value_range=(0.0, 1.0))
+    loader = inputs.batches(train, o.batch, streams["data"], value_range=(0.0, 1.0))
     network = NETWORKS[o.network](o.channels, o.classes, o.size, o.width, o.dropout, rng=streams["init"]).to(o.device)
     victim = Victim(network, bounds=(0, 1), normalize=(0.5, 0.5), classes=o.classes)
     adam = optim.Adam(network.parameters(), o.rate)

@@ -88,7 +88,7 @@ def with_model(o, path):
 def work(o, config, samples, named: dict, attack, threat):
     """Trains the networks into `named` (a yield for each epoch), then yields the rows of the matrix."""
     count = o.images * (len(o.networks) if o.disjoint else 1)
-    part = copies.training_set(config, count, o.seed, download=o.download)
+    part = copies.training_set(config, count, o)
     if o.disjoint and len(part.y) < count:
         raise ValueError(f"--disjoint: {len(o.networks)} networks with {o.images} images each take {count}, {config['data']} has "
                          f"{len(part.y)}; give fewer --images")

@@ -16,7 +16,7 @@ import numpy as np
 from attacks.commands.helpers import setting
 from attacks.core.goal import Targeted, Untargeted
 from attacks.white_box.universal import Universal, shuffled, universal, universal_sgd
-from minigrad import command, data
+from minigrad import command, inputs
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, stacked, times
 from minigrad.words import percent, show, write_json
 
@@ -84,7 +84,7 @@ def main(argv=None):
 
 def training_set(o, config) -> setting.Samples:
     """The whole training set of --data, as `setting.test_set` gives the test set."""
-    found = data.load_labelled(o.data, train=True, size=config["size"], download=o.download)
+    found = inputs.labelled(o, train=True, size=config["size"])
     return setting.Samples(found.normalised((0.0, 1.0)), found.y, found.classes, o.data)
 
 

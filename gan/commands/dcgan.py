@@ -17,7 +17,7 @@ import minigrad as mg
 from gan import losses
 from gan.generate import generate, networks, refresh
 from gan.penalties import r1_penalty
-from minigrad import command, data, optim
+from minigrad import command, inputs, optim
 from minigrad.random import Stream, Streams
 from nets.training import constant_then_falling, scheduled
 
@@ -72,10 +72,10 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    images = data.load_images(o.data, size=o.size, download=o.download)
+    images = inputs.images(o, size=o.size)
     o.size, o.channels = images.x.shape[2], images.x.shape[1]
     streams = Streams(o.seed)
-    loader = data.DataLoader(images, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
+    loader = inputs.batches(images, o.batch, streams["data"])
     latents = streams["latent"]
     loss = getattr(losses, o.loss)
     generator, discriminator = networks(vars(o), streams["init"])

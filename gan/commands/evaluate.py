@@ -17,6 +17,8 @@ from minigrad.run import Run
 from minigrad.words import histogram, percent, write_json
 from nets.classifiers import trained
 
+FEW = 1000  # samples, below which the distance is mostly its floor
+
 
 def main(argv=None):
     parser = command.Parser("gan evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
@@ -32,12 +34,16 @@ def main(argv=None):
     if run.config["data"] != other.config["data"]:
         raise ValueError(f"the judge was trained on {other.config['data']}, the generator on {run.config['data']}")
 
-    train, test = (data.load(run.config["data"], train=t, size=run.config["size"]) for t in (True, False))
+    train, test = (data.load(run.config["data"], train=t, size=run.config["size"],
+                             skip_broken=run.config.get("skip_broken", False)) for t in (True, False))
     halves = disjoint(Stream(o.seed, "reference").permutation(len(train)), o.count)
     real, held = len(halves[0]), min(len(halves[0]), len(test))
     if real < o.count:
         print(f"--count {o.count}: the training set has {len(train)} images, so {real} samples are compared with {real} of them; "
               "the floor takes as many others")
+    if real < FEW:
+        print(f"{real} samples: below {FEW:,} the distance tells more of their number than of the generator; compare it with "
+              "its floor only")
     name = f"FD-{other.config.get('network', 'lenet')}-{other.config['data']}-{fingerprint(classifier)}-real{real}@{real}"
 
     fakes = generate(generator, Stream(o.seed, "evaluate").normal((o.count, run.config["latent"])))

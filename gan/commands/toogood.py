@@ -13,7 +13,7 @@ import numpy as np
 import minigrad as mg
 from gan import losses, penalties
 from gan.toys import perceptron
-from minigrad import command, data, nn, optim
+from minigrad import command, data, inputs, nn, optim
 from minigrad.pictures import new_figure, save_png
 from minigrad.random import Streams
 from minigrad.words import table, write_json
@@ -28,7 +28,7 @@ def main(argv=None):
     parser.add_argument("--out", type=command.path, default="toogood.png", metavar="FILE",
                         help="the picture; FILE with .json holds the numbers")
     o = parser.parse(argv)
-    pictures = data.load_images(o.data, size=SIZE, limit=10_000, download=o.download)
+    pictures = inputs.images(o, size=SIZE, limit=10_000)
     real = pictures.normalised().reshape(len(pictures), -1)
     marks = sorted({round(mark) for mark in np.geomspace(1, o.steps, 20)})
     norms, accuracy = {}, []

@@ -152,7 +152,7 @@ class Node:
 def make_variable(cls: type[Variable], array, node: Node | None, index: int) -> Variable:
     """A Variable of type `cls` around `array`: output `index` of `node`, or a constant where node is None."""
     v = cls.__new__(cls)
-    v.array, v.tracked, v.grad, v.node, v.index, v.cell = array, node is not None, None, node, index, None
+    v.array, v.tracked, v.node, v.index, v.cell = array, node is not None, node, index, None  # .grad stays unset
     return v
 
 

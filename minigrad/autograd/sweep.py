@@ -73,7 +73,7 @@ def backward(tensors, grad_tensors=None, retain_graph: bool | None = None, *, in
         inputs = [inputs] if isinstance(inputs, Traced) else list(inputs)
         for leaf, g in zip(inputs, grad(tensors, inputs, grad_tensors, retain_graph, allow_unused=True), strict=True):
             if g is not None:
-                leaf.grad = g if leaf.grad is None else leaf.grad.accumulate_(g)
+                leaf.grad = g if getattr(leaf, "grad", None) is None else leaf.grad.accumulate_(g)
         return
     tensors = [tensors] if isinstance(tensors, Traced) else list(tensors)
     if grad_tensors is None:
@@ -90,7 +90,7 @@ def backward(tensors, grad_tensors=None, retain_graph: bool | None = None, *, in
             g.owned(handed_out)
     for leaf, g in leaves.items():
         g = g.owned(handed_out)
-        leaf.grad = g if leaf.grad is None else leaf.grad.accumulate_(g)
+        leaf.grad = g if getattr(leaf, "grad", None) is None else leaf.grad.accumulate_(g)
 
 
 def _key(v: Variable):
@@ -107,7 +107,9 @@ def _sweep(outputs, cotangents, wanted: set | None, found: dict, create_graph: b
         if not isinstance(y, Traced):
             raise TypeError(f"grad: output {i} is a {type(y).__name__}, not a Tensor")
         if not y.tracked:
-            raise RuntimeError(f"grad: output {i} does not require a gradient: nothing that it was computed from does")
+            raise RuntimeError(f"{'backward' if wanted is None else 'grad'}: output {i} does not require a gradient: nothing that "
+                               "it was computed from does. Set requires_grad=True on a leaf first, or network.requires_grad_() "
+                               "where parameters are frozen; in no_grad(), and through .detach() or .numpy(), nothing is recorded")
         if g is None:
             g = y.ones_like()
         elif y.spec(g.array) != y.spec(y.array):

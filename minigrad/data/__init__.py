@@ -20,14 +20,14 @@ from minigrad.data.images import resize
 from minigrad.data.loader import DataLoader
 from minigrad.data.pairs import beasts, emoji, horse2zebra, monet2photo, summer2winter
 from minigrad.data.photos import ENDINGS, is_picture, open_picture
-from minigrad.data.standard import cifar10, fashion_mnist, mnist
+from minigrad.data.standard import cifar10, fashion_mnist, is_here, mnist
 from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
 from minigrad.domains import COUNT, INTEGER
 from minigrad.pictures import make_grid, save_gif, save_png, to_uint8
 
 __all__ = ["ENDINGS", "SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "Paired", "cache_folder", "count_parts", "find",
-           "is_picture", "load", "load_images", "load_labelled", "load_pair", "make_grid", "open_picture", "resize", "save_gif",
-           "save_png", "to_uint8"]
+           "is_here", "is_picture", "load", "load_images", "load_labelled", "load_pair", "make_grid", "open_picture", "resize",
+           "save_gif", "save_png", "to_uint8"]
 
 # name -> (function, what --help says); a name that ends in ":" is followed by a path
 SOURCES = {
@@ -51,13 +51,14 @@ SOURCES = {
 }
 
 
-def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False, **options) -> Dataset | Pair:
+def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False, skip_broken=False,
+         **options) -> Dataset | Pair:
     """The source called `name` (see SOURCES).
 
     The built-in ones take their own options in the name as well: "ring:modes=12,std=0.02", "shapes:part=bars,count=3".
     train: the training or the test set. size: pictures of size x size (made in that size, or resized). limit: the first
-    rows only. seed: for the sources that are made here. download: allowed to fetch what is missing. options: the
-    source's own (shapes: part, count; ring: modes, radius, std; folder: grey, ...).
+    rows only. seed: for the sources that are made here. download: allowed to fetch what is missing. skip_broken: leave out
+    pictures that cannot be read. options: the source's own (shapes: part, count; ring: modes, radius, std; folder: grey, ...).
     ValueError for an unknown name or option, DataError for missing or damaged data."""
     kind, colon, path = name.partition(":")
     key = kind + colon
@@ -75,9 +76,10 @@ def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False
     INTEGER.check("load: seed", seed)
     source = SOURCES[key][0]
     takes = inspect.signature(source).parameters
-    given = {"train": train, **{k: v for k, v in (("limit", limit), ("seed", seed), ("download", download))
+    given = {"train": train, **{k: v for k, v in (("limit", limit), ("seed", seed), ("download", download),
+                                                    ("skip_broken", skip_broken))
                                 if k in takes}, **options}
-    own = sorted(set(takes) - {"train", "limit", "seed", "size", "download", "path"})
+    own = sorted(set(takes) - {"train", "limit", "seed", "size", "download", "skip_broken", "path"})
     unknown = sorted(set(options) - set(own))
     if unknown:
         raise ValueError(f"load: {name!r} has no option {', '.join(unknown)}; it has: {', '.join(own) or 'none'}")
@@ -127,6 +129,7 @@ def _options(name: str, text: str) -> dict:
 
 
 def _fit(dataset: Dataset, size, limit) -> Dataset:
+    listing, skipped = dataset.listing, dataset.skipped
     if limit is not None and limit < len(dataset):
         dataset = dataset.subset(slice(limit))
     if size is not None:
@@ -135,4 +138,5 @@ def _fit(dataset: Dataset, size, limit) -> Dataset:
         if dataset.x.shape[2:] != (size, size):
             dataset = Dataset(resize(dataset.x, size), dataset.y, classes=dataset.classes, name=dataset.name,
                               source=dataset.source)
+    dataset.listing, dataset.skipped = listing, skipped
     return dataset

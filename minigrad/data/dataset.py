@@ -39,7 +39,11 @@ class Dataset:
     .classes  names of the labels (text: the characters), a tuple, or ()
     .name, .source   what was asked for, and where it came from in words
     .centres, .std   of the mixtures `ring` and `grid`: (K, 2) and the standard deviation of each mode; else None
+    .listing, .skipped  of a folder: a digest of names and sizes, and a tuple of the pictures left out; else None and ()
     """
+
+    listing: str | None = None
+    skipped: tuple = ()
 
     def __init__(self, x, y=None, *, classes=(), name="data", source="", centres=None, std=None):
         self.x = np.asarray(x)

@@ -18,7 +18,7 @@ import numpy as np
 from minigrad import checkpoint
 from minigrad.data.dataset import DataError, Dataset, Pair, find, own_cache
 from minigrad.data.images import resize
-from minigrad.data.photos import ENDINGS, is_picture, open_picture
+from minigrad.data.photos import ENDINGS, UNREADABLE, is_picture, open_picture
 from minigrad.domains import COUNT, SHARE
 from minigrad.files import open_regular
 
@@ -26,22 +26,35 @@ __all__ = ["folder", "npz", "pair", "read_npz", "scan", "text"]
 
 HIDDEN = (".", "__MACOSX")  # what a name begins with that is no data
 SHOWN = 5                    # names in a message
+NAMED = 10                   # pictures that cannot be read, in a message
 
 
-def folder(path, *, train=True, size=64, grey=False, cache=True) -> Dataset:
+def folder(path, *, train=True, size=64, grey=False, cache=True, skip_broken=False) -> Dataset:
     """Pictures of a folder and its sub-folders, uint8 (N, 3 or 1, size, size): shorter side to `size`, centre cut out.
 
-    Which files, splits and classes: `scan`. How a picture is opened: `photos`."""
+    Which files, splits and classes: `scan`. How a picture is opened: `photos`. skip_broken: leave out pictures that cannot be read,
+    whose names are then in .skipped; else one DataError names them. What the folder held is in .listing."""
     root = find(path)
     if not os.path.isdir(root):
         raise DataError(root, "no such folder", "Name a folder with pictures: --data folder:PATH")
     COUNT.check("folder: size", size)
     where, files, classes = scan(root, train)
-    x = _cached(where, files, size, grey, cache)
+    x, broken = _cached(where, files, size, grey, cache)
+    if broken and not skip_broken or not len(x):
+        raise DataError(where, f"{len(broken)} of {len(files)} pictures cannot be read: {_reasons(broken)}", "Replace them or take "
+                        "them out of the folder" + (", or leave them out with --skip-broken" if len(x) else ""))
+    left_out = {name for name, _ in broken}
+    kept = [name for name in files if name not in left_out]
     labelled = len(classes) > 1
-    y = np.array([classes.index(name.split("/")[0]) for name in files]) if labelled else None
-    name = os.path.basename(os.path.abspath(where))
-    return Dataset(x, y, classes=classes if labelled else (), name=name, source=where)
+    if labelled and train and (lost := sorted(set(classes) - {name.split("/")[0] for name in kept})):
+        raise DataError(where, f"no picture can be read of the class {', '.join(lost[:SHOWN])}: {_reasons(broken)}",
+                        "Replace them, or remove the class")
+    y = np.array([classes.index(name.split("/")[0]) for name in kept]) if labelled else None
+    found = Dataset(x, y, classes=classes if labelled else (), name=os.path.basename(os.path.abspath(where)), source=where)
+    sizes = [[name, os.stat(os.path.join(where, name)).st_size] for name in kept]
+    found.skipped = tuple(name for name in files if name in left_out)
+    found.listing = hashlib.sha256(json.dumps([sizes, found.skipped]).encode()).hexdigest()[:16]
+    return found
 
 
 def scan(root: str, train=True) -> tuple[str, list[str], list[str]]:
@@ -148,8 +161,15 @@ def _named(what: str, names: list[str]) -> list[str]:
     return [f"{what}: {', '.join(names[:SHOWN])}{more}"] if names else []
 
 
-def _cached(root, files, size, grey, cache) -> np.ndarray:
-    key = [os.path.abspath(root), size, grey, 2]
+def _reasons(broken: list) -> str:
+    """The first of the pictures that cannot be read, each with its reason."""
+    named = ", ".join(f"{name} ({reason})" for name, reason in broken[:NAMED])
+    return named + (f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "")
+
+
+def _cached(root, files, size, grey, cache) -> tuple[np.ndarray, list]:
+    """(pictures, [[name, why it cannot be read]]). Kept for the next time, unless reading failed where another time it may not."""
+    key = [os.path.abspath(root), size, grey, 3]
     for name in files:
         status = os.stat(os.path.join(root, name))
         key.append([name, status.st_size, status.st_mtime_ns])
@@ -157,17 +177,25 @@ def _cached(root, files, size, grey, cache) -> np.ndarray:
     path = os.path.join(own_cache(), "decoded", digest + ".npz")
     if cache:
         try:
-            return checkpoint.load(path).transpose(0, 3, 1, 2)
+            kept = checkpoint.load(path)
+            return kept["x"].transpose(0, 3, 1, 2), kept["broken"]
         except checkpoint.CheckpointError:
             pass  # not there yet, or damaged: it is only a copy
-    x = np.stack([_decode(os.path.join(root, name), size, grey) for name in files])
-    if cache:
+    pictures, broken, passing = [], [], False
+    for name in files:
+        try:
+            pictures.append(_decode(os.path.join(root, name), size, grey))
+        except DataError as error:
+            broken.append([name, error.reason.removeprefix(f"{UNREADABLE}: ")])
+            passing = passing or not error.reason.startswith(UNREADABLE)
+    x = np.stack(pictures) if pictures else np.zeros((0, size, size, 1 if grey else 3), np.uint8)
+    if cache and not passing:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            checkpoint.save(path, x)
+            checkpoint.save(path, {"x": x, "broken": broken})
         except (OSError, checkpoint.CheckpointError):
             pass  # a read-only cache costs time, not results
-    return x.transpose(0, 3, 1, 2)
+    return x.transpose(0, 3, 1, 2), broken
 
 
 def _decode(path, size: int, grey: bool) -> np.ndarray:
@@ -243,7 +271,7 @@ def _listing(arrays) -> str:
 # ---- pair, text
 
 
-def pair(path, *, train=True, size=64) -> Pair:
+def pair(path, *, train=True, size=64, skip_broken=False) -> Pair:
     """Two unpaired domains: `A,B`, each a folder or an .npz#KEY; or one .npz with trainA, trainB (testA, testB), or
     with exactly two arrays of pictures."""
     sides = str(path).split(",")
@@ -258,8 +286,8 @@ def pair(path, *, train=True, size=64) -> Pair:
         sides = [f"{sides[0]}#{key}" for key in keys]
     if len(sides) != 2 or not all(sides):
         raise DataError(path, "a pair has two sides", "Type --data pair:FOLDER_A,FOLDER_B")
-    a, b = (npz(side, train=train, size=size) if ".npz" in side.lower() else folder(side, train=train, size=size)
-            for side in sides)
+    a, b = (npz(side, train=train, size=size) if ".npz" in side.lower()
+            else folder(side, train=train, size=size, skip_broken=skip_broken) for side in sides)
     for side in (a, b):
         if not side.is_images:
             raise DataError(path, f"{side.source} does not hold pictures")

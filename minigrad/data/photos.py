@@ -20,6 +20,7 @@ Imports: PIL (when called), numpy, minigrad.files, dataset.
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import contextmanager
 
@@ -28,12 +29,13 @@ import numpy as np
 from minigrad.data.dataset import DataError
 from minigrad.files import open_regular
 
-__all__ = ["ENDINGS", "is_picture", "open_picture"]
+__all__ = ["ENDINGS", "UNREADABLE", "is_picture", "open_picture"]
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 WHITES = {"F": (1, 255, 65535), "I": (65535, 2**31 - 1)}
 BEYOND = 0.01  # of white
+UNREADABLE = "not a readable picture"  # how the reason begins where the file is at fault, and not the moment
 
 
 def is_picture(name: str) -> bool:
@@ -58,7 +60,18 @@ def open_picture(path, *, grey=False, remedy="Name a picture (.jpg, .png, ...)")
     except FileNotFoundError:
         raise DataError(path, "no such file", remedy) from None
     except Exception as error:  # Pillow's decoders raise many types on damaged files
-        raise DataError(path, f"not a readable picture: {error}", remedy) from error
+        if isinstance(error, (OSError, MemoryError)) and (getattr(error, "errno", None) or isinstance(error, MemoryError)):
+            raise DataError(path, f"cannot be read: {getattr(error, 'strerror', None) or 'not enough memory'}", remedy) from error
+        raise DataError(path, f"{UNREADABLE}: {_why(path, error)}", remedy) from error
+
+
+def _why(path, error) -> str:
+    """Pillow's reason; where it names no more than the file, what the file begins with tells more."""
+    from PIL import UnidentifiedImageError
+
+    if not isinstance(error, UnidentifiedImageError):
+        return str(error)
+    return f"it is none of {', '.join(FORMATS)}" if os.path.getsize(path) else "it is empty"
 
 
 @contextmanager

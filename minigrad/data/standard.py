@@ -17,7 +17,7 @@ from minigrad.data.dataset import DataError, Dataset, cache_folder, roots
 from minigrad.data.disk import read_npz
 from minigrad.data.download import fetch
 
-__all__ = ["cifar10", "fashion_mnist", "mnist"]
+__all__ = ["cifar10", "fashion_mnist", "is_here", "mnist"]
 
 # set -> addresses, {file: (bytes, sha256)}. Digests: tensorflow-datasets url_checksums, equal to the files' own.
 SETS = {
@@ -109,12 +109,26 @@ def _cifar_subset(path, train) -> Dataset:
                    source=f"{path}, a subset of {len(x)} pictures")
 
 
+def is_here(name: str) -> bool:
+    """Whether `load(name)` needs no download: all files of the set are below `dataset.roots()`, or it is none that is fetched."""
+    if name not in SETS:
+        return True
+    others = ["cifar-10-batches-bin", "cifar10_10k.npz"] if name == "cifar10" else []
+    return any(os.path.exists(os.path.join(root, name, other)) for root in roots() for other in others) \
+        or all(_found(name, file) for file in SETS[name][1])
+
+
+def _found(name: str, file: str) -> str | None:
+    """The path of a file, without or with .gz, below the first of the roots that has it."""
+    candidates = [os.path.join(root, name, each) for root in roots() for each in (file, file.removesuffix(".gz"))]
+    return next((path for path in candidates if os.path.exists(path)), None)
+
+
 def _locate(name: str, file: str, download: bool) -> str:
     """The path of a file, without or with .gz; fetched when `download`; else a DataError that says what to type."""
-    for root in roots():
-        for candidate in (os.path.join(root, name, file), os.path.join(root, name, file.removesuffix(".gz"))):
-            if os.path.exists(candidate):
-                return candidate
+    found = _found(name, file)
+    if found:
+        return found
     target = os.path.join(cache_folder(), name, file)
     addresses, files = SETS[name]
     mirror = os.environ.get("MINIGRAD_MIRROR")

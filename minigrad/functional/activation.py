@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import primitive
-from minigrad.functional.common import as_array, axis_index, real, require_float
+from minigrad.functional.common import as_array, axis_index, numpy_names, real, require_float
 from minigrad.functional.elementwise import clamp, erf, exp, sigmoid, tanh, where
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.random import as_stream
@@ -124,11 +124,13 @@ def logsigmoid(input):
     return -_softplus(-input, beta=1.0, threshold=math.inf)
 
 
+@numpy_names
 def softmax(input, dim=-1, _stacklevel=3, dtype=None):
     """e^x / sum(e^x) along `dim`; input is converted to `dtype` first."""
     return exp(log_softmax(input, dim, _stacklevel, dtype))
 
 
+@numpy_names
 def log_softmax(input, dim=-1, _stacklevel=3, dtype=None):
     """x - log(sum(e^x)) along `dim`, shifted by the maximum so that nothing overflows; input is converted to `dtype` first."""
     input = input if dtype is None else input.to(dtype)

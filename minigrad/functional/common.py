@@ -9,6 +9,8 @@ Imports: numpy, minigrad.autograd, door.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
 
@@ -58,6 +60,27 @@ def unary(ufunc, x):
 def as_array(out):
     """NumPy returns scalars where an array of no dimensions is meant; CuPy does not."""
     return np.asarray(out) if isinstance(out, np.generic) else out
+
+
+def numpy_names(function):
+    """The function with NumPy's names beside PyTorch's: axis for dim or dims, axis0 for dim0, keepdims for keepdim.
+
+    A name given twice, in two languages or once in place, is a TypeError. Calls without keywords pay for one more call only."""
+    own = {"keepdims" if name == "keepdim" else "axis" if name == "dims" else name.replace("dim", "axis"): (name, place)
+           for place, name in enumerate(inspect.signature(function).parameters)
+           if name in ("dim", "dims", "dim0", "dim1", "dim2", "keepdim")}
+
+    @functools.wraps(function)
+    def named(*args, **kw):
+        if kw:
+            for theirs, (ours, place) in own.items():
+                if theirs in kw:
+                    if ours in kw or place < len(args):
+                        raise TypeError(f"{function.__name__}: {ours} and {theirs} are two names of one argument; give it once")
+                    kw[ours] = kw.pop(theirs)
+        return function(*args, **kw)
+
+    return named
 
 
 def is_double(a) -> bool:

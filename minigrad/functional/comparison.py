@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.autograd import Variable
-from minigrad.functional.common import as_array, axis_tuple, require_tensor
+from minigrad.functional.common import as_array, axis_tuple, numpy_names, require_tensor
 from minigrad.functional.door import array_of, operand
 
 
@@ -116,18 +116,21 @@ def isfinite(input):
 # ---- a whole tensor --------------------------------------------------------------------------------------------------
 
 
+@numpy_names
 def any(input, dim=None, keepdim=False):
     """Whether an element is not 0, over all or over `dim`."""
     require_tensor("any", input=input)
     return input.wrap(as_array(np.any(input.array, axis=axis_tuple("any", dim, input.ndim), keepdims=bool(keepdim))))
 
 
+@numpy_names
 def all(input, dim=None, keepdim=False):
     """Whether no element is 0, over all or over `dim`."""
     require_tensor("all", input=input)
     return input.wrap(as_array(np.all(input.array, axis=axis_tuple("all", dim, input.ndim), keepdims=bool(keepdim))))
 
 
+@numpy_names
 def count_nonzero(input, dim=None):
     """How many elements are not 0, over all or over `dim`; int64."""
     require_tensor("count_nonzero", input=input)

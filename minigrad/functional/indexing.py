@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import kernels
 from minigrad.autograd import Variable, primitive
-from minigrad.functional.common import axis_index, integer, require_tensor
+from minigrad.functional.common import axis_index, integer, numpy_names, require_tensor
 from minigrad.functional.door import array_of, plain
 from minigrad.functional.shape import unsqueeze
 
@@ -157,6 +157,7 @@ def _(node, needs, g, index, shape, unique):
     return ((_getitem if unique else _take)(g, index=index),)
 
 
+@numpy_names
 def narrow(x, dim, start, length):
     """x[start : start + length] along `dim`."""
     require_tensor("narrow", x=x)
@@ -168,6 +169,7 @@ def narrow(x, dim, start, length):
     return _getitem(x, index=(slice(None),) * axis + (slice(start, start + length),))
 
 
+@numpy_names
 def split(x, split_size, dim=0):
     """Parts of `split_size` along `dim` (the last may be smaller), or of the sizes in a list that sums to the length."""
     require_tensor("split", x=x)
@@ -184,6 +186,7 @@ def split(x, split_size, dim=0):
     return tuple(narrow(x, axis, int(i), s) for i, s in zip(starts, sizes, strict=True))
 
 
+@numpy_names
 def chunk(x, chunks, dim=0):
     """At most `chunks` parts along `dim`, all but the last of equal size."""
     require_tensor("chunk", x=x)
@@ -191,6 +194,7 @@ def chunk(x, chunks, dim=0):
     return split(x, max(1, math.ceil(x.shape[axis] / integer("chunk: chunks", chunks, 1))), axis)
 
 
+@numpy_names
 def unbind(x, dim=0):
     """The slices of x along `dim`, without that axis."""
     require_tensor("unbind", x=x)
@@ -201,6 +205,7 @@ def unbind(x, dim=0):
 # ---- joining ---------------------------------------------------------------------------------------------------------
 
 
+@numpy_names
 def cat(tensors, dim=0):
     """Tensors joined along an existing axis; they agree in every other one."""
     tensors = list(tensors)
@@ -231,6 +236,7 @@ def _(node, needs, g, axis, sizes):
             for need, start, size, spec in zip(needs, starts, sizes, node.specs, strict=True)]
 
 
+@numpy_names
 def stack(tensors, dim=0):
     """Tensors of one shape joined along a new axis."""
     tensors = list(tensors)
@@ -285,6 +291,7 @@ def _(node, needs, g, widths, value):
 # ---- gathering along one axis ----------------------------------------------------------------------------------------
 
 
+@numpy_names
 def gather(x, dim, index):
     """out[i, j, k] = x[i, index[i, j, k], k] for dim 1; `index` holds integers in [0, length)."""
     require_tensor("gather", x=x)

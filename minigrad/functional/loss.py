@@ -8,26 +8,28 @@ are primitives, with rules in which no two large terms cancel: logits of +-1e4 g
 Published subgradients: l1 has 0 at 0; huber and smooth_l1 pass the clamp on the closed interval at order 2; in
 binary_cross_entropy the logarithm stops at -100 and the gradient's denominator at 1e-12, as in PyTorch.
 
-Imports: numpy, minigrad.autograd, activation, common, door, elementwise, indexing, reduction, shape.
+Imports: numpy, minigrad.autograd, minigrad.notice, activation, common, door, elementwise, indexing, provenance, reduction,
+shape.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-import warnings
 
 import numpy as np
 
 from minigrad.autograd import Variable, primitive
 from minigrad.functional.activation import log_softmax, softplus
-from minigrad.functional.common import axis_index, integer, real, require_float, require_tensor, unbroadcast
+from minigrad.functional.common import axis_index, integer, numpy_names, real, require_float, require_tensor, unbroadcast
 from minigrad.functional.door import array_of
 from minigrad.functional.elementwise import abs, clamp, exp, log, maximum, sigmoid, weigh, where
 from minigrad.functional.indexing import gather
+from minigrad.functional.provenance import expect_log_probabilities, expect_logits, expect_logits_of_sigmoid
 from minigrad.functional.reduction import norm
 from minigrad.functional.reduction import sum as sum_over
 from minigrad.functional.shape import reshape, squeeze
+from minigrad.notice import warn
 
 
 def old_arguments(loss):
@@ -61,6 +63,7 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
     """
     name = "cross_entropy"
     axis = _class_axis(name, input, reduction)
+    expect_logits(name, input, axis)
     smoothing, classes = real(f"{name}: label_smoothing", label_smoothing), input.shape[axis]
     if not 0 <= smoothing <= 1:
         raise ValueError(f"{name}: label_smoothing must lie in [0, 1], got {smoothing}")
@@ -84,6 +87,7 @@ def cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean
 def nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     """-input[target]: cross_entropy for an input that already holds log-probabilities, with labels as target."""
     axis = _class_axis("nll_loss", input, reduction)
+    expect_log_probabilities("nll_loss", input, axis)
     weight = _class_weight("nll_loss", weight, input, axis)
     labels = _labels("nll_loss", target, input, axis, ignore_index)
     return _pick_classes("nll_loss", input, labels, axis, weight, ignore_index, reduction)
@@ -206,8 +210,8 @@ def _difference(name, input, target, reduction):
     target = _like_input(target, input, name)
     if target.shape != input.shape:
         _check_broadcast(name, "target", target, input)
-        warnings.warn(f"{name}: target {target.shape} is broadcast against input {input.shape}, which is rarely meant; "
-                      "give both the same shape", stacklevel=4)
+        warn(f"{name}: target {target.shape} is broadcast against input {input.shape}, which is rarely meant; give both the same "
+             "shape")
     return input - target
 
 
@@ -267,6 +271,7 @@ def binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean
     """
     name = "binary_cross_entropy_with_logits"
     target = _same_shape(name, input, target, reduction)
+    expect_logits_of_sigmoid(name, input)
     if pos_weight is None:
         losses = _bce_logits(input, target, 1.0)
     else:
@@ -347,12 +352,14 @@ def kl_div(input, target, reduction="mean", log_target=False):
 # ---- vectors ---------------------------------------------------------------------------------------------------------
 
 
+@numpy_names
 def normalize(input, p=2.0, dim=1, eps=1e-12):
     """x / max(||x||_p, eps) along `dim` (an axis or several)."""
     require_float("normalize", input=input)
     return input / clamp(norm(input, real("normalize: p", p), dim, keepdim=True), min=real("normalize: eps", eps))
 
 
+@numpy_names
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """x1 . x2 / (max(||x1||, eps) * max(||x2||, eps)) along `dim`; x1 and x2 broadcast."""
     require_float("cosine_similarity", x1=x1, x2=x2)

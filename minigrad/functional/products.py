@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad.functional.common import axis_index, integer, require_tensor
+from minigrad.functional.common import axis_index, integer, numpy_names, require_tensor
 from minigrad.functional.elementwise import where
 from minigrad.functional.indexing import getitem
 from minigrad.functional.linear import matmul
@@ -65,6 +65,7 @@ def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
     return input * beta + bmm(batch1, batch2) * alpha
 
 
+@numpy_names
 def cross(input, other, dim=-1):
     """The vector product along `dim`, which has length 3."""
     require_tensor("cross", input=input, other=other)
@@ -76,6 +77,7 @@ def cross(input, other, dim=-1):
     return roll(a, -1, axis) * roll(b, -2, axis) - roll(a, -2, axis) * roll(b, -1, axis)
 
 
+@numpy_names
 def diagonal(input, offset=0, dim1=0, dim2=1):
     """The diagonal of two axes, `offset` places above the main one, as the last axis."""
     require_tensor("diagonal", input=input)

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from minigrad.functional.activation import elu, softmax, softplus
-from minigrad.functional.common import axis_index, real, require_float
+from minigrad.functional.common import axis_index, numpy_names, real, require_float
 from minigrad.functional.elementwise import abs as absolute
 from minigrad.functional.elementwise import clamp, sigmoid, sign, tanh, where
 from minigrad.functional.indexing import chunk
@@ -134,6 +134,7 @@ def prelu(input, weight):
     return where(positive, input, weight * where(positive, 0.0, input))
 
 
+@numpy_names
 def glu(input, dim=-1):
     """a * sigmoid(b), a and b being the halves along dim (Dauphin et al. 2016)."""
     require_float("glu", input=input)
@@ -144,11 +145,13 @@ def glu(input, dim=-1):
     return a * sigmoid(b)
 
 
+@numpy_names
 def softmin(input, dim=-1):
     """softmax of -x."""
     return softmax(-input, dim)
 
 
+@numpy_names
 def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1, *, rng=None):
     """softmax((logits + noise) / tau) with Gumbel noise: a random class that can be differentiated (Jang et al. 2017).
 

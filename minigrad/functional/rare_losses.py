@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad.autograd import Variable
 from minigrad.functional.activation import softplus
-from minigrad.functional.common import integer, real, require_float
+from minigrad.functional.common import integer, numpy_names, real, require_float
 from minigrad.functional.elementwise import clamp, exp, log, minimum, where
 from minigrad.functional.indexing import pad_constant
 from minigrad.functional.linear import einsum
@@ -51,6 +51,7 @@ def _values(x):
     return x.array if isinstance(x, Variable) else x
 
 
+@numpy_names
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """||x1 - x2 + eps||_p along the last axis."""
     require_float("pairwise_distance", x1=x1, x2=x2)

@@ -14,7 +14,7 @@ from collections import namedtuple
 import numpy as np
 
 from minigrad.autograd import Variable, primitive
-from minigrad.functional.common import as_array, axis_index, axis_tuple, require_float, require_tensor
+from minigrad.functional.common import as_array, axis_index, axis_tuple, numpy_names, require_float, require_tensor
 from minigrad.functional.door import number
 from minigrad.functional.elementwise import abs, exp, log, maximum, minimum, where
 from minigrad.functional.elementwise import pow as power
@@ -27,6 +27,7 @@ ValuesIndices = namedtuple("ValuesIndices", "values indices")
 # ---- sum and its adjoint ---------------------------------------------------------------------------------------------
 
 
+@numpy_names
 def sum(x, dim=None, keepdim=False, *, dtype=None):
     """Sum over `dim`; the sum of integers and bools is int64. x is converted to `dtype` first."""
     require_tensor("sum", x=x)
@@ -60,6 +61,7 @@ def sum_to(x, shape):
     return reshape(_sum(x, axes=axes, keepdims=True), shape)
 
 
+@numpy_names
 def mean(x, dim=None, keepdim=False, *, dtype=None):
     """Mean over `dim`, of x converted to `dtype`. Raises ValueError where there is nothing to average."""
     x = x if dtype is None else x.to(dtype)
@@ -82,6 +84,7 @@ def _freedom(name, dim, correction, unbiased):
     return dim, number(f"{name}: correction", correction if unbiased is None else bool(unbiased))
 
 
+@numpy_names
 def var(x, dim=None, correction=1, keepdim=False, *, unbiased=None):
     """sum((x - mean)^2) / (count - correction) over `dim`; correction 1 is the unbiased estimate, as is unbiased=True."""
     require_float("var", x=x)
@@ -94,6 +97,7 @@ def var(x, dim=None, correction=1, keepdim=False, *, unbiased=None):
     return sum(centred * centred, axes, keepdim) * (1.0 / freedom)
 
 
+@numpy_names
 def std(x, dim=None, correction=1, keepdim=False, *, unbiased=None):
     """Square root of `var`; the derivative where all values are equal is 0 (as a norm's)."""
     require_float("std", x=x)
@@ -107,6 +111,7 @@ def std(x, dim=None, correction=1, keepdim=False, *, unbiased=None):
 # ---- norms -----------------------------------------------------------------------------------------------------------
 
 
+@numpy_names
 def norm(x, p=2, dim=None, keepdim=False):
     """(sum |x|^p)^(1/p) over `dim`, for p in (0, inf], -inf, or 0 (count of non-zeros). The derivative at 0 is 0."""
     require_float("norm", x=x)
@@ -152,12 +157,14 @@ def _(node, needs, g, axes, keepdims):
 # ---- extremes --------------------------------------------------------------------------------------------------------
 
 
+@numpy_names
 def amax(x, dim=None, keepdim=False):
     """Largest value over `dim`; ties share the gradient evenly. NaN propagates."""
     require_tensor("amax", x=x)
     return _extreme(x, axes=non_empty_axes("amax", x, dim), keepdims=bool(keepdim), largest=True)
 
 
+@numpy_names
 def amin(x, dim=None, keepdim=False):
     """Smallest value over `dim`; ties share the gradient evenly. NaN propagates."""
     require_tensor("amin", x=x)
@@ -186,6 +193,7 @@ def _(node, needs, g, axes, keepdims, largest):
     return (_restore(g, x.shape, axes, keepdims) * share.astype(x.array.dtype),)
 
 
+@numpy_names
 def max(x, dim=None, keepdim=False):
     """Without `dim` the largest value of all. With it (values, indices); the gradient goes to the index returned. max(x, y) of two
     tensors is `maximum`."""
@@ -194,6 +202,7 @@ def max(x, dim=None, keepdim=False):
     return amax(x) if dim is None else _with_index("max", np.argmax, x, dim, keepdim)
 
 
+@numpy_names
 def min(x, dim=None, keepdim=False):
     """Without `dim` the smallest value of all. With it (values, indices); the gradient goes to the index returned. min(x, y) of two
     tensors is `minimum`."""
@@ -214,11 +223,13 @@ def _with_index(name, find, x, dim, keepdim):
     return ValuesIndices(values, indices)
 
 
+@numpy_names
 def argmax(x, dim=None, keepdim=False):
     """Index of the first largest value, over all elements or along `dim`; int64, no gradient."""
     return _argument("argmax", np.argmax, x, dim, keepdim)
 
 
+@numpy_names
 def argmin(x, dim=None, keepdim=False):
     """Index of the first smallest value, over all elements or along `dim`; int64, no gradient."""
     return _argument("argmin", np.argmin, x, dim, keepdim)
@@ -236,6 +247,7 @@ def _argument(name, find, x, dim, keepdim):
 # ---- log-sum-exp, products, running sums -----------------------------------------------------------------------------
 
 
+@numpy_names
 def logsumexp(x, dim=None, keepdim=False):
     """log(sum(e^x)) over `dim`, shifted by the largest value so that nothing overflows."""
     require_float("logsumexp", x=x)
@@ -248,6 +260,7 @@ def logsumexp(x, dim=None, keepdim=False):
     return out if keepdim else squeeze(out, axes)
 
 
+@numpy_names
 def prod(x, dim=None, keepdim=False, *, dtype=None):
     """Product over all or along one `dim`, multiplied pairwise: the derivative is right with zeros too. Of integers int64."""
     require_tensor("prod", x=x)
@@ -269,6 +282,7 @@ def prod(x, dim=None, keepdim=False, *, dtype=None):
     return x if keepdim else squeeze(x, axis)
 
 
+@numpy_names
 def cumprod(x, dim, *, dtype=None):
     """Running product along `dim`. Each of log2(n) rounds multiplies by what stands 1, 2, 4, ... places before."""
     require_tensor("cumprod", x=x)
@@ -282,6 +296,7 @@ def cumprod(x, dim, *, dtype=None):
     return x if x.dtype.kind == "f" else x.long()
 
 
+@numpy_names
 def cumsum(x, dim, *, dtype=None):
     """Running sum along `dim`; of integers and bools int64. x is converted to `dtype` first."""
     require_tensor("cumsum", x=x)

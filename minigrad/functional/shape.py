@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from minigrad.autograd import primitive
-from minigrad.functional.common import axis_index, axis_tuple, integer, require_tensor, size_tuple
+from minigrad.functional.common import axis_index, axis_tuple, integer, numpy_names, require_tensor, size_tuple
 
 # ---- the same elements in the same order -----------------------------------------------------------------------------
 
@@ -57,6 +57,7 @@ def flatten(x, start_dim=0, end_dim=-1):
     return reshape(x, x.shape[:first] + (math.prod(x.shape[first : last + 1]),) + x.shape[last + 1 :])
 
 
+@numpy_names
 def unflatten(x, dim, sizes):
     """Axis `dim` split into `sizes`, one of which may be -1."""
     require_tensor("unflatten", x=x)
@@ -65,6 +66,7 @@ def unflatten(x, dim, sizes):
     return reshape(x, x.shape[:axis] + sizes + x.shape[axis + 1 :])
 
 
+@numpy_names
 def squeeze(x, dim=None):
     """Axes of length 1 removed: all of them, or those named by `dim` that have length 1."""
     require_tensor("squeeze", x=x)
@@ -87,6 +89,7 @@ def sizes(name, size) -> tuple[int, ...]:
     return shape
 
 
+@numpy_names
 def unsqueeze(x, dim):
     """A new axis of length 1 at position `dim`."""
     require_tensor("unsqueeze", x=x)
@@ -97,10 +100,13 @@ def unsqueeze(x, dim):
 # ---- axes in another order -------------------------------------------------------------------------------------------
 
 
-def permute(x, *dims):
-    """Axis i of the result is axis dims[i] of x."""
+def permute(x, *order, dims=None, axes=None):
+    """Axis i of the result is axis dims[i] of x: permute(x, 1, 0), or dims=(1, 0), or NumPy's axes=(1, 0)."""
     require_tensor("permute", x=x)
-    dims = tuple(axis_index("permute", d, x.ndim) for d in size_tuple("permute", dims))
+    given = [d for d in (order or None, dims, axes) if d is not None]
+    if len(given) > 1:
+        raise TypeError("permute: dims and axes are two names of one argument; give it once")
+    dims = tuple(axis_index("permute", d, x.ndim) for d in size_tuple("permute", tuple(given[0]) if given else ()))
     if sorted(dims) != list(range(x.ndim)):
         raise ValueError(f"permute: dims {dims} must name each of the {x.ndim} axes of shape {x.shape} once")
     return _permute(x, dims=dims)
@@ -120,6 +126,7 @@ def _(node, needs, g, dims):
     return (_permute(g, dims=tuple(inverse)),)
 
 
+@numpy_names
 def transpose(x, dim0, dim1):
     """Axes dim0 and dim1 exchanged."""
     require_tensor("transpose", x=x)
@@ -147,6 +154,7 @@ def movedim(x, source, destination):
     return _permute(x, dims=tuple(dims))
 
 
+@numpy_names
 def flip(x, dims):
     """The order of elements reversed along `dims`."""
     require_tensor("flip", x=x)
@@ -165,6 +173,7 @@ def _(node, needs, g, axes):
     return (_flip(g, axes=axes),)
 
 
+@numpy_names
 def roll(x, shifts, dims=None):
     """Elements moved by `shifts` places along `dims`; those pushed over the end come in again at the start."""
     require_tensor("roll", x=x)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad.autograd import Variable, primitive
-from minigrad.functional.common import axis_index, integer, require_tensor
+from minigrad.functional.common import axis_index, integer, numpy_names, require_tensor
 from minigrad.functional.door import array_of, number, plain
 from minigrad.functional.elementwise import where
 from minigrad.functional.indexing import gather, getitem, in_range, open_grid, scatter_sum
@@ -30,6 +30,7 @@ def _order(x, axis, descending):
     return np.flip(n - 1 - np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
 
 
+@numpy_names
 def argsort(input, dim=-1, descending=False, stable=False):
     """The places of the elements in rising (or falling) order along `dim`."""
     require_tensor("argsort", input=input)
@@ -38,12 +39,14 @@ def argsort(input, dim=-1, descending=False, stable=False):
     return input.wrap(np.ascontiguousarray(_order(input.array, axis_index("argsort", dim, input.ndim), bool(descending))))
 
 
+@numpy_names
 def sort(input, dim=-1, descending=False, stable=False):
     """(values, indices): the elements in rising (or falling) order along `dim`, and their places before."""
     index = argsort(input, dim, descending)
     return ValuesIndices(gather(input, dim, index) if input.ndim else input + 0, index)
 
 
+@numpy_names
 def topk(input, k, dim=-1, largest=True, sorted=True):
     """(values, indices) of the k largest (or smallest) elements along `dim`, in order."""
     require_tensor("topk", input=input)
@@ -56,6 +59,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
     return ValuesIndices(gather(input, dim, index) if input.ndim else input + 0, index)
 
 
+@numpy_names
 def kthvalue(input, k, dim=-1, keepdim=False):
     """(values, indices) of the k-th smallest element along `dim`, k from 1."""
     require_tensor("kthvalue", input=input)
@@ -67,6 +71,7 @@ def kthvalue(input, k, dim=-1, keepdim=False):
     return ValuesIndices(values, index) if keepdim else ValuesIndices(squeeze(values, axis), squeeze(index, axis))
 
 
+@numpy_names
 def median(input, dim=None, keepdim=False):
     """The middle element, of an even count the lower of the two; with `dim` (values, indices). NaN if there is one."""
     require_tensor("median", input=input)
@@ -135,6 +140,7 @@ def masked_select(input, mask):
     return getitem(expand(input, shape), np.broadcast_to(mask, shape)) if shape else getitem(input, bool(mask))
 
 
+@numpy_names
 def index_select(input, dim, index):
     """The slices of `input` along `dim` that a vector of integers names."""
     require_tensor("index_select", input=input)
@@ -175,6 +181,7 @@ def scatter_places(name, x, dim, index, src):
     return open_grid(index, axis), values
 
 
+@numpy_names
 def scatter(input, dim, index, src=None, *, value=None):
     """A copy of input with y[i, index[i, j]] = src[i, j] for dim 1; src is a Tensor of index's shape or larger, or a number."""
     require_tensor("scatter", input=input)
@@ -206,6 +213,7 @@ def _(node, needs, g, places):
     return where(written, 0.0, g) if needs[0] else None, dsrc
 
 
+@numpy_names
 def scatter_add(input, dim, index, src):
     """A copy of input with src[i, j] added at [i, index[i, j]] for dim 1."""
     require_tensor("scatter_add", input=input, src=src)
@@ -215,6 +223,7 @@ def scatter_add(input, dim, index, src):
     return input + scatter_sum(part, axis=axis_index("scatter_add", dim, input.ndim), index=index, shape=input.shape)
 
 
+@numpy_names
 def index_add(input, dim, index, source, *, alpha=1):
     """A copy of input with the slices of `source` along `dim` added to those that `index` names."""
     require_tensor("index_add", input=input, source=source)

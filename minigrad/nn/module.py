@@ -10,7 +10,7 @@ Invariants:
   * Buffers are constants: they never require a gradient and never hold a graph.
   * `Parameter.name` is the path from the module registered last ("features.0.weight"); error messages use it.
 
-Imports: numpy, minigrad.absent, minigrad.functional.door, minigrad.tensor.
+Imports: numpy, minigrad.absent, minigrad.functional.door, minigrad.tensor, containment.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import numpy as np
 
 from minigrad.absent import ABSENT, missing
 from minigrad.functional.door import overflows
+from minigrad.nn.containment import warn_of_plain_containers
 from minigrad.tensor import Tensor
 from minigrad.tensor import tensor as as_leaf
 
@@ -221,6 +222,8 @@ class Module:
 
     def _named(self, kinds, prefix, recurse, remove_duplicate) -> Iterator[tuple]:
         seen = set()
+        if recurse and PARAMETER in kinds:
+            warn_of_plain_containers(self)
         for path, module in self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]:
             for name, value in module._own(*kinds):
                 if value not in seen:
@@ -368,7 +371,8 @@ class Module:
         accepted and changes nothing: parameters stay the objects that an optimiser knows.
         """
         if not hasattr(state_dict, "items"):
-            raise TypeError(f"load_state_dict: expected a dict of name -> array, got {type(state_dict).__name__}")
+            raise TypeError(f"load_state_dict: expected a dict of name -> array, as minigrad.load(path) gives, got "
+                            f"{type(state_dict).__name__}")
         mine = dict(self._state())
         given = {name: value.array if isinstance(value, Tensor) else np.asarray(value)
                  for name, value in state_dict.items()}
@@ -378,9 +382,7 @@ class Module:
         unexpected = [name for name in given if name not in mine]
         wrong = [f"{name}: {given[name].shape} given, {mine[name].shape} needed" for name in mine
                  if name in given and given[name].shape != mine[name].shape]
-        problems = {"wrong shape": wrong}
-        if strict:
-            problems = {"missing": missing, "unexpected": unexpected, **problems}
+        problems = {**({"missing": missing, "unexpected": unexpected} if strict else {}), "wrong shape": wrong}
         text = "; ".join(f"{label}: {', '.join(names)}" for label, names in problems.items() if names)
         if text:
             hint = " (strict=False skips names that only one side has)" if strict and (missing or unexpected) else ""

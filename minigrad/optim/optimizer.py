@@ -10,7 +10,7 @@ versions: a graph recorded before it cannot be swept after it.
 
 `param_groups` is a list of dicts: "params" and the options, which may be changed between steps (schedules do).
 
-Imports: numpy, minigrad.autograd, minigrad.nn.module, minigrad.tensor.
+Imports: numpy, minigrad.autograd, minigrad.nn.module, minigrad.notice, minigrad.tensor.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from minigrad.autograd import enable_grad
 from minigrad.nn.module import Module, zero_grads
+from minigrad.notice import warn
 from minigrad.tensor import Tensor
 
 
@@ -94,6 +95,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        stepped = False
         for group in self.param_groups:
             together: dict = {}
             for p in group["params"]:
@@ -104,10 +106,14 @@ class Optimizer:
                 self._prepare(group, p, state)
                 together.setdefault((self._age(state), p.dtype.char, p.device), []).append((p, state))
             for (age, _, _), members in together.items():
+                stepped = True
                 params, states = zip(*members, strict=True)
                 self._update(group, age, [p.array for p in params], [p.grad.array for p in params], states)
                 for p in params:
                     p.version_cell[0] += 1
+        if not stepped:
+            warn(f"{self._name}.step: no parameter has a gradient, so nothing changes. Call loss.backward() first, and give the "
+                 "optimizer the parameters of the network that made the loss")
         return loss
 
     def _check_gradient(self, p):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from minigrad import command, data, optim
+from minigrad import command, data, inputs, optim
 from minigrad import functional as F
 from minigrad.random import Stream, Streams
 from nets.commands.helpers.images import above_each_other, some, train_and_held_out
@@ -41,7 +41,7 @@ def main(argv=None):
     o = options(argv)
     train, held_out = train_and_held_out(o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
+    loader = inputs.batches(train, o.batch, streams["data"])
     network = Autoencoder(o.size, o.channels, o.latent, o.width, o.refine, rng=streams["init"]).to(o.device)
     run = command.start("autoencoder", o)
     adam = optim.Adam(network.parameters(), o.rate)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from minigrad import command, data, nn, optim, pictures
+from minigrad import command, inputs, nn, optim, pictures
 from minigrad import functional as F
 from minigrad.random import Stream, Streams
 from minigrad.run import Run, RunError
@@ -69,7 +69,7 @@ def main(argv=None):
 
     # two networks, the same batches, the same decoder
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
+    loader = inputs.batches(train, o.batch, streams["data"])
     plain = Autoencoder(o.size, o.channels, o.latent, o.width, o.refine, rng=streams["plain"]).to(o.device)
     likelihood = "bernoulli" if o.channels == 1 else "gaussian"
     vae = VAE(o.size, o.channels, o.latent, "conv", likelihood, o.width, o.refine, rng=streams["vae"]).to(o.device)

@@ -7,7 +7,7 @@ Adam with a rate that rises over the first tenth and then falls to 0 along a lin
 from __future__ import annotations
 
 import minigrad as mg
-from minigrad import command, data, optim
+from minigrad import command, inputs, optim
 from minigrad import functional as F
 from minigrad.random import Streams
 from minigrad.words import percent
@@ -30,11 +30,11 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    train, test = (data.load_labelled(o.data, train=t, size=o.size, download=o.download) for t in (True, False))
+    train, test = (inputs.labelled(o, train=t, size=o.size) for t in (True, False))
     o.size, o.channels, o.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
     run = command.start("classifier", o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
+    loader = inputs.batches(train, o.batch, streams["data"])
     network = LeNet(o.channels, o.classes, o.size, o.width, rng=streams["init"]).to(o.device)
     adam = optim.Adam(network.parameters(), o.rate)
     kept = dict(network=network, adam=adam, loader=loader, streams=streams)

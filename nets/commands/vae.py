@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from minigrad import command, data, optim
+from minigrad import command, data, inputs, optim
 from minigrad.data import make_grid, save_gif
 from minigrad.random import Stream, Streams
 from nets.commands.helpers.images import above_each_other, some, train_and_held_out
@@ -56,7 +56,7 @@ def main(argv=None):
     train, held_out = train_and_held_out(o)
     o.likelihood = o.likelihood or ("bernoulli" if o.channels == 1 else "gaussian")
     streams = Streams(o.seed)
-    loader = data.DataLoader(train, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
+    loader = inputs.batches(train, o.batch, streams["data"])
     vae = VAE(o.size, o.channels, o.latent, o.network, o.likelihood, o.width, o.refine, o.hidden, rng=streams["init"]).to(o.device)
     run = command.start("vae", o)
     adam, noise = optim.Adam(vae.parameters(), o.rate), streams["noise"]

@@ -19,7 +19,7 @@ from attacks.copying.extract import fitting
 from attacks.core.threat import rows_of
 from attacks.core.victim import Victim
 from attacks.white_box.gradient import fgsm, mi_fgsm, pgd
-from minigrad import data
+from minigrad import inputs
 from minigrad.random import Stream
 from nets.classifiers.plain import build
 
@@ -48,11 +48,11 @@ class BlackBox(NamedTuple):
     own: bool
 
 
-def training_set(config, count: int, seed: int, purpose="training", download=False) -> Samples:
-    """`count` images of the training set, drawn by the seed."""
+def training_set(config, count: int, o, purpose="training") -> Samples:
+    """`count` images of the training set, drawn by o.seed."""
     few = 1000 if count < 100 else None  # a dry run need not draw all glyphs
-    found = data.load_labelled(config["data"], train=True, size=config["size"], limit=few, download=download)
-    rows = Stream(seed, purpose).permutation(len(found))[:count]
+    found = inputs.labelled(o, config["data"], train=True, size=config["size"], limit=few)
+    rows = Stream(o.seed, purpose).permutation(len(found))[:count]
     part = found.subset(rows)
     return Samples(part.normalised((0.0, 1.0)), part.y, found.classes, config["data"])
 
@@ -60,7 +60,7 @@ def training_set(config, count: int, seed: int, purpose="training", download=Fal
 def configured(o) -> tuple[dict, Samples]:
     """(config, test set) of --data, by default glyphs, for networks that are trained here."""
     o.data = o.data or "glyphs"
-    test = data.load_labelled(o.data, train=False, download=o.download)
+    test = inputs.labelled(o, train=False)
     config = {"data": o.data, "size": test.x.shape[2], "channels": test.x.shape[1], "classes": len(test.classes)}
     return config, Samples(test.normalised((0.0, 1.0)), test.y, test.classes, o.data)
 
@@ -83,7 +83,7 @@ def network(name: str, config, seed: int, device="cpu") -> Victim:
 def training(oracle: BlackBox, o):
     """Trains an oracle of its own, a yield for each epoch; nothing to do for a run."""
     if oracle.own:
-        part = training_set(oracle.config, 64 if o.dry_run else IMAGES, o.seed, download=o.download)
+        part = training_set(oracle.config, 64 if o.dry_run else IMAGES, o)
         yield from fitting(oracle.victim, part.x, part.y, epochs=EPOCHS, lr=3e-3, decay=True, rng=o.seed)
 
 

@@ -53,8 +53,8 @@ from attacks.evaluate.of_attack import (
 )
 from attacks.evaluate.of_victim import deterministic, gradient_matches, zero_gradients
 from attacks.white_box.gradient import pgd
-from minigrad import data
 from minigrad import functional as F
+from minigrad import inputs
 from minigrad.random import Stream
 from minigrad.tensor import Tensor
 from minigrad.words import percent
@@ -137,8 +137,7 @@ class Lab:
 
     def batches(self, name):
         """Batches of images in [0, 1] without end."""
-        return data.DataLoader(self.train, self.o.batch, shuffle=True, drop_last=True, rng=self.stream(f"{name}/data"),
-                               value_range=(0.0, 1.0)).forever()
+        return inputs.batches(self.train, self.o.batch, self.stream(f"{name}/data"), value_range=(0.0, 1.0)).forever()
 
     def lenet(self, name, dropout=0.0) -> LeNet:
         """A new network."""

@@ -6,18 +6,19 @@ The network comes from a run of `python -m nets classifier`; samples are picture
 
 from __future__ import annotations
 
+import argparse
 from typing import NamedTuple
 
 import numpy as np
 
 from attacks.core.threat import L0, L1, L2, Linf
 from attacks.core.victim import Victim
-from minigrad import command, data
+from minigrad import command, inputs
 from minigrad.random import Stream
 from minigrad.run import Run, RunError
 from nets.classifiers import trained
 
-HINT = "train one with: python -m nets classifier --data mnist"
+HINT = "train one with: python -m nets classifier"
 EPSILON = {  # by channels and norm: what is usual for digits, and for colour pictures of 32 pixels
     1: {"linf": 0.3, "l2": 2.0, "l1": 10.0, "l0": 20},
     3: {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 20},
@@ -53,13 +54,43 @@ def model_options(parser, count: int, what: str, norms=("linf", "l2", "l1"), sev
                         + (", or several" if several else ""))
     parser.add_argument("--data", metavar="NAME", help="attack its test set (default: the data that the model was trained on)")
     parser.add_argument("--download", action="store_true", help="fetch the data if it is not there")
+    parser.add_argument("--skip-broken", action="store_true", help=command.SKIP_BROKEN)
     if norms:
-        parser.add_argument("--epsilon", type=command.POSITIVE, metavar="E",
-                            help="size of the perturbation, 1 is from black to white; "
-                            "0.3 or 8/255 (default: usual for the data and the norm)")
+        radius_option(parser, "size of the perturbation", default=None, usual="usual for the data and the norm")
         parser.add_argument("--norm", choices=norms, default=norms[0], help="how the size is measured")
     parser.add_argument("--count", type=command.COUNT, default=count, metavar="N", help=what)
     run_options(parser)
+
+
+def radius_option(parser, what: str, default: float | None, name: str = "epsilon", usual: str = "") -> None:
+    """--epsilon, or another radius or length of a step, in one meaning everywhere: see `radius`."""
+    parser.add_argument(f"--{name}", type=command.POSITIVE, default=default, metavar="E",
+                        help=f"{what}. In Linf 0.03 is a part of the way from black to white, 8/255 as well, and from 1 on a "
+                        "number means grey levels: 8 is 8/255. In L2, L1, L0 a number is what it is, also above 1"
+                        + (f" (default: {usual})" if usual else ""))
+    parser.meanings[name] = lambda value, o: radius(name, value, getattr(o, "norm", "linf"))
+    if name == "epsilon":
+        parser.echoes["epsilon"] = lambda value, o: in_words(value) if getattr(o, "norm", "linf") == "linf" else None
+
+
+def radius(name: str, value: float, norm: str = "linf") -> float:
+    """A length that a person typed as a part of the range: in Linf 8 is 8/255. ArgumentTypeError for 255 grey levels and more,
+    which is all there is; every picture lies within. Other norms: the number itself, in L0 of pixels."""
+    if norm == "l0" and value != int(value):
+        raise argparse.ArgumentTypeError(f"in L0 a radius is a number of pixels, such as 20, got {value:g}")
+    if norm != "linf" or value < 1:
+        return value
+    if value >= 255:
+        raise argparse.ArgumentTypeError(f"{value:g} grey levels are the whole range of 255, so every picture lies within; give "
+                                         "fewer, such as 8, 8/255 or 0.03")
+    return value / 255
+
+
+def in_words(epsilon: float) -> str:
+    """A radius in Linf: "8/255 = 0.0314 of the range", "0.3 of the range = 76.5/255"."""
+    levels = 255 * epsilon
+    whole = abs(levels - round(levels)) < 1e-6
+    return f"{round(levels)}/255 = {epsilon:.4f} of the range" if whole else f"{epsilon:g} of the range = {levels:.4g}/255"
 
 
 def start(name: str, o) -> Run:
@@ -86,7 +117,8 @@ def victim_of(o, parser) -> tuple[Victim, dict]:
 def test_set(o, config) -> Samples:
     """The whole test set of --data, in the size that the network takes."""
     name = o.data or config["data"]
-    found = data.load_labelled(name, train=False, size=config["size"], download=o.download)
+    o.skip_broken = o.skip_broken or config.get("skip_broken", False)
+    found = inputs.labelled(o, name, train=False, size=config["size"])
     if found.x.shape[1] != config["channels"] or len(found.classes) > config["classes"]:
         raise ValueError(f"--data {name} has {found.x.shape[1]} channels and {len(found.classes)} classes, the model takes "
                          f"{config['channels']} and {config['classes']}; it was trained on {config['data']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigrad import data
+from minigrad import inputs
 from minigrad.data import DataError
 
 NO_TEST_SET = ("has no test set", "cannot tell which array is the test data")
@@ -14,7 +14,7 @@ def train_and_held_out(o):
     """(training set, held-out set) of the options `o`: the source's own test set, or a tenth of it where it has none.
 
     Sets o.size and o.channels. ValueError for pictures that are not square."""
-    train = data.load_images(o.data, train=True, size=o.size, download=o.download)
+    train = inputs.images(o, train=True, size=o.size)
     height, width = train.x.shape[2:]
     if height != width:
         raise ValueError(f"--data {o.data}: pictures of {height} x {width}; give --size N to make them square")
@@ -22,7 +22,7 @@ def train_and_held_out(o):
         if o.data.startswith("npz:") and "#" in o.data:  # one array, named: it has no other half
             train, held_out = train.split(0.1, o.seed)
         else:
-            held_out = data.load_images(o.data, train=False, size=o.size, download=o.download)
+            held_out = inputs.images(o, train=False, size=o.size)
     except DataError as error:
         if not error.reason.startswith(NO_TEST_SET):
             raise

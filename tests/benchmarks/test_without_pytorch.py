@@ -1,0 +1,29 @@
+"""Without PyTorch every benchmark, and all of them together, ends with status 1 and one line that names the extra."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_one_line_and_status_1(module, tmp_path):
+    """PyTorch is hidden from importlib.util.find_spec, by which the package asks for it."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.util as u\nfind = u.find_spec\nu.find_spec = lambda name, package=None: None if name == 'torch' else "
+        "find(name, package)\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    name = "benchmarks" if module == "__main__" else f"benchmarks.{module}"
+    found = subprocess.run([sys.executable, "-m", name, "--quick"], cwd=ROOT, env=environment, capture_output=True, text=True,
+                           timeout=60)
+    assert found.returncode == 1 and found.stdout == "" and found.stderr.count("\n") == 1
+    assert "PyTorch" in found.stderr and ".[bench]" in found.stderr
+
+
+def test_the_readme_names_the_extra():
+    assert all(".[bench]" in (ROOT / file).read_text(encoding="utf-8") for file in ("README.md", "benchmarks/README.md"))
