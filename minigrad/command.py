@@ -26,6 +26,7 @@ import sys
 
 from minigrad.checkpoint import CheckpointError
 from minigrad.data import SOURCES, DataError
+from minigrad.devices import DeviceError, cupy_or_error
 from minigrad.domains import (
     COUNT,
     FRACTION,
@@ -42,13 +43,14 @@ from minigrad.domains import (
     Domain,
 )
 from minigrad.kinds import RunError, finished, require
-from minigrad.paths import path
+from minigrad.leftovers import made, no_leftovers
+from minigrad.paths import expand, path
 from minigrad.run import NonFiniteError, Run
 from minigrad.warmup import compiling
 from minigrad.words import doc
 
 __all__ = ["COUNT", "FRACTION", "INTEGER", "LEVEL", "NATURAL", "NUMBER", "PART", "POSITIVE", "SHARE", "TWO", "UNIT", "WEIGHT",
-           "Parser", "doc", "main", "path", "start"]
+           "Parser", "add_device", "doc", "main", "path", "start"]
 
 DRY_STEPS = 2
 _FREE = {"steps", "device", "download", "resume", "dry_run", "out"}  # may differ from the run that is resumed
@@ -71,10 +73,11 @@ class Parser(argparse.ArgumentParser):
     command: as typed after "python -m", "gan dcgan". description: the first lines of --help. examples: command lines
     (without "python -m gan dcgan"), shown at the end. presets: {name: {option: value}}, choice of --preset.
     data, steps, seed: the defaults; None leaves --data with --download, or --steps, out.
+    cuda: False for work that the CPU alone does.
     run: False for a command that makes no run: without --device --out --resume --dry-run."""
 
     def __init__(self, command: str, description: str, *, data: str | None = "glyphs", steps: int | None = 2000,
-                 seed: int = 0, run: bool = True, examples=(), presets: dict | None = None):
+                 seed: int = 0, run: bool = True, cuda: bool = True, examples=(), presets: dict | None = None):
         lines = [f"  python -m {command} {example}".rstrip() for example in examples]
         super().__init__(prog=f"python -m {command}", description=description, allow_abbrev=False,
                          epilog="examples:\n" + "\n".join(lines) if lines else None, formatter_class=_Formatter)
@@ -93,7 +96,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--seed", type=INTEGER, default=seed, metavar="N", help="equal seeds give equal results")
         if not run:
             return
-        self.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
+        add_device(self, cuda)
         self.add_argument("--out", type=path, default="runs", metavar="FOLDER", help="where the run's own folder is made")
         self.add_argument("--resume", type=path, metavar="RUN", help="go on with this run, with its options")
         self.add_argument("--dry-run", action="store_true", help=f"go all the way for {DRY_STEPS} steps, keep nothing")
@@ -109,13 +112,13 @@ class Parser(argparse.ArgumentParser):
                 self.error("--dry-run keeps nothing, so it cannot go with --resume")
             if getattr(typed, "out", None) is not None:
                 self.error("--out is where a new run is made; one that is resumed stays where it is")
-            return self._resumed(typed)
+            return _usable(self._resumed(typed))
         preset = self.presets.get(getattr(typed, "preset", None), {})
         unknown = set(preset) - {action.dest for action in self._actions}
         if unknown:
             raise ValueError(f"preset {typed.preset!r} sets options that do not exist: {', '.join(sorted(unknown))}")
         self.set_defaults(**preset)
-        return self._options(self.parse_args(argv), {})
+        return _usable(self._options(self.parse_args(argv), {}))
 
     def _typed(self, argv) -> argparse.Namespace:
         """Only what was typed: no defaults."""
@@ -167,11 +170,24 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n(--help lists the options)\n")
 
 
+def add_device(parser: argparse.ArgumentParser, cuda: bool = True) -> None:
+    """--device. cuda: False for work that the CPU alone does."""
+    parser.add_argument("--device", choices=["cpu", "cuda"] if cuda else ["cpu"], default="cpu",
+                        help="where to compute" + ("" if cuda else ": this work is too small for a GPU"))
+
+
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     def _get_help_string(self, action):
         if action.default is None or action.default is False:
             return action.help
         return super()._get_help_string(action)
+
+
+def _usable(options: Options) -> Options:
+    """The same options, once it is known that their device is here: before data are read and a run's folder is made."""
+    if getattr(options, "device", "cpu") == "cuda":
+        cupy_or_error()
+    return options
 
 
 def _known(run: Run, action, value):
@@ -204,7 +220,8 @@ def start(name: str, options: argparse.Namespace) -> Run:
         run = Run.temporary(name, config)
         print(f"dry run of {name}, nothing is kept: {json.dumps(config)}", flush=True)
         return run
-    run = Run.create(name, config, options.out, kind=getattr(options, "kind", None))
+    there = os.path.isdir(expand(options.out))
+    run = made(Run.create(name, config, options.out, kind=getattr(options, "kind", None)), not there)
     print(f"{run.path}: {json.dumps(config)}", flush=True)
     return run
 
@@ -221,7 +238,7 @@ def main(package: str, commands: dict, argv=None) -> int:
               + _overview(package, commands), file=sys.stderr)
         return 2
     try:
-        with compiling():
+        with compiling(), no_leftovers():
             return importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
     except Done:
         return 0
@@ -232,12 +249,12 @@ def main(package: str, commands: dict, argv=None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, TypeError, OSError, MemoryError, OverflowError, DataError, CheckpointError, RunError,
-            NonFiniteError) as error:
+            DeviceError, NonFiniteError) as error:
         if os.environ.get("MINIGRAD_DEBUG"):
             raise
         if isinstance(error, MemoryError):
             error = f"not enough memory: {error or 'try smaller numbers'}"
-        note = "" if isinstance(error, (DataError, CheckpointError, RunError)) else "\n(MINIGRAD_DEBUG=1 shows where)"
+        note = "" if isinstance(error, (DataError, CheckpointError, RunError, DeviceError)) else "\n(MINIGRAD_DEBUG=1 shows where)"
         print(f"python -m {package} {argv[0]}: error: {error}{note}", file=sys.stderr)
         return 3 if isinstance(error, NonFiniteError) else 1
 

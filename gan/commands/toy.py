@@ -39,7 +39,7 @@ JUDGED = 2500  # samples, as in VEEGAN and PacGAN
 
 def options(argv=None):
     parser = command.Parser(
-        "gan toy", command.doc(__doc__, __file__), data="ring", steps=None, presets=PRESETS,
+        "gan toy", command.doc(__doc__, __file__), data="ring", steps=None, presets=PRESETS, cuda=False,
         examples=["", "--data grid --seed 3", "--preset plain", "--preset plain --unroll 5",
                   "--loss wasserstein --gradient-penalty 0.1 --critic-steps 5", "--resume runs/toy-0001"],
     )
@@ -76,8 +76,6 @@ def options(argv=None):
     add("--generator-norm", action="store_true", help="batch norm in the generator")
     o = parser.parse(argv)
     o.steps = o.steps or STEPS.get(o.data, STEPS["other"])
-    if o.device != "cpu":
-        raise ValueError("--device cuda: networks as small as these play on the CPU only")
     if o.gradient_penalty and (o.pack > 1 or o.stddev):
         raise ValueError("--gradient-penalty needs the slope at single samples: it goes with neither --pack nor --stddev")
     if o.unroll and o.spectral_norm:
