@@ -11,7 +11,7 @@ its options with `Parser(...)`, adds its own by `add_argument`, calls `parse(arg
 Exit status: 0 done, 1 an error told in one line, 2 wrong usage, 3 a number became NaN or infinite, 130 interrupted.
 MINIGRAD_DEBUG=1 shows the whole traceback instead of one line.
 
-Imports: checkpoint, data, domains, kinds, paths, run, warmup, words.
+Imports: checkpoint, data, devices, domains, kinds, leftovers, next_steps, paths, run, warmup, words.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import os
 import re
 import sys
 
+from minigrad import next_steps
 from minigrad.checkpoint import CheckpointError
 from minigrad.data import SOURCES, DataError
 from minigrad.devices import DeviceError, cupy_or_error
@@ -61,6 +62,13 @@ class Options(argparse.Namespace):
     """What `Parser.parse` returns. Beside the options, and not among vars(): .kind "gan dcgan", .typed {option: value as typed}."""
 
     __slots__ = ("kind", "typed")
+
+
+class _Now:
+    """The command that runs in this process, for what is said at its end: its options, the run that it made or goes on with."""
+
+    options: Options | None = None
+    run: Run | None = None
 
 
 class Done(SystemExit):
@@ -187,7 +195,18 @@ def _usable(options: Options) -> Options:
     """The same options, once it is known that their device is here: before data are read and a run's folder is made."""
     if getattr(options, "device", "cpu") == "cuda":
         cupy_or_error()
+    _Now.options, _Now.run = options, None
     return options
+
+
+def _and_then() -> None:
+    """Say which commands come next, each as it can be typed."""
+    o, run = _Now.options, _Now.run
+    if o is None or getattr(o, "dry_run", False):
+        return
+    found = next_steps.after(run.path) if run else next_steps.following(o.kind, getattr(o, "run", None))
+    if found:
+        print("\nwhat comes next:\n" + "\n".join(f"    {line}    # {why}" for line, why in found))
 
 
 def _known(run: Run, action, value):
@@ -208,6 +227,11 @@ def start(name: str, options: argparse.Namespace) -> Run:
 
     config.json is every option but those that say where and how to run. Prints the configuration of a new run. What
     --resume asks for is written into the run, and the command that would go on repeats it."""
+    _Now.run = run = _started(name, options)
+    return run
+
+
+def _started(name: str, options: argparse.Namespace) -> Run:
     config = {key: value for key, value in vars(options).items() if key not in _NOT_CONFIG}
     if options.resume:
         run, typed = Run.resume(options.resume), getattr(options, "typed", {})
@@ -237,9 +261,12 @@ def main(package: str, commands: dict, argv=None) -> int:
         print(f"python -m {package}: error: unknown command {argv[0]!r}{_guess(argv[0], commands)}\n\n"
               + _overview(package, commands), file=sys.stderr)
         return 2
+    _Now.options = _Now.run = None
     try:
         with compiling(), no_leftovers():
-            return importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
+            status = importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
+        _and_then()
+        return status
     except Done:
         return 0
     except KeyboardInterrupt:

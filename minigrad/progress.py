@@ -19,8 +19,8 @@ __all__ = ["Pace", "Progress", "Units", "layout", "signals", "uncounted"]
 class Pace:
     """How fast steps go, and so how long the rest will take.
 
-    A step counts unless it is the first of the session, something was compiled in it (`uncounted` was called), or `leave_out` was:
-    those are slower than all that follow. Old steps are forgotten by and by: the pace is that of the last half of the time at least.
+    A step counts unless it is the first of the session, or something was compiled in it (`uncounted`), or `leave_out` was called:
+    those are slower than all that follow. Old steps are forgotten by and by: the pace is that of the last half of the time or more.
 
     .rate (steps in a second, None while it cannot be known: before two steps and a second that count)"""
 
@@ -73,7 +73,7 @@ class Progress:
 
     def __init__(self, start: int, steps: int, *, quiet=False):
         self.start, self.steps, self.quiet = start, steps, quiet
-        self.step, self.text, self.shown = start, "", start
+        self.step, self.shown = start, start
         self.bar, self.scalars, self.pace = None, {}, Pace()
         self.last = self.pace.now
         if not quiet and _terminal():
@@ -189,13 +189,15 @@ class Units:
 
     For work that is no run of equal steps: trainings and attacks that take turns, say. The time left is about right where a unit
     always costs about the same. `total` is an estimate; work beyond it is not shown, and the bar is full when the block ends.
-    Ctrl-C stops at the next unit, as in `Run.loop`.
+    Ctrl-C stops at the next unit, as in `Run.loop`; with partial=True nothing is raised: `.stopped` becomes True, the bar moves no
+    more, and whoever works here is to end soon and keep what is finished.
 
-    .run (the Run), .total, .spent (units done so far), .shown (the whole ones among them that the bar has)."""
+    .run (the Run), .total, .spent (units done so far), .shown (the whole ones among them that the bar has), .stopped."""
 
-    def __init__(self, run, total: float):
+    def __init__(self, run, total: float, *, partial: bool = False):
         self.run, self.total, self.spent, self.shown = run, max(1, round(total)), 0.0, 0
-        self._loop = iter(run.loop(0, self.total))
+        self.partial, self.stopped = partial, False
+        self._loop = iter(run.loop(0, self.total, partial=partial))
 
     def __enter__(self) -> Units:
         next(self._loop)
@@ -205,21 +207,31 @@ class Units:
         if kind is not None:
             self._loop.close()
             return
-        for _ in self._loop:
+        while not self.stopped and self._move():
             pass
         self.shown = self.total
 
     def spend(self, units: float = 1.0) -> None:
         """`units` more are done."""
         self.spent += units
-        while self.shown < min(int(self.spent), self.total - 1):
+        while not self.stopped and self.shown < min(int(self.spent), self.total - 1):
             self.shown += 1
-            next(self._loop)
+            self._move()
 
     def reach(self, units: float) -> None:
         """All that was planned up to `units` is done, however much it took."""
         self.spend(max(0.0, units - self.spent))
         self.spent = units
+
+    def _move(self) -> bool:
+        """One unit on; False when the bar is at its end."""
+        try:
+            return next(self._loop, None) is not None
+        except SystemExit:
+            if not self.partial:
+                raise
+            self.stopped = True
+            return False
 
 
 # ---- Ctrl-C

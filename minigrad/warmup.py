@@ -4,7 +4,7 @@
 a second process begins to compile on another core. It begins with what a training step asks for last. Numba compiles on one core
 only, but its cache on disk serves both processes: the one that comes second finds the kernel there.
 
-Imports: numpy, tqdm, minigrad.kernels.cpu, minigrad.kernels.geometry, words.
+Imports: numpy, tqdm, minigrad.kernels.cpu, minigrad.kernels.geometry, progress, words.
 """
 import argparse
 import contextlib

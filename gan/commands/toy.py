@@ -134,7 +134,7 @@ def main(argv=None):
         for schedule in schedules:
             schedule.step()
 
-        if run.due(step, look):
+        if run.due(step, look, first=20):
             run.check_finite(step, [*generator.named_parameters(), *critic.named_parameters()])
             samples = drawn(average.module if average else generator, o, truth)
             found = truth.count(samples)

@@ -60,9 +60,9 @@ def main(argv=None):
         adam.step()
         schedule.step()
 
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, loss_train=loss)
-        if step == 20 or step % 250 == 0 or step == o.steps:
+        if run.due(step, 250, first=20):
             run.check_finite(step, network.named_parameters())
             error, codes = held_out_error(network, held_out, LOSSES[o.loss])
             run.log(step, loss_held_out=error)
