@@ -27,7 +27,7 @@ def draw(path, series: dict, *, families: bool = False, references: dict | None 
     """Write the panels to `path`; returns it, or None where there is nothing to draw.
 
     series: {name: (steps, values)}. families: those with a stroke in their names, else the others.
-    references: {name: (value, text)}, a dashed line in the colour of the series."""
+    references: {name: (value, text, why)}, a dashed line in the colour of the series (`terms.references`)."""
     groups: dict[str, list[str]] = {}
     for name in series:
         if ("/" in name) == families:
@@ -44,7 +44,7 @@ def draw(path, series: dict, *, families: bool = False, references: dict | None 
         for number, name in enumerate(names):
             _line(axes, *series[name], name.rpartition("/")[2], f"C{number % 10}")
             if references and name in references:
-                value, text = references[name]
+                value, text, _ = references[name]
                 axes.axhline(value, color=f"C{number % 10}", linewidth=1, linestyle="--", alpha=0.8)
                 axes.annotate(text, (1, value), xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points",
                               ha="right", fontsize=8, color=f"C{number % 10}")

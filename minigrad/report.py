@@ -222,13 +222,11 @@ def _judged(run_path) -> str:
 
 
 def _dashed(series, references: dict) -> str:
-    """What the dashed lines of the curves are."""
-    rest = [f"{name} at {text} = {value:.3f}" for name, (value, text) in references.items() if name in series and name != "loss"]
-    guess = [f"a loss of {text.replace(':', ', the loss of')}" for name, (_, text) in references.items()
-             if name == "loss" and name in series]
-    return "Pale: each value. Strong: smoothed." + (
-        f" Dashed: where neither player can gain by theory, {', '.join(rest)}." if rest else "") + (
-        f" Dashed: {guess[0]}." if guess else "")
+    """What is pale, strong and dashed in the curves."""
+    known = {why: [f"{name} {text} = {value:.3f}" for name, (value, text, other) in references.items() if other == why and
+                   name in series] for why in dict.fromkeys(why for _, _, why in references.values())}
+    said = "; ".join(f"{', '.join(names)} ({why})" for why, names in known.items() if names)
+    return "Pale: each value. Strong: smoothed." + (f" Dashed, by theory: {said}." if said else "")
 
 
 def _metrics_table(series) -> str:

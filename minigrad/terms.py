@@ -1,7 +1,7 @@
 """What the numbers of a run mean: one sentence for each, and the value that theory gives for it, where it does.
 
     meaning("loss_d")                                 "The discriminator's loss: ..."
-    references({"loss": "non_saturating"})            {"loss_d": (1.386, "2 log 2"), "loss_g": (0.693, "log 2"), ...}
+    references({"loss": "non_saturating"})            {"loss_d": (1.386, "2 log 2", "where neither player can gain"), ...}
 
 A name with a stroke belongs to a family: "gradient_d/conv1" is explained by "gradient_d/".
 
@@ -66,14 +66,14 @@ def meaning(name: str) -> str:
 
 
 def references(config: dict) -> dict:
-    """{metric: (value, how it is written)}: where theory puts a number at rest, for a run with these settings."""
-    game = config.get("loss")
-    found = {}
+    """{metric: (value, how it is written, why)}: where theory puts a number, for a run with these settings."""
+    game, found = config.get("loss"), {}
     if isinstance(game, str) and game in GAMES:
-        found |= dict(zip(("loss_d", "loss_g"), GAMES[game], strict=True))
+        rest = dict(zip(("loss_d", "loss_g"), GAMES[game], strict=True))
         if game in ("minimax", "non_saturating"):
-            found |= {"probability_real": (0.5, "1/2"), "probability_fake": (0.5, "1/2")}
+            rest |= dict.fromkeys(("probability_real", "probability_fake"), (0.5, "1/2"))
+        found = {name: (value, text, "where neither player can gain") for name, (value, text) in rest.items()}
     classes = config.get("classes")
     if isinstance(classes, int) and classes > 1:
-        found["loss"] = (math.log(classes), f"log {classes}: a guess")
+        found["loss"] = (math.log(classes), f"log {classes}", "mere guessing")
     return found

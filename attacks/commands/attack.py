@@ -16,6 +16,7 @@ from attacks.commands.helpers import setting
 from attacks.commands.helpers.catalogue import ATTACKS, OPTIONS, Attack, perform
 from attacks.core.goal import Targeted, Untargeted
 from attacks.core.result import Result
+from attacks.core.watch import Watch
 from attacks.evaluate.evaluation import interval
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
@@ -34,7 +35,7 @@ def parser_of(name: str, attack: Attack):
         examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --count 1000 --epsilon 0.1"
                   + (" --targeted" if attack.targeted else "")],
     )
-    setting.model_options(parser, 100, "images of the test set to attack", attack.norms)
+    setting.model_options(parser, attack.count, "images of the test set to attack", attack.norms)
     if attack.targeted:
         parser.add_argument("--targeted", action="store_true", help="towards a wrong class drawn for each image, not just any")
     for option, how in OPTIONS.items():
@@ -66,26 +67,48 @@ def main(argv):
     run = setting.start(name, o)
     goal = Targeted(setting.other_class(samples.y, config["classes"], o.seed), samples.y) if targeted else Untargeted(samples.y)
 
-    began, parts = time.perf_counter(), []
-    for part in run.loop(0, -(-len(samples.y) // attack.batch)):
-        rows = slice((part - 1) * attack.batch, part * attack.batch)
-        parts.append(perform(attack, victim, samples.x[rows], goal[rows], threat, o))
+    began = time.perf_counter()
+    found, stopped = in_batches(attack, run, victim, samples, goal, threat, o)
     seconds = time.perf_counter() - began
-    found = Result.join(parts)
+    samples = samples._replace(x=samples.x[: len(found)], y=samples.y[: len(found)])
     found = found if bounded or o.epsilon is None else found.at(o.epsilon)
 
     found.save_npz(run.file("result.npz"))
     within = f"{o.norm} {o.epsilon:.4g}" if o.epsilon else attack.set or f"smallest {o.norm}"
     kind = "targeted" if targeted else "untargeted"
-    title = f"{name}, {kind}, {within}, {o.model} on {samples.name}"
+    title = f"{name}, {kind}, {within}, {o.model} on {samples.name}" + (f", stopped at {len(found)} images" if stopped else "")
     run.image(getattr(o, "steps", 1), sheet(victim, found, samples, title), name)
     numbers = measure(found, samples, seconds, targeted)
     write_json(run.file("result.json"), numbers)
     summary = words(numbers, o.norm, targeted)
+    if stopped:
+        summary["stopped"] = stopped
     summary["settings"] = ", ".join(f"{k} {v}" for k, v in found.settings.items() if k in OPTIONS or k == "seed")
     run.finish(title=title, summary=summary)
     print(title)
     show(summary)
+    return 130 if stopped else 0
+
+
+def in_batches(attack: Attack, run, victim, samples, goal, threat, o) -> tuple[Result, str]:
+    """(the result, "" or what Ctrl-C left undone). A batch that it comes into ends soon, with what it has so far."""
+    count = len(samples.y)
+    firsts, each = range(0, count, attack.batch), max(1, min(attack.queries(o), getattr(o, "budget", None) or 1 << 30))
+    parts = []
+    with run.units(len(firsts) * each, partial=True) as bar:
+        victim.watch = Watch(bar, each)
+        for first in firsts:
+            rows = slice(first, first + attack.batch)
+            parts.append(perform(attack, victim, samples.x[rows], goal[rows], threat, o))
+            if bar.stopped:
+                break
+            victim.watch.next()
+        victim.watch = None
+    found = Result.join(parts)
+    if not bar.stopped:
+        return found, ""
+    return found, (f"{len(found)} of {count} images; the attack had not come to its end with the last {len(parts[-1])}, so that "
+                   "more of them might fall, and nearer")
 
 
 def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:

@@ -61,6 +61,8 @@ def carlini_l2(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, con
             far, won = _train(task, near, rows, Adam(lr), steps, search.c[rows], _squares(task.box), L2(0), confidence, abort_early)
             log.see(rows, c=search.c[rows], distance=far, success=won)
             search.tell(rows, won)
+            if white.stopped:
+                break
         settings = dict(steps=steps, lr=lr, search_steps=search_steps, c=c, confidence=confidence, abort_early=abort_early)
         return near.result(L2(np.inf), settings=settings, trace=log.trace, why=why)
 
@@ -84,7 +86,7 @@ def carlini_linf(victim, x, goal, steps=1000, lr=5e-3, c=1e-5, confidence=0.0, *
         constant, tau, start = np.full(n, float(c)), np.full(n, width), task.x.copy(order="K")
         log = _Log(trace, n)
         rows = task.rows
-        while len(rows):
+        while len(rows) and not white.stopped:
             far, won = _train(task, near, rows, Adam(lr), steps, constant[rows], _excess(tau[rows], width), Linf(0), confidence,
                               abort_early, start[rows])
             won &= far <= tau[rows] * (2 / (1 + decrease))  # half way from the last distance to tau is progress
@@ -128,6 +130,8 @@ def ead(victim, x, goal, steps=1000, lr=0.01, search_steps=9, c=1e-3, confidence
             far = _fista(task, near, search.c, steps, lr, beta, confidence, abort_early)[rows]
             log.see(rows, c=search.c[rows], distance=far, success=np.isfinite(far))
             search.tell(rows, np.isfinite(far))
+            if white.stopped:
+                break
         near.queries = white.queries.copy()
         settings = dict(steps=steps, lr=lr, search_steps=search_steps, c=c, confidence=confidence, beta=beta, rule=rule,
                         abort_early=abort_early)
@@ -151,6 +155,8 @@ def _fista(task, near, c, steps, lr, beta, confidence, abort_early):
         goal, z = task.goal[rows], host(task.view(point, rows))
         far = near.see(rows, point, goal.margin(z), goal.success(z, confidence))
         best[rows] = np.minimum(best[rows], far)
+        if task.view.stopped:
+            break
         before, y = point, point + k / (k + 3) * (point - before)
         if abort_early:
             lost = patience.lost(k, rows, value)
