@@ -13,10 +13,9 @@ from collections import Counter
 import numpy as np
 
 from attacks.commands.helpers import setting
-from attacks.commands.helpers.catalogue import ATTACKS, OPTIONS, Attack, perform
+from attacks.commands.helpers.catalogue import ATTACKS, OPTIONS, Attack, in_batches
 from attacks.core.goal import Targeted, Untargeted
 from attacks.core.result import Result
-from attacks.core.watch import Watch
 from attacks.evaluate.evaluation import interval
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, magnified, times
@@ -32,6 +31,7 @@ def parser_of(name: str, attack: Attack):
     seen = {"white_box": "the whole network", "scores": "the scores of its answers only", "labels": "its answers only"}
     parser = command.Parser(
         f"attacks {name}", f"{name}: {attack.help}. Sees {seen[attack.view]}.", data=None, steps=None, run=False,
+        takes=attack.lasts,
         examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --count 1000 --epsilon 0.1"
                   + (" --targeted" if attack.targeted else "")],
     )
@@ -68,8 +68,11 @@ def main(argv):
     goal = Targeted(setting.other_class(samples.y, config["classes"], o.seed), samples.y) if targeted else Untargeted(samples.y)
 
     began = time.perf_counter()
-    found, stopped = in_batches(attack, run, victim, samples, goal, threat, o)
-    seconds = time.perf_counter() - began
+    parts, stopped = in_batches(attack, run, victim, samples.x, goal, threat, o)
+    seconds, found = time.perf_counter() - began, Result.join(parts)
+    if stopped:
+        stopped = (f"{len(found)} of {len(samples.y)} images; the attack had not come to its end with the last {len(parts[-1])}, "
+                   "so that more of them might fall, and nearer")
     samples = samples._replace(x=samples.x[: len(found)], y=samples.y[: len(found)])
     found = found if bounded or o.epsilon is None else found.at(o.epsilon)
 
@@ -88,27 +91,6 @@ def main(argv):
     print(title)
     show(summary)
     return 130 if stopped else 0
-
-
-def in_batches(attack: Attack, run, victim, samples, goal, threat, o) -> tuple[Result, str]:
-    """(the result, "" or what Ctrl-C left undone). A batch that it comes into ends soon, with what it has so far."""
-    count = len(samples.y)
-    firsts, each = range(0, count, attack.batch), max(1, min(attack.queries(o), getattr(o, "budget", None) or 1 << 30))
-    parts = []
-    with run.units(len(firsts) * each, partial=True) as bar:
-        victim.watch = Watch(bar, each)
-        for first in firsts:
-            rows = slice(first, first + attack.batch)
-            parts.append(perform(attack, victim, samples.x[rows], goal[rows], threat, o))
-            if bar.stopped:
-                break
-            victim.watch.next()
-        victim.watch = None
-    found = Result.join(parts)
-    if not bar.stopped:
-        return found, ""
-    return found, (f"{len(found)} of {count} images; the attack had not come to its end with the last {len(parts[-1])}, so that "
-                   "more of them might fall, and nearer")
 
 
 def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:

@@ -157,6 +157,7 @@ MEASURES = [
 
 def main(argv=None):
     parser = command.Parser("attacks linear", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+                            takes="30 seconds",
                             examples=["", "--models 50 --only DeepFool FAB"])
     parser.add_argument("--models", type=command.COUNT, default=200, metavar="N", help="how many random models")
     parser.add_argument("--only", nargs="+", metavar="ATTACK", help="these attacks alone, as they are named in the table")

@@ -39,6 +39,7 @@ def options(argv=None):
     text = command.doc(__doc__, __file__)
     parser = command.Parser(
         "gan dcgan", text.split("\n\n")[0] + "\n\n" + text.split("\n\n", 2)[2], steps=None, presets=PRESETS,
+        takes="90 seconds",
         examples=["", "--data mnist", "--data fashion-mnist --preset published", "--data folder:photos --size 64",
                   "--resume runs/dcgan-0001"],
     )

@@ -20,6 +20,7 @@ from nets.classifiers import trained
 
 def main(argv=None):
     parser = command.Parser("gan evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+                            takes="5 seconds",
                             examples=["runs/dcgan-0001 --judge runs/classifier-0001"])
     parser.add_argument("run", type=command.path, metavar="RUN", help="a run of gan dcgan")
     parser.add_argument("--judge", type=command.path, required=True, metavar="RUN",

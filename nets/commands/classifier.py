@@ -18,6 +18,7 @@ from nets.training import evaluate, rise_and_fall, scheduled
 def options(argv=None):
     parser = command.Parser(
         "nets classifier", command.doc(__doc__, __file__).split("\n\n")[0], steps=2_350,
+        takes="70 seconds",
         examples=["", "--data mnist", "--data fashion-mnist --steps 6000", "--resume runs/classifier-0001"],
     )
     parser.add_argument("--size", type=command.COUNT, help="pixels; default: 28, or what the data has")

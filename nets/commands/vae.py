@@ -32,6 +32,7 @@ PRESETS = {
 def options(argv=None):
     parser = command.Parser(
         "nets vae", command.doc(__doc__, __file__), steps=2_000, presets=PRESETS,
+        takes="50 seconds",
         examples=["", "--preset plane", "--data mnist --preset published", "--data folder:faces --likelihood gaussian --batch 64",
                   "--resume runs/vae-0001"],
     )

@@ -18,6 +18,7 @@ from attacks.black_box.spatial import spatial
 from attacks.black_box.square import square
 from attacks.core.loss import LOSSES
 from attacks.core.result import Result
+from attacks.core.watch import Watch
 from attacks.white_box.apgd import apgd, apgd_targeted
 from attacks.white_box.carlini import carlini_l2, carlini_linf, ead
 from attacks.white_box.deepfool import deepfool
@@ -32,7 +33,7 @@ class Attack(NamedTuple):
 
     norms: the default first. view: what it may see, 'white_box', 'scores' or 'labels'. targeted: whether a target can be
     named. batch: images at once; few where each takes long, so that some are finished soon. set: what bounds it, if no norm does.
-    count: images by default. queries(o): that one image costs with these options, at most or as a rule; the bar counts them."""
+    count: images by default. lasts: how long these take. queries(o): that one image costs with these options, at most or as a rule; the bar counts them."""
 
     function: object
     help: str
@@ -42,6 +43,7 @@ class Attack(NamedTuple):
     batch: int = 250
     set: str | None = None
     count: int = 100
+    lasts: str = "2 seconds"
     queries: Callable = lambda o: o.steps + 1
 
     @property
@@ -130,3 +132,19 @@ def perform(attack: Attack, victim, x, goal, threat, o) -> Result:
     return attack.function(view, x, goal, **given)
 
 
+def in_batches(attack: Attack, run, victim, x, goal, threat, o, batch: int | None = None) -> tuple[list[Result], bool]:
+    """The attack on all of x, with a bar that moves with its queries -> (results of the batches, whether Ctrl-C ended it).
+
+    The batch into which Ctrl-C comes ends soon, with what it has so far, and is the last one. batch: default the attack's own."""
+    firsts = range(0, len(x), batch or attack.batch)
+    each, parts = max(1, min(attack.queries(o), getattr(o, "budget", None) or 1 << 30)), []
+    with run.units(len(firsts) * each, partial=True) as bar:
+        victim.watch = Watch(bar, each)
+        for first in firsts:
+            rows = slice(first, first + (batch or attack.batch))
+            parts.append(perform(attack, victim, x[rows], goal[rows], threat, o))
+            if bar.stopped:
+                break
+            victim.watch.next()
+        victim.watch = None
+    return parts, bar.stopped
