@@ -1,5 +1,6 @@
 """python -m minigrad: what there is to run."""
 
+import contextlib
 import sys
 
 TEXT = """\
@@ -21,7 +22,8 @@ def main() -> int:
     if sys.argv[1:] and sys.argv[1] not in ("-h", "--help", "help"):
         print(f"python -m minigrad: error: unknown word {sys.argv[1]!r}\n\n{TEXT}", file=sys.stderr)
         return 2
-    print(TEXT)
+    with contextlib.suppress(BrokenPipeError):  # | head
+        print(TEXT, flush=True)
     return 0
 
 

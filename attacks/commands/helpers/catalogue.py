@@ -33,7 +33,8 @@ class Attack(NamedTuple):
 
     norms: the default first. view: what it may see, 'white_box', 'scores' or 'labels'. targeted: whether a target can be
     named. batch: images at once; few where each takes long, so that some are finished soon. set: what bounds it, if no norm does.
-    count: images by default. lasts: how long these take. queries(o): that one image costs with these options, at most or as a rule; the bar counts them."""
+    count: images by default. lasts: how long they take, on one core. queries(o): what one image costs with these options, at most
+    or as a rule; the bar counts them."""
 
     function: object
     help: str
