@@ -47,6 +47,8 @@ class Conversion:
                 out = _s.astype(out, dtype=dtype) if dtype.kind == "f" and self.dtype.kind == "f" else \
                     self.wrap(_converted(self.array, dtype))
         if device is not None and device_name(device) != out.device:
+            if device_name(device) == "cuda":
+                cupy_or_error()
             out = _s.to_device(out, device=device_name(device))
         return out.clone() if copy and out is self else out
 

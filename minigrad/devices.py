@@ -1,4 +1,4 @@
-"""Where arrays live: the name of a device, and CuPy or a sentence that says how to get it.
+"""Where arrays live: the name of a device, and CuPy or one sentence that says what is missing.
 
 Imports: cupy (when called).
 """
@@ -41,9 +41,22 @@ def device_name(name) -> str:
     return device(name).type
 
 
+class DeviceError(RuntimeError, ImportError):
+    """The device that was asked for cannot be used here. Both kinds, because a missing package and a missing GPU are one fault to
+    whoever asks for a GPU; the text says which it is and what to do."""
+
+
 def cupy_or_error():
+    """CuPy. DeviceError, in one line, where it is not installed, or finds no GPU."""
     try:
         import cupy
     except ImportError:
-        raise ImportError("device='cuda' needs CuPy: pip install -e '.[gpu]'") from None
+        raise DeviceError("device='cuda' needs CuPy: pip install -e \".[gpu]\" (or stay with device='cpu')") from None
+    try:
+        found = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise DeviceError(f"device='cuda': CuPy is installed, but finds no GPU that it can use ({error}); "
+                          "python -m minigrad.doctor looks for the reason; device='cpu' works everywhere") from None
+    if not found:
+        raise DeviceError("device='cuda': CuPy is installed, but there is no GPU here; device='cpu' works everywhere")
     return cupy

@@ -1,9 +1,10 @@
 """What stays of a run for people to look at: curves.png and report.html; and what the machine was.
 
-`write` reads metrics.jsonl, which is the truth, so a report can be made again at any time. The report is one page that
-opens offline (`minigrad.page`). Nothing here knows of tensors.
+`write` reads metrics.jsonl, which is the truth, so a report can be made again at any time (`again`). The report is one page that
+opens offline (`minigrad.page`): results, samples with a slider, curves and what each number means, settings, what to type next.
+What others leave in the run has its place there: evaluation.json, diagnosis.jsonl. Nothing here knows of tensors.
 
-Imports: matplotlib (when called), page, pictures.
+Imports: curves, page, report_pictures, terms, words.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from importlib import metadata
 
-from minigrad import page, pictures
+from minigrad import curves, page, report_pictures, terms
+from minigrad.words import write_json
 
-__all__ = ["curves", "environment", "made_at", "read_lines", "write"]
+__all__ = ["again", "environment", "made_at", "read_lines", "write"]
 
 PACKAGES = ("numpy", "numba", "matplotlib", "pillow", "tqdm", "cupy-cuda13x")
 THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
@@ -101,74 +104,55 @@ def _series(path) -> dict:
     return series
 
 
-def smooth(values, weight: float):
-    """Exponential moving average without the pull of its start: sum_i w^(n-i) v_i / sum_i w^(n-i)."""
-    out, mean, norm = [], 0.0, 0.0
-    for value in values:
-        norm = weight * norm + 1
-        mean += (value - mean) / norm  # in this form a constant stays exactly constant
-        out.append(mean)
-    return out
-
-
-def curves(run_path, *, title: str = "") -> str | None:
-    """Write curves.png: one panel for each group of metrics, raw (pale) and smoothed. "loss_d" and "loss_g" are of one
-    group, "loss". None when nothing was logged."""
-    from matplotlib.ticker import MaxNLocator
-
-    series = _series(os.path.join(run_path, "metrics.jsonl"))
-    groups: dict[str, list[str]] = {}
-    for name in series:
-        groups.setdefault(re.split(r"[/_]", name, maxsplit=1)[0], []).append(name)
-    if not groups:
-        return None
-    columns = min(len(groups), 2)
-    rows = -(-len(groups) // columns)
-    figure, draw = pictures.new_figure(6.2 * columns, 3.4 * rows + 0.4)
-    if title:
-        figure.suptitle(title, fontsize=13)
-    for index, (group, names) in enumerate(groups.items()):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        for number, name in enumerate(names):
-            steps, values = series[name]
-            colour = f"C{number % 10}"
-            if len(values) > 20:
-                axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
-                smoothed = smooth(values, 1 - 1 / max(2, len(values) / 40))
-                axes.plot(steps, smoothed, color=colour, linewidth=1.8, label=name)
-            else:
-                axes.plot(steps, values, color=colour, linewidth=1.8, marker="o", markersize=3.5, label=name)
-        axes.set_title(group if len(names) > 1 else names[0], fontsize=11)
-        axes.set_xlabel("step")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-        axes.ticklabel_format(axis="y", useOffset=False)
-        axes.grid(alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-        if len(names) > 1:
-            axes.legend(frameon=False, fontsize=9)
-    return pictures.save_png(os.path.join(run_path, "curves.png"), draw())
-
-
 # ---- the report
 
 
-def write(run_path, *, title: str, config: dict, summary: dict, command: str = "", step: int | None = None) -> str:
-    """Write curves.png and report.html into a run. step: that it is of, for `made_at`. Returns the path of the report."""
-    drawn = curves(run_path)
-    parts = [page.code(command)]
-    if summary:
-        parts.append(page.section("Result", page.table(summary)))
-    parts += [page.section(name, _development(files)) for name, files in _samples(run_path).items()]
-    if drawn:
-        parts.append(page.section("Curves", page.figure(drawn, "curves")
-                                  + _metrics_table(_series(os.path.join(run_path, "metrics.jsonl")))))
-    parts.append(page.section("Configuration", page.table(config)))
-    for name, content in (("Environment", _environment(run_path)), ("Sessions", _sessions(run_path))):
-        if content:
-            parts.append(page.section(name, content))
+def write(run_path, *, title: str, config: dict, summary: dict, command: str = "", step: int | None = None, note: str = "",
+          after=()) -> str:
+    """Write curves.png and report.html into a run, and report.json, from which `again` writes them anew. Returns the page's path.
+
+    step: that the report is of, for `made_at`; None for one of a run that is not finished. note: a sentence below the title.
+    after: [(command line, why)], what to type next (`next_steps.after`)."""
+    known = {"title": title, "summary": summary, "step": step, "note": note}
+    write_json(os.path.join(run_path, "report.json"), known)
+    return _write(run_path, config, known, command, after)
+
+
+def again(run_path, after=()) -> str | None:
+    """Write the page anew, from what lies in the run now: after an evaluation, say. None where no report was made before."""
+    known, config = _json(run_path, "report.json"), _json(run_path, "config.json")
+    if not isinstance(known.get("title"), str) or not isinstance(known.get("summary"), dict):
+        return None
+    return _write(run_path, config, known, str(_json(run_path, "environment.json").get("command") or ""), after)
+
+
+def _write(run_path, config: dict, known: dict, command: str, after) -> str:
+    series = _series(os.path.join(run_path, "metrics.jsonl"))
+    dashed = terms.references(config)
+    drawn = curves.draw(os.path.join(run_path, "curves.png"), series, references=dashed)
+    gradients = curves.draw(os.path.join(run_path, "gradients.png"), series, families=True)
+    step = known.get("step")
+    parts = [page.code(_typed(run_path, command))]
+    if known.get("note"):
+        parts.append(page.note(str(known["note"])))
+    sections = {
+        "Result": _result(run_path, known["summary"]),
+        **report_pictures.development(run_path),
+        "Diagnosis": _diagnosis(run_path),
+        "Judged": _judged(run_path),
+        "Curves": page.figure(drawn, "curves", _dashed(series, dashed), "drawn") + _metrics_table(series) if drawn else "",
+        "Gradients, layer by layer": page.figure(gradients, "lengths", kind="drawn") + _families(series) if gradients else "",
+        "What comes next": "".join(page.Markup(f"{page.note(why)}<pre class=command>{page.cell(line)}</pre>")
+                                   for line, why in after),
+        "Settings": page.table(config),
+        "The machine, and when": "".join(page.details(name, content) for name, content in (
+            ("environment", _environment(run_path)), ("sessions", _sessions(run_path))) if content),
+        "Files": _files(run_path),
+    }
+    parts += [page.section(name, content) for name, content in sections.items() if content]
     if step is not None:
         parts.append(f"<!-- of step {step} -->")
-    return page.write(os.path.join(run_path, "report.html"), title, parts)
+    return page.write(os.path.join(run_path, "report.html"), str(known["title"]), parts)
 
 
 def made_at(run_path) -> int | None:
@@ -181,51 +165,89 @@ def made_at(run_path) -> int | None:
     return int(found[-1]) if found else None
 
 
-def _samples(run_path) -> dict:
-    """name -> files in order of step."""
-    folder = os.path.join(run_path, "samples")
-    found = sorted((match[1], int(match[2]), os.path.join(folder, entry)) for entry in os.listdir(folder)
-                   if (match := re.fullmatch(r"(.+)_(\d{6,})\.png", entry))) if os.path.isdir(folder) else []
-    samples: dict[str, list[str]] = {}
-    for name, _, path in found:
-        samples.setdefault(name, []).append(path)
-    return samples
+# ---- its sections
 
 
-def _development(files) -> str:
-    """The last sample, and below it up to eight of those on the way there."""
-    if len(files) == 1:
-        return _sample(files[0])
-    strip = "".join(_sample(file, "small") for file in _spread(files, 8))
-    return f"{_sample(files[-1])}<h3>on the way</h3><div class=strip>{strip}</div>"
+def _json(run_path, name: str) -> dict:
+    """What a file of the run holds; {} where it is not there or cannot be read: a page is made of what there is."""
+    try:
+        with open(os.path.join(run_path, name), encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _sample(path, kind="main") -> str:
-    text = f"step {int(re.search(r'_([0-9]+)[.]png$', path)[1])}"
-    return page.figure(path, text, text, kind)
+def _typed(run_path, command: str) -> str:
+    """The command as it was typed, with all its options; environment.json has them."""
+    words = _json(run_path, "environment.json").get("arguments")
+    if not command.startswith("python -m ") or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        return command
+    return " ".join([command, *map(shlex.quote, words[len(command.split()) - 2:])])
 
 
-def _spread(files, count):
-    if len(files) <= count:
-        return files
-    return [files[round(i * (len(files) - 1) / (count - 1))] for i in range(count)]
+def _result(run_path, summary: dict) -> str:
+    """The summary; a value that is a file of the run is a link to it."""
+    def shown(value):
+        if isinstance(value, dict):
+            return {name: shown(part) for name, part in value.items()}
+        inside = os.path.relpath(value, run_path) if isinstance(value, str) and value and os.path.isfile(value) else ".."
+        return value if inside.startswith("..") else page.link(inside.replace(os.sep, "/"))
+
+    return page.table(shown(summary)) if summary else ""
+
+
+def _diagnosis(run_path) -> str:
+    """diagnosis.jsonl: {"step", "name", "evidence", "remedy"} in each line."""
+    try:
+        with open(os.path.join(run_path, "diagnosis.jsonl"), encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+        lines = [[record["step"], record["name"], record["evidence"], record["remedy"]] for record in records]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return ""
+    return page.rows(["step", "what", "how it shows", "what mends it"], lines, right=(0,)) if lines else ""
+
+
+def _judged(run_path) -> str:
+    """evaluation.json, which `gan evaluate` writes: its numbers, and the classes of the samples."""
+    found = _json(run_path, "evaluation.json")
+    plain = {name.replace("_", " "): value for name, value in found.items() if isinstance(value, (str, int, float))}
+    shares = found.get("histogram")
+    drawn = ""
+    if isinstance(shares, dict) and shares and all(isinstance(x, (int, float)) for x in shares.values()):
+        drawn = (f"<h3>classes of the samples</h3>{page.bars(shares)}"
+                 + page.note(f"Evenly spread, each would have {100 / len(shares):.1f} %. A class that is missing is one that the "
+                             "generator does not draw."))
+    return page.table(plain) + drawn if plain else ""
+
+
+def _dashed(series, references: dict) -> str:
+    """What is pale, strong and dashed in the curves."""
+    known = {why: [f"{name} {text} = {value:.3f}" for name, (value, text, other) in references.items() if other == why and
+                   name in series] for why in dict.fromkeys(why for _, _, why in references.values())}
+    said = "; ".join(f"{', '.join(names)} ({why})" for why, names in known.items() if names)
+    return "Pale: each value. Strong: smoothed." + (f" Dashed, by theory: {said}." if said else "")
 
 
 def _metrics_table(series) -> str:
     lines = []
-    for name, (_, values) in series.items():
+    for name, (_, values) in ((name, both) for name, both in series.items() if "/" not in name):
         tail = values[-max(1, len(values) // 10):]
         numbers = (values[-1], sum(tail) / len(tail), min(values), max(values))
         lines.append([name, *(f"{v:.5g}" for v in numbers), len(values)])
-    return page.rows(["metric", "last", "mean of last tenth", "least", "greatest", "points"], lines, names=True)
+    meanings = {name: terms.meaning(name) for name, *_ in lines if terms.meaning(name)}
+    return (page.rows(["metric", "last", "mean of last tenth", "least", "greatest", "points"], lines, right=range(1, 6), names=True)
+            + (f"<h3>what they mean</h3>{page.table(meanings)}" if meanings else ""))
+
+
+def _families(series) -> str:
+    families = dict.fromkeys(name.partition("/")[0] + "/" for name in series if "/" in name)
+    return "".join(page.note(terms.meaning(family)) for family in families)
 
 
 def _environment(run_path) -> str:
-    try:
-        with open(os.path.join(run_path, "environment.json"), encoding="utf-8") as file:
-            return page.table(json.load(file))
-    except (OSError, ValueError, AttributeError):
-        return ""
+    found = _json(run_path, "environment.json")
+    return page.table(found) if found else ""
 
 
 def _sessions(run_path) -> str:
@@ -236,3 +258,10 @@ def _sessions(run_path) -> str:
         return page.rows(names, [[record.get(name) for name in names] for record in records]) if records else ""
     except (OSError, ValueError, AttributeError):
         return ""
+
+
+def _files(run_path) -> str:
+    """Links to what lies in the run."""
+    names = sorted(name for name in os.listdir(run_path) if not name.startswith(".") and name != "report.html")
+    links = (page.link(name + "/" * os.path.isdir(os.path.join(run_path, name))) for name in names)
+    return "<ul>" + "".join(f"<li>{one}" for one in links) + "</ul>"

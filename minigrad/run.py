@@ -17,7 +17,7 @@ A training script keeps its own loop over the parts that must be saved, anything
 Ctrl-C and SIGTERM only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number
 raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
 
-Imports: numpy, checkpoint, divergence, domains, kinds, paths, pictures, progress, report, words.
+Imports: numpy, checkpoint, divergence, domains, kinds, next_steps, paths, progress, report, report_pictures, words.
 """
 
 from __future__ import annotations
@@ -35,12 +35,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minigrad import checkpoint, kinds, report
+from minigrad import checkpoint, kinds, next_steps, report, report_pictures
 from minigrad.divergence import DivergedError, NonFiniteError, diverged
 from minigrad.domains import COUNT
 from minigrad.kinds import RunError, program, read_json
 from minigrad.paths import expand
-from minigrad.pictures import make_grid, save_png
 from minigrad.progress import Progress, Units, signals
 from minigrad.words import json_text
 
@@ -64,7 +63,7 @@ class Run:
         self.path, self.config, self.command, self.quiet = os.fspath(path), config, command, quiet
         self.name = os.path.basename(os.path.abspath(path))
         self.step, self.restored = 0, None
-        self.again, self._begun = [], None
+        self.again, self._begun, self._shown = [], None, []
         self.writable, self._end, self._closing, self._closed = False, None, False, []
         self._bar = self._metrics = self._lock = self._temporary = None
 
@@ -235,13 +234,13 @@ class Run:
             if part is not None:
                 part.load_state_dict(held[name])
 
-    def loop(self, start: int, steps: int, *, save=None, every: int = 500):
+    def loop(self, start: int, steps: int, *, save=None, every: int = 500, partial: bool = False):
         """Yield start+1 .. steps, with a progress bar (on a terminal; else a line every few seconds).
 
         save: what to keep: a dict of parts, as in `restore`, or a function that returns a tree. It is saved after every
         `every`-th step, after the last one, and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved,
         the resume command is printed and SystemExit(130) raised. A second signal leaves at once. Signal handlers are put
-        back when the loop ends."""
+        back when the loop ends. partial: whoever runs the loop keeps what is finished, and that is what is said."""
         COUNT.check("Run.loop: every", every)
         if start >= steps:
             self.say(f"already at step {start} of {steps}")
@@ -259,8 +258,12 @@ class Run:
                     if pressed:
                         status = f"interrupted by {signal.Signals(pressed[0]).name}"
                         self._bar.close()
-                        self.say(f"stopped after step {step}" + (". To go on:\n    " + self.resume_command
-                                                                 if save is not None else "; nothing was saved"))
+                        kept = "what is finished is kept" if partial else "nothing was saved"
+                        self.say(f"stopped after step {step}" + (
+                            f"; {kept}" if save is None else f". To go on:\n    {self.resume_command}"))
+                        if save is not None:
+                            note = f"Stopped after step {step:,} of {steps:,}. To go on: {self.resume_command}"
+                            self.say(f"report so far: {self._report(self.name, {}, None, note)}")
                         raise SystemExit(130)
             status = "finished"
         finally:
@@ -271,9 +274,9 @@ class Run:
                                             "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                                             **({"closing": self._closed} if self._closed else {})})
 
-    def units(self, total: float) -> Units:
-        """A bar for work that is no run of equal steps: `with run.units(total) as bar: ... bar.spend(3)`."""
-        return Units(self, total)
+    def units(self, total: float, **options) -> Units:
+        """A bar for work that is no run of equal steps: `with run.units(total) as bar: ... bar.spend(3)`. options: see `Units`."""
+        return Units(self, total, **options)
 
     @property
     def resume_command(self) -> str:
@@ -294,11 +297,15 @@ class Run:
                 f"{self.step} it is that of {steps}, so the result is not that of a run of {steps} from the start"))
         return schedule(steps)
 
-    def due(self, step: int, every: int) -> bool:
+    def due(self, step: int, every: int, first: int | None = None) -> bool:
         """Whether to log or draw at this step of `loop`: at each `every`-th, and at the last. What `log` then writes only because
-        the step is the last is noted in sessions.jsonl."""
-        self._closing = step == self._end and step % every != 0
-        return self._closing or step % every == 0
+        the step is the last is noted in sessions.jsonl. first: a step before `every` that is due, too, so that there is soon
+        something to look at; its time is not held against those to come."""
+        early = step == first and step % every != 0
+        if early and self._bar is not None:
+            self._bar.leave_out()
+        self._closing = step == self._end and step % every != 0 and not early
+        return self._closing or early or step % every == 0
 
     def log(self, step: int, **scalars) -> None:
         """Append one line to metrics.jsonl and show it on the bar. Values: anything that float() takes.
@@ -319,7 +326,7 @@ class Run:
             self._closed.append(sorted(record))
         self._closing = False
         if self._bar is not None:
-            self._bar.show({name: value for name, value in record.items() if name != "step"})
+            self._bar.show({name: value for name, value in record.items() if name != "step" and "/" not in name})
 
     def check_finite(self, step: int, named) -> None:
         """NonFiniteError that names every parameter whose value or gradient holds NaN or infinity.
@@ -335,17 +342,17 @@ class Run:
         if broken:
             raise NonFiniteError(step, broken, self._last())
 
-    def image(self, step: int, image, name: str = "fakes", **grid) -> str:
+    def image(self, step: int | None, image, name: str = "fakes", **grid) -> str:
         """Write samples/<name>_<step>.png: a PIL image, one picture, or several (N, C, H, W) as a grid with the options
-        of `make_grid` (columns, labels, ...); arrays, or what has .numpy(). Returns the path."""
-        path = self.file("samples", f"{name}_{step:06d}.png")
-        image = image.numpy() if hasattr(image, "numpy") else image
-        if isinstance(image, np.ndarray) and image.ndim == 4:
-            image = make_grid(image, **grid)
-        elif grid:
-            raise ValueError(f"Run.image: {', '.join(grid)} need pictures (N, C, H, W)")
-        with self._writing(path):
-            return save_png(path, image)
+        of `make_grid` (columns, labels, ...); arrays, or what has .numpy(). Returns the path.
+
+        step: None for a picture that is of no step, samples/<name>.png: the data, say. samples/latest.png is always a copy of the
+        newest picture of the first name that has steps, and the first path of each name is printed."""
+        with self._writing(self.file("samples")):
+            path, words = report_pictures.keep(self.path, step, image, name, grid, self._shown)
+        if words and self._temporary is None:
+            self.say(words)
+        return path
 
     def checkpoint(self, step: int, tree) -> str:
         """Write checkpoints/step_<step>.npz, then latest.json, then remove all but the last two. Returns the path.
@@ -364,12 +371,14 @@ class Run:
 
     def finish(self, *, title: str | None = None, summary: dict | None = None) -> str:
         """Write curves.png and report.html (one file that opens offline) and say where. Returns the report's path."""
-        with self._writing(self.path):
-            report.write(self.path, title=title or self.name, config=self.config, summary=summary or {},
-                         command=self.command, step=self.step)
-        path = self.file("report.html")
+        path = self._report(title or self.name, summary or {}, self.step)
         self.say(f"report: {path if self._temporary is None else '(dry run, nothing is kept)'}")
         return path
+
+    def _report(self, title: str, summary: dict, step: int | None, note: str = "") -> str:
+        with self._writing(self.path):
+            return report.write(self.path, title=title, config=self.config, summary=summary, command=self.command, step=step,
+                                note=note, after=next_steps.after(self.path) if self._temporary is None else ())
 
     # ---- small things
 

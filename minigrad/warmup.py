@@ -4,7 +4,7 @@
 a second process begins to compile on another core. It begins with what a training step asks for last. Numba compiles on one core
 only, but its cache on disk serves both processes: the one that comes second finds the kernel there.
 
-Imports: numpy, tqdm, minigrad.kernels.cpu, minigrad.kernels.geometry, words.
+Imports: numpy, tqdm, minigrad.kernels.cpu, minigrad.kernels.geometry, progress, words.
 """
 import argparse
 import contextlib
@@ -21,6 +21,7 @@ from minigrad.kernels import cpu
 from minigrad.kernels.cpu.machine.compiling import is_cached, on_compile
 from minigrad.kernels.cpu.machine.threads import cores, serve
 from minigrad.kernels.geometry import window_count
+from minigrad.progress import uncounted
 from minigrad.words import doc
 
 
@@ -31,6 +32,7 @@ def compiling(stream=None):
 
     def announce(name):
         names.append(name)
+        uncounted()
         if len(names) == 1:
             print("compiling kernels for this processor: the first time only, about half a minute", file=stream, flush=True)
             helpers.enter_context(helper(LAST))

@@ -1,6 +1,5 @@
 """Runs: numbered folders, checkpoints, parts by name, bars, errors in one line, reports. Resuming after a stop: test_command.py."""
 
-import html.parser
 import json
 import os
 import re
@@ -8,13 +7,14 @@ import shutil
 import signal
 import threading
 import time
+import urllib.parse
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigrad import checkpoint, progress, report
+from minigrad import checkpoint, curves, progress, report
 from minigrad.run import NonFiniteError, Run, RunError
 
 
@@ -211,30 +211,29 @@ def test_non_finite_numbers_are_named_and_not_written(run):
 
 def test_report_is_one_self_contained_escaped_file(run):
     for step in run.loop(0, 60, save=dict, every=30):
-        run.log(step, loss_d=1 / step, loss_g=step, same=0.7)
+        run.log(step, loss_d=1 / step, loss_g=step, same=0.7, **{"gradient_d/conv1": 1 / step})
         if step % 20 == 0:
             run.image(step, np.zeros((4, 1, 8, 8), np.float32), "fakes", columns=2, labels="abcd")
-    path = run.finish(title="<script>alert(1)</script>", summary={"FD & more": 1.25, "note": "<b>"})
+    run.image(None, np.zeros((4, 1, 8, 8), np.float32), "real")
+    path = run.finish(title="<script>alert(1)</script>", summary={"FD & more": 1.25, "note": "<b>", "text": "a\nb"})
     page = open(path, encoding="utf-8").read()
-    assert "<script" not in page and "&lt;script&gt;" in page and "FD &amp; more" in page and "&lt;b&gt;" in page
-    assert page.count("data:image/png;base64,") == 1 + 3 + 1 and "http" not in page.split("<style>")[0]
-    assert not re.search(r"(src|href)='(?!data:)", page)
-    seen = []
-    parser = html.parser.HTMLParser()
-    parser.handle_starttag = lambda tag, attributes: seen.append(tag)
-    parser.feed(page)
-    assert seen.count("figure") == 5 and seen.count("section") == 6
-    assert os.path.getsize(run.file("curves.png")) > 5000
+    assert page.count("<script") == 1 and "alert" not in page.split("<script")[1] and "&lt;script&gt;" in page
+    assert "FD &amp; more" in page and "&lt;b&gt;" in page and "<pre>a\nb</pre>" in page
+    assert page.count("data:image/png;base64,") == 1 + 3 + 1 + 1 and "http" not in page.split("<style>")[0]
+    assert not re.search(r"src='(?!data:)", page)
+    assert os.path.getsize(run.file("curves.png")) > 5000 and os.path.getsize(run.file("gradients.png")) > 5000
+    for target in re.findall(r"href='([^']*)'", page):  # links lead to what lies in the run
+        assert os.path.exists(run.file(urllib.parse.unquote(target)))
     shutil.rmtree(run.file("samples"))
     os.unlink(run.file("metrics.jsonl"))
     assert run.finish() == path  # a report of little is still a report
 
 
 def test_smoothing_has_no_start_up_pull_and_keeps_constants():
-    assert report.smooth([0.7] * 50, 0.9) == [0.7] * 50
+    assert curves.smooth([0.7] * 50, 0.9) == [0.7] * 50
     values = [1.0, 2.0, 4.0]
     weights = [0.25, 0.5, 1.0]
-    assert report.smooth(values, 0.5)[-1] == pytest.approx(np.average(values, weights=weights))
+    assert curves.smooth(values, 0.5)[-1] == pytest.approx(np.average(values, weights=weights))
 
 
 def test_progress_without_a_terminal_is_lines(run, capsys, monkeypatch):
@@ -242,8 +241,7 @@ def test_progress_without_a_terminal_is_lines(run, capsys, monkeypatch):
     run.quiet = False
     for step in run.loop(8, 10):
         run.log(step, loss=0.5)
-    assert re.fullmatch(r"step 9/10  90 %  .* steps/s  0:\d\d left  loss 0.5\nstep 10/10  100 %  .*\n",
-                        capsys.readouterr().err)
+    assert capsys.readouterr().err == "step 9/10  90 %  loss 0.5\nstep 10/10  100 %  loss 0.5\n"  # too soon to tell a pace
 
 
 def test_temporary_runs_vanish(capsys):

@@ -288,7 +288,7 @@ def test_there_is_no_gpu_without_cupy():
     try:
         import cupy  # noqa: F401
     except ImportError:
-        with pytest.raises(ImportError, match=r"device='cuda' needs CuPy: pip install -e '.\[gpu\]'"):
+        with pytest.raises(ImportError, match=r'needs CuPy: pip install -e "\.\[gpu\]"'):
             mg.zeros(2, device="cuda")
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 
 from attacks.commands.helpers import setting
-from attacks.commands.helpers.catalogue import ATTACKS, OPTIONS, Attack, perform
+from attacks.commands.helpers.catalogue import ATTACKS, OPTIONS, Attack, in_batches
 from attacks.core.goal import Targeted, Untargeted
 from attacks.core.result import Result
 from attacks.evaluate.evaluation import interval
@@ -31,11 +31,12 @@ def parser_of(name: str, attack: Attack):
     seen = {"white_box": "the whole network", "scores": "the scores of its answers only", "labels": "its answers only"}
     parser = command.Parser(
         f"attacks {name}", f"{name}: {attack.help}. Sees {seen[attack.view]}.", data=None, steps=None, run=False,
+        takes=attack.lasts,
         examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --count 1000"
                   + (f" --epsilon {setting.EPSILON[1][attack.norms[0]] / 2:g}" if "threat" in attack.takes else "")
                   + (" --targeted" if attack.targeted else "")],
     )
-    setting.model_options(parser, 100, "images of the test set to attack", attack.norms)
+    setting.model_options(parser, attack.count, "images of the test set to attack", attack.norms)
     if attack.targeted:
         parser.add_argument("--targeted", action="store_true", help="towards a wrong class drawn for each image, not just any")
     for option, how in OPTIONS.items():
@@ -70,26 +71,30 @@ def main(argv):
     run = setting.start(name, o)
     goal = Targeted(setting.other_class(samples.y, config["classes"], o.seed), samples.y) if targeted else Untargeted(samples.y)
 
-    began, parts = time.perf_counter(), []
-    for part in run.loop(0, -(-len(samples.y) // attack.batch)):
-        rows = slice((part - 1) * attack.batch, part * attack.batch)
-        parts.append(perform(attack, victim, samples.x[rows], goal[rows], threat, o))
-    seconds = time.perf_counter() - began
-    found = Result.join(parts)
+    began = time.perf_counter()
+    parts, stopped = in_batches(attack, run, victim, samples.x, goal, threat, o)
+    seconds, found = time.perf_counter() - began, Result.join(parts)
+    if stopped:
+        stopped = (f"{len(found)} of {len(samples.y)} images; the attack had not come to its end with the last {len(parts[-1])}, "
+                   "so that more of them might fall, and nearer")
+    samples = samples._replace(x=samples.x[: len(found)], y=samples.y[: len(found)])
     found = found if bounded or o.epsilon is None else found.at(o.epsilon)
 
     found.save_npz(run.file("result.npz"))
     within = f"{o.norm} {o.epsilon:.4g}" if o.epsilon else attack.set or f"smallest {o.norm}"
     kind = "targeted" if targeted else "untargeted"
-    title = f"{name}, {kind}, {within}, {o.model} on {samples.name}"
+    title = f"{name}, {kind}, {within}, {o.model} on {samples.name}" + (f", stopped at {len(found)} images" if stopped else "")
     run.image(getattr(o, "steps", 1), sheet(victim, found, samples, title), name)
     numbers = measure(found, samples, seconds, targeted)
     write_json(run.file("result.json"), numbers)
     summary = words(numbers, o.norm, targeted)
+    if stopped:
+        summary["stopped"] = stopped
     summary["settings"] = ", ".join(f"{k} {v}" for k, v in found.settings.items() if k in OPTIONS or k == "seed")
     run.finish(title=title, summary=summary)
     print(title)
     show(summary)
+    return 130 if stopped else 0
 
 
 def measure(found: Result, samples, seconds: float, targeted: bool) -> dict:

@@ -157,13 +157,12 @@ MEASURES = [
 
 def main(argv=None):
     parser = command.Parser("attacks linear", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+                            takes="30 seconds",
                             examples=["", "--models 50 --only DeepFool FAB"])
     parser.add_argument("--models", type=command.COUNT, default=200, metavar="N", help="how many random models")
     parser.add_argument("--only", nargs="+", metavar="ATTACK", help="these attacks alone, as they are named in the table")
-    setting.run_options(parser)
+    setting.run_options(parser, cuda=False)
     o = parser.parse(argv)
-    if o.device != "cpu":
-        parser.error("--device cuda: the models are NumPy's, and take no time")
     chosen = [m for m in MEASURES if o.only is None or m.attack in o.only]
     unknown = set(o.only or ()) - {m.attack for m in MEASURES}
     if unknown:

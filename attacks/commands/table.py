@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.commands.helpers import setting
-from attacks.commands.helpers.catalogue import ATTACKS, perform
+from attacks.commands.helpers.catalogue import ATTACKS, in_batches
 from attacks.core.goal import Targeted
 from attacks.core.result import Result
 from minigrad import command, words
@@ -23,6 +23,7 @@ BATCH = 250
 
 def main(argv=None):
     parser = command.Parser("attacks table", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+                            takes="30 seconds",
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --epsilon 0.1"])
     setting.model_options(parser, 20, "images of each class")
     parser.add_argument("--attack", choices=CHOICES, default="pgd", help="which attack")
@@ -39,11 +40,9 @@ def main(argv=None):
     x = np.repeat(samples.x[rows], k, axis=0)[y != t]
     y, t = y[y != t], t[y != t]
 
-    goal, parts = Targeted(t, y), []
-    for part in run.loop(0, -(-len(y) // BATCH)):
-        now = slice((part - 1) * BATCH, part * BATCH)
-        parts.append(perform(ATTACKS[o.attack], victim, x[now], goal[now], threat, o))
+    parts, stopped = in_batches(ATTACKS[o.attack], run, victim, x, Targeted(t, y), threat, o, BATCH)
     success = Result.join(parts).success if parts else np.zeros(0, bool)
+    y, t = y[: len(success)], t[: len(success)]
 
     tried, won = np.zeros((k, k), int), np.zeros((k, k), int)
     np.add.at(tried, (y, t), 1)
@@ -54,10 +53,13 @@ def main(argv=None):
     write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
     mean = success.mean() if len(success) else np.nan
     summary = {"mean over all pairs": f"{percent(mean)} of {len(y)} attacks", **extremes(rates, samples.classes)}
+    if stopped:
+        summary["stopped"] = f"after {len(y)} attacks; cells without any are empty"
     run.finish(title=title, summary=summary)
     print(title)
     print(text(rates, samples.classes))
     show(summary)
+    return 130 if stopped else 0
 
 
 def sources(victim, samples, count: int) -> np.ndarray:

@@ -64,7 +64,7 @@ def optimise(p: Parameterisation, victim, goal: Goal, threat: Threat | None = No
         for step in range(steps + 1 if len(climb.rows) else 0):
             x_adv, value, success = climb.forward(gradient=step < steps)
             best.see(step, climb.rows, x_adv, value, success)
-            if step == steps:
+            if step == steps or white.stopped:
                 break
             climb.backward(best)
             if not climb.leave(best.done(step, climb.rows, value, success)):

@@ -40,8 +40,11 @@ class Victim:
     bounds     (lo, hi) of valid inputs, in the units in which epsilon is given
     normalize  None or (mean, std), numbers or one for each channel (C,): net sees (x - mean) / std
     classes    number of classes; found at the first call if None
+    watch      None, or who looks on while it is attacked (core.watch)
     Calling it gives the logits of an array (as an array) or a Tensor (as a Tensor, differentiable in the input).
     """
+
+    watch = None
 
     def __init__(self, net, bounds=(0.0, 1.0), normalize=None, classes=None):
         if not callable(net):
@@ -256,15 +259,22 @@ class View:
     def __exit__(self, *exception):
         self.victim.__exit__(*exception)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether whoever looks on has asked for an end: a loop leaves after its step, with the best so far."""
+        return self.victim.watch is not None and self.victim.watch.stopped
+
     def begin(self, n: int) -> None:
         """Start to count queries for n samples."""
         self.queries = np.zeros(n, np.int64)
 
     def left(self, rows=None):
-        """(len(rows),) queries that the samples have left; infinite without a budget."""
+        """(len(rows),) queries that the samples have left; infinite without a budget, none once `stopped`."""
         if self.queries is None:
             raise RuntimeError(f"{self.grade}: left() needs begin(n) first")
         used = self.queries if rows is None else self.queries[rows]
+        if self.stopped:
+            return np.zeros(used.shape)
         return np.full(used.shape, math.inf) if self.budget is None else (self.budget - used).astype(np.float64)
 
     @contextlib.contextmanager
@@ -296,6 +306,8 @@ class View:
                     raise QueryBudgetError(f"{self.grade}: sample {over[0]} would exceed its budget of {self.budget} queries "
                                            f"({self.queries[over[0]]} used); stop where left(rows) is 0")
             self.queries += more
+            if self.victim.watch is not None and n:
+                self.victim.watch.seen(int(self.queries.max()))
         self.total += n
 
     def _array(self, x, rows, name):

@@ -107,7 +107,7 @@ def _run(name, white, x, goal, threat, steps, loss, rho, transforms, samples, ea
             walk.see(x_adv, value, g, first=step == 0)
             if best.trace is not None:
                 best.trace["step"][step, climb.rows] = walk.eta
-            if step == steps:
+            if step == steps or white.stopped:
                 break
             done = best.done(step, climb.rows, value, success)
             if done.any():

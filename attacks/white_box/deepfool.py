@@ -58,7 +58,7 @@ def deepfool(victim, x, goal, norm=L2, steps=50, overshoot=0.02, candidates=10, 
             best.see(step, rows, point, host(task.goal[rows].margin(z)), success)
             stay = np.flatnonzero(~success)
             rows, point, z = rows[stay], point[stay], z[stay]
-            if step == steps or not len(rows):
+            if step == steps or not len(rows) or white.stopped:
                 break
             f, w = boundaries(white, task.goal[rows], z, point, rows, None if others is None else others[rows])
             enough = (2 * clear(z)[:, None] - f) / (1 + overshoot)  # where the overshoot is less than rounding

@@ -97,6 +97,8 @@ def _walk(task, goal, others, best, steps, alpha_max, eta, beta, epsilon, turn, 
             x = np.clip(x, *task.box)
         z = white(x, rows) if len(rows) else None
         for step in range(steps if len(rows) else 0):
+            if white.stopped:
+                break
             f, w = nearest_boundary(*boundaries(white, goal[rows], z, x, rows, None if others is None else others[rows]), measure)
             (w,) = best.gradients([w], rows)
             alive = host(flat(w != 0).any(axis=1))

@@ -79,7 +79,7 @@ def _walk(task, near, aim, theta, turns, log):
             for key, value in (("margin", margin), ("success", success), ("distance", host(L0(0).size(point - task.x[rows])))):
                 log[key][turn, rows] = value
         stay = np.flatnonzero(~success)
-        if turn == turns or not len(stay):
+        if turn == turns or not len(stay) or white.stopped:
             return rows[stay]
         rows, point = rows[stay], point[stay]
         grads = near.gradients([toward[stay], others[stay]], rows)

@@ -15,6 +15,7 @@ import argparse
 
 import minigrad as mg
 from gan import losses
+from gan.commands.helpers.gradients import gradient_norms
 from gan.generate import generate, networks, refresh
 from gan.penalties import r1_penalty
 from minigrad import command, inputs, optim
@@ -38,6 +39,7 @@ def options(argv=None):
     text = command.doc(__doc__, __file__)
     parser = command.Parser(
         "gan dcgan", text.split("\n\n")[0] + "\n\n" + text.split("\n\n", 2)[2], steps=None, presets=PRESETS,
+        takes="90 seconds",
         examples=["", "--data mnist", "--data fashion-mnist --preset published", "--data folder:photos --size 64",
                   "--resume runs/dcgan-0001"],
     )
@@ -94,6 +96,7 @@ def main(argv=None):
     schedules = [scheduled(adam, falling, run.step) for adam in (adam_g, adam_d)]
 
     batches, picture = loader.forever(), run.file("samples", f"fakes_{run.step:06d}.png")
+    run.image(None, images.x[:100], "real", columns=10)
     for step in run.loop(run.step, o.steps, save=kept):
         # the discriminator's step: real images up, fakes down, and a small gradient at real ones
         real = mg.tensor(next(batches)[0], device=o.device)
@@ -128,10 +131,11 @@ def main(argv=None):
         if run.due(step, 20):
             run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
                     probability_fake=fake_logits.sigmoid().mean())
-        if run.due(step, 500):
+        if step % 100 == 50:  # with the default --lazy these steps have no penalty in them
+            run.log(step, **gradient_norms("gradient_d", discriminator), **gradient_norms("gradient_g", generator))
+        if run.due(step, 500, first=20):
             run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
             if average:
                 refresh(average.module, vars(o))
             picture = run.image(step, generate(average.module if average else generator, fixed), columns=10)
-    run.image(o.steps, images.x[:100], "real", columns=10)
     run.finish(title=f"DCGAN on {o.data}", summary={"real images seen": o.steps * o.batch, "samples": picture})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from gan.generate import generate, trained_generator
 from gan.metrics import class_report, disjoint, fingerprint, frechet_distance, judge
-from minigrad import command, data
+from minigrad import command, data, next_steps, report
 from minigrad.random import Stream
 from minigrad.run import Run
 from minigrad.words import histogram, percent, write_json
@@ -22,6 +22,7 @@ FEW = 1000  # samples, below which the distance is mostly its floor
 
 def main(argv=None):
     parser = command.Parser("gan evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+                            takes="5 seconds",
                             examples=["runs/dcgan-0001 --judge runs/classifier-0001"])
     parser.add_argument("run", type=command.path, metavar="RUN", help="a run of gan dcgan")
     parser.add_argument("--judge", type=command.path, required=True, metavar="RUN",
@@ -73,3 +74,4 @@ def main(argv=None):
     print(f"  mean confidence {result['confidence']:.3f} (real images {result['confidence_real']:.3f}); "
           f"{percent(result['confident'])} of the samples above 0.9")
     print(histogram(result["histogram"]))
+    report.again(run.path, next_steps.after(run.path))  # its page shows these numbers, too

@@ -16,6 +16,7 @@ from minigrad.run import Run
 
 def main(argv=None):
     parser = command.Parser("gan sample", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+                            takes="2 seconds",
                             examples=["runs/dcgan-0001", "runs/dcgan-0001 --count 400 --seed 7 --out pictures"])
     parser.add_argument("run", type=command.path, metavar="RUN", help="the folder of a finished or unfinished run of gan dcgan")
     parser.add_argument("--count", type=command.COUNT, default=100, help="samples in the grid")

@@ -24,6 +24,7 @@ LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss}
 def options(argv=None):
     parser = command.Parser(
         "nets autoencoder", command.doc(__doc__, __file__), steps=1_500,
+        takes="40 seconds",
         examples=["", "--data mnist --latent 32", "--data folder:faces --size 64 --batch 64", "--resume runs/autoencoder-0001"],
     )
     add = parser.add_argument
@@ -60,9 +61,9 @@ def main(argv=None):
         adam.step()
         schedule.step()
 
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, loss_train=loss)
-        if step == 20 or step % 250 == 0 or step == o.steps:
+        if run.due(step, 250, first=20):
             run.check_finite(step, network.named_parameters())
             error, codes = held_out_error(network, held_out, LOSSES[o.loss])
             run.log(step, loss_held_out=error)

@@ -30,6 +30,7 @@ SHARED = {"data": "data", "size": "size", "latent": "latent", "width": "width", 
 def options(argv=None):
     parser = command.Parser(
         "nets blur", command.doc(__doc__, __file__), steps=600,
+        takes="1 minute",
         examples=["", "--data mnist", "--data npz:faces.npz --latent 32 --batch 32", "--gan runs/dcgan-0001",
                   "--resume runs/blur-0001"],
     )
@@ -88,9 +89,9 @@ def main(argv=None):
             loss.backward()
             adam.step()
             schedule.step()
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, error_autoencoder=losses[0], nats_vae=losses[1])
-        if step == 20 or step % 500 == 0 or step == o.steps:
+        if run.due(step, 500, first=20):
             run.check_finite(step, [*plain.named_parameters(), *vae.named_parameters()])
             shown = [in_batches(plain, plain, real[:10]), in_batches(vae, vae, real[:10]), in_batches(vae, vae.decode, fixed[:10])]
             run.image(step, np.concatenate([real[:10], *shown]), "on_the_way", columns=10)
@@ -101,7 +102,7 @@ def main(argv=None):
         made["GAN\ndrawn"] = by_gan
     ratios = {name.replace("\n", ", "): sharpness_ratio(rows, real) for name, rows in made.items()}
     ratios["mean of two"] = sharpness(guess[None]).item() / sharpness(targets).mean().item()
-    run.image(o.steps, sheet(made, ratios, targets, guess, away), "blur")
+    run.image(None, sheet(made, ratios, targets, guess, away), "blur")
     write_json(run.file("blur.json"), {"largest difference from the mean": away, "sharpness, real pictures 1": ratios})
     run.finish(title=f"Why autoencoders blur, on {o.data}", summary={
         "two targets: optimum of the squared error against their mean": f"largest difference {away:.1e}",

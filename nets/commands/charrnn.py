@@ -10,13 +10,11 @@ published  char-rnn's defaults: two LSTM layers of 128, 50 streams of 50 charact
 
 from __future__ import annotations
 
-import html
 import math
 import os
 
 from minigrad import command, optim
 from minigrad.checkpoint import atomic_write
-from minigrad.page import Markup
 from minigrad.random import Stream, Streams
 from nets.text import corpus
 from nets.text.charrnn import CELLS, Carried, CharRNN, Chunks, encode, evaluate, loss_of, side_by_side, write
@@ -32,6 +30,7 @@ PRESETS = {
 def options(argv=None):
     parser = command.Parser(
         "nets charrnn", command.doc(__doc__, __file__), data=None, steps=2_000, presets=PRESETS,
+        takes="1 minute",
         examples=["", "--cell gru", "--data text:novel.txt --hidden 256 --steps 6000", "--data text:input.txt --preset published "
                   "--steps 21150", "--resume runs/charrnn-0001"],
     )
@@ -87,19 +86,20 @@ def main(argv=None):
         optimizer.step()
         schedule.step()
 
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, nats_train=loss)
-        if step == 20 or step % 250 == 0 or step == o.steps:
+        if run.due(step, 250, first=20):
             run.check_finite(step, network.named_parameters())
             run.log(step, nats_held_out=evaluate(network, held_out))
             written = write(network, prompt, 200, temperature=0.8, rng=Stream(o.seed, "sample"))[0]
-            run.say(f"---- after step {step}:\n{keep(run, step, o.prompt + text.text(written))}\n----")
+            said = keep(run, step, o.prompt + text.text(written))
+            run.say(f"---- after step {step}, {run.file('samples', 'latest.txt')}:\n{said}\n----")
 
     nats = evaluate(network, held_out)
     paragraph = o.prompt + text.text(write(network, prompt, 1000, temperature=0.8, rng=Stream(o.seed, "paragraph"))[0])
     summary = {"held-out loss": f"{nats:.4f} nats per character, {nats / math.log(2):.4f} bits", "parameters": f"{size:,}",
-               "passes over the text": f"{o.steps / len(chunks):.1f}", "it writes, at temperature 0.8": verse(paragraph)}
-    summary |= {f"after step {step}": verse(text) for step, text in on_the_way(run)}
+               "passes over the text": f"{o.steps / len(chunks):.1f}", "it writes, at temperature 0.8": paragraph.strip("\n")}
+    summary |= {f"after step {step}": text for step, text in on_the_way(run)}
     run.finish(title=f"A network that writes like {o.data}", summary=summary)
     print(f"held-out loss {nats:.4f} nats per character ({nats / math.log(2):.4f} bits), {size:,} parameters")
 
@@ -125,10 +125,11 @@ def rates(o, epoch: int):
 
 
 def keep(run, step: int, text: str) -> str:
-    """Write samples/text_<step>.txt; returns the text without empty lines around it."""
+    """Write samples/text_<step>.txt, and samples/latest.txt, a copy of it; returns the text without empty lines around it."""
     text = text.strip("\n")
-    with atomic_write(run.file("samples", f"text_{step:06d}.txt")) as file:
-        file.write(text.encode())
+    for name in (f"text_{step:06d}.txt", "latest.txt"):
+        with atomic_write(run.file("samples", name)) as file:
+            file.write(text.encode())
     return text
 
 
@@ -139,8 +140,3 @@ def on_the_way(run):
     for name in some:
         with open(run.file("samples", name), encoding="utf-8", newline="") as file:
             yield int(name[5:-4]), file.read()
-
-
-def verse(text: str) -> Markup:
-    """A text in a table of the report, line for line."""
-    return Markup(f"<pre style='margin:0;white-space:pre-wrap'>{html.escape(text.strip(chr(10)))}</pre>")

@@ -20,6 +20,7 @@ from nets.imagenet import weights as imagenet
 def options(argv=None):
     parser = command.Parser(
         "nets classify", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+        takes="2 seconds for a photograph",
         examples=["photo.jpg", "--network squeezenet --weights squeezenet.npz a.jpg folder/"],
     )
     parser.add_argument("images", type=command.path, metavar="IMAGE", nargs="+", help="pictures, or folders of pictures")

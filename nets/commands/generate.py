@@ -26,6 +26,7 @@ FOR_TEXT = ("prompt", "temperature", "top_k", "length")
 def options(argv=None):
     parser = command.Parser(
         "nets generate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+        takes="2 seconds",
         examples=['runs/charrnn-0001 --prompt "ROMEO:" --temperature 0.8', "runs/charrnn-0001 --top-k 5 --count 3 --length 200",
                   "runs/vae-0001 --count 400 --out pictures"],
     )

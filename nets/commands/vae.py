@@ -32,6 +32,7 @@ PRESETS = {
 def options(argv=None):
     parser = command.Parser(
         "nets vae", command.doc(__doc__, __file__), steps=2_000, presets=PRESETS,
+        takes="50 seconds",
         examples=["", "--preset plane", "--data mnist --preset published", "--data folder:faces --likelihood gaussian --batch 64",
                   "--resume runs/vae-0001"],
     )
@@ -76,10 +77,10 @@ def main(argv=None):
         adam.step()
         schedule.step()
 
-        if step % 20 == 0 or step == o.steps:
+        if run.due(step, 20):
             run.log(step, nats_reconstruction=reconstruction.mean(), nats_divergence=divergence.mean(),
                     nats_bound=reconstruction.mean() + divergence.mean())
-        if step == 20 or step % 500 == 0 or step == o.steps:
+        if run.due(step, 500, first=20):
             run.check_finite(step, vae.named_parameters())
             run.log(step, nats_bound_held_out=sum(held_out_bound(vae, held_out, o.seed)))
             run.image(step, in_batches(vae, vae.decode, fixed), "drawn", columns=10)
@@ -91,10 +92,10 @@ def main(argv=None):
     nats = 0.5 * (np.exp(logvars) + means**2 - 1 - logvars).mean(0)  # that each coordinate of the code says
     if o.latent > 1:
         across, down = np.sort(np.argsort(-nats, kind="stable")[:2]).tolist()
-        run.image(o.steps, in_batches(vae, vae.decode, plane(means[0], 20, across, down)), "plane", columns=20, padding=0)
+        run.image(None, in_batches(vae, vae.decode, plane(means[0], 20, across, down)), "plane", columns=20, padding=0)
     stops = means[: len(shown)]
     path = np.stack([in_batches(vae, vae.decode, codes) for codes in walk(stops, np.roll(stops, -1, axis=0), 10)], 1)
-    run.image(o.steps, path[:8].reshape(-1, *path.shape[2:]), "walk", columns=10)
+    run.image(None, path[:8].reshape(-1, *path.shape[2:]), "walk", columns=10)
     grids = [make_grid(path[:25, i], 5) for i in [*range(10), *reversed(range(1, 9))]]
     gif = save_gif(run.file("samples", "walk.gif"), grids)
     originals = held_out.subset(slice(1000)).normalised()

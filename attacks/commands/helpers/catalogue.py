@@ -8,6 +8,7 @@ perturbation (it takes none; --epsilon then only counts).
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import NamedTuple
 
 from attacks.black_box.decision import boundary
@@ -17,6 +18,7 @@ from attacks.black_box.spatial import spatial
 from attacks.black_box.square import square
 from attacks.core.loss import LOSSES
 from attacks.core.result import Result
+from attacks.core.watch import Watch
 from attacks.white_box.apgd import apgd, apgd_targeted
 from attacks.white_box.carlini import carlini_l2, carlini_linf, ead
 from attacks.white_box.deepfool import deepfool
@@ -30,7 +32,9 @@ class Attack(NamedTuple):
     """function(view, x, goal[, threat], ..., rng) -> Result, and what its signature does not tell.
 
     norms: the default first. view: what it may see, 'white_box', 'scores' or 'labels'. targeted: whether a target can be
-    named. batch: images at once; few where each takes long, so that progress is seen. set: what bounds it, if no norm does."""
+    named. batch: images at once; few where each takes long, so that some are finished soon. set: what bounds it, if no norm does.
+    count: images by default. lasts: how long they take, on one core. queries(o): what one image costs with these options, at most
+    or as a rule; the bar counts them."""
 
     function: object
     help: str
@@ -39,6 +43,9 @@ class Attack(NamedTuple):
     targeted: bool = True
     batch: int = 250
     set: str | None = None
+    count: int = 100
+    lasts: str = "2 seconds"
+    queries: Callable = lambda o: o.steps + 1
 
     @property
     def takes(self) -> dict:
@@ -47,29 +54,46 @@ class Attack(NamedTuple):
 
 
 ATTACKS = {
-    "fgsm": Attack(fgsm, "one step of steepest ascent (Goodfellow et al. 2014)"),
+    "fgsm": Attack(fgsm, "one step of steepest ascent (Goodfellow et al. 2014)", queries=lambda o: 2),
     "bim": Attack(bim, "many small steps, projected (Kurakin et al. 2016)"),
-    "pgd": Attack(pgd, "the same from a random start, with restarts (Madry et al. 2017)"),
+    "pgd": Attack(pgd, "the same from a random start, with restarts (Madry et al. 2017)",
+                  queries=lambda o: (o.steps + 1) * o.restarts * o.samples),
     "mi_fgsm": Attack(mi_fgsm, "with momentum (Dong et al. 2018)"),
-    "apgd": Attack(apgd, "steps that adapt themselves (Croce & Hein 2020)"),
-    "apgd_targeted": Attack(apgd_targeted, "the same towards each likely class in turn", targeted=False),
-    "deepfool": Attack(deepfool, "to the nearest boundary, as if straight (Moosavi-Dezfooli et al. 2016)", ("l2", "linf", "l1")),
-    "carlini_l2": Attack(carlini_l2, "the smallest L2 perturbation, trained (Carlini & Wagner 2017)", ("l2",), batch=50),
-    "carlini_linf": Attack(carlini_linf, "the smallest Linf perturbation, trained (the same)", ("linf",), batch=50),
-    "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50),
-    "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)"),
-    "fab_targeted": Attack(fab_targeted, "the same towards each likely class in turn", targeted=False),
-    "jsma": Attack(jsma, "pairs of pixels, by the Jacobian (Papernot et al. 2016)", ("l0",), batch=50),
-    "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50),
-    "nes": Attack(nes, "gradient from random differences (Ilyas et al. 2018)", view="scores", batch=50),
-    "spsa": Attack(spsa, "the same with signs and Adam (Uesato et al. 2018)", view="scores", batch=50),
-    "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50),
-    "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=50),
-    "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10),
-    "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="rotated, shifted"),
-    "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50),
+    "apgd": Attack(apgd, "steps that adapt themselves (Croce & Hein 2020)",
+                   queries=lambda o: (o.steps + 1) * o.restarts * o.samples),
+    "apgd_targeted": Attack(apgd_targeted, "the same towards each likely class in turn", targeted=False,
+                            queries=lambda o: (o.steps + 1) * o.targets * o.samples),
+    "deepfool": Attack(deepfool, "to the nearest boundary, as if straight (Moosavi-Dezfooli et al. 2016)", ("l2", "linf", "l1"),
+                       queries=lambda o: min(o.steps, 15)),
+    "carlini_l2": Attack(carlini_l2, "the smallest L2 perturbation, trained (Carlini & Wagner 2017)", ("l2",), batch=25,
+                         queries=lambda o: o.search_steps * (o.steps + 1)),
+    "carlini_linf": Attack(carlini_linf, "the smallest Linf perturbation, trained (the same)", ("linf",), batch=25,
+                           queries=lambda o: 21 * (o.steps + 1)),
+    "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50,
+                  queries=lambda o: o.search_steps * (o.steps + 2)),
+    "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)",
+                  queries=lambda o: (2 * o.steps + 1) * o.restarts),
+    "fab_targeted": Attack(fab_targeted, "the same towards each likely class in turn", targeted=False,
+                           queries=lambda o: (2 * o.steps + 1) * o.restarts * o.targets),
+    "jsma": Attack(jsma, "pairs of pixels, by the Jacobian (Papernot et al. 2016)", ("l0",), batch=50,
+                   queries=lambda o: 50 * o.targets),
+    "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50, queries=lambda o: o.draws),
+    "nes": Attack(nes, "gradient from random differences (Ilyas et al. 2018)", view="scores", batch=50,
+                  queries=lambda o: o.steps * (2 * o.samples + 1)),
+    "spsa": Attack(spsa, "the same with signs and Adam (Uesato et al. 2018)", view="scores", batch=50,
+                   queries=lambda o: o.steps * (2 * o.samples + 1)),
+    "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50,
+                     queries=lambda o: o.queries),
+    "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=5,
+                  count=10, queries=lambda o: 3 * o.steps * (2 * o.coordinates + 1)),
+    "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10,
+                        queries=lambda o: o.population * (o.generations + 1)),
+    "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="rotated, shifted",
+                      queries=lambda o: o.draws or o.rotations * o.shifts**2),
+    "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50,
+                       queries=lambda o: round(1.1 * o.steps)),
     "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
-                            batch=50),
+                            batch=50, queries=lambda o: round(70 * o.steps**1.5)),
 }
 
 OPTIONS = {  # arguments of the functions that become options, where a function has them
@@ -109,3 +133,19 @@ def perform(attack: Attack, victim, x, goal, threat, o) -> Result:
     return attack.function(view, x, goal, **given)
 
 
+def in_batches(attack: Attack, run, victim, x, goal, threat, o, batch: int | None = None) -> tuple[list[Result], bool]:
+    """The attack on all of x, with a bar that moves with its queries -> (results of the batches, whether Ctrl-C ended it).
+
+    The batch into which Ctrl-C comes ends soon, with what it has so far, and is the last one. batch: default the attack's own."""
+    firsts = range(0, len(x), batch or attack.batch)
+    each, parts = max(1, min(attack.queries(o), getattr(o, "budget", None) or 1 << 30)), []
+    with run.units(len(firsts) * each, partial=True) as bar:
+        victim.watch = Watch(bar, each)
+        for first in firsts:
+            rows = slice(first, first + (batch or attack.batch))
+            parts.append(perform(attack, victim, x[rows], goal[rows], threat, o))
+            if bar.stopped:
+                break
+            victim.watch.next()
+        victim.watch = None
+    return parts, bar.stopped

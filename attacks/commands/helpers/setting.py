@@ -38,9 +38,9 @@ class Samples(NamedTuple):
 # ---- options
 
 
-def run_options(parser) -> None:
-    """--device --out --dry-run, for commands too short to be resumed."""
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute")
+def run_options(parser, cuda: bool = True) -> None:
+    """--device --out --dry-run, for commands too short to be resumed. cuda: False for work that the CPU alone does."""
+    command.add_device(parser, cuda)
     parser.add_argument("--out", type=command.path, default="runs", metavar="FOLDER", help="where the run's own folder is made")
     parser.add_argument("--dry-run", action="store_true", help="go all the way with the least work, keep nothing")
 

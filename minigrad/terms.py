@@ -1,0 +1,79 @@
+"""What the numbers of a run mean: one sentence for each, and the value that theory gives for it, where it does.
+
+    meaning("loss_d")                                 "The discriminator's loss: ..."
+    references({"loss": "non_saturating"})            {"loss_d": (1.386, "2 log 2", "where neither player can gain"), ...}
+
+A name with a stroke belongs to a family: "gradient_d/conv1" is explained by "gradient_d/".
+
+Imports: the standard library.
+"""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["TERMS", "meaning", "references"]
+
+TERMS = {
+    # two networks play
+    "loss_d": "The discriminator's loss: small when it tells real pictures from drawn ones. It says who is ahead, not how good "
+              "the pictures are.",
+    "loss_g": "The generator's loss: small when its pictures pass for real. It is measured by an opponent that learns too, so it "
+              "need not fall while the pictures get better.",
+    "probability_real": "How likely D holds real pictures of this batch to be real, on average. 1 would be certainty, 0.5 a guess.",
+    "probability_fake": "The same for pictures that the generator drew. At 0.5 for both, D cannot tell one from the other.",
+    "gradient_d/": "Length of the gradient at each layer of the discriminator. Near 0 a layer does not learn; a curve that climbs "
+                   "for long is one that may run away.",
+    "gradient_g/": "The same for the generator. When the discriminator is too good, all of these fall towards 0.",
+    "modes": "How many of the data's clusters at least one good sample fell into.",
+    "high_quality": "Share of samples within three standard deviations of some cluster.",
+    "reverse_kl": "How unevenly samples are spread over the clusters: 0 is the data's own spread.",
+    # one network learns
+    "loss": "What is minimised, on the batch of this step: for a classifier the cross-entropy, which is log(number of classes) for "
+            "mere guessing.",
+    "loss_train": "What is minimised, on the batch of this step.",
+    "loss_held_out": "The same on pictures that were never trained on. When it rises while the other falls, pictures are being "
+                     "learned by heart.",
+    "batch_accuracy": "Share of this batch that is classified rightly, while dropout and batch norm are at work.",
+    "test_accuracy": "Share of the test set that is classified rightly. The network never learns from these pictures.",
+    "probe_accuracy": "Share of some training images that is still classified rightly when PGD, ten steps long, attacks them.",
+    "nats_bound": "The bound on -log p of a picture, in nats: the sum of the two below. Less is better.",
+    "nats_reconstruction": "What the decoder leaves open when it knows the code, in nats per picture.",
+    "nats_divergence": "What the code says, in nats per picture: how far the codes are from the ones that are drawn at random.",
+    "nats_bound_held_out": "The bound on pictures that were never trained on.",
+    "nats_train": "How surprised the network is by the next character, on average: -log of the probability that it gave it. "
+                  "Guessing evenly would cost the log of the number of characters.",
+    "nats_held_out": "The same on text that was never trained on.",
+    "error_autoencoder": "Mean squared error of the autoencoder's copies, for pixels from -1 to 1.",
+    "nats_vae": "The VAE's bound on -log p of a picture, in nats.",
+    # attacks
+    "agreement": "Share of inputs for which the copy answers as the oracle does.",
+    "transfer": "Share of the examples made on the copy that fool the oracle, too.",
+    "target_confidence": "The probability that the network gives to the class it is driven to.",
+}
+
+TWO_LOGS, ONE_LOG = (2 * math.log(2), "2 log 2"), (math.log(2), "log 2")
+GAMES = {  # where neither player can gain: losses of the discriminator and the generator (gan/losses.py)
+    "minimax": (TWO_LOGS, (-math.log(2), "-log 2")), "non_saturating": (TWO_LOGS, ONE_LOG), "relativistic": (ONE_LOG, ONE_LOG),
+    "least_squares": ((0.25, "1/4"), (0.125, "1/8")), "hinge": ((2.0, "2"), (0.0, "0")), "wasserstein": ((0.0, "0"), (0.0, "0")),
+}
+
+
+def meaning(name: str) -> str:
+    """The sentence for a metric, or of its family; "" where there is none."""
+    family, stroke, _ = name.partition("/")
+    return TERMS.get(family + stroke, "")
+
+
+def references(config: dict) -> dict:
+    """{metric: (value, how it is written, why)}: where theory puts a number, for a run with these settings."""
+    game, found = config.get("loss"), {}
+    if isinstance(game, str) and game in GAMES:
+        rest = dict(zip(("loss_d", "loss_g"), GAMES[game], strict=True))
+        if game in ("minimax", "non_saturating"):
+            rest |= dict.fromkeys(("probability_real", "probability_fake"), (0.5, "1/2"))
+        found = {name: (value, text, "where neither player can gain") for name, (value, text) in rest.items()}
+    classes = config.get("classes")
+    if isinstance(classes, int) and classes > 1:
+        found["loss"] = (math.log(classes), f"log {classes}", "mere guessing")
+    return found
