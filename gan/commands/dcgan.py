@@ -15,8 +15,10 @@ import argparse
 
 import minigrad as mg
 from gan import losses
+from gan.commands.helpers import remedies
 from gan.generate import generate, networks, refresh
 from gan.penalties import r1_penalty
+from gan.regularise import add_noise, falling, one_sided, unrolled
 from minigrad import command, data, optim
 from minigrad.random import Stream, Streams
 from nets.training import constant_then_falling, scheduled
@@ -38,8 +40,8 @@ def options(argv=None):
     text = command.doc(__doc__, __file__)
     parser = command.Parser(
         "gan dcgan", text.split("\n\n")[0] + "\n\n" + text.split("\n\n", 2)[2], steps=None, presets=PRESETS,
-        examples=["", "--data mnist", "--data fashion-mnist --preset published", "--data folder:photos --size 64",
-                  "--resume runs/dcgan-0001"],
+        examples=["", "--data mnist", "--data fashion-mnist --preset published", "--stddev 4 --spectral-norm",
+                  "--data folder:photos --size 64", "--resume runs/dcgan-0001"],
     )
     best = PRESETS["best"]
     add = parser.add_argument
@@ -62,11 +64,13 @@ def options(argv=None):
     add("--norm", action=argparse.BooleanOptionalAction, default=best["norm"], help="batch norm in the discriminator")
     add("--fresh", action=argparse.BooleanOptionalAction, default=best["fresh"],
         help="new latents for the generator's step")
+    remedies.add_options(parser)
     chosen = parser.parse(argv)
     if chosen.steps is None:
         chosen.steps = STEPS.get(chosen.data, STEPS["other"])
     if chosen.gamma and chosen.norm:
         raise ValueError("--gamma needs --no-norm: with batch norm a sample's gradient is not its own (gan/penalties.py)")
+    remedies.check(chosen)
     return chosen
 
 
@@ -76,8 +80,8 @@ def main(argv=None):
     o.size, o.channels = images.x.shape[2], images.x.shape[1]
     streams = Streams(o.seed)
     loader = data.DataLoader(images, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
-    latents = streams["latent"]
-    loss = getattr(losses, o.loss)
+    latents, noise, places = streams["latent"], streams["noise"], streams["penalty"]
+    loss = one_sided(getattr(losses, o.loss), o.smooth)
     generator, discriminator = networks(vars(o), streams["init"])
     run = command.start("dcgan", o)
     for network in (generator, discriminator):
@@ -90,32 +94,32 @@ def main(argv=None):
     kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader,
                 streams=streams, average=average)
     run.restore(kept)
-    falling = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
-    schedules = [scheduled(adam, falling, run.step) for adam in (adam_g, adam_d)]
+    rates = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
+    schedules = [scheduled(adam, rates, run.step) for adam in (adam_g, adam_d)]
 
     batches, picture = loader.forever(), run.file("samples", f"fakes_{run.step:06d}.png")
     for step in run.loop(run.step, o.steps, save=kept):
         # the discriminator's step: real images up, fakes down, and a small gradient at real ones
-        real = mg.tensor(next(batches)[0], device=o.device)
-        latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
-        fake = generator(latent)
-        if o.norm:  # batch norm would mix the two
-            real_logits, fake_logits = discriminator(real), discriminator(fake.detach())
-        else:
-            real_logits, fake_logits = discriminator(mg.cat([real, fake.detach()])).split(o.batch)
-        loss_d = loss.discriminator(real_logits, fake_logits)
-        total = loss_d
-        if o.gamma and step % o.lazy == 0:
-            total = total + r1_penalty(discriminator, real) * (o.gamma * o.lazy)
-        adam_d.zero_grad()
-        total.backward()
-        adam_d.step()
+        blur = falling(o.noise, step, o.steps // 2 or 1)
+        for _ in range(o.critic_steps):
+            real = add_noise(mg.tensor(next(batches)[0], device=o.device), blur, noise)
+            latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
+            fake = add_noise(generator(latent), blur, noise)
+            loss_d, real_logits, fake_logits = remedies.discriminator_loss(o, discriminator, loss, real, fake.detach(), places)
+            total = loss_d
+            if o.gamma and step % o.lazy == 0:
+                total = total + r1_penalty(discriminator, real) * (o.gamma * o.lazy)
+            adam_d.zero_grad()
+            total.backward()
+            adam_d.step()
 
-        # the generator's step: fakes up, through a discriminator that stands still
+        # the generator's step: fakes up, through a discriminator that stands still, or as it will be some steps ahead
         discriminator.requires_grad_(False)
         if o.fresh:
-            fake = generator(mg.tensor(latents.normal((o.batch, o.latent)), device=o.device))
-        loss_g = loss.generator(discriminator(fake), discriminator(real) if loss.paired else None)
+            fake = add_noise(generator(mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)), blur, noise)
+        with unrolled(discriminator, adam_d,
+                      lambda a=real, b=fake: remedies.discriminator_loss(o, discriminator, loss, a, b, places)[0], o.unroll):
+            loss_g = loss.generator(discriminator(fake), discriminator(real) if loss.paired else None)
         adam_g.zero_grad()
         loss_g.backward()
         adam_g.step()
