@@ -32,18 +32,25 @@ def broken_rules(images, part: str, count: int) -> dict[str, np.ndarray]:
     if images.ndim != 4 or images.shape[1] != 1 or images.shape[2] != images.shape[3]:
         raise ValueError(f"broken_rules: images must be square and of one channel (N, 1, S, S), got {images.shape}")
     labels, size = label_parts(images), images.shape[2]
-    found = {kind: np.zeros(len(images), bool) for kind in KINDS}
-    for i, picture in enumerate(labels):
-        parts = [np.nonzero(picture == k) for k in np.unique(picture[picture > 0])]
-        found["count"][i] = len(parts) != count
-        for rows, columns in parts:
-            height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-            wrong = _wrong_disc if part == "discs" else _wrong_bar
-            shape, extent = wrong(height, width, len(rows), size)
-            found["shape"][i] |= shape
-            found["size"][i] |= extent
-            found["border"][i] |= min(rows.min(), columns.min()) == 0 or max(rows.max(), columns.max()) == size - 1
+    picture, rows, columns = np.nonzero(labels)
+    names, of = np.unique(picture * (size * size + 1) + labels[picture, rows, columns], return_inverse=True)
+    owner, area = names // (size * size + 1), np.bincount(of, minlength=len(names))
+    (top, bottom), (left, right) = (_extremes(of, axis, len(names)) for axis in (rows, columns))
+    wrong = _wrong_disc if part == "discs" else _wrong_bar
+    shape, extent = wrong(bottom - top + 1, right - left + 1, area, size)
+    border = (top == 0) | (left == 0) | (bottom == size - 1) | (right == size - 1)
+    found = {"count": np.bincount(owner, minlength=len(images)) != count}
+    for kind, parts in (("shape", shape), ("size", extent), ("border", border)):
+        found[kind] = np.bincount(owner[parts], minlength=len(images)) > 0
     return found
+
+
+def _extremes(of, values, count):
+    """(smallest, largest) of `values` for each of `count` parts; of: the part that each value belongs to."""
+    low, high = np.full(count, np.iinfo(np.int64).max), np.full(count, -1)
+    np.minimum.at(low, of, values)
+    np.maximum.at(high, of, values)
+    return low, high
 
 
 def rule_breaking(images, part: str, count: int) -> dict[str, float]:
@@ -54,16 +61,17 @@ def rule_breaking(images, part: str, count: int) -> dict[str, float]:
 
 
 def _wrong_disc(height, width, area, size):
-    """(whether it is no disc, whether it is smaller or larger than one) of a part with a bounding box and an area in pixels.
+    """(whether it is no disc, whether it is smaller or larger than one) of parts with bounding boxes and areas in pixels.
 
     Radii are 0.20 to 0.40 of a cell of a third of the picture, and a pixel less than half of it at most. The area is that of an
     ellipse in the box up to a share of the outline, which the pixels cost; so below 7 pixels a square passes for a disc."""
     cell, away = size / 3, (area - np.pi / 4 * height * width) / (height + width)
-    return abs(height - width) > 1 or not -1.0 <= away <= 0.7, \
-        not 2 * 0.20 * cell - 1.5 <= max(height, width) <= min(2 * 0.40 * cell, cell - 2) + 1.5
+    side = np.maximum(height, width)
+    return ((abs(height - width) > 1) | (away < -1.0) | (away > 0.7),
+            (side < 2 * 0.20 * cell - 1.5) | (side > min(2 * 0.40 * cell, cell - 2) + 1.5))
 
 
 def _wrong_bar(height, width, area, size):
-    """The same of an upright bar: 0.35 to 0.73 of the picture high, at most 0.6 of a third of it wide."""
-    return area < 0.82 * height * width or height < 1.5 * width, \
-        not 0.35 * size - 1.5 <= height <= 0.73 * size + 1.5 or width > 0.6 * (size - 2) / 3 + 1.5
+    """The same of upright bars: 0.35 to 0.73 of the picture high, at most 0.6 of a third of it wide."""
+    return ((area < 0.82 * height * width) | (height < 1.5 * width),
+            (height < 0.35 * size - 1.5) | (height > 0.73 * size + 1.5) | (width > 0.6 * (size - 2) / 3 + 1.5))

@@ -57,7 +57,7 @@ def test_the_wrong_mode_is_of_batch_norm_alone_and_leaves_nothing_behind():
 
 
 def test_small_batches_cost_the_most_in_the_wrong_mode():
-    assert run("gan", "batchnorm", "--steps", "40") == 0
+    assert run("gan", "batchnorm", "--steps", "20") == 0
     found = json.load(open("batchnorm.json"))
     mixed, sorted_ = (found["accuracy, batch statistics"][kind] for kind in ("mixed", "sorted"))
     assert list(mixed) == [str(n) for n in SIZES] and mixed["2"] < mixed["128"] and sorted_["128"] < mixed["128"]
