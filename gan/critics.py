@@ -20,25 +20,29 @@ from nets.generators.dcgan import Discriminator, dcgan_init
 class Critic(Discriminator):
     """images (N, channels, size, size) -> logits (N / packed,), large for real ones.
 
-    packed: pictures that are judged together. group: of minibatch stddev, 0 for none; N / packed must be a multiple of it.
-    spectral: a spectral norm in every convolution. The rest is `nets.generators.dcgan.Discriminator`, and without a remedy so are
-    the names in the state."""
+    packed: pictures that are judged together; they have no common class. group: of minibatch stddev, 0 for none; N / packed must be
+    a multiple of it. spectral: a spectral norm in every convolution. The rest is `nets.generators.dcgan.Discriminator`, and without
+    a remedy so are the names in the state."""
 
-    def __init__(self, size=28, channels=1, width=48, norm=False, *, refine=0, packed=1, group=0, spectral=False, rng=None):
+    def __init__(self, size=28, channels=1, width=48, norm=False, *, refine=0, classes=0, packed=1, group=0, spectral=False,
+                 rng=None):
         COUNT.check("Critic: packed", packed)
         NATURAL.check("Critic: group", group)
-        super().__init__(size, channels * packed, width, norm, refine=refine, rng=rng)
+        if packed > 1 and classes:
+            raise ValueError(f"Critic: {packed} pictures judged together have no common class; with classes packed must be 1")
+        super().__init__(size, channels * packed, width, norm, refine=refine, classes=classes, rng=rng)
         self.packed, self.group = packed, group
         if group:
             last = self.main.pop()
-            wider = nn.Conv2d(last.weight.shape[1] + 1, 1, last.weight.shape[2], 1, 0, bias=last.bias is not None, rng=rng)
+            maps, into, side, _ = last.weight.shape
+            wider = nn.Conv2d(into + 1, maps, side, 1, 0, bias=last.bias is not None, rng=rng)
             dcgan_init(wider, rng)
             self.main.extend([MinibatchStddev(group), wider])
         if spectral:
             with_spectral_norm(self, rng)
 
-    def forward(self, images):
-        return super().forward(pack(images, self.packed) if self.packed > 1 else images)
+    def forward(self, images, labels=None):
+        return super().forward(pack(images, self.packed) if self.packed > 1 else images, labels)
 
 
 class PatchCritic(nn.Module):

@@ -39,6 +39,13 @@ def test_with_stddev_a_group_of_equals_is_told_from_a_varied_one():
     np.testing.assert_allclose(critic(alone)[0].item(), critic(among)[0].item(), rtol=1e-5)
 
 
+def test_a_class_and_a_group_go_together():
+    critic, labels = Critic(16, 1, 4, group=2, classes=3, spectral=True, rng=Stream(0, "critic")), mg.tensor(np.array([0, 1, 2, 0]))
+    logits = critic(pictures(4), labels).detach().numpy()
+    other = critic(pictures(4), mg.tensor(np.array([1, 1, 2, 0]))).detach().numpy()
+    assert logits.shape == (4,) and logits[0] != other[0]
+
+
 def test_with_a_spectral_norm_every_convolution_stretches_by_one_at_most():
     critic = Critic(16, 1, 4, group=2, spectral=True, rng=Stream(0, "critic"))
     for _ in range(60):
@@ -66,5 +73,7 @@ def test_wrong_numbers_are_told():
     for wrong in (dict(packed=0), dict(group=-1)):
         with pytest.raises(ValueError, match="Critic: "):
             Critic(16, 1, 4, **wrong)
+    with pytest.raises(ValueError, match="no common class"):
+        Critic(16, 1, 4, packed=2, classes=10)
     with pytest.raises(ValueError, match="multiple"):
         Critic(16, 1, 4, packed=2)(pictures(3))
