@@ -16,7 +16,11 @@ COMMANDS = {
     "toogood": ("gan.commands.toogood", "a discriminator trained far too well: what gradient reaches the generator, three losses"),
     "curve": ("gan.commands.curve", "does the loss say how good the samples are? rank correlation, GAN against Wasserstein critic"),
     "leak": ("gan.commands.leak", "leaky ReLU, and dead units of a trained critic against its slope"),
+    "collapse": ("gan.commands.collapse", "only one digit: a game that collapses, and each remedy from the same seed"),
+    "batchnorm": ("gan.commands.batchnorm", "batch norm's two modes: what each does, and what the wrong one costs"),
+    "structure": ("gan.commands.structure", "exactly three discs: a rule that a critic of patches cannot teach"),
     "sample": ("gan.commands.sample", "draw from a trained run: a grid and a walk through latent space (GIF)"),
+    "modes": ("gan.commands.modes", "stacked digits: how many of 1,000 combinations does a generator draw?"),
     "evaluate": ("gan.commands.evaluate", "judge a run by a classifier: class histogram, confidence, Frechet distance"),
 }
 

@@ -4,7 +4,7 @@ An averaged generator has the weights of many steps, but no step's running stati
 statistics are estimated anew, from a few thousand latents, before it draws (`reestimate_batch_norm`). Nothing here changes a
 network that is being trained: modes are restored, and the averaged copy gets its buffers from the next update.
 
-Imports: numpy, minigrad, nets.generators.dcgan.
+Imports: numpy, minigrad, nets.generators.dcgan, critics.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import contextlib
 import numpy as np
 
 import minigrad as mg
+from gan.critics import Critic
 from minigrad import nn, optim
 from minigrad.domains import COUNT, FRACTION
 from minigrad.kinds import RunError, require
 from minigrad.random import Stream
-from nets.generators.dcgan import Discriminator, Generator
+from nets.generators.dcgan import Generator
 
 
 @contextlib.contextmanager
@@ -74,9 +75,10 @@ def interpolate(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
 
 
 def networks(c, rng=None):
-    """The generator and the discriminator of a run with the configuration c."""
+    """The generator and the discriminator of a run with the configuration c. (Older runs do not name the remedies.)"""
     return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], rng=rng),
-            Discriminator(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], rng=rng))
+            Critic(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], packed=c.get("pack", 1),
+                   group=c.get("stddev", 0), spectral=c.get("spectral_norm", False), rng=rng))
 
 
 def trained_generator(run):

@@ -19,6 +19,7 @@ import numpy as np
 
 import minigrad as mg
 from gan import losses, penalties
+from gan.commands.helpers import remedies
 from gan.commands.helpers.plane import game
 from gan.metrics.modes import HIGHEST, Modes, floor
 from gan.regularise import add_noise, falling, one_sided, unrolled
@@ -52,8 +53,6 @@ def options(argv=None):
                              ("width", 64, "units of a layer, in both players"),
                              ("depth", 3, "hidden layers of the discriminator"),
                              ("generator-depth", 6, "hidden layers of the generator: more make sharper steps between modes"),
-                             ("critic-steps", 1, "the discriminator's steps for each of the generator's"),
-                             ("pack", 1, "samples that the discriminator judges together (PacGAN)"),
                              ("frames", 40, "pictures in the GIF")):
         add(f"--{name}", type=command.COUNT, default=size, help=text)
     for name, kind, text in (("rate", command.POSITIVE, "Adam's learning rate, discriminator"),
@@ -65,24 +64,14 @@ def options(argv=None):
         add(f"--{name}", type=kind, default=best[name.replace("-", "_")], help=text)
     for name, kind, value, text in (
             ("average", command.SHARE, 0.995, "how much of the averaged generator a step keeps; 0: none"),
-            ("gradient-penalty", command.WEIGHT, 0.0, "weight of WGAN-GP's penalty"),
             ("drift", command.WEIGHT, 0.0, "weight of the drift penalty"),
-            ("clip", command.WEIGHT, 0.0, "largest weight of the discriminator (the first WGAN); 0: no limit"),
-            ("noise", command.WEIGHT, 0.0, "instance noise at the start, in std of the data; falls to 0 half-way"),
-            ("smooth", command.SHARE, 0.0, "one-sided label smoothing: real samples are told 1 minus this"),
-            ("stddev", command.NATURAL, 0, "group of minibatch stddev; 0: none"),
-            ("unroll", command.NATURAL, 0, "steps of the discriminator that the generator looks ahead")):
+            ("clip", command.WEIGHT, 0.0, "largest weight of the discriminator (the first WGAN); 0: no limit")):
         add(f"--{name}", type=kind, default=value, help=text)
-    add("--spectral-norm", action="store_true", help="spectral norm in the discriminator")
+    remedies.add_options(parser)
     add("--generator-norm", action="store_true", help="batch norm in the generator")
     o = parser.parse(argv)
     o.steps = o.steps or STEPS.get(o.data, STEPS["other"])
-    if o.gradient_penalty and (o.pack > 1 or o.stddev):
-        raise ValueError("--gradient-penalty needs the slope at single samples: it goes with neither --pack nor --stddev")
-    if o.unroll and o.spectral_norm:
-        raise ValueError("--unroll goes not with --spectral-norm: looking ahead would move its power iteration")
-    if o.batch % (o.pack * max(o.stddev, 1)):
-        raise ValueError(f"--batch {o.batch} must be a multiple of --pack times --stddev")
+    remedies.check(o)
     return o
 
 

@@ -55,6 +55,9 @@ def unrolled(discriminator, optimizer, loss_of, steps: int, *, first_order: bool
     Not for a discriminator with batch norm's running statistics or a spectral norm's power iteration: those would move."""
     if steps < 0:
         raise ValueError(f"unrolled: steps must be at least 0, got {steps}")
+    if not steps:
+        yield discriminator
+        return
     names = {id(p): name for name, p in discriminator.named_parameters()}
     present, memory = {}, {}
     for group in optimizer.param_groups:

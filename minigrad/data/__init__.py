@@ -1,10 +1,10 @@
 """Data by name: `load("glyphs")`, `load("mnist", train=False)`, `load("folder:photos", size=64)`, and `DataLoader`.
 
 Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes beasts`), downloaded only on request (`mnist
-fashion-mnist cifar10`), found on disk (`horse2zebra summer2winter monet2photo emoji`), or read from it (`folder:PATH
-npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be wrong with data is one `DataError(path, reason, remedy)`; a wrong
-argument is a ValueError. Sources are NumPy arrays throughout; only `collections` and `collate`, for datasets written elsewhere,
-know of tensors.
+stacked-mnist fashion-mnist cifar10`), found on disk (`horse2zebra summer2winter monet2photo emoji`), or read from it
+(`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be wrong with data is one `DataError(path, reason,
+remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout; only `collections` and `collate`, for datasets
+written elsewhere, know of tensors.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minigrad.data.images import resize
 from minigrad.data.loader import DataLoader
 from minigrad.data.pairs import beasts, emoji, horse2zebra, monet2photo, summer2winter
 from minigrad.data.photos import ENDINGS, is_picture, open_picture
-from minigrad.data.standard import cifar10, fashion_mnist, is_here, mnist
+from minigrad.data.standard import cifar10, fashion_mnist, is_here, mnist, stacked_mnist
 from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
 from minigrad.domains import COUNT, INTEGER
 from minigrad.pictures import make_grid, save_gif, save_png, to_uint8
@@ -37,6 +37,7 @@ SOURCES = {
     "grid": (grid, "25 Gaussians on a lattice, 2-D (built in)"),
     "swissroll": (swissroll, "a spiral, 2-D (built in)"),
     "mnist": (mnist, "70,000 handwritten digits, 28 px (--download)"),
+    "stacked-mnist": (stacked_mnist, "three handwritten digits in the three colours, 1,000 combinations (--download)"),
     "fashion-mnist": (fashion_mnist, "70,000 articles of clothing, 28 px (--download)"),
     "cifar10": (cifar10, "60,000 photographs in 10 classes, 32 px colour (--download)"),
     "beasts": (beasts, "brown beasts and striped ones, two domains for translation (built in)"),

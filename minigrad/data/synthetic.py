@@ -16,7 +16,7 @@ from minigrad.data.dataset import Dataset
 from minigrad.domains import COUNT, POSITIVE, WEIGHT, check_all
 from minigrad.random import Stream
 
-__all__ = ["count_parts", "grid", "ring", "shapes", "swissroll"]
+__all__ = ["count_parts", "grid", "label_parts", "ring", "shapes", "swissroll"]
 
 
 def ring(*, train=True, limit=None, seed=0, modes=8, radius=1.0, std=0.01) -> Dataset:
@@ -128,7 +128,16 @@ def _bars(number, order, u, size):
 def count_parts(images, threshold: float | None = None) -> np.ndarray:
     """The number of bright 8-connected parts in every picture (N, C, H, W), int64 (N,).
 
-    threshold: brighter is part of something; default the middle of the range, 127.5 for uint8, 0 for floats in [-1, 1].
+    threshold: brighter is part of something; default the middle of the range, 127.5 for uint8, 0 for floats in [-1, 1]."""
+    labels = label_parts(images, threshold)
+    born = np.arange(1, labels[0].size + 1, dtype=np.int32).reshape(labels.shape[1:]) if len(labels) else labels
+    return (labels == born).sum(axis=(1, 2)).astype(np.int64)  # a part is counted where its number was born
+
+
+def label_parts(images, threshold: float | None = None) -> np.ndarray:
+    """int32 (N, H, W): 0 in the dark, elsewhere a number that all pixels of one bright 8-connected part share, and no other part of
+    the picture has: 1 + the place, row by row, of the part's last pixel. threshold as in `count_parts`.
+
     Each part takes the largest number found in it: neighbours exchange numbers until nothing changes."""
     images = np.asarray(images)
     if images.ndim != 4:
@@ -146,8 +155,7 @@ def count_parts(images, threshold: float | None = None) -> np.ndarray:
         rows = np.maximum(np.maximum(padded[:, :-2], padded[:, 2:]), padded[:, 1:-1])
         np.maximum(np.maximum(rows[..., :-2], rows[..., 2:]), rows[..., 1:-1], out=inner, where=mask)
         if np.array_equal(before, inner):
-            # a part is counted where its number was born
-            return ((inner == own) & mask).sum(axis=(1, 2)).astype(np.int64)
+            return before
 
 
 def _count_and_stream(name, train, limit, seed, default):

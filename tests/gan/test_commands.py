@@ -73,7 +73,11 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("options", [[], ["--preset", "published"], ["--loss", "relativistic"]])
+REMEDIES = [["--stddev", "2"], ["--pack", "2"], ["--stddev", "2", "--pack", "2"], ["--spectral-norm"], ["--gradient-penalty", "10"],
+            ["--unroll", "2"], ["--noise", "0.5"], ["--smooth", "0.1"], ["--critic-steps", "2"]]
+
+
+@pytest.mark.parametrize("options", [[], ["--preset", "published"], ["--loss", "relativistic"], *REMEDIES], ids=" ".join)
 def test_resumed_training_equals_uninterrupted_training_byte_for_byte(options, monkeypatch):
     assert gan("dcgan", "--steps", "6", "--out", "whole", *TINY, *options) == 0
     assert gan("dcgan", "--steps", "6", "--out", "parts", *TINY, *options) == 0
@@ -97,6 +101,16 @@ def test_resumed_training_equals_uninterrupted_training_byte_for_byte(options, m
     same(load(newest("whole/dcgan-0001")), load(newest("parts/dcgan-0001")))
     metrics = [open(f"{folder}/dcgan-0001/metrics.jsonl").read() for folder in ("whole", "broken")]
     assert metrics[0] == metrics[1]
+
+
+def test_every_remedy_changes_the_game():
+    """None is an option that nothing reads: after two steps each generator is another one."""
+    seen = {}
+    for number, options in enumerate([[], *REMEDIES]):
+        assert gan("dcgan", "--steps", "2", "--out", f"r{number}", *TINY, *options) == 0
+        weights = load(newest(f"r{number}/dcgan-0001"))["tree"]["generator"]
+        seen[" ".join(options)] = np.concatenate([np.ravel(array) for array in weights.values()]).tobytes()
+    assert len(set(seen.values())) == len(seen)
 
 
 def every_step(run):
@@ -155,6 +169,12 @@ def test_the_floor_of_a_small_set_is_of_disjoint_images_and_the_name_says_how_ma
     (["dcgan", "--data", "mnits"], 1, "did you mean 'mnist'"),
     (["dcgan", "--size", "30"], 1, "28, 32 or 64"),
     (["dcgan", "--gamma", "1", "--norm"], 1, "--no-norm"),
+    (["dcgan", "--preset", "published", "--unroll", "1"], 1, "--unroll needs --no-norm"),
+    (["dcgan", "--preset", "published", "--gradient-penalty", "1"], 1, "--gradient-penalty needs --no-norm"),
+    (["dcgan", "--gradient-penalty", "1", "--stddev", "4"], 1, "neither"),
+    (["dcgan", "--unroll", "1", "--spectral-norm"], 1, "power iteration"),
+    (["dcgan", "--loss", "hinge", "--smooth", "0.1"], 1, "targets"),
+    (["dcgan", "--batch", "10", "--pack", "4"], 1, "multiple"),
     (["dcgan", "--resume", "nowhere"], 1, "nowhere"),
     (["sample", "nowhere"], 1, "nowhere"),
 ])

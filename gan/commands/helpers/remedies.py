@@ -1,0 +1,55 @@
+"""The remedies that a game in the plane and a game of pictures share: their options, and the discriminator's side of a round."""
+
+from __future__ import annotations
+
+import minigrad as mg
+from gan import penalties
+from minigrad import command
+
+NONE = dict(critic_steps=1, pack=1, gradient_penalty=0.0, noise=0.0, smooth=0.0, stddev=0, unroll=0, spectral_norm=False)
+
+
+def add_options(parser) -> None:
+    """--critic-steps --pack --gradient-penalty --noise --smooth --stddev --unroll --spectral-norm, all of them off."""
+    for name, kind, text in (
+            ("critic-steps", command.COUNT, "the discriminator's steps for each of the generator's"),
+            ("pack", command.COUNT, "samples that the discriminator judges together (PacGAN)"),
+            ("gradient-penalty", command.WEIGHT, "weight of WGAN-GP's penalty, at every step"),
+            ("noise", command.WEIGHT, "instance noise at the start, in the units of the networks; falls to 0 half-way"),
+            ("smooth", command.SHARE, "one-sided label smoothing: real samples are told 1 minus this"),
+            ("stddev", command.NATURAL, "group of minibatch stddev; 0: none"),
+            ("unroll", command.NATURAL, "steps of the discriminator that the generator looks ahead")):
+        parser.add_argument(f"--{name}", type=kind, default=NONE[name.replace("-", "_")], help=text)
+    parser.add_argument("--spectral-norm", action="store_true", help="spectral norm in the discriminator")
+
+
+def check(o) -> None:
+    """ValueError for remedies that do not go together."""
+    if o.gradient_penalty and (o.pack > 1 or o.stddev):
+        raise ValueError("--gradient-penalty needs the slope at single samples: it goes with neither --pack nor --stddev")
+    if o.unroll and o.spectral_norm:
+        raise ValueError("--unroll goes not with --spectral-norm: looking ahead would move its power iteration")
+    if o.batch % (o.pack * max(o.stddev, 1)):
+        raise ValueError(f"--batch {o.batch} must be a multiple of --pack times --stddev")
+    if getattr(o, "norm", False) and (o.gradient_penalty or o.unroll):
+        raise ValueError(f"--{'gradient-penalty' if o.gradient_penalty else 'unroll'} needs --no-norm: with batch norm a sample's "
+                         "gradient is not its own, and looking ahead would move the running statistics")
+
+
+def judged_apart(critic, real, fake, apart: bool):
+    """(logits of real, logits of fake), in one pass; in two where each batch must be of one kind, as for batch norm and stddev."""
+    if apart:
+        return critic(real), critic(fake)
+    logits = critic(mg.cat([real, fake]))
+    return logits.split(len(logits) // 2)
+
+
+def discriminator_loss(o, critic, loss, real, fake, places):
+    """(the loss with the gradient penalty, logits of real, logits of fake). What `fake` came from may be differentiated.
+
+    o: stddev, norm, gradient_penalty. places: the stream that draws where the penalty is taken."""
+    real_logits, fake_logits = judged_apart(critic, real, fake, o.norm or o.stddev > 0)
+    total = loss.discriminator(real_logits, fake_logits)
+    if o.gradient_penalty:
+        total = total + penalties.gradient_penalty(critic, real, fake, places) * o.gradient_penalty
+    return total, real_logits, fake_logits
