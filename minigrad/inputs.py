@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import os
 
-from minigrad.data import DataLoader, Dataset, load_images, load_labelled
+from minigrad.data import DataLoader, Dataset, Pair, load_images, load_labelled, load_pair
 from minigrad.kinds import RunError, read_json
 
-__all__ = ["batches", "images", "labelled"]
+__all__ = ["batches", "images", "labelled", "pair"]
 
 NAMED = 10  # pictures left out, in a message
 
@@ -26,12 +26,20 @@ def images(o, name: str | None = None, **options) -> Dataset:
     """`data.load_images` of --data (or of `name`) by the options --download and --skip-broken; options: train, size, limit.
 
     RunError where a run is resumed and its folder has changed."""
-    return _told(o, load_images(name or o.data, **_allowed(o), **options), options.get("train", True))
+    return _told(o, load_images(name or o.data, **_allowed(o), **options), _part(options))
 
 
 def labelled(o, name: str | None = None, **options) -> Dataset:
     """`images` with labels, as a classifier needs them."""
-    return _told(o, load_labelled(name or o.data, **_allowed(o), **options), options.get("train", True))
+    return _told(o, load_labelled(name or o.data, **_allowed(o), **options), _part(options))
+
+
+def pair(o, **options) -> Pair:
+    """`data.load_pair` of --data by the same options, each side told and kept as `images` does."""
+    found = load_pair(o.data, **_allowed(o), **options)
+    for side, letter in zip(found, "ab", strict=True):
+        _told(o, side, f"{_part(options)} {letter}")
+    return found
 
 
 def batches(dataset, size: int, rng, *, option: str = "--batch", value_range=(-1.0, 1.0)) -> DataLoader:
@@ -47,7 +55,11 @@ def _allowed(o) -> dict:
     return {"download": getattr(o, "download", False), "skip_broken": getattr(o, "skip_broken", False)}
 
 
-def _told(o, found: Dataset, train: bool) -> Dataset:
+def _part(options: dict) -> str:
+    return "train" if options.get("train", True) else "test"
+
+
+def _told(o, found: Dataset, part: str) -> Dataset:
     """Says which pictures were left out, and keeps in o.folder (which start() writes to config.json) what the folder holds."""
     if found.listing is None:
         return found
@@ -55,7 +67,7 @@ def _told(o, found: Dataset, train: bool) -> Dataset:
         more = f" and {len(found.skipped) - NAMED} more" if len(found.skipped) > NAMED else ""
         print(f"{found.source}: {len(found.skipped)} of {len(found) + len(found.skipped)} pictures cannot be read and are left "
               f"out: {', '.join(found.skipped[:NAMED])}{more}", flush=True)
-    part, now = "train" if train else "test", {"pictures": len(found), "left_out": len(found.skipped), "digest": found.listing}
+    now = {"pictures": len(found), "left_out": len(found.skipped), "digest": found.listing}
     was = _recorded(o).get(part, now)
     if was != now:
         raise RunError(o.resume, f"{found.source} has changed since the run began: {was.get('pictures')} pictures and "

@@ -329,7 +329,8 @@ def main(argv=None):
             for row in found:
                 run.say(f"{row.name.strip()}: error {percent(row.clean)} clean, {percent(row.error)} under FGSM")
 
-    title = f"FGSM at epsilon {o.epsilon:g}, not clipped, on {len(trial.y):,} test images of {o.data}; {o.epochs} epochs"
+    passes = f"{o.epochs} epoch{'s' * (o.epochs > 1)}"
+    title = f"FGSM at epsilon {o.epsilon:g}, not clipped, on {len(trial.y):,} test images of {o.data}; {passes}"
     run.image(0, picture(rows, title), "goodfellow")
     write_json(run.file("goodfellow.json"), [dataclasses.asdict(row) for row in rows])
     run.finish(title=title, summary={row.name.strip(): in_report(row) for row in rows})
@@ -364,5 +365,7 @@ def picture(rows, title) -> np.ndarray:
         return [math.nan if getattr(r, name) is None else getattr(r, name) for r in rows]
 
     series = {"error under FGSM": "error", "mean confidence on errors": "confidence"}
+    published = {name: of(f"published_{key}") for name, key in series.items()}
+    known = any(not math.isnan(value) for values in published.values() for value in values)
     return bars([r.name.strip() for r in rows], {name: of(key) for name, key in series.items()}, title, "%",
-                {name: of(f"published_{key}") for name, key in series.items()}, digits=1, colours=("C3", "0.72"))
+                published if known else None, digits=1, colours=("C3", "0.72"))

@@ -14,7 +14,7 @@ import numpy as np
 import minigrad as mg
 from gan.commands.helpers.two_kinds import classifier_of_two
 from gan.translate import Pool, cycle_losses, discriminator_loss, oracle
-from minigrad import command, data, optim
+from minigrad import command, data, inputs, optim
 from minigrad.random import Streams
 from minigrad.words import percent, write_json
 from nets.generators.cyclegan import PatchDiscriminator, ResnetGenerator
@@ -108,9 +108,9 @@ def main(argv=None):
 
 def both_sets(o):
     """(training, test), each a Pair. A source without test pictures gives a tenth of each side."""
-    train = data.load_pair(o.data, size=o.size, download=o.download, seed=o.seed)
+    train = inputs.pair(o, size=o.size, seed=o.seed)
     try:
-        test = data.load_pair(o.data, train=False, size=o.size, download=o.download, seed=o.seed)
+        test = inputs.pair(o, train=False, size=o.size, seed=o.seed)
     except data.DataError as error:
         if not error.reason.startswith(("has no test set", "cannot tell which array is the test data")):
             raise

@@ -15,7 +15,7 @@ from gan.generate import generate
 from gan.losses import minimax, non_saturating
 from gan.metrics.nearest import nearest
 from gan.metrics.parzen import parzen
-from minigrad import command, data, optim
+from minigrad import command, inputs, optim
 from minigrad.random import Stream, Streams
 from minigrad.words import write_json
 from nets.commands.helpers.images import train_and_held_out
@@ -53,7 +53,7 @@ def main(argv=None):
     o = options(argv)
     images, held_out = train_and_held_out(o)
     streams = Streams(o.seed)
-    loader = data.DataLoader(images, o.batch, shuffle=True, drop_last=True, rng=streams["data"])
+    loader = inputs.batches(images, o.batch, streams["data"])
     bias = marginals(images.normalised())
     generator = MLPGenerator(o.size, o.channels, o.latent, o.hidden, bias, rng=streams["init"]).to(o.device)
     discriminator = MLPDiscriminator(o.size, o.channels, o.units, rng=streams["dropout"]).to(o.device)

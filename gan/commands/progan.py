@@ -19,7 +19,7 @@ from gan import losses
 from gan.generate import interpolate
 from gan.penalties import drift_penalty, gradient_penalty
 from gan.regularise import MinibatchStddev
-from minigrad import command, data, optim
+from minigrad import command, inputs, optim
 from minigrad.pictures import make_grid, save_gif
 from minigrad.random import Stream, Streams
 from nets.generators.draw import in_batches
@@ -96,10 +96,10 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    images = data.load_images(o.data, size=o.size, download=o.download)
+    images = inputs.images(o, size=o.size)
     o.channels, streams, plan = images.x.shape[1], Streams(o.seed), phases(o)
     chunk = int(np.gcd.reduce([phase.batch for phase in plan]))  # a batch is some of these: its size changes with the level
-    loader = data.DataLoader(images, chunk, shuffle=True, drop_last=True, rng=streams["data"])
+    loader = inputs.batches(images, chunk, streams["data"])
     stddev = None if "minibatch-stddev" in o.without else MinibatchStddev(math.gcd(4, chunk))
     generator = ProGenerator(o.size, o.channels, o.latent, o.base, o.most, o.without, rng=streams["init"]).to(o.device)
     critic = ProDiscriminator(o.size, o.channels, o.base, o.most, stddev, o.without, rng=streams["init"]).to(o.device)

@@ -72,10 +72,10 @@ def told_by_values(a, axis: int) -> str | None:
     if low >= 0 and high <= 1:
         whole = bool(((a == 0) | (a == 1)).all())
         return "softmax" if not whole and bool((np.abs(a.sum(axis=axis) - 1) < NEAR).all()) else None
-    return "log_softmax" if high <= 0 and bool((np.abs(_total(a, axis) - 1) < NEAR).all()) else None
+    return "log_softmax" if high <= 0 and bool((np.abs(_total(a, axis) - 1) < NEAR).all()) else None  # NaN is neither
 
 
 def _total(a, axis: int):
-    """The sum of e^a along an axis, infinite where it overflows."""
-    with np.errstate(over="ignore"):
+    """The sum of e^a along an axis, infinite where it overflows, whatever NumPy was told to raise."""
+    with np.errstate(all="ignore"):
         return np.exp(a).sum(axis=axis)

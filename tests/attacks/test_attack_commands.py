@@ -363,7 +363,7 @@ def test_every_command_has_help(capsys):
     (["certify", "--model", "MODEL", "--alpha", "1"], 2, "--alpha"),
     (["certify", "--model", "MODEL", "--attacked", "-1"], 2, "at least 0"),
     (["certify", "--model", "MODEL", "--epsilon", "1"], 2, "unknown option '--epsilon'"),
-    (["panda", "--epsilon", "0.5"], 2, "integer of at least 1"),
+    (["panda", "--epsilon", "0.003"], 2, "less than one grey level"),
 ])
 def test_wrong_calls_are_told_in_one_line(argv, status, message, model, capsys):
     found = attacks(*[model if word == "MODEL" else word for word in argv])

@@ -304,3 +304,11 @@ def test_the_papers_table_in_letters_and_bars():
     assert goodfellow.in_report(rows[0])["error under FGSM"].endswith("89.4 %)")
     assert goodfellow.picture(rows, "title").std() > 5
     assert bars(["a"], {"x": [0.5]}, "t", "%").ndim == 3
+
+
+@pytest.mark.parametrize("published", [None, 0.9])
+def test_a_stroke_for_published_figures_is_explained_only_where_there_is_one(published, monkeypatch):
+    given = {}
+    monkeypatch.setattr(goodfellow, "bars", lambda names, series, title, across, marks, **rest: given.update(marks=marks))
+    goodfellow.picture([goodfellow.Row("softmax", 0.1, 0.9, 0.5, published_error=published)], "on glyphs")
+    assert (given["marks"] is not None) == (published is not None)

@@ -199,7 +199,7 @@ def test_pictures_without_a_test_set_are_split(capsys):
     (["autoencoder", "--refine", "-1"], 2, "must be an integer of at least 0"),
     (["autoencoder", "--rate", "0"], 2, "must be a number above 0"),
     (["autoencoder", "--rate", "nan"], 2, "must be a number above 0"),
-    (["autoencoder", "--batch", "501"], 1, "500 rows"),
+    (["autoencoder", "--batch", "501"], 1, "--batch 501: glyphs has 500 pictures to train on; use --batch 500 or fewer"),
     (["charrnn", "--data", "mnist"], 1, "holds no text"),
     (["charrnn", "--data", "text:none.txt"], 1, "no such file"),
     (["charrnn", "--data", "text:short.txt"], 1, "do not fill"),
