@@ -3,7 +3,7 @@
 In training each map is divided by the statistics of its batch, in use by saved ones. Shows the spread of activations and gradients
 through 20 layers with and without batch norm; then trains a classifier and a generator of digits with it and uses both in the wrong
 mode: the accuracy at batch sizes from 2 to 128, mixed or sorted by class; an attack of one step whose gradient comes from the wrong
-mode; and what the generator draws from one and the same latent in different company. About a minute on two cores.
+mode; and what the generator draws from one and the same latent in different company. About half a minute.
 """
 
 from __future__ import annotations

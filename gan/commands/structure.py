@@ -3,7 +3,7 @@
 The data is `shapes`: every picture shows exactly so many discs (or bars), and whether a picture keeps the rule can be read off
 it. One generator learns it twice from the same seed: against a critic that sees patches of 10 x 10 pixels, and against one that
 sees the whole picture. The first can ask for round discs on black, but not for three of them. Prints the share of samples that
-break the rule, by kind (gan/metrics/rules.py), beside the data's own 0. About three minutes on two cores.
+break the rule, by kind (gan/metrics/rules.py), beside the data's own 0. About a minute.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ JUDGED, SHOWN = 2000, 40
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan structure", text, data=None, steps=3000, run=False,
+    parser = command.Parser("gan structure", text, data=None, steps=1500, run=False,
                             examples=["", "--part bars --count 4 --seed 3"])
     add = parser.add_argument
     add("--part", choices=["discs", "bars"], default="discs", help="what the pictures show")
     add("--count", type=command.COUNT, default=3, help="how many of them")
-    add("--size", type=command.COUNT, default=32, help="pixels")
+    add("--size", type=command.COUNT, default=32, help="pixels of the pictures")
     add("--width", type=command.COUNT, default=24, help="maps next to the image, in all players")
     add("--out", type=command.path, default="structure.png", metavar="FILE",
         help="the picture; FILE with .json holds the numbers")
@@ -73,10 +73,10 @@ def trained(kind, train, o, bar) -> np.ndarray:
 
 def drawn(samples, found, o) -> np.ndarray:
     """A sheet for each kind of pictures, those that break the rule framed in red, and below it how many parts they show."""
-    figure, draw = new_figure(14.4, 7.4)
+    figure, draw = new_figure(14.4, 5.8)
     figure.suptitle(f"exactly {o.count} {o.part} in each picture: the rule, and who learns it ({o.steps:,} steps, seed {o.seed})",
                     fontsize=13)
-    sheets, counts = figure.subplots(2, len(samples), height_ratios=(2.4, 1))
+    sheets, counts = figure.subplots(2, len(samples), height_ratios=(3.4, 1))
     for top, below, (name, x) in zip(sheets, counts, samples.items(), strict=True):
         shown, r = x[:SHOWN], found[name]
         wrong = np.any(list(broken_rules(shown, o.part, o.count).values()), 0)
