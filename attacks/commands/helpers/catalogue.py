@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from attacks.black_box.decision import boundary
@@ -138,7 +139,8 @@ def in_batches(attack: Attack, run, victim, x, goal, threat, o, batch: int | Non
 
     The batch into which Ctrl-C comes ends soon, with what it has so far, and is the last one. batch: default the attack's own."""
     firsts = range(0, len(x), batch or attack.batch)
-    each, parts = max(1, min(attack.queries(o), getattr(o, "budget", None) or 1 << 30)), []
+    given = SimpleNamespace(**{**{name: p.default for name, p in attack.takes.items()}, **vars(o)})  # not all are options everywhere
+    each, parts = max(1, min(attack.queries(given), getattr(o, "budget", None) or 1 << 30)), []
     with run.units(len(firsts) * each, partial=True) as bar:
         victim.watch = Watch(bar, each)
         for first in firsts:
