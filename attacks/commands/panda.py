@@ -40,7 +40,7 @@ WANTED = 0.99  # confidence that counts as reached
 def options(argv=None):
     parser = command.Parser(
         "attacks panda", command.doc(__doc__, __file__).split("\n\n    x'")[0], data=None, steps=None, run=False,
-        takes="20 seconds",
+        takes="3 seconds",
         examples=["", "--epsilon 1 --target \"tabby cat\"", "--image cat.jpg --target guacamole"],
     )
     parser.add_argument("--network", choices=list(NETWORKS), default="efficientnet-lite0", help="which network to fool")
