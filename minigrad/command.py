@@ -287,7 +287,6 @@ def main(package: str, commands: dict, argv=None) -> int:
         print(f"python -m {package}: error: unknown command {argv[0]!r}{_guess(argv[0], commands)}\n\n"
               + _overview(package, commands), file=sys.stderr)
         return 2
-    _Now.options = _Now.run = None
     try:
         with compiling(), no_leftovers():
             status = importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0
@@ -310,6 +309,8 @@ def main(package: str, commands: dict, argv=None) -> int:
         note = "" if isinstance(error, (DataError, CheckpointError, RunError, DeviceError)) else "\n(MINIGRAD_DEBUG=1 shows where)"
         print(f"python -m {package} {argv[0]}: error: {error}{note}", file=sys.stderr)
         return 3 if isinstance(error, NonFiniteError) else 1
+    finally:
+        _Now.options = _Now.run = None  # a run holds its lock as long as someone holds the run
 
 
 def _overview(package: str, commands: dict) -> str:

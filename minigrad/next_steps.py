@@ -54,6 +54,15 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
     """Words of command lines, by the kind of the run."""
     if kind == "gan dcgan":
         return [(["gan", "sample", folder], "more samples, and a walk through latent space as a GIF"), *_judged(folder, c)]
+    if kind == "gan mlp":
+        return [(["gan", "dcgan", *_data(c)], "the same game with convolutions"),
+                (["gan", "mlp", *_data(c), "--loss", "minimax"], "the game as it stands, whose gradient vanishes")]
+    if kind == "gan progan":
+        return [(["gan", "progan", *_data(c), "--without", "fading"], "the same without an ingredient"),
+                (["gan", "dcgan", *_data(c)], "one size from the start")]
+    if kind == "gan cyclegan":
+        return [(["gan", "cyclegan", *_data(c), "--identity", "0"], "the same without the identity loss"),
+                (["gan", "cyclegan", *_data(c), "--seed", str(c.get("seed", 0) + 1)], "does another seed find the same way?")]
     if kind == "gan toy":
         data = c.get("data") or "ring"
         other = "grid" if str(data).startswith("ring") else "ring"

@@ -29,8 +29,6 @@ STYLE = """
 @media(prefers-color-scheme:dark){:root{--ink:#e6e8ec;--pale:#9aa;--line:#383d46;--back:#16181c;--card:#1f2227}}
 body{margin:0;background:var(--back);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1000px;margin:0 auto;padding:24px 16px 64px}
-@media(max-width:600px){main{padding:12px 8px 32px}section{padding:12px}th{white-space:normal}.small img{width:46%}
-.drawn{overflow-x:auto}.drawn img{max-width:none!important;width:720px}}
 h1{font-size:26px;margin:8px 0}h2{font-size:18px;margin:0 0 12px}
 h3{font-size:14px;color:var(--pale);margin:16px 0 8px}
 section{background:var(--card);border:1px solid var(--line);border-radius:8px}
@@ -51,6 +49,8 @@ details>summary{cursor:pointer;color:var(--pale);margin:8px 0}
 .control{display:flex;align-items:center;gap:12px;margin:12px 0 0}.control input{flex:1;min-width:0;max-width:560px}
 .control output{min-width:84px;font-variant-numeric:tabular-nums}.control button{font:inherit;min-width:64px}
 [hidden]{display:none}
+@media(max-width:600px){main{padding:12px 8px 32px}section{padding:12px}th{white-space:normal}.small img{width:46%}
+.drawn{overflow-x:auto}.drawn img{max-width:none!important;width:720px}}
 """
 
 SCRIPT = """

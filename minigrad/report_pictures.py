@@ -51,8 +51,8 @@ def found(run_path) -> tuple[dict, dict]:
             continue
         if match := re.fullmatch(r"(.+)_(\d{6,})\.png", entry):
             series.setdefault(match[1], []).append((int(match[2]), path))
-        elif match := re.fullmatch(r"([^.].*)\.(png|gif)", entry):
-            others[match[1]] = path
+        elif re.fullmatch(r"[^.].*\.(png|gif)", entry):
+            others[entry.removesuffix(".png")] = path  # walk.png is "walk", walk.gif keeps its ending
     return {name: sorted(pairs) for name, pairs in series.items()}, others
 
 
@@ -85,7 +85,9 @@ def development(run_path) -> dict:
 
 def caption(name: str) -> str:
     """What is said below a picture that belongs to no step."""
-    return "real pictures, for comparison" if name == "real" else words(name)
+    if name == "real":
+        return "real pictures, for comparison"
+    return f"{words(name.removesuffix('.gif'))}, moving" if name.endswith(".gif") else words(name)
 
 
 def words(name: str) -> str:

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from attacks import __main__ as attacks_main
-from attacks.commands.helpers.catalogue import ATTACKS
+from attacks.commands.helpers.catalogue import ATTACKS, in_batches
 from attacks.core.goal import Untargeted
 from attacks.core.threat import Linf
 from attacks.core.victim import Victim
@@ -92,7 +93,8 @@ DIGITS = {"data": "glyphs", "size": 28, "channels": 1}
 def runs_of_every_kind(root):
     classifier = made(root, "nets classifier", "classifier", **DIGITS, classes=10)
     yield classifier
-    for kind in ("gan dcgan", "gan toy", "nets autoencoder", "nets vae", "nets charrnn", "nets blur", "attacks train"):
+    for kind in ("gan dcgan", "gan toy", "gan mlp", "gan progan", "gan cyclegan", "nets autoencoder", "nets vae", "nets charrnn",
+                 "nets blur", "attacks train"):
         yield made(root, kind, kind.split()[1], **{**DIGITS, "data": "ring"} if kind == "gan toy" else DIGITS)
     for name in ("pgd", "table", "evaluate", "curve"):
         yield made(root, f"attacks {name}", name, **DIGITS, model=classifier)
@@ -297,6 +299,18 @@ def test_the_bar_moves_with_every_attack_and_a_stop_ends_it_with_a_result(name):
     assert stopped.queries.sum() <= whole.queries.sum()  # what is there so far, and no more questions than the whole costs
     if whole.queries.max() > 60:
         assert stopped.queries.max() < whole.queries.max()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_queries_are_planned_by_defaults_where_a_command_has_no_option(name, tmp_path):
+    """`attacks table` has no --restarts: what an attack takes and no option sets is the function's own default."""
+    attack = ATTACKS[name]
+    run = Run.create("table", {}, tmp_path, quiet=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("attacks.commands.helpers.catalogue.perform", lambda attack, victim, x, goal, threat, o: len(x))
+        found, stopped = in_batches(attack, run, SimpleNamespace(), np.zeros(7), np.zeros(7), None, SimpleNamespace(norm="l2"), 3)
+    assert found == [3, 3, 1] and not stopped
+    run.close()
 
 
 def test_ctrl_c_in_an_attack_keeps_what_is_finished(tmp_path):

@@ -22,7 +22,7 @@ POINTS = 11
 
 def main(argv=None):
     parser = command.Parser("attacks curve", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="30 seconds",
+                            takes="6 seconds",
                             examples=["--model runs/classifier-0001",
                                       "--model runs/classifier-0001 --norm l2 --epsilon 4"])
     setting.model_options(parser, 200, "images of the test set")

@@ -60,7 +60,7 @@ def main(argv=None):
 
 def options(argv=None):
     parser = command.Parser("attacks evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="3 minutes",
+                            takes="1 minute",
                             examples=["--model runs/classifier-0001", "--model runs/robust-0001 --twin "
                                 "runs/classifier-0001 "
                                       "--defense 'PGD training'"])

@@ -32,7 +32,7 @@ KINDS = {  # name in figures -> (questions, answers)
 
 def options(argv=None):
     parser = command.Parser("attacks extract", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="2 minutes",
+                            takes="20 seconds",
                             examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --student lenet",
                                       "--data mnist --queries 100 1000 5000"])
     parser.add_argument("--model", type=command.path, metavar="RUN",

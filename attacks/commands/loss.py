@@ -34,7 +34,7 @@ def recipes(epsilon: float, steps: int) -> dict:
 
 def main(argv=None):
     parser = command.Parser("attacks loss", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="10 seconds",
+                            takes="4 seconds",
                             examples=["--model runs/classifier-0001",
                                       "--model runs/classifier-0001 --norm l2 --steps 100"])
     setting.model_options(parser, 100, "images of the test set", ("linf", "l2"))

@@ -41,7 +41,7 @@ NEARLY = 1e-6  # of a grey level: what a quotient such as 2/255 may miss a whole
 def options(argv=None):
     parser = command.Parser(
         "attacks panda", command.doc(__doc__, __file__).split("\n\n    x'")[0], data=None, steps=None, run=False,
-        takes="20 seconds",
+        takes="3 seconds",
         examples=["", "--epsilon 1 --target \"tabby cat\"", "--image cat.jpg --target guacamole"],
     )
     parser.add_argument("--network", choices=list(NETWORKS), default="efficientnet-lite0", help="which network to fool")

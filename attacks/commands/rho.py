@@ -33,7 +33,7 @@ OPEN = (-100.0, 101.0)  # bounds that no perturbation reaches
 
 def main(argv=None):
     parser = command.Parser("attacks rho", command.doc(__doc__, __file__), data="mnist", steps=2_345, run=False,
-                            takes="2 minutes",
+                            takes="10 seconds",
                             examples=["", "--data glyphs --steps 1000"])
     parser.add_argument("--batch", type=command.COUNT, default=128, help="images in a batch")
     parser.add_argument("--rate", type=command.POSITIVE, default=1e-3,

@@ -23,7 +23,7 @@ BATCH = 250
 
 def main(argv=None):
     parser = command.Parser("attacks table", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="30 seconds",
+                            takes="6 seconds",
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --epsilon 0.1"])
     setting.model_options(parser, 20, "images of each class")
     parser.add_argument("--attack", choices=CHOICES, default="pgd", help="which attack")

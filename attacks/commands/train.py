@@ -40,7 +40,7 @@ FALL = 0.2  # of PGD accuracy between two epochs: collapsed (Wong, Rice & Kolter
 def options(argv=None):
     parser = command.Parser(
         "attacks train", command.doc(__doc__, __file__).split("\n\nLogged")[0], data="mnist", steps=6_000,
-        takes="3 minutes",
+        takes="1 minute",
         examples=["--method fast --early-stop", "--method pgd --inner-steps 10", "--method trades --beta 6",
                   "--method noise --noise sign --epsilon 0.25", "--method noise --noise gaussian --norm l2 --epsilon 0.5",
                   "--data cifar10 --epsilon 8/255 --network lenet"],

@@ -26,7 +26,7 @@ SHOWN = 10
 
 def main(argv=None):
     parser = command.Parser("attacks universal", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="30 seconds",
+                            takes="7 seconds",
                             examples=["--model runs/classifier-0001", "--model runs/classifier-0001 --method deepfool",
                                       "--model runs/classifier-0001 --target 8 --norm l2 --epsilon 5"])
     setting.model_options(parser, 1000, "images of the training set to find it on")

@@ -33,7 +33,7 @@ GAMES = {  # name: (loss, options of the path, what theory says)
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan dirac", text, data=None, steps=600, run=False, takes="3 seconds",
+    parser = command.Parser("gan dirac", text, data=None, steps=600, run=False, takes="4 seconds",
                             examples=["", "--at-once --rate 0.2"])
     parser.add_argument("--rate", type=command.PART, default=0.1, help="step of both players' gradient descent")
     parser.add_argument("--at-once", action="store_true", help="both players move at once, not in turns: cycles spiral out")

@@ -24,7 +24,7 @@ SLOPES, WIDTH, DEPTH, BATCH, JUDGED = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5), 64, 3, 1
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan leak", text, data="ring", steps=600, run=False, takes="20 seconds",
+    parser = command.Parser("gan leak", text, data="ring", steps=600, run=False, takes="10 seconds",
                             examples=["", "--rate 0.05 --seed 3"])
     parser.add_argument("--rate", type=command.POSITIVE, default=0.02,
                         help="Adam's learning rate of the critic: high, so that units die")

@@ -20,7 +20,7 @@ SHOWN = {"minimax": "C3", "non_saturating": "C0", "least_squares": "0.6", "wasse
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan losses", text, data=None, steps=None, run=False, takes="2 seconds",
+    parser = command.Parser("gan losses", text, data=None, steps=None, run=False, takes="1 second",
                             examples=["", "--at 0.001"])
     parser.add_argument("--at", type=command.LEVEL, default=0.01, help="the P = D(G(z)) whose gradients are printed")
     parser.add_argument("--out", type=command.path, default="losses.png", metavar="FILE",

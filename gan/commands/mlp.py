@@ -30,6 +30,7 @@ COPIES = 10  # samples shown beside the nearest training picture
 def options(argv=None):
     parser = command.Parser(
         "gan mlp", command.doc(__doc__, __file__), steps=None,
+        takes="2 minutes",
         examples=["", "--data mnist", "--data fashion-mnist --steps 20000", "--resume runs/mlp-0001"],
     )
     add = parser.add_argument
@@ -81,7 +82,7 @@ def main(argv=None):
         if run.due(step, 20):
             run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
                     probability_fake=fake_logits.sigmoid().mean())
-        if run.due(step, 500) or step == 20:
+        if run.due(step, 500, first=20):
             run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
             run.image(step, generate(generator, fixed), columns=10)
     finish(run, o, generator, images, held_out)
@@ -123,7 +124,7 @@ def finish(run, o, generator, images, held_out):
 
     some = samples[:COPIES]
     index, _ = nearest(some.reshape(COPIES, -1), images.normalised((0.0, 1.0)).reshape(len(images), -1))
-    run.image(o.steps, np.concatenate([some * 2 - 1, images.subset(index).normalised()]), "nearest", columns=COPIES)
+    run.image(None, np.concatenate([some * 2 - 1, images.subset(index).normalised()]), "nearest", columns=COPIES)
     run.finish(title=f"The GAN of 2014 on {o.data}", summary={
         "likelihood of held-out pictures, nats": f"{scores['samples']['nats']:.1f} +- {scores['samples']['standard error']:.1f}",
         "the same with training pictures as samples": f"{scores['training pictures in their place']['nats']:.1f}",

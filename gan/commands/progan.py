@@ -66,6 +66,7 @@ def phases(o) -> list[Phase]:
 def options(argv=None):
     parser = command.Parser(
         "gan progan", command.doc(__doc__, __file__), steps=None,
+        takes="TODO",
         examples=["", "--data mnist --size 32", "--data cifar10 --target 750", "--data npz:faces.npz --size 64 --mirror",
                   "--without fading --without minibatch-stddev", "--resume runs/progan-0001"],
     )
@@ -191,7 +192,7 @@ def finish(run, o, generator, images, plan):
     frames = [make_grid(pictures(generator, interpolate(here, there, i / 12), o.size, reached.level), 4)
               for here, there in zip(stops, np.roll(stops, -1, axis=0), strict=True) for i in range(12)]
     walk = save_gif(run.file("walk.gif"), frames)
-    run.image(o.steps, images.x[:100], "real", columns=10)
+    run.image(None, images.x[:100], "real", columns=10)
     seen = sum((min(phase.last, o.steps) - phase.first + 1) * phase.batch for phase in plan if phase.first <= o.steps)
     run.finish(title=f"ProGAN on {o.data}" + "".join(f", without {name}" for name in o.without), summary={
         "real images seen": seen, "pixels": 4 << reached.level, "growth": growth, "walk": walk})

@@ -24,7 +24,7 @@ NAMES = {"minimax": "C3", "non_saturating": "C0", "wasserstein": "C2"}
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan toogood", text, steps=1000, run=False, takes="1 minute",
+    parser = command.Parser("gan toogood", text, steps=1000, run=False, takes="7 seconds",
                             examples=["", "--data mnist --seed 3"])
     parser.add_argument("--out", type=command.path, default="toogood.png", metavar="FILE",
                         help="the picture; FILE with .json holds the numbers")

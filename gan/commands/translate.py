@@ -22,6 +22,7 @@ from nets.generators.draw import in_batches
 
 def main(argv=None):
     parser = command.Parser("gan translate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
+                            takes="1 second for a picture",
                             examples=["runs/cyclegan-0001 photo.jpg", "runs/cyclegan-0001 folder --to a --out pictures"])
     parser.add_argument("run", type=command.path, metavar="RUN", help="the folder of a run of gan cyclegan")
     parser.add_argument("images", type=command.path, metavar="PICTURE", nargs="+", help="pictures, or folders of pictures")

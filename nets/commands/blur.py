@@ -30,7 +30,7 @@ SHARED = {"data": "data", "size": "size", "latent": "latent", "width": "width", 
 def options(argv=None):
     parser = command.Parser(
         "nets blur", command.doc(__doc__, __file__), steps=600,
-        takes="1 minute",
+        takes="25 seconds",
         examples=["", "--data mnist", "--data npz:faces.npz --latent 32 --batch 32", "--gan runs/dcgan-0001",
                   "--resume runs/blur-0001"],
     )

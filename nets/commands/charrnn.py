@@ -30,7 +30,7 @@ PRESETS = {
 def options(argv=None):
     parser = command.Parser(
         "nets charrnn", command.doc(__doc__, __file__), data=None, steps=2_000, presets=PRESETS,
-        takes="1 minute",
+        takes="50 seconds",
         examples=["", "--cell gru", "--data text:novel.txt --hidden 256 --steps 6000", "--data text:input.txt --preset published "
                   "--steps 21150", "--resume runs/charrnn-0001"],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from attacks.black_box.decision import boundary
@@ -66,34 +67,35 @@ ATTACKS = {
     "deepfool": Attack(deepfool, "to the nearest boundary, as if straight (Moosavi-Dezfooli et al. 2016)", ("l2", "linf", "l1"),
                        queries=lambda o: min(o.steps, 15)),
     "carlini_l2": Attack(carlini_l2, "the smallest L2 perturbation, trained (Carlini & Wagner 2017)", ("l2",), batch=25,
-                         queries=lambda o: o.search_steps * (o.steps + 1)),
+                         lasts="100 seconds", queries=lambda o: o.search_steps * (o.steps + 1)),
     "carlini_linf": Attack(carlini_linf, "the smallest Linf perturbation, trained (the same)", ("linf",), batch=25,
                            queries=lambda o: 21 * (o.steps + 1)),
     "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50,
-                  queries=lambda o: o.search_steps * (o.steps + 2)),
+                  lasts="40 seconds", queries=lambda o: o.search_steps * (o.steps + 2)),
     "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)",
-                  queries=lambda o: (2 * o.steps + 1) * o.restarts),
+                  lasts="10 seconds", queries=lambda o: (2 * o.steps + 1) * o.restarts),
     "fab_targeted": Attack(fab_targeted, "the same towards each likely class in turn", targeted=False,
-                           queries=lambda o: (2 * o.steps + 1) * o.restarts * o.targets),
+                           lasts="30 seconds", queries=lambda o: (2 * o.steps + 1) * o.restarts * o.targets),
     "jsma": Attack(jsma, "pairs of pixels, by the Jacobian (Papernot et al. 2016)", ("l0",), batch=50,
                    queries=lambda o: 50 * o.targets),
-    "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50, queries=lambda o: o.draws),
+    "random_noise": Attack(random_noise, "random points of the ball", view="scores", batch=50,
+                           lasts="40 seconds", queries=lambda o: o.draws),
     "nes": Attack(nes, "gradient from random differences (Ilyas et al. 2018)", view="scores", batch=50,
-                  queries=lambda o: o.steps * (2 * o.samples + 1)),
+                  lasts="15 seconds", queries=lambda o: o.steps * (2 * o.samples + 1)),
     "spsa": Attack(spsa, "the same with signs and Adam (Uesato et al. 2018)", view="scores", batch=50,
-                   queries=lambda o: o.steps * (2 * o.samples + 1)),
+                   lasts="15 seconds", queries=lambda o: o.steps * (2 * o.samples + 1)),
     "square": Attack(square, "random squares (Andriushchenko et al. 2020)", ("linf", "l2"), "scores", batch=50,
                      queries=lambda o: o.queries),
     "zoo": Attack(zoo, "differences coordinate by coordinate (Chen et al. 2017)", ("l2",), "scores", batch=5,
-                  count=10, queries=lambda o: 3 * o.steps * (2 * o.coordinates + 1)),
+                  count=10, lasts="4 minutes", queries=lambda o: 3 * o.steps * (2 * o.coordinates + 1)),
     "one_pixel": Attack(one_pixel, "differential evolution of single pixels (Su et al. 2017)", ("l0",), "scores", batch=10,
-                        queries=lambda o: o.population * (o.generations + 1)),
+                        lasts="2 minutes", queries=lambda o: o.population * (o.generations + 1)),
     "spatial": Attack(spatial, "rotations and shifts (Engstrom et al. 2019)", ("l2",), "scores", batch=50, set="rotated, shifted",
-                      queries=lambda o: o.draws or o.rotations * o.shifts**2),
+                      lasts="5 seconds", queries=lambda o: o.draws or o.rotations * o.shifts**2),
     "boundary": Attack(boundary, "random walk along the boundary (Brendel et al. 2018)", ("l2",), "labels", batch=50,
-                       queries=lambda o: round(1.1 * o.steps)),
+                       lasts="2 minutes", queries=lambda o: round(1.1 * o.steps)),
     "hop_skip_jump": Attack(hop_skip_jump, "the boundary's gradient from labels (Chen et al. 2020)", ("l2", "linf"), "labels",
-                            batch=50, queries=lambda o: round(70 * o.steps**1.5)),
+                            batch=50, lasts="75 seconds", queries=lambda o: round(70 * o.steps**1.5)),
 }
 
 OPTIONS = {  # arguments of the functions that become options, where a function has them
@@ -138,7 +140,8 @@ def in_batches(attack: Attack, run, victim, x, goal, threat, o, batch: int | Non
 
     The batch into which Ctrl-C comes ends soon, with what it has so far, and is the last one. batch: default the attack's own."""
     firsts = range(0, len(x), batch or attack.batch)
-    each, parts = max(1, min(attack.queries(o), getattr(o, "budget", None) or 1 << 30)), []
+    given = SimpleNamespace(**{**{name: p.default for name, p in attack.takes.items()}, **vars(o)})  # o need not have all of them
+    each, parts = max(1, min(attack.queries(given), getattr(o, "budget", None) or 1 << 30)), []
     with run.units(len(firsts) * each, partial=True) as bar:
         victim.watch = Watch(bar, each)
         for first in firsts:
