@@ -6,6 +6,7 @@ from minigrad import command
 
 COMMANDS = {
     "dcgan": ("gan.commands.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
+    "mlp": ("gan.commands.mlp", "the GAN of 2014: a perceptron draws digits, a maxout network judges them"),
     "toy": ("gan.commands.toy", "two small networks play in the plane, beside the best discriminator (GIF); modes counted"),
     "dirac": ("gan.commands.dirac", "the smallest game, one number against one: which losses come to rest"),
     "losses": ("gan.commands.losses", "minimax and non-saturating loss where the discriminator is sure, and their gradients"),
