@@ -14,8 +14,8 @@ import sys
 
 from minigrad import report
 
-__all__ = ["RunError", "asked_steps", "finished", "kind_of", "last_session", "no_run", "program", "read_json", "require",
-           "sessions"]
+__all__ = ["RunError", "asked_steps", "finished", "kind_of", "last_session", "neighbours", "no_run", "program", "read_json",
+           "require", "sessions"]
 
 SHOWN = 8  # runs in a message
 
@@ -43,13 +43,13 @@ def require(folder, *kinds: str) -> None:
     kind = kind_of(folder)
     if kind is None or kind in kinds:
         return
-    there = [run for run in _neighbours(folder) if kind_of(run) in kinds]
+    there = [run for run in neighbours(folder) if kind_of(run) in kinds]
     would = f"runs here that would do: {', '.join(there[-SHOWN:])}" if there else "no run here would do"
     wanted = " or ".join(f"`python -m {name}`" for name in kinds)
     raise RunError(folder, f"is a run of `python -m {kind}`, and one of {wanted} is needed; {would}")
 
 
-def _neighbours(folder) -> list[str]:
+def neighbours(folder) -> list[str]:
     """Runs in the same folder, and in runs/."""
     found = {}
     for place in (os.path.dirname(os.path.normpath(folder)), "runs"):

@@ -100,6 +100,12 @@ def check(images, *, part: str = "discs", count: int | None = None, most: int = 
                   smeared(white, inside) | _in_any(found.picture, found.white < WHITE[part], n))
 
 
+def options_of(name: str) -> dict:
+    """part, count and most in the name of a data set, "shapes:part=bars,count=3" -> {"part": "bars", "count": 3}."""
+    words = [word.partition("=") for word in name.partition(":")[2].split(",") if word]
+    return {key: value if key == "part" else int(value) for key, _, value in words if key in ("part", "count", "most")}
+
+
 # ---- forms
 
 
