@@ -156,7 +156,7 @@ def one(asked, judge_, o) -> dict:
         status = command.main("gan", gan_main.COMMANDS, argv)
     seconds = time.perf_counter() - began
     if status == 3:  # NaN or infinity: the recipe lost
-        return {"distance": None, "lost": said.getvalue().strip().splitlines()[-1], "seconds": seconds}
+        return {"distance": None, "lost": said.getvalue().partition("error: ")[2].partition("\n")[0], "seconds": seconds}
     if status:
         sys.exit(f"bakeoff: python -m gan {' '.join(argv)}\n{said.getvalue()}")
     run = Run.open(os.path.join(folder, "dcgan-0001"), quiet=True)

@@ -31,7 +31,7 @@ from gan.metrics.sharpness import sharpness_ratio
 from gan.metrics.sliced import pyramid_distance
 from minigrad.random import Stream
 
-FEW, PICTURES = 2000, 1000  # rows for numbers from neighbours; pictures for the sliced distance and for memorisation
+FEW, PICTURES = 2000, 500   # rows for numbers from neighbours; pictures for the sliced distance and for memorisation
 SUBSETS = 20                # of 1,000 rows, for the kernel distance
 REAL_PAIRS = 10             # the limit of the birthday test is where so many pairs of FEW real pictures lie nearer
 

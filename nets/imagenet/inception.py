@@ -5,7 +5,7 @@
 
 FID is the Frechet distance on these features of *these weights*, those that TensorFlow published on 2015-12-05 and pytorch-fid
 carried over as pt_inception-2015-12-05-6726825d.pth. Names and shapes of the arrays are torchvision's, so that this file loads as
-it is. Nothing is downloaded: name the file by `--inception`. Three things differ from torchvision's network, as in the graph of 2015:
+it is. Nothing is downloaded: name the file by `--inception`. Three things differ from torchvision's network, as in that graph:
   * the average pools inside the mixed blocks do not count the padding (5b..5d, 6b..6e, 7b)
   * the last block, 7c, takes the largest in its pool where the others take the mean
   * the last layer has 1,008 outputs
