@@ -81,7 +81,8 @@ def test_a_run_that_blows_up_is_a_result_and_any_other_failure_is_not(monkeypatc
 def test_the_table_has_means_ranges_and_the_best_first():
     def line(recipe, seed, distance):
         return {"data": "d", "recipe": recipe, "options": bakeoff.RECIPES[recipe], "seed": seed, "images": 10, "width": 4,
-                "metric": "FD", "floor": 2.0, "distance": distance, "confident": 0.5, "least": 0.08, "most": 0.12, "seconds": 3.0, "lost": "x"}
+                "metric": "FD", "floor": 2.0, "distance": distance, "confident": 0.5, "least": 0.08, "most": 0.12,
+                "seconds": 3.0, "lost": "x"}
 
     a, b = list(bakeoff.RECIPES)[:2]
     o = bakeoff.argparse.Namespace(images=10, width=4, data=["d"], only="")

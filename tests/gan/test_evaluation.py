@@ -103,7 +103,7 @@ def test_real_pictures_score_the_floor(scored):
     assert real["entropy"] == pytest.approx(np.log(4), abs=0.01) and real["classifier_score"] > 3.5
     assert real["density"] == pytest.approx(1, abs=0.1) and real["coverage"] > 0.9
     assert real["sharpness"] == pytest.approx(1, abs=0.05)
-    assert real["memorisation"] == pytest.approx(1, abs=0.2) and real["duplicates"] >= 1
+    assert real["memorisation"] == pytest.approx(1, abs=0.35) and real["duplicates"] >= 1
 
 
 def test_each_rung_fails_where_it_should(scored):

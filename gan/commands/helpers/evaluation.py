@@ -109,4 +109,4 @@ def _grid(title, images, columns, caption):
 
 
 def _cell(value, digits) -> str:
-    return "-" if value is None or not np.isfinite(value) else f"{value:,.{digits}f}"
+    return "-" if value is None or not np.isfinite(value) else f"{round(value, digits) + 0.0:,.{digits}f}"  # no -0.00
