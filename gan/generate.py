@@ -59,9 +59,12 @@ def reestimate_batch_norm(generator, latents, batch: int = 250) -> None:
             norm.momentum = momentum
 
 
-def interpolate(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-    """The point at t in [0, 1] on the great circle from a to b (rows of normal latents keep their usual length)."""
-    FRACTION.check("interpolate: t", t)
+def interpolate(a: np.ndarray, b: np.ndarray, t) -> np.ndarray:
+    """The point at t in [0, 1] on the great circle from a to b (rows of normal latents keep their usual length).
+
+    t: a number, or an array that broadcasts against a (..., z), such as (N, 1) for a place of its own on each row's circle."""
+    for end in (np.min(t), np.max(t)):
+        FRACTION.check("interpolate: t", end)
     unit_a, unit_b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
     angle = np.arccos(np.clip((unit_a * unit_b).sum(-1, keepdims=True), -1, 1))
     small = np.sin(angle) < 1e-6

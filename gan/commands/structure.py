@@ -13,7 +13,7 @@ import numpy as np
 from gan.commands.helpers.short_game import Rules, play
 from gan.critics import Critic, PatchCritic
 from gan.generate import generate, reestimate_batch_norm
-from gan.metrics.rules import KINDS, broken_rules, rule_breaking
+from gan.metrics.rules import Broken, check
 from minigrad import command, data, optim
 from minigrad.data.synthetic import count_parts
 from minigrad.pictures import make_grid, new_figure, save_png
@@ -45,11 +45,11 @@ def main(argv=None):
         samples[name] = trained(kind, train, o, bar)
     bar.close()
 
-    found = {name: {**rule_breaking(x, o.part, o.count), "parts": np.bincount(count_parts(x), minlength=10).tolist()}
+    found = {name: {**check(x, part=o.part, count=o.count).shares(), "parts": np.bincount(count_parts(x), minlength=10).tolist()}
              for name, x in samples.items()}
-    print(table(["pictures", "break the rule", *(f"wrong {kind}" for kind in KINDS)],
-                [[name, percent(r["any"], 1), *(percent(r[kind], 1) for kind in KINDS)] for name, r in found.items()]))
-    patch, whole = (found[name]["count"] for name in list(found)[1:])
+    print(table(["pictures", "break the rule", *(f"wrong {kind}" for kind in Broken._fields)],
+                [[name, percent(r["any"], 1), *(percent(r[kind], 1) for kind in Broken._fields)] for name, r in found.items()]))
+    patch, whole = (found[name]["number"] for name in list(found)[1:])
     print(f"a wrong number of {o.part}: {percent(patch, 1)} of the samples with a critic of patches, {percent(whole, 1)} with one "
           "of the whole picture, 0 in the data")
     print("picture:", save_png(o.out, drawn(samples, found, o)))
@@ -79,7 +79,7 @@ def drawn(samples, found, o) -> np.ndarray:
     sheets, counts = figure.subplots(2, len(samples), height_ratios=(3.4, 1))
     for top, below, (name, x) in zip(sheets, counts, samples.items(), strict=True):
         shown, r = x[:SHOWN], found[name]
-        wrong = np.any(list(broken_rules(shown, o.part, o.count).values()), 0)
+        wrong = check(shown, part=o.part, count=o.count).any
         top.imshow(make_grid(shown, columns=8, padding=4, scale=2))
         side = 2 * o.size
         for i in np.flatnonzero(wrong):

@@ -5,8 +5,11 @@
     kernel      distance of two sets of features by a kernel, unbiased
     classes     share of each class, confidence, classifier score
     precision   precision, recall, density, coverage
+    path_length how far a picture moves when its latent moves a little
     sliced      sliced Wasserstein distance, of points and of pictures' patches
-    modes       modes of mixtures and of stacked digits, high quality, reverse KL
+    modes       modes of mixtures in the plane, high quality, reverse KL
+    stacked     modes and KL of stacked digits
+    rules       share of `shapes` that break their rule
     nearest     1-nearest-neighbour test, birthday test, nearest training image
     sharpness   strength of edges, generated over real
 """
@@ -17,6 +20,9 @@ from gan.metrics.judge import fingerprint, judge
 from gan.metrics.kernel import kernel_distance, mmd2
 from gan.metrics.modes import count_modes, stacked_modes
 from gan.metrics.nearest import birthday, memorisation, nearest, two_sample
+from gan.metrics.path_length import path_length
 from gan.metrics.precision import prdc
+from gan.metrics.rules import broken
 from gan.metrics.sharpness import sharpness_ratio
 from gan.metrics.sliced import pyramid_distance, sliced_wasserstein
+from gan.metrics.stacked import stacked_report

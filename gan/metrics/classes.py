@@ -19,7 +19,7 @@ def class_report(probabilities: np.ndarray) -> dict:
     """{'histogram': share of each class, 'entropy': in nats, 'confidence': mean largest probability}."""
     classes = probabilities.shape[1]
     share = np.bincount(probabilities.argmax(1), minlength=classes) / len(probabilities)
-    entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum())
+    entropy = float(-(share[share > 0] * np.log(share[share > 0])).sum()) + 0.0  # of one class 0.0, and not -0.0
     return {"histogram": share.tolist(), "entropy": entropy, "confidence": float(probabilities.max(1).mean())}
 
 

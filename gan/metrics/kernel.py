@@ -20,7 +20,11 @@ from minigrad.random import Stream
 
 def polynomial_kernel(a, b, degree: int = 3, coefficient: float = 1.0) -> np.ndarray:
     """(a_i . b_j / d + coefficient)^degree, (N, M)."""
-    return (a @ b.T / a.shape[1] + coefficient) ** degree
+    base = a @ b.T / a.shape[1] + coefficient
+    kernel = base
+    for _ in range(degree - 1):  # ** would take a logarithm for each number
+        kernel = kernel * base
+    return kernel
 
 
 def mmd2(x, y, kernel=polynomial_kernel) -> float:

@@ -6,7 +6,7 @@
     memorisation    are samples nearer to the training set than held-out images are?
 
 All take features or pixels (N, d) and compare by Euclidean distance in float64. In pixels, distances say little of what a picture
-shows; in a classifier's features they do.
+shows; in a classifier's features they do. No function holds all N x M distances: they come in blocks of `BLOCK` numbers.
 
 Imports: numpy.
 """
@@ -14,9 +14,12 @@ Imports: numpy.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+BLOCK = 1 << 22  # distances at once: 32 MB, and a few times that while they are made
 
 
 def distances(a, b) -> np.ndarray:
@@ -33,6 +36,20 @@ def distances(a, b) -> np.ndarray:
     for i, j in np.argwhere(squares <= 1e-12 * (norm_a[:, None] + norm_b)):
         squares[i, j] = ((a[i] - b[j]) ** 2).sum()
     return np.sqrt(np.maximum(squares, 0.0))
+
+
+def in_blocks(a, b=None) -> Iterator[tuple[slice, np.ndarray]]:
+    """(rows of a, their distances to all of b): `distances` in parts of about BLOCK numbers. Without b the rows of a among
+    themselves, each infinitely far from itself."""
+    a = np.asarray(a, np.float64)
+    other = a if b is None else np.asarray(b, np.float64)
+    step = max(1, BLOCK // max(1, len(other)))
+    for i in range(0, len(a), step):
+        away = distances(a[i : i + step], other)
+        if b is None:
+            own = np.arange(len(away))
+            away[own, i + own] = np.inf
+        yield slice(i, i + len(away)), away
 
 
 class TwoSample(NamedTuple):
@@ -53,9 +70,8 @@ def two_sample(real, fake) -> TwoSample:
     if len(real) != len(fake) or len(real) < 2:
         raise ValueError(f"two_sample: needs two sets of equally many rows, two at least, got {len(real)} and {len(fake)}")
     both = np.concatenate([real, fake])
-    away = distances(both, both)
-    np.fill_diagonal(away, np.inf)
-    right = (away.argmin(1) < len(real)) == (np.arange(len(both)) < len(real))
+    neighbour = np.concatenate([away.argmin(1) for _, away in in_blocks(both)])
+    right = (neighbour < len(real)) == (np.arange(len(both)) < len(real))
     return TwoSample(float(right.mean()), float(right[: len(real)].mean()), float(right[len(real) :].mean()))
 
 
@@ -65,6 +81,7 @@ class Birthday(NamedTuple):
     pairs: int
     count: int
     nearest: np.ndarray  # (P, 2): the closest pairs, to be looked at
+    away: np.ndarray     # (P,): how far apart they are
     support: float
 
 
@@ -74,22 +91,24 @@ def birthday(samples, limit: float, show: int = 10) -> Birthday:
     A generator that draws evenly from S different samples gives C(N, 2)/S pairs in N draws on average; uneven draws give more, so
     N (N - 1)/(2 pairs) estimates S from below. (The paper asks at which N a pair appears with probability 1/2: about sqrt(S).)
     limit: below it two pictures count as one; look at the pairs in `nearest` before believing the number."""
-    away = distances(samples, samples)
-    count = len(away)
-    i, j = np.triu_indices(count, 1)
-    order = np.argsort(away[i, j], kind="stable")[:show]
-    pairs = int((away[i, j] <= limit).sum())
-    return Birthday(pairs, count, np.stack([i[order], j[order]], 1), count * (count - 1) / 2 / pairs if pairs else math.inf)
+    pairs, close = 0, np.empty((0, 3))
+    for rows, away in in_blocks(samples):
+        away[np.arange(away.shape[1]) <= np.arange(rows.start, rows.stop)[:, None]] = np.inf  # each pair once
+        pairs += int((away <= limit).sum())
+        near = np.argpartition(away, min(show, away.size - 1), axis=None)[:show] if show else np.empty(0, np.int64)
+        i, j = np.unravel_index(near, away.shape)
+        close = np.concatenate([close, np.stack([away[i, j], rows.start + i, j], 1)])
+        close = close[np.lexsort(close.T[::-1])][:show]
+    close = close[np.isfinite(close[:, 0])]
+    count = len(samples)
+    return Birthday(pairs, count, close[:, 1:].astype(np.int64), close[:, 0],
+                    count * (count - 1) / 2 / pairs if pairs else math.inf)
 
 
-def nearest(samples, training, block: int = 500) -> tuple[np.ndarray, np.ndarray]:
+def nearest(samples, training) -> tuple[np.ndarray, np.ndarray]:
     """(index of the nearest training row, its distance) for each sample, (N,) and (N,)."""
-    samples = np.asarray(samples)
-    index, away = np.empty(len(samples), np.int64), np.empty(len(samples))
-    for i in range(0, len(samples), block):
-        part = distances(samples[i : i + block], training)
-        index[i : i + block], away[i : i + block] = part.argmin(1), part.min(1)
-    return index, away
+    parts = [(away.argmin(1), away.min(1)) for _, away in in_blocks(samples, training)]
+    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
 
 def memorisation(samples, training, held_out) -> float:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gan.metrics.nearest import distances
+from gan.metrics.nearest import in_blocks
 
 
 class PRDC(NamedTuple):
@@ -37,22 +37,25 @@ class PRDC(NamedTuple):
 def prdc(real, fake, k: int = 5) -> PRDC:
     """The four numbers of features real (N, d) and fake (M, d). k: 5 is usual here, 3 for precision and recall alone.
 
-    Memory for N x M distances. ValueError when a set has not more than k rows."""
+    Distances come in blocks, so that memory does not grow with N M. ValueError when a set has not more than k rows."""
     real, fake = np.asarray(real, np.float64), np.asarray(fake, np.float64)
     if k < 1 or min(len(real), len(fake)) <= k:
         raise ValueError(f"prdc: needs k >= 1 and more than k rows in both sets, got k={k}, {len(real)} and {len(fake)} rows")
-    between = distances(real, fake)
     balls_real, balls_fake = radii(real, k), radii(fake, k)
-    inside = between <= balls_real[:, None]  # y_j in the ball of x_i
-    return PRDC(precision=float(inside.any(0).mean()), recall=float((between <= balls_fake).any(1).mean()),
-                density=float(inside.sum() / (k * len(fake))), coverage=float(inside.any(1).mean()))
+    precise, recalled, covered, inside = np.zeros(len(fake), bool), [], [], 0
+    for rows, away in in_blocks(real, fake):
+        held = away <= balls_real[rows, None]  # y_j in the ball of x_i
+        precise |= held.any(0)
+        inside += int(held.sum())
+        covered.append(held.any(1))
+        recalled.append((away <= balls_fake).any(1))
+    return PRDC(precision=float(precise.mean()), recall=float(np.concatenate(recalled).mean()), density=inside / (k * len(fake)),
+                coverage=float(np.concatenate(covered).mean()))
 
 
 def radii(features, k: int) -> np.ndarray:
     """The distance from each row to its k-th nearest neighbour among the other rows, (N,)."""
-    away = distances(features, features)
-    np.fill_diagonal(away, np.inf)
-    return np.partition(away, k - 1, axis=1)[:, k - 1]
+    return np.concatenate([np.partition(away, k - 1, axis=1)[:, k - 1] for _, away in in_blocks(features)])
 
 
 def expected_coverage(real: int, fake: int, k: int) -> float:

@@ -49,6 +49,7 @@ def test_wrong_shapes_are_refused(a, b):
 def test_class_report():
     found = class_report(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]))
     assert found["histogram"] == [0.75, 0.25] and found["confidence"] == pytest.approx(0.75)
+    assert str(class_report(np.eye(3)[[1, 1]])["entropy"]) == "0.0"  # not -0.0
     assert found["entropy"] == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25))
 
 

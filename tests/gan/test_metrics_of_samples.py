@@ -118,7 +118,7 @@ def test_birthday_finds_the_duplicate_and_the_size_of_the_support():
 
 def test_the_nearest_training_image_is_found_and_copies_are_told():
     training = normal(60, 5)
-    index, away = nearest(training[[3, 50]] + 1e-3, training, block=1)
+    index, away = nearest(training[[3, 50]] + 1e-3, training)
     assert index.tolist() == [3, 50] and away == pytest.approx(math.sqrt(5) * 1e-3)
     held_out, new = normal(60, 5, seed=1), normal(60, 5, seed=2)
     assert memorisation(new, training, held_out) == pytest.approx(1, abs=0.25)
