@@ -6,7 +6,8 @@ plain `.npz` (`numpy.load` opens it) with one more entry, `tree.json`, for the s
 
 - A file is written beside its destination, synced and renamed (`atomic_write`): at every moment, also after `kill -9`
   or a power cut, the path holds the old file or the new one, whole.
-- Whatever is wrong with a file raises `CheckpointError(path, reason)`. Contents are guarded by the zip's CRC-32, and
+- Whatever is wrong with a file raises `CheckpointError(path, reason)`. A file that the system does not hand out at this moment
+  may be good: that stays an OSError or a MemoryError. Contents are guarded by the zip's CRC-32, and
   every declared size is held against the size of the file before memory is asked for.
 
 Imports: numpy, files, safetensors_file, torch_file.
@@ -14,6 +15,7 @@ Imports: numpy, files, safetensors_file, torch_file.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -30,11 +32,12 @@ from minigrad.files import Refused, check_zip, fill, open_regular
 __all__ = ["CheckpointError", "atomic_write", "load", "load_torch", "load_weights", "save", "save_weights"]
 
 TREE = "tree.json"
+WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EINVAL)  # no file; and a damaged zip leads to a place before its start
 MAX_DEPTH = 100
 
 
 class CheckpointError(Exception):
-    """A file that cannot be read or written. `.path` names it, `.reason` says why."""
+    """A file that is missing or damaged, or cannot be written. `.path` names it, `.reason` says why."""
 
     def __init__(self, path, reason: str):
         super().__init__(f"{os.fspath(path)}: {reason}")
@@ -58,7 +61,8 @@ def save(path, tree) -> None:
 
 
 def load(path):
-    """The tree that `save` wrote. CheckpointError when the file is missing, damaged or not such a file."""
+    """The tree that `save` wrote. CheckpointError when the file is missing, damaged or not such a file; OSError or MemoryError
+    when it cannot be read now, which says nothing of what it holds."""
     with _guard(path), open_regular(path) as file:
         with zipfile.ZipFile(file) as archive:
             entries = check_zip(archive, os.fstat(file.fileno()).st_size, stored_only=True)
@@ -266,7 +270,8 @@ def atomic_write(path):
 
 @contextmanager
 def _guard(path):
-    """One error for everything that a damaged file can set off in zipfile, json, struct and NumPy's header parser."""
+    """One error for everything that a damaged file can set off in zipfile, json, struct and NumPy's header parser; that of the
+    system, with the path, for a file that cannot be read."""
     try:
         yield
     except CheckpointError:
@@ -276,9 +281,11 @@ def _guard(path):
     except FileNotFoundError:
         raise CheckpointError(path, "no such file") from None
     except OSError as error:
-        raise CheckpointError(path, error.strerror or str(error)) from error
-    except MemoryError as error:
-        raise CheckpointError(path, f"damaged, or too large for this machine's memory: {error}") from error
+        if error.errno in WRONG_KIND:
+            raise CheckpointError(path, error.strerror or str(error)) from error
+        raise OSError(error.errno, f"cannot be read now ({error.strerror or error})", os.fspath(path)) from error
+    except MemoryError as error:  # what a file declares is held against its size, so this is no damage
+        raise MemoryError(f"{os.fspath(path)}: too little memory to read it") from error
     except Exception as error:
         said = str(error)[:400] or type(error).__name__
         raise CheckpointError(path, f"damaged or not readable: {said}; take another copy of it") from error

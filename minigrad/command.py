@@ -22,6 +22,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import sys
 
 from minigrad.checkpoint import CheckpointError
@@ -138,8 +139,13 @@ class Parser(argparse.ArgumentParser):
         require(run.path, self.kind)
         config, options = run.config, self._options(self.parse_args([]), vars(typed))
         for action in self._actions:
-            if action.dest in config and action.dest not in _NOT_CONFIG and hasattr(options, action.dest):
+            if action.dest in _NOT_CONFIG or not hasattr(options, action.dest):
+                continue
+            if action.dest in config:
                 setattr(options, action.dest, _known(run, action, config[action.dest]))
+            elif action.dest not in vars(typed):
+                print(f"{run.path}: config.json says nothing of {action.dest}, as where an older version wrote it; taken as "
+                      f"{getattr(options, action.dest)}")
         for name, value in vars(typed).items():
             if name not in _FREE and name in config and value != config[name]:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: the run {typed.resume} was made with "
@@ -152,7 +158,7 @@ class Parser(argparse.ArgumentParser):
                              "start a new run")
         if steps is not None and steps == run.step and finished(run.path, steps):
             print(f"{run.path} is finished: already at step {run.step} of {steps}, and its report is {run.file('report.html')}. "
-                  f"To go on: --resume {typed.resume} --steps N with a larger N")
+                  f"To go on: --resume {shlex.quote(typed.resume)} --steps N with a larger N")
             raise Done(0)
         return options
 

@@ -49,7 +49,7 @@ def write(path, title: str, parts, style: str = "") -> str:
             f"<title>{html.escape(title)}</title><style>{STYLE}{style}</style><main><h1>{html.escape(title)}</h1>"
             + "\n".join(parts) + "</main></html>\n")
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # a folder's name may be no UTF-8
     return os.fspath(path)
 
 

@@ -3,12 +3,11 @@
 `write` reads metrics.jsonl, which is the truth, so a report can be made again at any time. The report is one page that
 opens offline (`minigrad.page`). Nothing here knows of tensors.
 
-Imports: matplotlib (when called), page, pictures.
+Imports: matplotlib (when called), files, page, pictures, records.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -17,6 +16,8 @@ import sys
 from importlib import metadata
 
 from minigrad import page, pictures
+from minigrad.files import open_regular
+from minigrad.records import json_lines, metrics_record, unsealed
 
 __all__ = ["curves", "environment", "made_at", "read_lines", "write"]
 
@@ -74,19 +75,11 @@ def _commit() -> str | None:
 
 
 def read_lines(path):
-    """(line, record) of every whole line of metrics.jsonl; a last line that was cut off is left out."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    return
-                if not line.endswith("\n") or not isinstance(record, dict) or type(record.get("step")) is not int:
-                    return
-                yield line, record
-    except FileNotFoundError:
-        return
+    """(line, record) of every good line of metrics.jsonl; one that is damaged, or that was cut off, is left out."""
+    for line, value in json_lines(path):
+        record = metrics_record(value)
+        if record is not None:
+            yield line.decode(), record
 
 
 def _series(path) -> dict:
@@ -174,8 +167,8 @@ def write(run_path, *, title: str, config: dict, summary: dict, command: str = "
 def made_at(run_path) -> int | None:
     """The step that a run's report is of; None where there is no report, or one that does not say."""
     try:
-        with open(os.path.join(run_path, "report.html"), encoding="utf-8", errors="replace") as file:
-            found = re.findall(r"<!-- of step (\d+) -->", file.read())
+        with open_regular(os.path.join(run_path, "report.html")) as file:
+            found = re.findall(rb"<!-- of step (\d{1,12}) -->", file.read())
     except OSError:
         return None
     return int(found[-1]) if found else None
@@ -222,17 +215,15 @@ def _metrics_table(series) -> str:
 
 def _environment(run_path) -> str:
     try:
-        with open(os.path.join(run_path, "environment.json"), encoding="utf-8") as file:
-            return page.table(json.load(file))
-    except (OSError, ValueError, AttributeError):
+        return page.table(unsealed(os.path.join(run_path, "environment.json"))[0])
+    except (OSError, ValueError):
         return ""
 
 
 def _sessions(run_path) -> str:
     try:
-        with open(os.path.join(run_path, "sessions.jsonl"), encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
+        records = [value for _, value in json_lines(os.path.join(run_path, "sessions.jsonl")) if isinstance(value, dict)]
         names = list(dict.fromkeys(name for record in records for name in record if name != "closing"))
         return page.rows(names, [[record.get(name) for name in names] for record in records]) if records else ""
-    except (OSError, ValueError, AttributeError):
+    except OSError:
         return ""

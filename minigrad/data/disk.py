@@ -158,8 +158,8 @@ def _cached(root, files, size, grey, cache) -> np.ndarray:
     if cache:
         try:
             return checkpoint.load(path).transpose(0, 3, 1, 2)
-        except checkpoint.CheckpointError:
-            pass  # not there yet, or damaged: it is only a copy
+        except (OSError, checkpoint.CheckpointError):
+            pass  # not there yet, damaged or not readable: it is only a copy
     x = np.stack([_decode(os.path.join(root, name), size, grey) for name in files])
     if cache:
         try:
@@ -187,6 +187,8 @@ def read_npz(path) -> dict:
         return checkpoint.load_weights(path)
     except checkpoint.CheckpointError as error:
         raise DataError(path, error.reason, "Is it an .npz written by numpy.savez?") from error
+    except OSError as error:
+        raise DataError(path, error.strerror or str(error), "Try again when it can be read") from error
 
 
 def npz(path, *, train=True, size=None) -> Dataset:
