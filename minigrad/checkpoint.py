@@ -280,15 +280,25 @@ def _guard(path):
         raise CheckpointError(path, str(error)) from None
     except FileNotFoundError:
         raise CheckpointError(path, "no such file") from None
-    except OSError as error:
-        if error.errno in WRONG_KIND:
-            raise CheckpointError(path, error.strerror or str(error)) from error
-        raise OSError(error.errno, f"cannot be read now ({error.strerror or error})", os.fspath(path)) from error
-    except MemoryError as error:  # what a file declares is held against its size, so this is no damage
-        raise MemoryError(f"{os.fspath(path)}: too little memory to read it") from error
     except Exception as error:
+        trouble = _trouble(error)
+        if isinstance(trouble, MemoryError):  # what a file declares is held against its size, so this is no damage
+            raise MemoryError(f"{os.fspath(path)}: too little memory to read it") from error
+        if trouble is not None:
+            raise OSError(trouble.errno, f"cannot be read now ({trouble.strerror or trouble})", os.fspath(path)) from error
+        if isinstance(error, OSError):
+            raise CheckpointError(path, error.strerror or str(error)) from error
         said = str(error)[:400] or type(error).__name__
         raise CheckpointError(path, f"damaged or not readable: {said}; take another copy of it") from error
+
+
+def _trouble(error):
+    """The error of the system behind an exception; None where what was read is wrong. zipfile calls both a bad zip."""
+    while error is not None:
+        if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno not in WRONG_KIND:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _write_zip(path, arrays: dict, texts: dict) -> None:

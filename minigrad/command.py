@@ -42,7 +42,7 @@ from minigrad.domains import (
     WEIGHT,
     Domain,
 )
-from minigrad.kinds import RunError, finished, require
+from minigrad.kinds import RunError, environment, finished, require
 from minigrad.paths import path
 from minigrad.run import NonFiniteError, Run
 from minigrad.warmup import compiling
@@ -135,7 +135,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def _resumed(self, typed) -> Options:
-        run = Run.open(typed.resume, quiet=True)
+        run = Run.open(typed.resume)
         require(run.path, self.kind)
         config, options = run.config, self._options(self.parse_args([]), vars(typed))
         for action in self._actions:
@@ -144,8 +144,9 @@ class Parser(argparse.ArgumentParser):
             if action.dest in config:
                 setattr(options, action.dest, _known(run, action, config[action.dest]))
             elif action.dest not in vars(typed):
-                print(f"{run.path}: config.json says nothing of {action.dest}, as where an older version wrote it; taken as "
-                      f"{getattr(options, action.dest)}")
+                environment(run.path)  # RunError where it is damaged: then nothing tells that the run is of this command
+                run.say(f"{run.path}: config.json says nothing of {action.dest}, as where an older version wrote it; taken as "
+                        f"{getattr(options, action.dest)}")
         for name, value in vars(typed).items():
             if name not in _FREE and name in config and value != config[name]:
                 raise ValueError(f"--{name.replace('_', '-')} {value}: the run {typed.resume} was made with "
@@ -226,6 +227,9 @@ def main(package: str, commands: dict, argv=None) -> int:
         print(f"python -m {package}: error: unknown command {argv[0]!r}{_guess(argv[0], commands)}\n\n"
               + _overview(package, commands), file=sys.stderr)
         return 2
+    if hasattr(sys.stdout, "reconfigure"):  # a path may be no UTF-8, and a terminal no UTF-8 either
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     try:
         with compiling():
             return importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0

@@ -41,15 +41,16 @@ def kind_of(folder) -> str | None:
 
 
 def environment(folder) -> tuple[dict, bool]:
-    """(what environment.json says, whether it has a digest); ({}, False) where there is none. RunError where it is damaged."""
+    """(what environment.json says, whether it has a digest). RunError where it is damaged, or missing though config.json has a
+    digest; ({}, False) where an older run has none."""
     try:
         found, whole = unsealed(os.path.join(folder, "environment.json"))
         if not whole and has_digest(os.path.join(folder, "config.json")):
             raise ValueError("it lacks its digest")
         return found, whole
-    except (FileNotFoundError, NotADirectoryError):
-        return {}, False
     except (OSError, ValueError) as error:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not has_digest(os.path.join(folder, "config.json")):
+            return {}, False
         reason = getattr(error, "strerror", None) or error
         raise RunError(folder, f"environment.json is damaged or cannot be read: {reason}") from None
 

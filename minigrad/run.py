@@ -107,10 +107,10 @@ class Run:
         except OSError as error:
             raise RunError(root, f"cannot be written ({error.strerror}); choose another folder with --out") from None
         run = cls(path, config, command or program(), quiet=quiet)
-        run._hold(_locked(path))
-        run._configure(config)
+        run._lock, run.writable = _locked(path), True
         about = {**report.environment(), "command": run.command, **({"kind": kind} if kind else {})}
         run._write("environment.json", sealed(about, "environment"))
+        run._configure(config)  # last: it makes the folder a run
         return run
 
     @classmethod
@@ -153,7 +153,7 @@ class Run:
         except BaseException:
             lock.close()
             raise
-        run._hold(lock)
+        run._lock, run.writable = lock, True
         run._tidy(found)
         run.say(f"resuming {run.path} after step {run.step}")
         return run
@@ -171,6 +171,8 @@ class Run:
                     if entry.startswith(".") and entry.endswith(".tmp"):  # of a write that was killed
                         os.unlink(os.path.join(folder, entry))
         self._keep(found.lines, found.aside)
+        if found.step:
+            self._newest_is(found.step)  # a kill may have come between the checkpoint and this
         if found.rewrite:
             self._configure(self.config)
 
@@ -205,9 +207,6 @@ class Run:
     def _configure(self, config: dict) -> None:
         self._write("config.json", (sealed if self._sealed else json_text)(config, "config"))
         self.config = reading.Config(config, self.path)
-
-    def _hold(self, lock) -> None:
-        self._lock, self.writable = lock, True
 
     def close(self) -> None:
         """Let go of the folder (a temporary one vanishes). Also done when the process ends."""
@@ -364,13 +363,16 @@ class Run:
         broken = list(nan_places(tree))
         if broken:
             raise NonFiniteError(step, broken, self._last())
+        metrics = np.frombuffer(bytes(self._logged), np.uint8)
         with self._writing(path):
-            checkpoint.save(path, {"step": int(step), "tree": tree, "config": dict(self.config),
-                                   "metrics": np.frombuffer(bytes(self._logged), np.uint8)})
-        self._write("checkpoints/latest.json", json_text({"step": int(step), "file": os.path.basename(path)}, "pointer"))
+            checkpoint.save(path, {"step": int(step), "tree": tree, "config": dict(self.config), "metrics": metrics})
+        self._newest_is(int(step))
+        return path
+
+    def _newest_is(self, step: int) -> None:
+        self._write("checkpoints/latest.json", json_text({"step": step, "file": f"step_{step:06d}.npz"}, "pointer"))
         for _, old in self.checkpoints()[KEEP:]:
             os.unlink(old)
-        return path
 
     def finish(self, *, title: str | None = None, summary: dict | None = None) -> str:
         """Write curves.png and report.html (one file that opens offline) and say where. Returns the report's path."""
