@@ -16,8 +16,8 @@ from minigrad import report
 from minigrad.domains import COUNT, NATURAL
 from minigrad.records import has_digest, json_lines, unsealed
 
-__all__ = ["RunError", "asked_steps", "environment", "finished", "kind_of", "last_session", "no_run", "program", "require",
-           "sessions"]
+__all__ = ["RunError", "asked_steps", "closing", "environment", "finished", "kind_of", "last_session", "no_run", "program",
+           "require", "sessions"]
 
 SHOWN = 8  # runs in a message
 
@@ -122,6 +122,11 @@ def _is_session(value) -> bool:
     closing = value.get("closing", [])
     return value["from"] in NATURAL and value["to"] in NATURAL and value["of"] in COUNT and isinstance(closing, list) and all(
         isinstance(names, list) and all(isinstance(name, str) for name in names) for names in closing)
+
+
+def closing(folder, step: int) -> list[list[str]]:
+    """The names in each line of metrics.jsonl that was logged at `step` only because the run was to end there."""
+    return [names for record in sessions(folder) if record["to"] == step for names in record.get("closing", [])]
 
 
 def asked_steps(folder, step: int, otherwise: int) -> list[int]:

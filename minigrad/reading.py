@@ -11,6 +11,7 @@ Imports: numpy, checkpoint, kinds, records.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import NamedTuple
@@ -18,11 +19,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minigrad import checkpoint
-from minigrad.kinds import RunError, environment, no_run, program
+from minigrad.kinds import RunError, closing, environment, no_run, program
 from minigrad.records import json_lines, metrics_record, unsealed
 
-__all__ = ["FREE", "Config", "Found", "checkpoints", "differences", "locate", "look"]
+__all__ = ["FOLDERS", "FREE", "Config", "Found", "checkpoints", "differences", "locate", "look", "refuse_links", "samples",
+           "without_closing"]
 
+FOLDERS = ("samples", "checkpoints")  # inside a run
 FREE = ("steps", "device")  # what may change when a run is resumed
 PARTS = {"step", "tree", "config", "metrics"}  # of a checkpoint
 OLD = {"step", "tree"}  # of an older version
@@ -83,11 +86,32 @@ def look(path) -> Found:
     _compare(path, config, damage, kept, step)
     if config is None:
         said.append(f"config.json is missing: it is taken from the checkpoint of step {step}")
-    metrics = saved["metrics"].tobytes() if "metrics" in saved else None
-    lines, aside = _metrics(path, step, metrics, damaged, said)
+    logged = saved["metrics"].tobytes().splitlines(keepends=True) if "metrics" in saved else None
+    if logged is not None and config is not None and (config.get("steps") or 0) > (kept.get("steps") or 0):
+        logged, _ = without_closing(path, step, logged)  # `Run.ask` took them out, and no checkpoint was written since
+    lines, aside = _metrics(path, step, logged, damaged, said)
     command = about.get("command")
     return Found(path, Config(kept if config is None else config, path), command if isinstance(command, str) else program(),
                  step, saved.get("tree"), damaged, lines, aside, config is None, whole or new, said)
+
+
+def refuse_links(path) -> None:
+    """RunError where a folder of the run is a link: what is written there would lie elsewhere."""
+    for folder in (os.path.join(path, name) for name in FOLDERS):
+        if os.path.islink(folder):
+            raise RunError(folder, f"is a link to {os.readlink(folder)}; a run writes into its own folder only. Put a folder in "
+                           "its place")
+
+
+def samples(path) -> str:
+    """The folder of a run's pictures, made where it is not there, for what is drawn from the run later. RunError."""
+    refuse_links(path)
+    folder = os.path.join(path, "samples")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise RunError(folder, f"cannot be written ({error.strerror})") from None
+    return folder
 
 
 # ---- the configuration
@@ -182,7 +206,14 @@ def _is_of_run(saved, step: int) -> bool:
 # ---- metrics
 
 
-def _metrics(path, step: int, saved: bytes | None, damaged: list, said: list) -> tuple[list[bytes], list[bytes]]:
+def without_closing(path, step: int, lines: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """(the other lines, those that were logged only because the run was to end at `step`)."""
+    names = closing(path, step)
+    end = {line for line in lines if names and (record := json.loads(line))["step"] == step and sorted(record) in names}
+    return [line for line in lines if line not in end], [line for line in lines if line in end]
+
+
+def _metrics(path, step: int, saved: list[bytes] | None, damaged: list, said: list) -> tuple[list[bytes], list[bytes]]:
     """(lines to keep, lines to set aside). saved: the file as it was at the checkpoint.
 
     Lines of steps after the checkpoint come again, and are dropped; where a later checkpoint was lost, they are set aside."""
@@ -192,9 +223,9 @@ def _metrics(path, step: int, saved: bytes | None, damaged: list, said: list) ->
         raise RunError(path, f"metrics.jsonl cannot be read: {error.strerror or error}") from None
     lines, aside, bad, known = [], [], 0, set()
     if saved is not None:
-        lines = saved.splitlines(keepends=True)
+        lines = list(saved)
         known.update(lines)
-        if b"".join(line for line, _ in found).startswith(saved):
+        if [line for line, _ in found[:len(lines)]] == lines:
             found = found[len(lines):]
         else:
             aside = [line for line, _ in found if line not in known]

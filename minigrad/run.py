@@ -49,13 +49,12 @@ from minigrad.kinds import RunError, program
 from minigrad.paths import expand
 from minigrad.pictures import make_grid, save_png
 from minigrad.progress import Progress, Units, signals
-from minigrad.records import ended, json_lines, sealed
+from minigrad.records import ended, sealed
 from minigrad.words import json_text
 
 __all__ = ["NonFiniteError", "Run", "RunError"]
 
 KEEP = 2  # checkpoints
-FOLDERS = ("samples", "checkpoints")
 
 
 class Run:
@@ -102,7 +101,7 @@ class Run:
                     break
                 except FileExistsError:
                     number += 1
-            for folder in FOLDERS:
+            for folder in reading.FOLDERS:
                 os.mkdir(os.path.join(path, folder))
         except OSError as error:
             raise RunError(root, f"cannot be written ({error.strerror}); choose another folder with --out") from None
@@ -161,12 +160,12 @@ class Run:
     def _tidy(self, found: reading.Found) -> None:
         """Make the folder what it was at the checkpoint. What is moved aside is moved before anything is written."""
         with self._writing(self.path):
-            for folder in FOLDERS:
+            for folder in reading.FOLDERS:
                 os.makedirs(self.file(folder), exist_ok=True)  # a copy may lack them: git keeps no empty folders
             for file in found.damaged:
                 names = (file + ".damaged" + (f"-{n}" if n > 1 else "") for n in itertools.count(1))
                 os.replace(file, next(name for name in names if not os.path.lexists(name)))
-            for folder in (self.path, *map(self.file, FOLDERS)):
+            for folder in (self.path, *map(self.file, reading.FOLDERS)):
                 for entry in os.listdir(folder):
                     if entry.startswith(".") and entry.endswith(".tmp"):  # of a write that was killed
                         os.unlink(os.path.join(folder, entry))
@@ -194,11 +193,10 @@ class Run:
         changed = [name for name in reading.differences(self.config, config) if name not in reading.FREE]
         if changed:
             raise RunError(self.path, f"resuming cannot change {', '.join(changed)}; start a new run for it")
-        last = kinds.last_session(self.path)
-        if (config.get("steps") or 0) > (self.config.get("steps") or 0) and last.get("to") == self.step and last.get("closing"):
-            lines = list(json_lines(self.file("metrics.jsonl")))
-            closing = [line for line, record in lines if record["step"] == self.step and sorted(record) in last["closing"]]
-            self._keep([line for line, _ in lines if line not in closing], closing)
+        if (config.get("steps") or 0) > (self.config.get("steps") or 0):
+            lines, closing = reading.without_closing(self.path, self.step, bytes(self._logged).splitlines(keepends=True))
+            if closing:
+                self._keep(lines, closing)
         if config.get("steps") != self.config.get("steps"):
             self._begun = self.config.get("steps")
         if config != self.config:
@@ -424,10 +422,7 @@ class Run:
     def _writing(self, path):
         if not self.writable:
             raise RunError(self.path, "opened for reading only; use Run.resume to go on with it")
-        for folder in map(self.file, FOLDERS):
-            if os.path.islink(folder):
-                raise RunError(folder, f"is a link to {os.readlink(folder)}; a run writes into its own folder only. Put a "
-                               "folder in its place")
+        reading.refuse_links(self.path)
         try:
             yield
         except OSError as error:

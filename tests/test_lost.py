@@ -252,6 +252,42 @@ def test_a_damaged_line_of_sessions_costs_no_other_line(tmp_path):
     assert len(kinds.sessions(run.path)) == 2
 
 
+@pytest.mark.parametrize("stop", ["before a checkpoint", "after an error", "damaged meanwhile"])
+def test_lines_of_an_earlier_end_stay_out_where_the_run_was_killed_on_its_way_to_a_later_one(tmp_path, stop, capsys):
+    def train(run, steps, until=None):
+        for step in run.loop(run.step, steps, save=lambda: {"n": run.step}, every=10):
+            if until == step:
+                raise ZeroDivisionError
+            if run.due(step, 5):
+                run.log(step, loss=1 / step)
+
+    def ask(path, steps):
+        run = Run.resume(path)
+        run.ask({**run.config, "steps": steps})
+        return run
+
+    whole, run = (Run.create("toy", {"steps": steps}, tmp_path, quiet=True) for steps in (23, 7))
+    train(whole, 23)
+    train(run, 7)
+    run.close()
+    assert text_of(run.file("metrics.jsonl")).count("\n") == 2
+    again = ask(run.path, 23)
+    if stop == "after an error":
+        with pytest.raises(ZeroDivisionError):
+            train(again, 23, until=9)
+    again.close()
+    if stop == "damaged meanwhile":
+        spoil(run.file("metrics.jsonl"), 2)
+    capsys.readouterr()
+    again = ask(run.path, 23)
+    assert ("warning" in capsys.readouterr().out) == (stop == "damaged meanwhile")
+    train(again, 23)
+    assert text_of(run.file("metrics.jsonl")) == text_of(whole.file("metrics.jsonl"))
+    assert '"step": 7' in text_of(run.file("metrics.aside.jsonl"))
+    whole.close()
+    again.close()
+
+
 # ---- the configuration
 
 
