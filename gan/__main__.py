@@ -6,6 +6,10 @@ from minigrad import command
 
 COMMANDS = {
     "dcgan": ("gan.commands.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
+    "mlp": ("gan.commands.mlp", "the GAN of 2014: a perceptron draws digits, a maxout network judges them"),
+    "progan": ("gan.commands.progan", "two networks that grow from 4 x 4 pixels up; --without leaves an ingredient out"),
+    "cyclegan": ("gan.commands.cyclegan", "pictures of one kind become pictures of another, without pairs to learn from"),
+    "translate": ("gan.commands.translate", "pictures of your own through a run of cyclegan"),
     "toy": ("gan.commands.toy", "two small networks play in the plane, beside the best discriminator (GIF); modes counted"),
     "dirac": ("gan.commands.dirac", "the smallest game, one number against one: which losses come to rest"),
     "losses": ("gan.commands.losses", "minimax and non-saturating loss where the discriminator is sure, and their gradients"),

@@ -1,9 +1,10 @@
 """Data by name: `load("glyphs")`, `load("mnist", train=False)`, `load("folder:photos", size=64)`, and `DataLoader`.
 
-Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes`), downloaded only on request (`mnist
-fashion-mnist cifar10`), or read from disk (`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be
-wrong with data is one `DataError(path, reason, remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout;
-only `collections` and `collate`, for datasets written elsewhere, know of tensors.
+Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes beasts`), downloaded only on request (`mnist
+fashion-mnist cifar10`), found on disk (`horse2zebra summer2winter monet2photo emoji`), or read from it (`folder:PATH
+npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be wrong with data is one `DataError(path, reason, remedy)`; a wrong
+argument is a ValueError. Sources are NumPy arrays throughout; only `collections` and `collate`, for datasets written elsewhere,
+know of tensors.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import ast
 import difflib
 import inspect
 
-from minigrad.data.dataset import DataError, Dataset, Pair, cache_folder, find
+from minigrad.data.dataset import DataError, Dataset, Pair, Paired, cache_folder, find
 from minigrad.data.disk import folder, npz, pair, text
 from minigrad.data.glyphs import glyphs
 from minigrad.data.images import resize
 from minigrad.data.loader import DataLoader
+from minigrad.data.pairs import beasts, emoji, horse2zebra, monet2photo, summer2winter
 from minigrad.data.photos import ENDINGS, is_picture, open_picture
 from minigrad.data.standard import cifar10, fashion_mnist, mnist
 from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
 from minigrad.domains import COUNT, INTEGER
 from minigrad.pictures import make_grid, save_gif, save_png, to_uint8
 
-__all__ = ["ENDINGS", "SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "cache_folder", "count_parts", "find",
-           "is_picture", "load", "load_images", "load_labelled", "make_grid", "open_picture", "resize", "save_gif", "save_png",
-           "to_uint8"]
+__all__ = ["ENDINGS", "SOURCES", "DataError", "DataLoader", "Dataset", "Pair", "Paired", "cache_folder", "count_parts", "find",
+           "is_picture", "load", "load_images", "load_labelled", "load_pair", "make_grid", "open_picture", "resize", "save_gif",
+           "save_png", "to_uint8"]
 
 # name -> (function, what --help says); a name that ends in ":" is followed by a path
 SOURCES = {
@@ -37,6 +39,11 @@ SOURCES = {
     "mnist": (mnist, "70,000 handwritten digits, 28 px (--download)"),
     "fashion-mnist": (fashion_mnist, "70,000 articles of clothing, 28 px (--download)"),
     "cifar10": (cifar10, "60,000 photographs in 10 classes, 32 px colour (--download)"),
+    "beasts": (beasts, "brown beasts and striped ones, two domains for translation (built in)"),
+    "horse2zebra": (horse2zebra, "CycleGAN's pair of domains, from a file"),
+    "summer2winter": (summer2winter, "the same"),
+    "monet2photo": (monet2photo, "the same"),
+    "emoji": (emoji, "two drawings of each emoji, from a file"),
     "folder:": (folder, "folder:PATH, pictures of a folder; sub-folders are classes, train/ val/ test/ splits"),
     "npz:": (npz, "npz:PATH or npz:PATH#KEY, arrays of a NumPy file"),
     "text:": (text, "text:PATH, the characters of a file"),
@@ -77,7 +84,7 @@ def load(name: str, *, train=True, size=None, limit=None, seed=0, download=False
     if size is not None and "size" in takes:
         given["size"] = size
     found = source(path, **given) if colon else source(**given)
-    return Pair(*(_fit(side, size, limit) for side in found)) if isinstance(found, Pair) else _fit(found, size, limit)
+    return type(found)(*(_fit(side, size, limit) for side in found)) if isinstance(found, Pair) else _fit(found, size, limit)
 
 
 def load_images(name: str, **options) -> Dataset:
@@ -85,6 +92,14 @@ def load_images(name: str, **options) -> Dataset:
     found = load(name, **options)
     if isinstance(found, Pair) or not found.is_images:
         raise ValueError(f"data {name!r} holds no images; try glyphs, mnist, fashion-mnist, cifar10 or folder:PATH")
+    return found
+
+
+def load_pair(name: str, **options) -> Pair:
+    """`load` of two domains; ValueError for data that is one."""
+    found = load(name, **options)
+    if not isinstance(found, Pair):
+        raise ValueError(f"data {name!r} is one set of pictures; translation needs two: try beasts, horse2zebra or pair:A,B")
     return found
 
 

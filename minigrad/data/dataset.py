@@ -17,7 +17,7 @@ from minigrad.domains import COUNT, FRACTION, check_all
 from minigrad.paths import expand, variable
 from minigrad.random import Stream
 
-__all__ = ["DataError", "Dataset", "Pair", "cache_folder", "find", "own_cache", "roots", "to_unit"]
+__all__ = ["DataError", "Dataset", "Pair", "Paired", "cache_folder", "find", "own_cache", "roots", "to_unit"]
 
 
 class DataError(Exception):
@@ -109,6 +109,12 @@ class Pair(NamedTuple):
 
     a: Dataset
     b: Dataset
+
+
+class Paired(Pair):
+    """Two domains whose rows belong together: row i of `a` and row i of `b` are one thing, shown twice (some test sets)."""
+
+    __slots__ = ()
 
 
 def channels_last(x: np.ndarray) -> np.ndarray:

@@ -103,3 +103,46 @@ def test_weights_travel_to_the_pytorch_example_by_name():
     z = np.random.default_rng(0).normal(size=(4, 10)).astype(np.float32)
     expected = twin.main(torch.from_numpy(z)[:, :, None, None]).detach().numpy()
     np.testing.assert_allclose(ours(mg.tensor(z)).array, expected, atol=1e-5)
+
+
+# ---- with classes
+
+
+def conditional(size=8, classes=4):
+    rng = Stream(0, "init")
+    return Generator(size, 1, 5, 2, classes=classes, rng=rng), Discriminator(size, 1, 2, False, classes=classes, rng=rng)
+
+
+def test_the_projection_by_its_equation():
+    """D(x, y) = psi(features) + v_y . features, with the weights of the last layer's maps 0 and 1 + y."""
+    _, d = conditional()
+    images = mg.tensor(Stream(1, "x").normal((6, 1, 8, 8)))
+    y = mg.tensor(np.array([0, 3, 1, 1, 2, 0]))
+    features = nn.Sequential(*list(d.main)[:-1])(images).array.reshape(6, -1)
+    w, b = d.main[-1].weight.array.reshape(5, -1), d.main[-1].bias.array
+    expected = [f @ (w[0] + w[1 + k]) + b[0] + b[1 + k] for f, k in zip(features, y.array, strict=True)]
+    np.testing.assert_allclose(d(images, y).array, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_label_changes_what_is_drawn_and_only_its_own_weights_learn():
+    g, d = conditional()
+    latent, labels = mg.tensor(Stream(2, "z").normal((4, 5))), [mg.tensor(np.full(4, k)) for k in (1, 2)]
+    a, b = (g(latent, label).array for label in labels)
+    assert np.abs(a - b).max() > 1e-4
+    d(g(latent, labels[0]), labels[0]).sum().backward()
+    rows = np.abs(d.main[-1].weight.grad.array).reshape(5, -1).max(1)
+    assert (rows[[0, 2]] > 0).all() and not rows[[1, 3, 4]].any()
+    columns = np.abs(g.main[0].weight.grad.array).reshape(9, -1).max(1)
+    assert columns[5 + 1] > 0 and not columns[[5, 7, 8]].any()
+
+
+def test_labels_and_classes_must_fit():
+    g, d = conditional()
+    latent, images = mg.zeros(3, 5), mg.zeros(3, 1, 8, 8)
+    for call, message in ((lambda: g(latent), "labels must be given"), (lambda: d(images), "labels must be given"),
+                          (lambda: Generator(8, 1, 5, 2)(latent, mg.zeros(3, dtype=mg.int64)), "left out"),
+                          (lambda: d(images, mg.zeros(2, dtype=mg.int64)), r"\(3,\)")):
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises((ValueError, IndexError)):
+        g(latent, mg.tensor(np.array([0, 4, 1])))

@@ -84,6 +84,27 @@ def test_computed_weights_to_the_second_order_and_in_copies(kind):
     np.testing.assert_array_equal(clone(mg.ones(2, 4).double()).array, before)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_spectral_norm_stays_pytorchs_over_a_hundred_steps_of_training():
+    """Weights, u and v of a critic that learns: each step's power iteration starts where the one before ended."""
+    layers = [("Conv2d", (1, 4, 3), {}), ("Conv2d", (4, 6, 3), {"stride": 2}), ("Linear", (6, 1), {})]
+    ours = nn.Sequential(*(nn.utils.spectral_norm(getattr(nn, name)(*args, **kw).double()) for name, args, kw in layers))
+    theirs = torch.nn.Sequential(*(TN.spectral_norm(getattr(torch.nn, name)(*args, **kw).double()) for name, args, kw in layers))
+    ours.load_state_dict(theirs.state_dict())
+    adam, twin = optim.Adam(ours.parameters(), 1e-2), torch.optim.Adam(theirs.parameters(), 1e-2)
+    for _ in range(100):
+        x = RNG.normal(size=(4, 1, 7, 7)) + np.arange(4)[:, None, None, None]
+        for net, optimizer, batch, leaky in ((ours, adam, mg.tensor(x), mg.functional.leaky_relu),
+                                             (theirs, twin, torch.from_numpy(x), torch.nn.functional.leaky_relu)):
+            h = leaky(net[1](leaky(net[0](batch), 0.2)), 0.2).mean((2, 3))
+            loss = ((net[2](h)[:, 0] - batch.mean((1, 2, 3))) ** 2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for name, value in theirs.state_dict().items():
+        np.testing.assert_allclose(ours.state_dict()[name], value.numpy(), rtol=0, atol=1e-6, err_msg=name)
+
+
 def test_a_critic_with_spectral_norm_has_lipschitz_constant_one():
     layer = nn.utils.spectral_norm(nn.Conv2d(3, 8, 3, padding=1), rng=Stream(0))
     for _ in range(50):

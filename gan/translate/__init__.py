@@ -1,0 +1,8 @@
+"""Pictures of one kind into pictures of another, without pairs to learn from.
+
+    cycle       the pool of former translations, and CycleGAN's losses
+    oracle      on domains whose true pairs are known: how near a translation comes to its partner
+"""
+
+from gan.translate.cycle import Pool, cycle_losses, discriminator_loss
+from gan.translate.oracle import oracle

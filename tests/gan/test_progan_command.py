@@ -1,0 +1,126 @@
+"""The growth as a schedule, what becomes of real images, and `gan progan` as it is typed."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import minigrad as mg
+from gan import __main__ as gan_main
+from gan.commands import progan
+from minigrad import command
+from minigrad.checkpoint import load
+from minigrad.random import Stream
+from nets.generators.progan import down, faded, up
+
+TINY = ["--size", "16", "--fade", "0.1", "--steady", "0.1", "--base", "16", "--most", "4", "--latent", "4", "--batch", "8"]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def gan(*argv):
+    return command.main("gan", gan_main.COMMANDS, list(argv))
+
+
+@given(size=st.sampled_from([8, 16, 32, 64]), fade=st.floats(0.2, 50), steady=st.floats(0.2, 50),
+       without=st.lists(st.sampled_from(progan.WITHOUT), unique=True))
+def test_the_schedule_has_no_gap_and_sees_as_many_images_with_every_part_left_out(size, fade, steady, without):
+    words = [w for name in without for w in ("--without", name)]
+    o = progan.options(["--size", str(size), "--fade", repr(fade), "--steady", repr(steady), *words])
+    plan = progan.phases(o)
+    assert plan[0].first == 1 and o.steps == plan[-1].last
+    assert all(a.last + 1 == b.first for a, b in zip(plan, plan[1:]))
+    assert not plan[0].fading and not plan[-1].fading and (4 << plan[-1].level) == size
+    seen = sum((p.last - p.first + 1) * p.batch for p in plan)
+    grown = 0 if "fading" in without else fade
+    asked = 1000 * (steady + (grown + steady) * plan[-1].level)
+    assert abs(seen - asked) <= sum(p.batch for p in plan)
+    if "growing" in without:
+        assert len(plan) == 1
+    else:  # steady first, then fade, at every level (the authors' order)
+        kinds = [(p.level, p.fading) for p in plan]
+        fading = [(level, f) for level in range(1, plan[-1].level + 1) for f in (True, False) if grown or not f]
+        assert kinds == [(0, False), *fading]
+    if "small-batch" in without:
+        assert {p.batch for p in plan} == {64}
+
+
+def test_alpha_rises_along_a_line_and_every_step_lies_in_its_phase():
+    o = progan.options(TINY)
+    plan = progan.phases(o)
+    alphas = {phase.level: [] for phase in plan}
+    for step in range(1, o.steps + 20):
+        phase = progan.phase_of(plan, step)
+        assert phase.first <= step and (step <= phase.last or phase is plan[-1])
+        alphas[phase.level].append(phase.alpha(step))
+    assert set(alphas[0]) == {1.0} and alphas[1][0] == 0 and alphas[1][-1] == 1
+    assert all(a <= b for a, b in zip(alphas[2], alphas[2][1:])) and len(set(alphas[2])) > 5
+
+
+def test_real_images_are_made_small_and_faded_as_the_generators_are():
+    o = progan.options(TINY)
+    x = mg.tensor(Stream(0, "x").normal((4, 1, 16, 16)))
+    np.testing.assert_allclose(progan.prepared(x, o, 0, 1.0, None).array, down(down(x)).array, atol=1e-6)
+    half = progan.prepared(x, o, 1, 0.25, None)
+    np.testing.assert_allclose(half.array, 0.75 * up(down(down(x))).array + 0.25 * down(x).array, atol=1e-6)
+    np.testing.assert_array_equal(progan.prepared(x, o, 2, 0.5, None).array, faded(x, 0.5).array)
+    o.mirror = True
+    mirrored = progan.prepared(x, o, 2, 1.0, Stream(1, "m")).array
+    kinds = [(row == a).all() * 1 + (row == a[..., ::-1]).all() * 2 for row, a in zip(mirrored, x.array, strict=True)]
+    assert set(kinds) == {1, 2}
+
+
+def test_the_published_numbers_are_the_defaults():
+    o = progan.options([])
+    assert (o.rate, o.penalty, o.target, o.drift, o.average) == (1e-3, 10.0, 1.0, 1e-3, 0.999) and o.without == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    assert gan("progan", *TINY, "--out", str(folder)) == 0
+    return str(folder / "progan-0001")
+
+
+@pytest.mark.parametrize("cut", [3, 20, 30])  # steady, fading in, steady at the second level
+def test_a_run_goes_on_to_the_bit_in_every_phase(cut, whole):
+    total = progan.options(TINY).steps
+    assert gan("progan", *TINY, "--steps", str(cut)) == 0
+    assert gan("progan", "--resume", "runs/progan-0001", "--steps", str(total)) == 0
+    a, b = (load(f"{run}/checkpoints/step_{total:06d}.npz") for run in (whole, "runs/progan-0001"))
+    for name in ("generator", "critic", "average", "adam_g"):
+        for (key, x), (other, y) in zip(flat(a["tree"][name]), flat(b["tree"][name]), strict=True):
+            assert key == other
+            np.testing.assert_array_equal(x, y, err_msg=key)
+
+
+def test_it_ends_with_two_moving_pictures(whole):
+    assert Image.open(os.path.join(whole, "growth.gif")).n_frames == len(os.listdir(os.path.join(whole, "samples"))) - 1 > 3
+    assert Image.open(os.path.join(whole, "walk.gif")).n_frames == 60
+
+
+def flat(tree, path=""):
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from flat(value, f"{path}/{key}")
+    elif isinstance(tree, (list, tuple)):
+        for i, value in enumerate(tree):
+            yield from flat(value, f"{path}/{i}")
+    else:
+        yield path, tree
+
+
+@pytest.mark.parametrize("name", progan.WITHOUT)
+def test_every_part_can_be_left_out(name):
+    assert gan("progan", *TINY, "--without", name, "--dry-run") == 0
+
+
+def test_a_side_that_is_no_power_of_two(capsys):
+    assert gan("progan", "--size", "28") == 1
+    assert "power of two" in capsys.readouterr().err and not os.path.exists("runs")
