@@ -195,7 +195,7 @@ def trial(kind: str, folder: str, expected: dict, seconds: float, rng, most: int
         return kills, f"exit status {status}: " + open(os.path.join(folder, "log.txt")).read()[-300:]
     found = contents(os.path.join(folder, "runs", run_in(folder)))
     differ = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
-    if any(how != "SIGKILL" for how, _ in kills):  # such a signal saves at its own step, so the last checkpoint but one may be another
+    if any(how != "SIGKILL" for how, _ in kills):  # such a signal saves at its own step, and the older one may be that
         older = re.compile(rf"checkpoints/step_(?!{STEPS:06d})\d+\.npz")
         differ = [name for name in differ if not (older.fullmatch(name) and (name not in found or name not in expected))]
     return kills, f"not as the twin's: {', '.join(differ)}" if differ else ""
