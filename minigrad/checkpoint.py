@@ -15,6 +15,7 @@ Imports: numpy, files, safetensors_file, torch_file.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import math
@@ -34,6 +35,7 @@ __all__ = ["CheckpointError", "atomic_write", "load", "load_torch", "load_weight
 TREE = "tree.json"
 WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EINVAL)  # no file; and a damaged zip leads to a place before its start
 MAX_DEPTH = 100
+codecs.lookup("cp437")  # of names in a zip; Python loads it when it is first needed, and then there may be no descriptor left
 
 
 class CheckpointError(Exception):
@@ -285,7 +287,8 @@ def _guard(path):
         if isinstance(trouble, MemoryError):  # what a file declares is held against its size, so this is no damage
             raise MemoryError(f"{os.fspath(path)}: too little memory to read it") from error
         if trouble is not None:
-            raise OSError(trouble.errno, f"cannot be read now ({trouble.strerror or trouble})", os.fspath(path)) from error
+            reason = getattr(trouble, "strerror", None) or str(trouble)
+            raise OSError(getattr(trouble, "errno", None), reason, os.fspath(path)) from error
         if isinstance(error, OSError):
             raise CheckpointError(path, error.strerror or str(error)) from error
         said = str(error)[:400] or type(error).__name__
@@ -293,9 +296,10 @@ def _guard(path):
 
 
 def _trouble(error):
-    """The error of the system behind an exception; None where what was read is wrong. zipfile calls both a bad zip."""
+    """The error of the system behind an exception; None where what was read is wrong. zipfile calls both a bad zip, and what it
+    and NumPy import when they are called may not be had either."""
     while error is not None:
-        if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno not in WRONG_KIND:
+        if isinstance(error, (MemoryError, ImportError)) or isinstance(error, OSError) and error.errno not in WRONG_KIND:
             return error
         error = error.__cause__ or error.__context__
     return None

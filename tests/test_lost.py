@@ -117,6 +117,22 @@ def test_an_unreadable_checkpoint_is_an_error_that_changes_nothing(tmp_path, mon
     again.close()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="no limit on descriptors on this system")
+def test_too_few_descriptors_are_no_damage(tmp_path):
+    """In a new process, which has yet to import what reading needs."""
+    run = made(tmp_path)
+    code = ("import os, resource, sys; from minigrad.run import Run, RunError\n"
+            "spare = int(sys.argv[2]); held = [os.open(os.devnull, os.O_RDONLY) for _ in range(9)]\n"
+            "resource.setrlimit(resource.RLIMIT_NOFILE, (held[-1] + 1, held[-1] + 1))\n"
+            "for number in held[9 - spare:]: os.close(number)\n"
+            "try: print('step', Run.open(sys.argv[1], quiet=True).step)\n"
+            "except RunError as error: print(error)")
+    said = [subprocess.run([sys.executable, "-c", code, run.path, str(spare)], capture_output=True, text=True, timeout=120,
+                           env={**os.environ, "PYTHONPATH": ROOT}).stdout for spare in (0, 1, 2, 3)]
+    assert "Too many open files" in said[0] and said[-1] == "step 30\n"
+    assert all("damaged (" not in text and text for text in said), said
+
+
 def test_an_unreadable_one_behind_a_damaged_one_changes_nothing_either(tmp_path, monkeypatch):
     run = made(tmp_path)
     spoil(run.file("checkpoints", "step_000030.npz"))
