@@ -92,10 +92,10 @@ def trained_generator(run):
         raise RunError(run.path, "holds no checkpoint of a DCGAN; give a run of `python -m gan dcgan`")
     generator, _ = networks(c)
     if not c["average"]:
-        generator.load_state_dict(run.restored["generator"])
+        run.restore(dict(generator=generator))
         return generator.eval()
     average = optim.EMA(generator, half_life=c["average"], ramp_up=0.05)
-    average.load_state_dict(run.restored["average"])
+    run.restore(dict(average=average))
     refresh(average.module, c)
     return average.module
 

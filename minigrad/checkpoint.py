@@ -6,7 +6,8 @@ plain `.npz` (`numpy.load` opens it) with one more entry, `tree.json`, for the s
 
 - A file is written beside its destination, synced and renamed (`atomic_write`): at every moment, also after `kill -9`
   or a power cut, the path holds the old file or the new one, whole.
-- Whatever is wrong with a file raises `CheckpointError(path, reason)`. Contents are guarded by the zip's CRC-32, and
+- Whatever is wrong with a file raises `CheckpointError(path, reason)`. A file that the system does not hand out at this moment
+  may be good: that stays an OSError or a MemoryError. Contents are guarded by the zip's CRC-32, and
   every declared size is held against the size of the file before memory is asked for.
 
 Imports: numpy, files, safetensors_file, torch_file.
@@ -14,6 +15,8 @@ Imports: numpy, files, safetensors_file, torch_file.
 
 from __future__ import annotations
 
+import codecs
+import errno
 import json
 import math
 import os
@@ -30,11 +33,13 @@ from minigrad.files import Refused, check_zip, fill, open_regular
 __all__ = ["CheckpointError", "atomic_write", "load", "load_torch", "load_weights", "save", "save_weights"]
 
 TREE = "tree.json"
+WRONG_KIND = (errno.EISDIR, errno.ENOTDIR, errno.EINVAL)  # no file; and a damaged zip leads to a place before its start
 MAX_DEPTH = 100
+codecs.lookup("cp437")  # of names in a zip; Python loads it when it is first needed, and then there may be no descriptor left
 
 
 class CheckpointError(Exception):
-    """A file that cannot be read or written. `.path` names it, `.reason` says why."""
+    """A file that is missing or damaged, or cannot be written. `.path` names it, `.reason` says why."""
 
     def __init__(self, path, reason: str):
         super().__init__(f"{os.fspath(path)}: {reason}")
@@ -60,7 +65,8 @@ def save(path, tree) -> None:
 
 
 def load(path):
-    """The tree that `save` wrote. CheckpointError when the file is missing, damaged or not such a file."""
+    """The tree that `save` wrote. CheckpointError when the file is missing, damaged or not such a file; OSError or MemoryError
+    when it cannot be read now, which says nothing of what it holds."""
     with _guard(path), open_regular(path) as file:
         with zipfile.ZipFile(file) as archive:
             entries = check_zip(archive, os.fstat(file.fileno()).st_size, stored_only=True)
@@ -273,7 +279,8 @@ def atomic_write(path):
 
 @contextmanager
 def _guard(path):
-    """One error for everything that a damaged file can set off in zipfile, json, struct and NumPy's header parser."""
+    """One error for everything that a damaged file can set off in zipfile, json, struct and NumPy's header parser; that of the
+    system, with the path, for a file that cannot be read."""
     try:
         yield
     except CheckpointError:
@@ -282,13 +289,27 @@ def _guard(path):
         raise CheckpointError(path, str(error)) from None
     except FileNotFoundError:
         raise CheckpointError(path, "no such file") from None
-    except OSError as error:
-        raise CheckpointError(path, error.strerror or str(error)) from error
-    except MemoryError as error:
-        raise CheckpointError(path, f"damaged, or too large for this machine's memory: {error}") from error
     except Exception as error:
+        trouble = _trouble(error)
+        if isinstance(trouble, MemoryError):  # what a file declares is held against its size, so this is no damage
+            raise MemoryError(f"{os.fspath(path)}: too little memory to read it") from error
+        if trouble is not None:
+            reason = getattr(trouble, "strerror", None) or str(trouble)
+            raise OSError(getattr(trouble, "errno", None), reason, os.fspath(path)) from error
+        if isinstance(error, OSError):
+            raise CheckpointError(path, error.strerror or str(error)) from error
         said = str(error)[:400] or type(error).__name__
         raise CheckpointError(path, f"damaged or not readable: {said}; take another copy of it") from error
+
+
+def _trouble(error):
+    """The error of the system behind an exception; None where what was read is wrong. zipfile calls both a bad zip, and what it
+    and NumPy import when they are called may not be had either."""
+    while error is not None:
+        if isinstance(error, (MemoryError, ImportError)) or isinstance(error, OSError) and error.errno not in WRONG_KIND:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _write_zip(path, arrays: dict, texts: dict) -> None:

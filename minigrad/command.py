@@ -22,6 +22,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import sys
 
 from minigrad import next_steps
@@ -43,7 +44,7 @@ from minigrad.domains import (
     WEIGHT,
     Domain,
 )
-from minigrad.kinds import RunError, finished, require
+from minigrad.kinds import RunError, environment, finished, require
 from minigrad.leftovers import made, no_leftovers
 from minigrad.paths import expand, path
 from minigrad.run import NonFiniteError, Run
@@ -170,12 +171,18 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def _resumed(self, typed) -> Options:
-        run = Run.open(typed.resume, quiet=True)
+        run = Run.open(typed.resume)
         require(run.path, self.kind)
         config, options = run.config, self._options(self.parse_args([]), vars(typed))
         for action in self._actions:
-            if action.dest in config and action.dest not in _NOT_CONFIG and hasattr(options, action.dest):
+            if action.dest in _NOT_CONFIG or not hasattr(options, action.dest):
+                continue
+            if action.dest in config:
                 setattr(options, action.dest, _known(run, action, config[action.dest]))
+            elif action.dest not in vars(typed):
+                environment(run.path)  # RunError where it is damaged: then nothing tells that the run is of this command
+                run.say(f"{run.path}: config.json says nothing of {action.dest}, as where an older version wrote it; taken as "
+                        f"{getattr(options, action.dest)}")
         for name, value in vars(typed).items():
             value = self._meaning(name, value, options) if name in self.meanings else value
             if name not in _FREE and name in config and value != config[name]:
@@ -189,7 +196,7 @@ class Parser(argparse.ArgumentParser):
                              "start a new run")
         if steps is not None and steps == run.step and finished(run.path, steps):
             print(f"{run.path} is finished: already at step {run.step} of {steps}, and its report is {run.file('report.html')}. "
-                  f"To go on: --resume {typed.resume} --steps N with a larger N")
+                  f"To go on: --resume {shlex.quote(typed.resume)} --steps N with a larger N")
             raise Done(0)
         return options
 
@@ -287,6 +294,9 @@ def main(package: str, commands: dict, argv=None) -> int:
         print(f"python -m {package}: error: unknown command {argv[0]!r}{_guess(argv[0], commands)}\n\n"
               + _overview(package, commands), file=sys.stderr)
         return 2
+    if hasattr(sys.stdout, "reconfigure"):  # a path may be no UTF-8, and a terminal no UTF-8 either
+        utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
     try:
         with compiling(), no_leftovers():
             status = importlib.import_module(commands[argv[0]][0]).main(argv[1:]) or 0

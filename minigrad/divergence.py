@@ -5,27 +5,16 @@ near log C, a squared error near 1, a VAE below 10^5 nats. The losses of two pla
 bound where nothing holds its slope: it reaches 10^6 within 300 steps at rate 0.01. So they are given 10^10. The bounds do not
 depend on the first loss, because that may have diverged before it is first logged.
 
-Imports: the standard library.
+Imports: finite.
 """
 
 from __future__ import annotations
 
+from minigrad.finite import NonFiniteError
+
 __all__ = ["MOST", "DivergedError", "NonFiniteError", "diverged"]
 
 MOST = {"loss_d": 1e10, "loss_g": 1e10, "loss": 1e6, "error": 1e6, "nats": 1e8}  # by how the name begins; the first that fits
-
-
-class NonFiniteError(ArithmeticError):
-    """NaN or infinity in a loss, parameter or gradient. `.step`, `.names` (what is not finite)."""
-
-    what = "not finite"
-
-    def __init__(self, step: int, names: list[str], last: str | None):
-        kept = f"the last good checkpoint is {last}" if last else "no checkpoint had been written yet"
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        super().__init__(f"step {step}: {self.what}: {', '.join(names[:5])}{more}; {kept}. Lower the learning rate, or "
-                         "look at what feeds the first one named")
-        self.step, self.names = step, names
 
 
 class DivergedError(NonFiniteError):

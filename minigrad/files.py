@@ -1,6 +1,7 @@
 """How a file that others may have made is opened, and how much it may ask for.
 
 - Only a regular file is opened: reading a pipe or a device may never end, and opening one may do something.
+- What a run adds lines to is opened at its own place: a link that lies there is not followed.
 - What a compressed file unpacks to is known before memory is asked for, and is held against `most(size)`: 512 MiB in any
   case, so that compressed zeros load, and 64 times the file's size beyond that. Memory is filled as data comes, so a file
   that only says that it is large costs nothing.
@@ -18,7 +19,12 @@ import zipfile
 
 import numpy as np
 
-__all__ = ["AFFORDABLE", "RATIO", "Refused", "check_zip", "fill", "most", "open_regular"]
+try:
+    import fcntl
+except ImportError:  # not on Windows: there, a file is never locked
+    fcntl = None
+
+__all__ = ["AFFORDABLE", "RATIO", "Refused", "check_zip", "fill", "most", "open_append", "open_locked", "open_regular"]
 
 AFFORDABLE = 1 << 29  # bytes that any file may unpack to
 RATIO = 64  # and beyond that, bytes for each byte of the file
@@ -35,10 +41,37 @@ def open_regular(path):
     for anything else. Never waits, whatever stands there."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     _check_kind(os.stat(path), path)
-    descriptor = os.open(path, flags)
+    return _opened(path, flags, "rb")
+
+
+def open_append(path):
+    """open(path, "ab") for a regular file at this very place, made if it is not there; OSError for anything else, a link among it.
+    Never waits."""
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, "a link, which is not followed: put the file itself in its place", os.fspath(path))
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
+        flags |= getattr(os, name, 0)
+    return _opened(path, flags, "ab")
+
+
+def open_locked(path):
+    """`open_append`, and the file is this process's until it is closed; BlockingIOError while it is another's."""
+    file = open_append(path)
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _opened(path, flags: int, mode: str):
+    descriptor = os.open(path, flags, 0o666)
     try:
         _check_kind(os.fstat(descriptor), path)  # it may have been exchanged in between
-        return os.fdopen(descriptor, "rb")
+        return os.fdopen(descriptor, mode)
     except BaseException:
         os.close(descriptor)
         raise

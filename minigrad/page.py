@@ -90,7 +90,7 @@ def write(path, title: str, parts, style: str = "") -> str:
             + "\n".join(parts) + "</main>" + (f"<script>{SCRIPT}</script>" if any(SLIDER in part for part in parts) else "")
             + "</html>\n")
     with atomic_write(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))  # a folder's name may be no UTF-8
     return os.fspath(path)
 
 

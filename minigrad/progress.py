@@ -62,6 +62,8 @@ def uncounted() -> None:
     """Something has begun that steps do not usually do: a kernel is compiled. `Pace` leaves this step out."""
     _uncounted[0] += 1
 
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+
 
 class Progress:
     """A tqdm bar on a terminal; elsewhere a line at most every `interval` seconds, and one at the end.
@@ -239,20 +241,35 @@ class Units:
 
 @contextmanager
 def signals():
-    """A list that SIGINT and SIGTERM append to; a second one raises KeyboardInterrupt. Old handlers are put back."""
+    """A list that SIGINT, SIGTERM and SIGHUP append to; a second one raises KeyboardInterrupt. Old handlers are put back.
+
+    SIGHUP comes when the terminal is closed or the connection lost; it stays ignored where it was, as by nohup. What is printed
+    to a terminal that is gone goes nowhere, because an error of printing would cost the checkpoint."""
     pressed: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield pressed  # only the main thread may set handlers
         return
 
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
     def handler(number, frame):
         pressed.append(number)
-        if len(pressed) > 1:
+        for output in terminals:
+            if not os.isatty(output):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, output)
+                os.close(nowhere)
+        if len(pressed) > 1 and number != HANGUP:  # of a terminal that is closed, SIGHUP may come twice
             raise KeyboardInterrupt
-        # not print: the signal may have come in the middle of one
-        os.write(2, b"\nfinishing this step, then saving (once more: leave at once)\n")
+        try:  # not print: the signal may have come in the middle of one
+            os.write(2, b"\nfinishing this step, then saving (once more: leave at once)\n")
+        except OSError:  # nobody reads it
+            pass
 
-    old = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP is not None and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        numbers.append(HANGUP)
+    old = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield pressed
     finally:

@@ -4,7 +4,7 @@
 opens offline (`minigrad.page`): results, samples with a slider, curves and what each number means, settings, what to type next.
 What others leave in the run has its place there: evaluation.json, diagnosis.jsonl. Nothing here knows of tensors.
 
-Imports: curves, page, report_pictures, terms, words.
+Imports: curves, files, page, records, report_pictures, terms, words.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import sys
 from importlib import metadata
 
 from minigrad import curves, page, report_pictures, terms
+from minigrad.files import open_regular
+from minigrad.records import json_lines, metrics_record, unsealed
 from minigrad.words import write_json
 
 __all__ = ["again", "environment", "made_at", "read_lines", "write"]
@@ -77,19 +79,11 @@ def _commit() -> str | None:
 
 
 def read_lines(path):
-    """(line, record) of every whole line of metrics.jsonl; a last line that was cut off is left out."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    return
-                if not line.endswith("\n") or not isinstance(record, dict) or type(record.get("step")) is not int:
-                    return
-                yield line, record
-    except FileNotFoundError:
-        return
+    """(line, record) of every good line of metrics.jsonl; one that is damaged, or that was cut off, is left out."""
+    for line, value in json_lines(path):
+        record = metrics_record(value)
+        if record is not None:
+            yield line.decode(), record
 
 
 def _series(path) -> dict:
@@ -158,8 +152,8 @@ def _write(run_path, config: dict, known: dict, command: str, after) -> str:
 def made_at(run_path) -> int | None:
     """The step that a run's report is of; None where there is no report, or one that does not say."""
     try:
-        with open(os.path.join(run_path, "report.html"), encoding="utf-8", errors="replace") as file:
-            found = re.findall(r"<!-- of step (\d+) -->", file.read())
+        with open_regular(os.path.join(run_path, "report.html")) as file:
+            found = re.findall(rb"<!-- of step (\d{1,12}) -->", file.read())
     except OSError:
         return None
     return int(found[-1]) if found else None
@@ -246,17 +240,18 @@ def _families(series) -> str:
 
 
 def _environment(run_path) -> str:
-    found = _json(run_path, "environment.json")
-    return page.table(found) if found else ""
+    try:
+        return page.table(unsealed(os.path.join(run_path, "environment.json"))[0])
+    except (OSError, ValueError):
+        return ""
 
 
 def _sessions(run_path) -> str:
     try:
-        with open(os.path.join(run_path, "sessions.jsonl"), encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
+        records = [value for _, value in json_lines(os.path.join(run_path, "sessions.jsonl")) if isinstance(value, dict)]
         names = list(dict.fromkeys(name for record in records for name in record if name != "closing"))
         return page.rows(names, [[record.get(name) for name in names] for record in records]) if records else ""
-    except (OSError, ValueError, AttributeError):
+    except OSError:
         return ""
 
 

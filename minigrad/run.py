@@ -7,6 +7,11 @@
                       samples/          NAME_000500.png
                       checkpoints/      step_000500.npz, the last two, and latest.json, written after them
                       curves.png, report.html   by `finish`
+                      metrics.aside.jsonl       only where lines were taken out of metrics.jsonl that will not come again
+
+The two .json files end with a digest (`minigrad.records`). A checkpoint holds the configuration and the metrics up to its step
+as well, so that what is damaged beside it is seen and put back. `minigrad.reading` reads all of a folder before `resume` changes
+anything in it; nothing is written through a link inside the folder.
 
 A training script keeps its own loop over the parts that must be saved, anything with `state_dict` and `load_state_dict`:
 
@@ -14,14 +19,16 @@ A training script keeps its own loop over the parts that must be saved, anything
     run.restore(kept)                                                # nothing to do for a new run
     for step in run.loop(run.step, steps, save=kept, every=500):
 
-Ctrl-C and SIGTERM only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite number
-raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
+Ctrl-C, SIGTERM and SIGHUP only set a flag; the step is finished, saved, and the command that resumes is printed. A non-finite
+number raises `NonFiniteError` before it is logged or saved. Nothing here knows of tensors.
 
-Imports: numpy, checkpoint, divergence, domains, kinds, next_steps, paths, progress, report, report_pictures, words.
+Imports: numpy, checkpoint, divergence, domains, files, finite, kinds, next_steps, paths, progress, reading, records, report,
+report_pictures, words.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -35,18 +42,16 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from minigrad import checkpoint, kinds, next_steps, report, report_pictures
-from minigrad.divergence import DivergedError, NonFiniteError, diverged
+from minigrad import checkpoint, kinds, next_steps, reading, report, report_pictures
+from minigrad.divergence import DivergedError, diverged
 from minigrad.domains import COUNT
-from minigrad.kinds import RunError, program, read_json
+from minigrad.files import open_append, open_locked
+from minigrad.finite import NonFiniteError, nan_places, not_finite
+from minigrad.kinds import RunError, program
 from minigrad.paths import expand
 from minigrad.progress import Progress, Units, signals
+from minigrad.records import ended, sealed
 from minigrad.words import json_text
-
-try:
-    import fcntl
-except ImportError:  # not on Windows: there, two processes in one run are not noticed
-    fcntl = None
 
 __all__ = ["NonFiniteError", "Run", "RunError"]
 
@@ -66,6 +71,8 @@ class Run:
         self.again, self._begun, self._shown = [], None, []
         self.writable, self._end, self._closing, self._closed = False, None, False, []
         self._bar = self._metrics = self._lock = self._temporary = None
+        self._logged = bytearray()  # what metrics.jsonl holds
+        self._sealed = True  # not of an older version, whose files have no digests
 
     def __repr__(self):
         return f"Run({self.path!r}, step={self.step})"
@@ -81,7 +88,7 @@ class Run:
         Safe against others doing the same at once; nothing is ever overwritten. RunError when it cannot be written."""
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
             raise ValueError(f"Run.create: name must be letters, digits, '_', '-', '.', got {name!r}")
-        text = json_text(config, "Run.create: config")
+        config = json.loads(json_text(config, "Run.create: config"))
         root = expand(root)
         try:
             os.makedirs(root, exist_ok=True)
@@ -95,15 +102,15 @@ class Run:
                     break
                 except FileExistsError:
                     number += 1
-            for folder in ("samples", "checkpoints"):
+            for folder in reading.FOLDERS:
                 os.mkdir(os.path.join(path, folder))
         except OSError as error:
             raise RunError(root, f"cannot be written ({error.strerror}); choose another folder with --out") from None
-        run = cls(path, json.loads(text), command or program(), quiet=quiet)
-        run._acquire()
-        run._write("config.json", text)
+        run = cls(path, config, command or program(), quiet=quiet)
+        run._lock, run.writable = _locked(path), True
         about = {**report.environment(), "command": run.command, **({"kind": kind} if kind else {})}
-        run._write("environment.json", json_text(about, "environment"))
+        run._write("environment.json", sealed(about, "environment"))
+        run._configure(config)  # last: it makes the folder a run
         return run
 
     @classmethod
@@ -116,75 +123,89 @@ class Run:
 
     @classmethod
     def open(cls, path, *, quiet=False) -> Run:
-        """Look into a run without changing anything: .config, .step, .restored. `path` may leave out "runs/"."""
-        run = cls._find(path, quiet)
-        run._read_newest()
-        return run
+        """Look into a run without changing anything: .config, .step, .restored. `path` may leave out "runs/".
+
+        RunError for a folder that is no run, whose config.json was changed, or whose checkpoints cannot be read or are all
+        damaged."""
+        return cls._of(reading.look(reading.locate(expand(path))), quiet)
 
     @classmethod
-    def _find(cls, path, quiet) -> Run:
-        path = expand(path)
-        if not os.path.isdir(path) and os.path.isdir(os.path.join("runs", path)):
-            path = os.path.join("runs", path)
-        try:
-            config = read_json(os.path.join(path, "config.json"))
-        except FileNotFoundError:
-            raise RunError(path, kinds.no_run(path)) from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise RunError(path, f"config.json is damaged: {error}") from None
-        if not isinstance(config, dict):
-            raise RunError(path, "config.json is damaged: not an object")
-        try:
-            command = read_json(os.path.join(path, "environment.json"))["command"]
-        except (OSError, ValueError, RecursionError, KeyError, TypeError):
-            command = program()
-        return cls(path, config, command, quiet=quiet)
+    def _of(cls, found: reading.Found, quiet) -> Run:
+        run = cls(found.path, found.config, found.command, quiet=quiet)
+        run.step, run.restored, run._sealed = found.step, found.tree, found.sealed
+        for text in found.said:
+            run.say(text)
+        return run
 
     @classmethod
     def resume(cls, path, *, quiet=False) -> Run:
-        """Open a run to go on with it from its newest good checkpoint (the beginning if there is none).
+        """Open a run to go on with it from its newest good checkpoint; from the beginning if it has none yet.
 
-        A damaged checkpoint is set aside (renamed to .damaged) with a message, and the one before it is taken. Lines of
-        metrics.jsonl after the checkpoint are cut off. RunError when another process is at work in the run."""
-        run = cls._find(path, quiet)
-        run._acquire()
-        run._read_newest()
-        for step, file in run.checkpoints():
-            if step > run.step:
-                os.replace(file, file + ".damaged")
-        for folder in (run.path, os.path.join(run.path, "checkpoints"), os.path.join(run.path, "samples")):
-            for entry in os.listdir(folder):
-                if entry.startswith(".") and entry.endswith(".tmp"):  # of a write that was killed
-                    os.unlink(os.path.join(folder, entry))
-        kept = [line for line, record in report.read_lines(run.file("metrics.jsonl")) if record["step"] <= run.step]
-        run._write("metrics.jsonl", "".join(kept))
+        A damaged checkpoint is set aside (renamed to .damaged) with a message, and the one before it is taken. metrics.jsonl
+        becomes what it was at the checkpoint; lines that will not come again are kept in metrics.aside.jsonl. RunError as of
+        `open`, and when another process is at work in the run; then nothing in it is changed."""
+        path = reading.locate(expand(path))
+        if not os.path.lexists(os.path.join(path, ".lock")):
+            reading.look(path)  # a run that is refused gets no lock either
+        lock = _locked(path)
+        try:
+            run = cls._of(found := reading.look(path), quiet)
+        except BaseException:
+            lock.close()
+            raise
+        run._lock, run.writable = lock, True
+        run._tidy(found)
         run.say(f"resuming {run.path} after step {run.step}")
         return run
 
+    def _tidy(self, found: reading.Found) -> None:
+        """Make the folder what it was at the checkpoint. What is moved aside is moved before anything is written."""
+        with self._writing(self.path):
+            for folder in reading.FOLDERS:
+                os.makedirs(self.file(folder), exist_ok=True)  # a copy may lack them: git keeps no empty folders
+            for file in found.damaged:
+                names = (file + ".damaged" + (f"-{n}" if n > 1 else "") for n in itertools.count(1))
+                os.replace(file, next(name for name in names if not os.path.lexists(name)))
+            for folder in (self.path, *map(self.file, reading.FOLDERS)):
+                for entry in os.listdir(folder):
+                    if entry.startswith(".") and entry.endswith(".tmp"):  # of a write that was killed
+                        os.unlink(os.path.join(folder, entry))
+        self._keep(found.lines, found.aside)
+        if found.step:
+            self._newest_is(found.step)  # a kill may have come between the checkpoint and this
+        if found.rewrite:
+            self._configure(self.config)
+
+    def _keep(self, lines: list[bytes], aside: list[bytes] = ()) -> None:
+        """Make `lines` all that metrics.jsonl has; `aside` is added to metrics.aside.jsonl first."""
+        if aside:
+            with self._writing(self.file("metrics.aside.jsonl")), open_append(self.file("metrics.aside.jsonl")) as file:
+                file.write(b"".join(line.removesuffix(b"\n") + b"\n" for line in aside))
+                file.flush()
+                os.fsync(file.fileno())
+        self._logged = bytearray(b"".join(lines))
+        self._write("metrics.jsonl", bytes(self._logged))
+
     def ask(self, config: dict) -> None:
-        """Write what is asked of a resumed run into config.json. With more steps than before, the lines that were logged only
-        because they came at the end (see `due`) are cut off: a run that was long from the start has none."""
-        last = kinds.last_session(self.path)
-        if (config.get("steps") or 0) > (self.config.get("steps") or 0) and last.get("to") == self.step and last.get("closing"):
-            lines = report.read_lines(self.file("metrics.jsonl"))
-            kept = [line for line, record in lines if record["step"] != self.step or sorted(record) not in last["closing"]]
-            self._write("metrics.jsonl", "".join(kept))
+        """Write what is asked of a resumed run into config.json: other steps, another device, an option that is new. With more
+        steps than before, the lines that were logged only because they came at the end (see `due`) are taken out: a run that was
+        long from the start has none. RunError for a change of anything else, because the result would be of no one run."""
+        config = json.loads(json_text(config, "Run.ask: config"))
+        changed = [name for name in reading.differences(self.config, config) if name not in reading.FREE]
+        if changed:
+            raise RunError(self.path, f"resuming cannot change {', '.join(changed)}; start a new run for it")
+        if (config.get("steps") or 0) > (self.config.get("steps") or 0):
+            lines, closing = reading.without_closing(self.path, self.step, bytes(self._logged).splitlines(keepends=True))
+            if closing:
+                self._keep(lines, closing)
         if config.get("steps") != self.config.get("steps"):
             self._begun = self.config.get("steps")
         if config != self.config:
-            self._write("config.json", json_text(config, "Run.ask: config"))
-            self.config = json.loads(json_text(config, "Run.ask: config"))
+            self._configure(config)
 
-    def _acquire(self) -> None:
-        try:
-            self._lock = open(self.file(".lock"), "a")
-            if fcntl is not None:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(self.path, "another process is at work in this run; wait for it or stop it") from None
-        except OSError as error:
-            raise RunError(self.path, f"cannot be written ({error.strerror})") from None
-        self.writable = True
+    def _configure(self, config: dict) -> None:
+        self._write("config.json", (sealed if self._sealed else json_text)(config, "config"))
+        self.config = reading.Config(config, self.path)
 
     def close(self) -> None:
         """Let go of the folder (a temporary one vanishes). Also done when the process ends."""
@@ -196,33 +217,17 @@ class Run:
         if self._temporary is not None:
             self._temporary()
 
-    def _read_newest(self) -> None:
-        self.step, self.restored = 0, None
-        for step, file in self.checkpoints():
-            try:
-                saved = checkpoint.load(file)
-                if not isinstance(saved, dict) or set(saved) != {"step", "tree"} or saved["step"] != step:
-                    raise checkpoint.CheckpointError(file, "not a checkpoint of a run")
-            except checkpoint.CheckpointError as error:
-                self.say(f"warning: {error}; taking the checkpoint before it")
-                continue
-            self.step, self.restored = step, saved["tree"]
-            return
-
     def checkpoints(self) -> list[tuple[int, str]]:
         """(step, file), newest first."""
-        folder = self.file("checkpoints")
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-        found = [(int(match[1]), os.path.join(folder, name)) for name in names
-                 if (match := re.fullmatch(r"step_(\d{6,})\.npz", name))]
-        return sorted(found, reverse=True)
+        return reading.checkpoints(self.path)
 
     # ---- the loop
 
     def restore(self, kept: dict) -> None:
         """Put the restored checkpoint's states into the parts {name: part with load_state_dict}; nothing for a new run.
 
-        A part that is None is one that this run does without. RunError that names the parts which the checkpoint lacks."""
+        A part that is None is one that this run does without. RunError that names the parts which the checkpoint lacks, or which
+        take no such state."""
         if self.restored is None:
             return
         held = self.restored if isinstance(self.restored, dict) else {}
@@ -232,7 +237,11 @@ class Run:
                            f"{', '.join(map(str, held)) or 'nothing by name'}. Was it written by another command?")
         for name, part in kept.items():
             if part is not None:
-                part.load_state_dict(held[name])
+                try:
+                    part.load_state_dict(held[name])
+                except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                    raise RunError(self.path, f"the {name} of the checkpoint of step {self.step} is that of something else: "
+                                   f"{error}") from error
 
     def loop(self, start: int, steps: int, *, save=None, every: int = 500, partial: bool = False):
         """Yield start+1 .. steps, with a progress bar (on a terminal; else a line every few seconds).
@@ -332,13 +341,7 @@ class Run:
         """NonFiniteError that names every parameter whose value or gradient holds NaN or infinity.
 
         named: a dict or pairs (name, value); a value is an array, or has .array and .grad (a Parameter)."""
-        broken = []
-        for name, value in named.items() if isinstance(named, dict) else named:
-            grad = getattr(value, "grad", None)
-            for label, array in ((name, getattr(value, "array", value)),
-                                 (f"gradient of {name}", getattr(grad, "array", grad))):
-                if array is not None and not _finite(array):
-                    broken.append(label)
+        broken = not_finite(named)
         if broken:
             raise NonFiniteError(step, broken, self._last())
 
@@ -348,6 +351,8 @@ class Run:
 
         step: None for a picture that is of no step, samples/<name>.png: the data, say. samples/latest.png is always a copy of the
         newest picture of the first name that has steps, and the first path of each name is printed."""
+        if not re.fullmatch(r"[^\W_][^/\\:\0]{0,99}", name):
+            raise ValueError(f"Run.image: name must begin with a letter or digit and have no '/', '\\\\' or ':', got {name!r}")
         with self._writing(self.file("samples")):
             path, words = report_pictures.keep(self.path, step, image, name, grid, self._shown)
         if words and self._temporary is None:
@@ -359,15 +364,19 @@ class Run:
 
         NonFiniteError when an array holds NaN: a spoilt checkpoint never takes the place of a good one."""
         path = self.file("checkpoints", f"step_{step:06d}.npz")
-        broken = list(_nan_places(tree, ""))
+        broken = list(nan_places(tree))
         if broken:
             raise NonFiniteError(step, broken, self._last())
+        metrics = np.frombuffer(bytes(self._logged), np.uint8)
         with self._writing(path):
-            checkpoint.save(path, {"step": int(step), "tree": tree})
-        self._write("checkpoints/latest.json", json_text({"step": int(step), "file": os.path.basename(path)}, "pointer"))
+            checkpoint.save(path, {"step": int(step), "tree": tree, "config": dict(self.config), "metrics": metrics})
+        self._newest_is(int(step))
+        return path
+
+    def _newest_is(self, step: int) -> None:
+        self._write("checkpoints/latest.json", json_text({"step": step, "file": f"step_{step:06d}.npz"}, "pointer"))
         for _, old in self.checkpoints()[KEEP:]:
             os.unlink(old)
-        return path
 
     def finish(self, *, title: str | None = None, summary: dict | None = None) -> str:
         """Write curves.png and report.html (one file that opens offline) and say where. Returns the report's path."""
@@ -391,53 +400,52 @@ class Run:
         if self._bar is not None:
             self._bar.clear()
         if not self.quiet:
-            print(text, flush=True)
+            try:
+                print(text, flush=True)
+            except UnicodeEncodeError:  # a path that is not UTF-8, or a terminal that is not
+                print(text.encode("ascii", "backslashreplace").decode(), flush=True)
 
     def _last(self) -> str | None:
         found = self.checkpoints()
         return found[0][1] if found else None
 
     def _append(self, name: str, record: dict) -> None:
+        line = (json.dumps(record) + "\n").encode()
         with self._writing(self.file(name)):
-            line = json.dumps(record) + "\n"
             if name == "metrics.jsonl":
                 if self._metrics is None:
-                    self._metrics = open(self.file(name), "a", encoding="utf-8")
+                    self._metrics = open_append(self.file(name))
                 self._metrics.write(line)
                 self._metrics.flush()
+                self._logged += line
             else:
-                with open(self.file(name), "a", encoding="utf-8") as file:
-                    file.write(line)
+                with open_append(self.file(name)) as file:
+                    file.write(line if ended(self.file(name)) else b"\n" + line)  # a kill may have left half a line
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, text: str | bytes) -> None:
         with self._writing(self.file(name)), checkpoint.atomic_write(self.file(name)) as file:
-            file.write(text.encode())
+            file.write(text.encode() if isinstance(text, str) else text)
 
     @contextmanager
     def _writing(self, path):
         if not self.writable:
             raise RunError(self.path, "opened for reading only; use Run.resume to go on with it")
+        reading.refuse_links(self.path)
         try:
             yield
         except OSError as error:
             raise RunError(path, f"cannot be written ({error.strerror or error})") from error
 
 
+def _locked(path):
+    """The open file whose lock keeps other processes out of a run. RunError when one is in it."""
+    try:
+        return open_locked(os.path.join(path, ".lock"))
+    except BlockingIOError:
+        raise RunError(path, "another process is at work in this run; wait for it or stop it") from None
+    except OSError as error:
+        raise RunError(path, f".lock cannot be written ({error.strerror})") from None
+
+
 def _states(kept: dict) -> dict:
     return {name: part.state_dict() for name, part in kept.items() if part is not None}
-
-
-def _finite(array) -> bool:
-    # one pass without a temporary; a sum that overflows is looked at again
-    return array.dtype.kind not in "fc" or bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
-
-
-def _nan_places(node, place):
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _nan_places(value, f"{place}.{key}" if place else str(key))
-    elif isinstance(node, (list, tuple)):
-        for index, value in enumerate(node):
-            yield from _nan_places(value, f"{place}.{index}" if place else str(index))
-    elif isinstance(node, np.ndarray) and not _finite(node) and np.isnan(node).any():
-        yield place

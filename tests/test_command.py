@@ -15,6 +15,7 @@ from attacks import __main__ as attacks_main
 from gan import __main__ as gan_main
 from minigrad import command, report
 from minigrad.data import DataError
+from minigrad.records import SEAL
 from minigrad.run import Run
 from nets import __main__ as nets_main
 
@@ -32,8 +33,8 @@ def main(argv):
     parser = command.Parser("toy fit", "Fit a plane.", data="ring", steps=40, presets={"fast": {"lr": 0.5}},
                             examples=["--steps 10"])
     parser.add_argument("--lr", type=float, default=0.05, help="learning rate")
-    parser.add_argument("--act", default="", help="what to do at which step, for tests")
     options = parser.parse(argv)
+    act = os.environ.get("TOY_ACT", "")  # what to do at which step; no option, because those cannot change when a run is resumed
     run = command.start("fit", options)
     streams = Streams(options.seed)
     loader = DataLoader(load(options.data, limit=50), 8, shuffle=True, drop_last=True, rng=streams["data"])
@@ -53,17 +54,19 @@ def main(argv):
         run.log(step, loss=float((grad ** 2).sum()), w=float(state["w"][0, 0]))
         if step % 10 == 0:
             run.image(step, np.tanh(state["w"])[None, None], scale=8)
-        if options.act == f"int{step}" or options.act == f"twice{step}":
+        if act == f"int{step}" or act == f"twice{step}":
             os.kill(os.getpid(), signal.SIGINT)
-        if options.act == f"twice{step}":
+        if act == f"twice{step}":
             os.kill(os.getpid(), signal.SIGINT)
-        if options.act == f"term{step}":
+        if act == f"term{step}":
             os.kill(os.getpid(), signal.SIGTERM)
-        if options.act == f"kill{step}":
+        if act == f"hup{step}":
+            os.kill(os.getpid(), signal.SIGHUP)
+        if act == f"kill{step}":
             os.kill(os.getpid(), signal.SIGKILL)
-        if options.act == f"nan{step}":
+        if act == f"nan{step}":
             run.log(step, loss_d=float("nan"))
-        if options.act == "slow":
+        if act == "slow":
             time.sleep(0.02)
     run.finish(title="fit <1>", summary={"w": float(state["w"][0, 0])})
 '''
@@ -81,15 +84,15 @@ def toy(tmp_path_factory):
     return folder
 
 
-def start(toy, where, *arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, str(toy)])}
+def start(toy, where, *arguments, act="", **options):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([ROOT, str(toy)]), "TOY_ACT": act}
     environment.pop("MINIGRAD_DEBUG", None)
     return subprocess.Popen([sys.executable, "-m", "toy", *arguments], cwd=where, env=environment, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
-def call(toy, where, *arguments):
-    process = start(toy, where, *arguments)
+def call(toy, where, *arguments, act=""):
+    process = start(toy, where, *arguments, act=act)
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
@@ -121,7 +124,7 @@ def test_a_run_holds_what_it_says(whole):
     assert sorted(os.listdir(whole / "checkpoints")) == ["latest.json", "step_000035.npz", "step_000040.npz"]
     config = json.load(open(whole / "config.json"))
     assert config == {"preset": None, "data": "ring", "steps": 40, "seed": 0, "device": "cpu", "lr": 0.05, "act": "",
-                      "skip_broken": False}
+                      "skip_broken": False, SEAL: config[SEAL]}
     environment = json.load(open(whole / "environment.json"))
     assert environment["packages"]["numpy"] == np.__version__ and environment["command"] == "python -m toy fit"
     assert [record["step"] for _, record in report.read_lines(whole / "metrics.jsonl")] == list(range(1, 41))
@@ -135,7 +138,8 @@ def here(toy, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("MINIGRAD_DEBUG", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments):
+    def run(*arguments, act=""):
+        monkeypatch.setenv("TOY_ACT", act)
         try:
             status = command.main("toy", {"fit": ("toy.fit", "fit a plane")}, arguments)
         except SystemExit as leaving:
@@ -145,22 +149,20 @@ def here(toy, tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("act, code, reached", [
-    ("int11", 130, 11), ("term15", 130, 15), ("kill18", -9, 14), ("twice16", 130, 14), ("kill3", -9, 0),
+    ("int11", 130, 11), ("term15", 130, 15), ("hup13", 130, 13), ("kill18", -9, 14), ("twice16", 130, 14), ("kill3", -9, 0),
     ("nan22", 3, 21),
 ])
 def test_stopped_and_resumed_equals_uninterrupted_byte_for_byte(toy, whole, tmp_path, here, act, code, reached):
-    if act in ("term15", "twice16", "nan22"):
-        status, out, err = here("fit", "--act", act)
+    if act in ("term15", "hup13", "twice16", "nan22"):
+        status, out, err = here("fit", act=act)
     else:
-        status, out, err = call(toy, tmp_path, "fit", "--act", act)
+        status, out, err = call(toy, tmp_path, "fit", act=act)
         assert ("python -m toy fit --resume runs/fit-0001" in out) == (act == "int11")
     run = tmp_path / "runs" / "fit-0001"
     assert status == code, err
-    assert ("--resume runs/fit-0001" in out) == (act in ("int11", "term15"))
+    assert ("--resume runs/fit-0001" in out) == (act in ("int11", "term15", "hup13"))
     if code == 3:
         assert "step 22: not finite: loss_d = nan" in err and "step_000021.npz" in err and "Traceback" not in err
-    config = json.load(open(run / "config.json"))
-    (run / "config.json").write_text(json.dumps({**config, "act": ""}))
     status, out, err = here("fit", "--resume", "runs/fit-0001")
     assert status == 0 and f"after step {reached}" in out, err
     assert contents(run) == contents(whole)
@@ -169,7 +171,7 @@ def test_stopped_and_resumed_equals_uninterrupted_byte_for_byte(toy, whole, tmp_
 
 
 def test_signals_from_outside_and_more_steps(toy, whole, tmp_path, here):
-    process = start(toy, tmp_path, "fit", "--act", "slow", "--steps", "1000")
+    process = start(toy, tmp_path, "fit", "--steps", "1000", act="slow")
     metrics = tmp_path / "runs" / "fit-0001" / "metrics.jsonl"
     for _ in range(2000):
         if metrics.exists() and metrics.read_text().count("\n") >= 3:
@@ -179,8 +181,6 @@ def test_signals_from_outside_and_more_steps(toy, whole, tmp_path, here):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume runs/fit-0001" in out and "once more" in err
     assert "Traceback" not in err
-    config = json.load(open(metrics.parent / "config.json"))
-    (metrics.parent / "config.json").write_text(json.dumps({**config, "act": ""}))
     assert here("fit", "--resume", "fit-0001", "--steps", "40")[0] == 0
     assert contents(metrics.parent)["metrics.jsonl"] == contents(whole)["metrics.jsonl"]
 

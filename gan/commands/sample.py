@@ -11,6 +11,7 @@ from gan.generate import generate, interpolate, trained_generator
 from minigrad import command
 from minigrad.data import make_grid, save_gif, save_png
 from minigrad.random import Stream
+from minigrad.reading import samples
 from minigrad.run import Run
 
 
@@ -27,7 +28,7 @@ def main(argv=None):
     o = parser.parse(argv)
     run = Run.open(o.run)
     generator, size = trained_generator(run), run.config["latent"]
-    folder = o.out or run.file("samples")
+    folder = o.out or samples(run.path)
 
     latents = Stream(o.seed, "sample").normal((o.count, size))
     columns = min(o.count, max(10, round(o.count**0.5)))

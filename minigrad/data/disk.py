@@ -179,8 +179,8 @@ def _cached(root, files, size, grey, cache) -> tuple[np.ndarray, list]:
         try:
             kept = checkpoint.load(path)
             return kept["x"].transpose(0, 3, 1, 2), kept["broken"]
-        except checkpoint.CheckpointError:
-            pass  # not there yet, or damaged: it is only a copy
+        except (OSError, checkpoint.CheckpointError):
+            pass  # not there yet, damaged or not readable: it is only a copy
     pictures, broken, passing = [], [], False
     for name in files:
         try:
@@ -215,6 +215,8 @@ def read_npz(path) -> dict:
         return checkpoint.load_weights(path)
     except checkpoint.CheckpointError as error:
         raise DataError(path, error.reason, "Is it an .npz written by numpy.savez?") from error
+    except OSError as error:
+        raise DataError(path, error.strerror or str(error), "Try again when it can be read") from error
 
 
 def npz(path, *, train=True, size=None) -> Dataset:

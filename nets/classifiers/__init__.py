@@ -18,5 +18,5 @@ def trained(run):
     if run.restored is None or "network" not in run.restored:
         raise RunError(run.path, "holds no checkpoint of a classifier; train one with: python -m nets classifier")
     network = NETWORKS[c.get("network", "lenet")](c["channels"], c["classes"], c["size"], c["width"])
-    network.load_state_dict(run.restored["network"])
+    run.restore(dict(network=network))
     return network.eval()

@@ -12,6 +12,7 @@ import os
 from minigrad import command
 from minigrad.pictures import make_grid, save_png
 from minigrad.random import Stream
+from minigrad.reading import samples
 from minigrad.run import Run, RunError
 from nets.commands.helpers.images import above_each_other, some, train_and_held_out
 from nets.generators.autoencoder import Autoencoder
@@ -88,6 +89,6 @@ def copies(run, o):
 
 def target(run, o) -> str:
     """Where the sheet goes; the folder is made."""
-    folder = o.out or run.file("samples")
+    folder = o.out or samples(run.path)
     os.makedirs(folder, exist_ok=True)
     return os.path.join(folder, "grid.png")

@@ -32,6 +32,8 @@ import ctypes
 import functools
 import math
 import os
+import re
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -47,6 +49,7 @@ from minigrad.kernels.cpu.machine.atomic import WORD, acquire, call, exchange, g
 from minigrad.kernels.cpu.machine.compiling import inner, instruction, kernel
 
 ALIGNMENT = 64                      # bytes: a cache line, and the longest vector
+MOST = 64                           # threads
 SLACK = 256                         # bytes that a tile may read beyond an array of `empty`, without using them
 
 
@@ -353,8 +356,17 @@ def cores():
 
 
 def _asked():
-    asked = os.environ.get("MINIGRAD_NUM_THREADS") or os.environ.get("NUMBA_NUM_THREADS")
-    return max(1, min(int(asked) if asked else cores(), 64))
+    """The threads that the environment asks for. What is no such number costs one line and not the program: any number of threads
+    gives the same results."""
+    asked, default = os.environ.get("MINIGRAD_NUM_THREADS", "").strip(), min(cores(), MOST)
+    if asked:
+        if re.fullmatch("[0-9]{1,9}", asked) and 1 <= int(asked) <= MOST:
+            return int(asked)
+        print(f"minigrad: MINIGRAD_NUM_THREADS must be an integer from 1 to {MOST}, got {asked[:40]!r}; going on with {default}",
+              file=sys.stderr)
+        return default
+    asked = os.environ.get("NUMBA_NUM_THREADS", "").strip()
+    return max(1, min(int(asked), MOST)) if re.fullmatch("[0-9]{1,9}", asked) else default
 
 
 _threads = 1 if numba.config.DISABLE_JIT else _asked()
@@ -368,8 +380,8 @@ def get_num_threads():
 def set_num_threads(n):
     """Set the number of threads that kernels use, 1 to 64. Results are the same to the bit for any number."""
     global _threads
-    if not isinstance(n, int) or not 1 <= n <= 64:
-        raise ValueError(f"set_num_threads: n must be an int from 1 to 64, got {n!r}")
+    if not isinstance(n, int) or not 1 <= n <= MOST:
+        raise ValueError(f"set_num_threads: n must be an int from 1 to {MOST}, got {n!r}")
     _threads = 1 if numba.config.DISABLE_JIT else n
 
 
