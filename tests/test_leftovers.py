@@ -48,7 +48,7 @@ def typed(package, *words):
 # ---- a GPU that is not there
 
 REQUIRED = {("nets", "classify"): ["photo.png"], ("nets", "generate"): ["RUN"], ("gan", "sample"): ["RUN"],
-            ("gan", "evaluate"): ["RUN", "--judge", "RUN"]}
+            ("gan", "evaluate"): ["RUN", "--judge", "RUN"], ("gan", "translate"): ["RUN", "photo.png"]}
 
 
 @pytest.mark.parametrize("package, name", COMMANDS)

@@ -59,13 +59,15 @@ def valued(parser):
 
 def given_to(parser, action, text):
     """(value, None) or (None, message) of one option with this text, all that is required being there."""
-    rest = [word for other in parser._actions if other is not action and other.required
-            for word in ([other.option_strings[0], "x"] if other.option_strings else ["x"])]
+    needed = [other for other in parser._actions if other is action or other.required]
+    named = [word for other in needed if other.option_strings
+             for word in ([f"{other.option_strings[0]}={text}"] if other is action else [other.option_strings[0], "x"])]
+    placed = [text if other is action else "x" for other in needed if not other.option_strings]
+    words = [*named, *(["--", *placed] if placed else [])]
     errors = io.StringIO()
-    words = [f"{action.option_strings[0]}={text}"] if action.option_strings else ["--", text]
     try:
         with contextlib.redirect_stderr(errors):
-            return getattr(parser.parse_args(rest + words), action.dest), None
+            return getattr(parser.parse_args(words), action.dest), None
     except SystemExit as leaving:
         assert leaving.code == 2
         return None, errors.getvalue()

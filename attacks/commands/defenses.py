@@ -53,7 +53,7 @@ class Row:
 def options(argv=None):
     parser = command.Parser("attacks defenses", command.doc(__doc__, __file__).split("\n\nA robust")[0],
                             data="mnist", steps=None, run=False,
-                            takes="20 minutes",
+                            takes="3 minutes",
                             examples=["--data glyphs", "--only noise-at-test dropout-at-test smoothing", "--only fast pgd "
                                       "--steps 2000", "--epsilon 0.1"])
     parser.add_argument("--only", nargs="+", choices=list(DEFENSES), metavar="NAME",

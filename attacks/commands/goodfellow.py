@@ -291,7 +291,7 @@ def options(argv=None):
     parser = command.Parser(
         "attacks goodfellow", command.doc(__doc__, __file__), data="mnist", steps=None, run=False,
         presets={"quick": dict(epochs=1, members=4)},
-        takes="30 minutes",
+        takes="5 minutes",
         examples=["--preset quick", "--only softmax logistic maxout", "--data glyphs", "--epochs 30"],
     )
     parser.add_argument("--only", nargs="+", choices=list(EXPERIMENTS), metavar="NAME",

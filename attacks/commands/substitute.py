@@ -32,7 +32,7 @@ SHOWN = 10
 def options(argv=None):
     parser = command.Parser(
         "attacks substitute", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-        takes="2 minutes",
+        takes="20 seconds",
         examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --seeds 100 --substitute lenet --repeats 1",
                   "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1"],
     )

@@ -28,7 +28,7 @@ NOISE = "random signs"
 def options(argv=None):
     parser = command.Parser(
         "attacks transfer", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-        takes="3 minutes",
+        takes="20 seconds",
         examples=["", "--data mnist", "--data mnist --attack pgd --epsilon 0.2", "--data mnist --disjoint",
                   "--model runs/classifier-0001 --networks softmax mlp"],
     )

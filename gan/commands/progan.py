@@ -66,7 +66,7 @@ def phases(o) -> list[Phase]:
 def options(argv=None):
     parser = command.Parser(
         "gan progan", command.doc(__doc__, __file__), steps=None,
-        takes="TODO",
+        takes="2 minutes",
         examples=["", "--data mnist --size 32", "--data cifar10 --target 750", "--data npz:faces.npz --size 64 --mirror",
                   "--without fading --without minibatch-stddev", "--resume runs/progan-0001"],
     )

@@ -81,7 +81,7 @@ def test_a_resumed_toy_equals_an_uninterrupted_one(options, monkeypatch):
     (["--gradient-penalty", "1", "--pack", "2"], 1, "neither"),
     (["--unroll", "1", "--spectral-norm"], 1, "power iteration"),
     (["--r1", "-1"], 2, "at least 0"),
-    (["--device", "cuda"], 1, "CPU only"),
+    (["--device", "cuda"], 2, "invalid choice: 'cuda'"),
     (["--batch", "10", "--pack", "3"], 1, "multiple"),
     (["--unrol", "3"], 2, "did you mean '--unroll'"),
 ])

@@ -69,7 +69,7 @@ ATTACKS = {
     "carlini_l2": Attack(carlini_l2, "the smallest L2 perturbation, trained (Carlini & Wagner 2017)", ("l2",), batch=25,
                          lasts="100 seconds", queries=lambda o: o.search_steps * (o.steps + 1)),
     "carlini_linf": Attack(carlini_linf, "the smallest Linf perturbation, trained (the same)", ("linf",), batch=25,
-                           queries=lambda o: 21 * (o.steps + 1)),
+                           lasts="5 minutes", queries=lambda o: 21 * (o.steps + 1)),
     "ead": Attack(ead, "few pixels by shrinkage (Chen et al. 2018)", ("l1",), batch=50,
                   lasts="40 seconds", queries=lambda o: o.search_steps * (o.steps + 2)),
     "fab": Attack(fab, "along the boundary, towards the image (Croce & Hein 2020)",
