@@ -30,8 +30,8 @@ def finite(array) -> bool:
 
 
 def not_finite(named) -> list[str]:
-    """Names of what holds NaN or infinity, and of what has a gradient that does. named: a dict or pairs (name, value); a value is an
-    array, or has .array and .grad (a Parameter)."""
+    """Names of what holds NaN or infinity, and of what has a gradient that does. named: a dict or pairs (name, value); a value is
+    an array, or has .array and .grad (a Parameter)."""
     found = []
     for name, value in named.items() if isinstance(named, dict) else named:
         grad = getattr(value, "grad", None)

@@ -7,7 +7,7 @@ A folder may have pictures that cannot be read. With --skip-broken they are left
 config.json gets the number of pictures, of those left out, and a digest of names and sizes; a run is resumed with the same pictures
 or not at all.
 
-Imports: data, kinds.
+Imports: data, kinds, records.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from __future__ import annotations
 import os
 
 from minigrad.data import DataLoader, Dataset, Pair, load_images, load_labelled, load_pair
-from minigrad.kinds import RunError, read_json
+from minigrad.kinds import RunError
+from minigrad.records import unsealed
 
 __all__ = ["batches", "images", "labelled", "pair"]
 
@@ -81,5 +82,5 @@ def _recorded(o) -> dict:
     """What config.json of the run that is resumed says of its folder."""
     if not getattr(o, "resume", None):
         return {}
-    found = read_json(os.path.join(o.resume, "config.json")).get("folder")
+    found = unsealed(os.path.join(o.resume, "config.json"))[0].get("folder")
     return {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}

@@ -6,7 +6,7 @@
 A command that needs another run takes one that is there: `gan evaluate` the newest classifier of the same data and size. Where none
 is there, the command that makes one stands before it, and the path is the one that it will have. Lines are quoted for the shell.
 
-Imports: kinds.
+Imports: kinds, records.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 import shlex
 
 from minigrad import kinds
+from minigrad.records import unsealed
 
 __all__ = ["after", "following"]
 
@@ -133,7 +134,6 @@ def _next(root: str, name: str) -> str:
 
 def _config(folder) -> dict:
     try:
-        found = kinds.read_json(os.path.join(folder, "config.json"))
-    except (OSError, ValueError, RecursionError):
+        return unsealed(os.path.join(folder, "config.json"))[0]
+    except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
