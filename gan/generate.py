@@ -63,8 +63,8 @@ def interpolate(a: np.ndarray, b: np.ndarray, t) -> np.ndarray:
     """The point at t in [0, 1] on the great circle from a to b (rows of normal latents keep their usual length).
 
     t: a number, or an array that broadcasts against a (..., z), such as (N, 1) for a place of its own on each row's circle."""
-    for end in (np.min(t), np.max(t)):
-        FRACTION.check("interpolate: t", end)
+    for one in (t,) if np.ndim(t) == 0 else (float(np.min(t)), float(np.max(t))):
+        FRACTION.check("interpolate: t", one)
     unit_a, unit_b = (v / np.linalg.norm(v, axis=-1, keepdims=True) for v in (a, b))
     angle = np.arccos(np.clip((unit_a * unit_b).sum(-1, keepdims=True), -1, 1))
     small = np.sin(angle) < 1e-6

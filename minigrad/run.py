@@ -71,8 +71,7 @@ class Run:
         self.again, self._begun, self._shown = [], None, []
         self.writable, self._end, self._closing, self._closed = False, None, False, []
         self._bar = self._metrics = self._lock = self._temporary = None
-        self._logged = bytearray()  # what metrics.jsonl holds
-        self._sealed = True  # not of an older version, whose files have no digests
+        self._logged, self._sealed = bytearray(), True  # what metrics.jsonl holds; older versions' files have no digests
 
     def __repr__(self):
         return f"Run({self.path!r}, step={self.step})"

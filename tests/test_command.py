@@ -123,7 +123,7 @@ def test_a_run_holds_what_it_says(whole):
     assert json.load(open(whole / "checkpoints" / "latest.json")) == {"step": 40, "file": "step_000040.npz"}
     assert sorted(os.listdir(whole / "checkpoints")) == ["latest.json", "step_000035.npz", "step_000040.npz"]
     config = json.load(open(whole / "config.json"))
-    assert config == {"preset": None, "data": "ring", "steps": 40, "seed": 0, "device": "cpu", "lr": 0.05, "act": "",
+    assert config == {"preset": None, "data": "ring", "steps": 40, "seed": 0, "device": "cpu", "lr": 0.05,
                       "skip_broken": False, SEAL: config[SEAL]}
     environment = json.load(open(whole / "environment.json"))
     assert environment["packages"]["numpy"] == np.__version__ and environment["command"] == "python -m toy fit"

@@ -13,7 +13,7 @@ import numpy as np
 from gan.commands.helpers.short_game import Rules, play
 from gan.critics import Critic, PatchCritic
 from gan.generate import generate, reestimate_batch_norm
-from gan.metrics.rules import Broken, check
+from gan.metrics.rules import LEAST, Broken, check
 from minigrad import command, data, optim
 from minigrad.data.synthetic import count_parts
 from minigrad.pictures import make_grid, new_figure, save_png
@@ -38,6 +38,8 @@ def main(argv=None):
     add("--out", type=command.path, default="structure.png", metavar="FILE",
         help="the picture; FILE with .json holds the numbers")
     o = parser.parse(argv)
+    if o.size < LEAST:
+        raise ValueError(f"--size {o.size}: a part has a form to judge from {LEAST} pixels on")
     train, test = (data.load("shapes", train=t, size=o.size, part=o.part, count=o.count) for t in (True, False))
     bar = Progress(0, 2 * o.steps)
     samples = {"the data itself": test.normalised()[:JUDGED]}

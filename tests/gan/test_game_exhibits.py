@@ -28,7 +28,7 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("argv", [
     ["losses"], ["dirac", "--steps", "8"], ["toogood", "--steps", "3"], ["curve", "--steps", "4"], ["leak", "--steps", "3"],
     ["batchnorm", "--steps", "2"], ["collapse", "--steps", "2", "--width", "2"],
-    ["structure", "--steps", "2", "--width", "2", "--size", "16"],
+    ["structure", "--steps", "2", "--width", "2", "--size", "20"],
 ], ids=lambda argv: argv[0])
 def test_an_exhibit_repeats_to_the_bit(argv, capsys):
     assert gan(*argv, "--out", "a.png") == 0 and gan(*argv, "--out", "b.png") == 0
