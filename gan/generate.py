@@ -34,16 +34,27 @@ def mode(network, training: bool):
             module.training = was
 
 
-def generate(generator, latents, batch: int = 250) -> np.ndarray:
-    """Images (N, C, H, W), float32 in [-1, 1], for latents (N, z); batch norm uses its running statistics."""
+def generate(generator, latents, labels=None, batch: int = 250) -> np.ndarray:
+    """Images (N, C, H, W), float32 in [-1, 1], for latents (N, z); batch norm uses its running statistics.
+
+    labels (N,): of a generator with classes; None gives it each class in turn."""
     COUNT.check("generate: batch", batch)
     with mode(generator, False), mg.no_grad():
-        parts = [generator(_on(generator, latents[i : i + batch])).cpu().array for i in range(0, len(latents), batch)]
+        parts = [drawn(generator, latents[i : i + batch], None if labels is None else labels[i : i + batch], i).cpu().array
+                 for i in range(0, len(latents), batch)]
     return np.concatenate(parts)
 
 
+def drawn(generator, latents, labels=None, first: int = 0):
+    """What the generator makes of latents (N, z), a Tensor. Without labels, row i has class (first + i) mod classes."""
+    z, classes = _on(generator, latents), getattr(generator, "classes", 0)
+    if not classes:
+        return generator(z)
+    return generator(z, _on(generator, np.arange(first, first + len(latents)) % classes if labels is None else labels))
+
+
 def reestimate_batch_norm(generator, latents, batch: int = 250) -> None:
-    """Set batch norm's running statistics to the averages over `latents`, in batches of training mode."""
+    """Set batch norm's running statistics to the averages over `latents`, in batches of training mode; classes in turn."""
     COUNT.check("reestimate_batch_norm: batch", batch)
     norms = [m for m in generator.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
     momenta = [norm.momentum for norm in norms]
@@ -53,7 +64,7 @@ def reestimate_batch_norm(generator, latents, batch: int = 250) -> None:
     try:
         with mode(generator, True), mg.no_grad():
             for i in range(0, len(latents) - batch + 1, batch):
-                generator(_on(generator, latents[i : i + batch]))
+                drawn(generator, latents[i : i + batch], None, i)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -79,8 +90,9 @@ def interpolate(a: np.ndarray, b: np.ndarray, t) -> np.ndarray:
 
 def networks(c, rng=None):
     """The generator and the discriminator of a run with the configuration c. (Older runs do not name the remedies.)"""
-    return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], rng=rng),
-            Critic(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], packed=c.get("pack", 1),
+    classes = len(c.get("classes") or ())
+    return (Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], classes, rng=rng),
+            Critic(c["size"], c["channels"], c["width"], c["norm"], refine=c["refine"], classes=classes, packed=c.get("pack", 1),
                    group=c.get("stddev", 0), spectral=c.get("spectral_norm", False), rng=rng))
 
 

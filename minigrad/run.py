@@ -222,20 +222,20 @@ class Run:
 
     # ---- the loop
 
-    def restore(self, kept: dict) -> None:
+    def restore(self, kept: dict, new=()) -> None:
         """Put the restored checkpoint's states into the parts {name: part with load_state_dict}; nothing for a new run.
 
-        A part that is None is one that this run does without. RunError that names the parts which the checkpoint lacks, or which
-        take no such state."""
+        A part that is None is one that this run does without; one of `new` begins anew where an older version saved none. RunError
+        that names the parts which the checkpoint lacks, or which take no such state."""
         if self.restored is None:
             return
         held = self.restored if isinstance(self.restored, dict) else {}
-        missing = [name for name, part in kept.items() if part is not None and name not in held]
+        missing = [name for name, part in kept.items() if part is not None and name not in {*held, *new}]
         if missing:
             raise RunError(self.path, f"the checkpoint of step {self.step} has no {', '.join(missing)}; it holds "
                            f"{', '.join(map(str, held)) or 'nothing by name'}. Was it written by another command?")
         for name, part in kept.items():
-            if part is not None:
+            if part is not None and name in held:
                 try:
                     part.load_state_dict(held[name])
                 except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:

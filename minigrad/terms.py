@@ -25,6 +25,11 @@ TERMS = {
     "gradient_d/": "Length of the gradient at each layer of the discriminator. Near 0 a layer does not learn; a curve that climbs "
                    "for long is one that may run away.",
     "gradient_g/": "The same for the generator. When the discriminator is too good, all of these fall towards 0.",
+    "augmented": "How often each change is made to what D sees. It rises while D is too sure of real pictures.",
+    "health/": "What the diagnosis goes by. sure: the share that D tells rightly; 1 is too good. diversity, repeats: how much "
+               "samples differ; real pictures 1, a collapse 0. push: the gradient at the generator; its largest so far 1. memory: "
+               "0 where D takes held-out pictures as it takes training ones, 1 where it takes them for drawn. wander, grid: 1 is "
+               "usual.",
     "modes": "How many of the data's clusters at least one good sample fell into.",
     "high_quality": "Share of samples within three standard deviations of some cluster.",
     "reverse_kl": "How unevenly samples are spread over the clusters: 0 is the data's own spread.",

@@ -19,6 +19,7 @@ import minigrad as mg
 from gan import losses
 from gan.commands.helpers import remedies
 from gan.commands.helpers.gradients import gradient_norms
+from gan.commands.helpers.health import Health
 from gan.generate import generate, networks, refresh
 from gan.penalties import r1_penalty
 from gan.regularise import add_noise, falling, one_sided, unrolled
@@ -72,80 +73,105 @@ def options(argv=None):
     add("--norm", action=argparse.BooleanOptionalAction, default=best["norm"], help="batch norm in the discriminator")
     add("--fresh", action=argparse.BooleanOptionalAction, default=best["fresh"],
         help="new latents for the generator's step")
+    add("--conditional", action="store_true", help="both players are told the class: pick the digit (labelled data)")
+    add("--augment", choices=list(remedies.KINDS), default="none", help="the discriminator sees every picture changed at random, "
+        "the more often the better it knows them (ADA): for small sets")
+    add("--augment-images", type=command.POSITIVE, default=50_000, help="images in which the share of changed ones can go from 0 "
+        "to 1")
     remedies.add_options(parser)
     chosen = parser.parse(argv)
     if chosen.steps is None:
         chosen.steps = STEPS.get(chosen.data, STEPS["other"])
     if chosen.gamma and chosen.norm:
         raise ValueError("--gamma needs --no-norm: with batch norm a sample's gradient is not its own (gan/penalties.py)")
+    if chosen.conditional and chosen.pack > 1:
+        raise ValueError("--conditional goes not with --pack: pictures that are judged together have no common class")
     remedies.check(chosen)
     return chosen
 
 
 def main(argv=None):
     o = options(argv)
-    images = inputs.images(o, size=o.size)
-    o.size, o.channels = images.x.shape[2], images.x.shape[1]
+    images = inputs.labelled(o, size=o.size) if o.conditional else inputs.images(o, size=o.size)
+    o.size, o.channels, o.classes = images.x.shape[2], images.x.shape[1], list(images.classes) if o.conditional else None
     streams = Streams(o.seed)
     loader = inputs.batches(images, o.batch, streams["data"])
     latents, noise, places = streams["latent"], streams["noise"], streams["penalty"]
     loss = one_sided(getattr(losses, o.loss), o.smooth)
     generator, discriminator = networks(vars(o), streams["init"])
     run = command.start("dcgan", o)
-    for network in (generator, discriminator):
-        network.to(o.device)
-    adam_g = optim.Adam(generator.parameters(), o.rate, betas=(0.5, o.beta2))
-    adam_d = optim.Adam(discriminator.parameters(), o.rate, betas=(0.5, o.beta2))
+    generator.to(o.device), discriminator.to(o.device)
+    adam_g, adam_d = (optim.Adam(n.parameters(), o.rate, betas=(0.5, o.beta2)) for n in (generator, discriminator))
+    judge, health = remedies.Seen(discriminator, o, streams["augment"]), Health(run, o, images, loss)
     average = optim.EMA(generator, half_life=o.average, ramp_up=0.05) if o.average else None
     fixed = Stream(o.seed, "fixed").normal((100, o.latent))
-
-    kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader,
-                streams=streams, average=average)
-    run.restore(kept)
+    kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, loader=loader, streams=streams,
+                average=average, adaptive=judge.adaptive, watch=health.watch)
+    run.restore(kept, new=["watch"])
     rates = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
     schedules = [scheduled(adam, rates, run.step) for adam in (adam_g, adam_d)]
-
     batches, picture = loader.forever(), run.file("samples", f"fakes_{run.step:06d}.png")
     run.image(None, images.x[:100], "real", columns=10)
-    for step in run.loop(run.step, o.steps, save=kept):
-        # the discriminator's step: real images up, fakes down, and a small gradient at real ones
-        blur = falling(o.noise, step, o.steps // 2 or 1)
-        for _ in range(o.critic_steps):
-            real = add_noise(mg.tensor(next(batches)[0], device=o.device), blur, noise)
-            latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
-            fake = add_noise(generator(latent), blur, noise)
-            loss_d, real_logits, fake_logits = remedies.discriminator_loss(o, discriminator, loss, real, fake.detach(), places)
-            total = loss_d
-            if o.gamma and step % o.lazy == 0:
-                total = total + r1_penalty(discriminator, real) * (o.gamma * o.lazy)
-            adam_d.zero_grad()
-            total.backward()
-            adam_d.step()
+    with health.told():
+        for step in run.loop(run.step, o.steps, save=kept):
+            # the discriminator's step: real images up, fakes down, and a small gradient at real ones
+            blur = falling(o.noise, step, o.steps // 2 or 1)
+            for _ in range(o.critic_steps):
+                real, labels = next(batches)
+                judge.labels = labels if o.conditional else None
+                real = add_noise(mg.tensor(real, device=o.device), blur, noise)
+                fake = drawn(o, generator, latents, judge.labels, blur, noise)
+                loss_d, real_logits, fake_logits = remedies.discriminator_loss(o, judge, loss, real, fake.detach(), places)
+                total = loss_d
+                if o.gamma and step % o.lazy == 0:
+                    total = total + r1_penalty(judge, real) * (o.gamma * o.lazy)
+                adam_d.zero_grad()
+                total.backward()
+                adam_d.step()
+            if judge.adaptive:
+                judge.adaptive.update(real_logits)
 
-        # the generator's step: fakes up, through a discriminator that stands still, or as it will be some steps ahead
-        discriminator.requires_grad_(False)
-        if o.fresh:
-            fake = add_noise(generator(mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)), blur, noise)
-        with unrolled(discriminator, adam_d,
-                      lambda a=real, b=fake: remedies.discriminator_loss(o, discriminator, loss, a, b, places)[0], o.unroll):
-            loss_g = loss.generator(discriminator(fake), discriminator(real) if loss.paired else None)
-        adam_g.zero_grad()
-        loss_g.backward()
-        adam_g.step()
-        discriminator.requires_grad_(True)
-        if average:
-            average.update(o.batch)
-        for schedule in schedules:
-            schedule.step()
-
-        if run.due(step, 20):
-            run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
-                    probability_fake=fake_logits.sigmoid().mean())
-        if step % 100 == 50:  # with the default --lazy these steps have no penalty in them
-            run.log(step, **gradient_norms("gradient_d", discriminator), **gradient_norms("gradient_g", generator))
-        if run.due(step, 500, first=20):
-            run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
+            # the generator's step: fakes up, through a discriminator that stands still, or as it will be some steps ahead
+            discriminator.requires_grad_(False)
+            if o.fresh:
+                fake = drawn(o, generator, latents, judge.labels, blur, noise)
+            with unrolled(discriminator, adam_d,
+                          lambda a=real, b=fake: remedies.discriminator_loss(o, judge, loss, a, b, places)[0], o.unroll):
+                loss_g = loss.generator(judge(fake), judge(real) if loss.paired else None)
+            adam_g.zero_grad()
+            loss_g.backward()
+            adam_g.step()
+            discriminator.requires_grad_(True)
             if average:
-                refresh(average.module, vars(o))
-            picture = run.image(step, generate(average.module if average else generator, fixed), columns=10)
-    run.finish(title=f"DCGAN on {o.data}", summary={"real images seen": o.steps * o.batch, "samples": picture})
+                average.update(o.batch)
+            for schedule in schedules:
+                schedule.step()
+
+            if run.due(step, 20):
+                health.pulse(real_logits, fake_logits, fake, gradient_norms("gradient_g", generator))
+                run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
+                        probability_fake=fake_logits.sigmoid().mean(), **judge.numbers())
+            if step % 100 == 50:  # with the default --lazy these steps have no penalty in them
+                run.log(step, **gradient_norms("gradient_d", discriminator), **gradient_norms("gradient_g", generator))
+            if run.due(step, 500, first=20):
+                run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
+                picture = look(run, o, step, average.module if average else generator, fixed, health, discriminator)
+    run.finish(title=f"DCGAN on {o.data}", summary={"real images seen": o.steps * o.batch, "samples": picture,
+                                                    "diagnosis": health.words()})
+
+
+def drawn(o, generator, latents, labels, blur, noise):
+    """A batch of fakes from new latents, of the given classes, with instance noise of size `blur`."""
+    latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
+    fake = generator(latent) if labels is None else generator(latent, mg.tensor(labels, device=o.device))
+    return add_noise(fake, blur, noise)
+
+
+def look(run, o, step, generator, fixed, health, discriminator) -> str:
+    """The run's sheet of samples, always of the same latents, and what the diagnosis says of it. Returns the picture's path."""
+    if o.average:
+        refresh(generator, vars(o))
+    samples = generate(generator, fixed)
+    picture = run.image(step, samples, columns=10)
+    health.look(step, samples, discriminator)
+    return picture

@@ -1,10 +1,17 @@
-"""The remedies that a game in the plane and a game of pictures share: their options, and the discriminator's side of a round."""
+"""The remedies that a game in the plane and a game of pictures share: their options, and the discriminator's side of a round.
+
+`Seen` is the discriminator of pictures as a round sees it: augmented, and told the class."""
 
 from __future__ import annotations
 
+import numpy as np
+
 import minigrad as mg
 from gan import penalties
+from gan.regularise.augment import BLIT, COLOUR, Adaptive, augment
 from minigrad import command
+
+KINDS = {"none": (), "blit": BLIT, "colour": COLOUR, "all": BLIT + COLOUR}
 
 NONE = dict(critic_steps=1, pack=1, gradient_penalty=0.0, noise=0.0, smooth=0.0, stddev=0, unroll=0, spectral_norm=False)
 
@@ -53,3 +60,27 @@ def discriminator_loss(o, critic, loss, real, fake, places):
     if o.gradient_penalty:
         total = total + penalties.gradient_penalty(critic, real, fake, places) * o.gradient_penalty
     return total, real_logits, fake_logits
+
+
+class Seen:
+    """logits(pictures) of a discriminator that sees each picture changed at random (--augment), and knows its class
+    (--conditional).
+
+    `labels` (N,) are set once for a round; pictures joined from several batches of N have them again and again. .adaptive: moves
+    the probability of a change (Karras et al. 2020), or None."""
+
+    def __init__(self, discriminator, o, rng):
+        self.discriminator, self.kinds, self.rng, self.labels = discriminator, KINDS[o.augment], rng, None
+        self.adaptive = Adaptive(images=o.augment_images) if self.kinds else None
+
+    def __call__(self, pictures):
+        if self.adaptive:
+            pictures = augment(pictures, self.adaptive.p, self.rng, self.kinds)
+        if self.labels is None:
+            return self.discriminator(pictures)
+        labels = np.tile(self.labels, len(pictures) // len(self.labels))
+        return self.discriminator(pictures, mg.tensor(labels, device=pictures.device))
+
+    def numbers(self) -> dict:
+        """What to log: how often a change is made, where there are changes."""
+        return {"augmented": self.adaptive.p} if self.adaptive else {}

@@ -1,0 +1,96 @@
+"""The diagnosis of a game while it is trained: on the bar, in metrics.jsonl (health/...), in diagnosis.jsonl and so in the report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import numpy as np
+
+import minigrad as mg
+from gan.diagnosis import Watch
+from gan.generate import mode
+from minigrad.checkpoint import atomic_write
+from minigrad.data import DataError, load_images
+from minigrad.divergence import NonFiniteError
+from nets.commands.helpers.images import NO_TEST_SET
+
+COMPARED = 256  # training and held-out pictures whose logits tell whether the discriminator knows its pictures by heart
+REMEDIES = {  # the options of gan dcgan
+    "too good": "--gamma 1 (R1; needs --no-norm), --loss non_saturating, --noise 0.1, --smooth 0.1, a lower --rate",
+    "vanishing": "--loss non_saturating in place of minimax; --loss wasserstein --gradient-penalty 10 --critic-steps 5",
+    "exploding": "a lower --rate; --gamma 1",
+    "collapse": "--stddev 4, --pack 2, --unroll 5, --loss wasserstein --gradient-penalty 10 --critic-steps 5, a lower --rate",
+    "memorising": "--augment blit, more pictures, a smaller --width",
+    "oscillation": "--gamma 1, --average 10000, --fall 0.5, a lower --rate",
+    "checkerboard": "--refine-generator 1 or 2",
+    "not finite": "a lower --rate; --resume goes on from the last good checkpoint",
+}
+
+
+class Health:
+    """`watch` is the part that a checkpoint keeps. images: a Dataset; what is held out comes from its own test set."""
+
+    def __init__(self, run, o, images, loss):
+        self.run, self.o = run, o
+        self.watch = Watch(images.subset(slice(128)).normalised(), REMEDIES, signs=o.loss != "wasserstein", paired=loss.paired)
+        self.train, self.held_out = images.subset(slice(COMPARED)), held_out(o)
+
+    def pulse(self, real_logits, fake_logits, fake, norms: dict) -> None:
+        """Every few steps. norms: those of the generator's layers, as of `gradient_norms`."""
+        self.watch.pulse(real_logits, fake_logits, fake, float(np.sqrt(sum(n * n for n in norms.values()))))
+
+    def look(self, step: int, samples, discriminator) -> None:
+        """Where samples are drawn. Says what is new, and writes all that was found so far."""
+        new = self.watch.look(step, samples, self._opinions(samples, discriminator))
+        self.run.log(step, **{f"health/{name}": value for name, value in self.watch.evidence.items()})
+        for finding in new:
+            self.run.say(str(finding))
+        self._write()
+
+    def words(self) -> str:
+        """What was found, for the report's summary."""
+        names = list(dict.fromkeys(finding.name for finding in self.watch.found))
+        return ", ".join(names) if names else "nothing found wrong"
+
+    @contextlib.contextmanager
+    def told(self):
+        """A number that is not finite ends the run, and is a finding, too."""
+        try:
+            yield self
+        except NonFiniteError as error:
+            self.watch.broken(error.step, ", ".join(error.names[:3]))
+            self._write()
+            raise
+
+    def _write(self):
+        with atomic_write(self.run.file("diagnosis.jsonl")) as file:
+            file.write("".join(json.dumps(record) + "\n" for record in self.watch.records()).encode())
+
+    def _opinions(self, samples, discriminator):
+        """Logits of training pictures, held-out ones and samples, by the discriminator in evaluation mode; None without a test set.
+
+        Packing needs whole packs and stddev whole groups: the rows that are too many are left out."""
+        if self.held_out is None or getattr(self.o, "conditional", False):
+            return None
+        whole, device = self.o.pack * max(self.o.stddev, 1), next(iter(discriminator.parameters())).device
+
+        def logits(pictures):
+            rows = pictures[: len(pictures) // whole * whole]
+            return discriminator(mg.tensor(rows, device=device)).cpu().numpy()
+
+        sets = (self.train.normalised(), self.held_out.normalised(), np.asarray(samples, np.float32))
+        if min(map(len, sets)) < whole:
+            return None
+        with mode(discriminator, False), mg.no_grad():
+            return [logits(pictures) for pictures in sets]
+
+
+def held_out(o):
+    """Some pictures of the test set, or None where the data has none."""
+    try:
+        return load_images(o.data, train=False, size=o.size, skip_broken=getattr(o, "skip_broken", False)).subset(slice(COMPARED))
+    except DataError as error:
+        if not error.reason.startswith(NO_TEST_SET):
+            raise
+        return None
