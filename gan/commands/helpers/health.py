@@ -1,4 +1,4 @@
-"""The diagnosis of a game while it is trained: on the bar, in metrics.jsonl (health/...), in diagnosis.jsonl and so in the report."""
+"""The diagnosis of a game while it is trained: on the bar, in metrics.jsonl as health/..., in diagnosis.jsonl, in the report."""
 
 from __future__ import annotations
 
