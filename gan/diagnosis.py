@@ -32,7 +32,8 @@ from gan.metrics.nearest import distances
 from minigrad.domains import COUNT
 
 NAMES = ("too good", "vanishing", "exploding", "collapse", "memorising", "oscillation", "checkerboard", "not finite")
-LIMITS = {"sure": 0.97, "push": 1e-2, "jump": 100.0, "diversity": 0.5, "repeats": 0.4, "memory": 0.5, "wander": 6.0, "grid": 3.0}
+LIMITS = {"sure": 0.97, "push": 1e-2, "jump": 100.0, "diversity": 0.5, "repeats": 0.4, "memory": 0.35, "wander": 10.0, "grid": 3.0}
+WARM = 750  # steps in which a game finds its way: measured, and not judged
 SEEN = 128  # pictures that a look compares: pairs among them are cheap
 REMEDIES = {
     "too good": "a loss that does not saturate, a gradient penalty or a lower rate for the discriminator, noise on what it sees",
@@ -63,16 +64,17 @@ class Watch:
 
     real: (N, C, H, W) pictures of the data, in [-1, 1]; the first `SEEN` are compared with.
     remedies: {name: text}, the options of the command at hand, in place of `REMEDIES`.
-    signs: whether the sign of a logit is an answer ("real" above 0); False for a Wasserstein critic.
+    boundary: a logit above it says "real": 0, or 0.5 for least squares; None for a Wasserstein critic, which says nothing.
+    warm: nothing is judged before this step.
     paired: real and fake logits are compared pair by pair (relativistic losses).
     .found: every `Finding` so far, the first of each name in a row of looks that found it.
     .evidence: the numbers of the last look."""
 
-    def __init__(self, real, remedies=None, *, signs: bool = True, paired: bool = False):
+    def __init__(self, real, remedies=None, *, boundary: float | None = 0.0, paired: bool = False, warm: int = WARM):
         real = np.asarray(real, np.float32)[:SEEN]
         if real.ndim != 4 or len(real) < 3:
             raise ValueError(f"Watch: real must be at least 3 pictures (N, C, H, W), got {real.shape}")
-        self.remedies, self.signs, self.paired = {**REMEDIES, **(remedies or {})}, signs, paired
+        self.remedies, self.boundary, self.paired, self.warm = {**REMEDIES, **(remedies or {})}, boundary, paired, warm
         self.real_spread, self.real_grid = spread(real), grid(real)
         self.found, self.evidence, self.present = [], {}, ()
         self.answers, self.pushes, self.means, self.noise = [], [], [], []
@@ -85,7 +87,8 @@ class Watch:
         real, generated = (np.asarray(x.detach().cpu().numpy(), np.float64).ravel() for x in (real_logits, fake_logits))
         if self.paired:
             real, generated = real - generated, generated - real
-        self.answers.append((float((real > 0).mean()), float((generated < 0).mean())))
+        edge = self.boundary or 0.0
+        self.answers.append((float((real > edge).mean()), float((generated < edge).mean())))
         self.pushes.append(float(gradient))
         pixels = coarse(fake.detach().cpu().numpy())
         self.means.append(pixels.mean(0))
@@ -99,7 +102,7 @@ class Watch:
         COUNT.check("Watch.look: step", step)
         samples = np.asarray(samples, np.float32)[:SEEN]
         self.evidence = {**self._of_answers(), **self._of_samples(samples), **self._of_logits(logits)}
-        present = {finding.name: finding for finding in self._judged(step)}
+        present = {finding.name: finding for finding in self._judged(step)} if step >= self.warm else {}
         new = [finding for name, finding in present.items() if name not in self.present]
         self.present, self.found = tuple(present), self.found + new
         self.usual += self.pushes
@@ -109,7 +112,7 @@ class Watch:
     def _of_answers(self) -> dict:
         out = {}
         if len(self.answers) > 1:
-            if self.signs:
+            if self.boundary is not None:
                 right = np.mean(self.answers, 0)
                 out["sure"], self.shares = float(right.min()), right
             middle = float(np.median(self.pushes))

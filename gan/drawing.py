@@ -89,4 +89,10 @@ def _with_classes(network):
     return (lambda z: network(z, mg.tensor(np.arange(len(z)) % classes))) if classes else network
 
 
+def asked_for(network, count: int, batch: int = 250) -> np.ndarray | None:
+    """The classes that `Drawer.pictures` asks a network with classes for, (count,); None for one without."""
+    classes = getattr(network, "classes", 0)
+    return np.arange(count) % batch % classes if classes else None
+
+
 KINDS = {"gan dcgan": _dcgan, "gan mlp": _mlp, "nets vae": _vae, "nets autoencoder": _autoencoder}

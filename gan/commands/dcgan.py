@@ -64,8 +64,10 @@ def options(argv=None):
     add("--refine-generator", type=command.NATURAL, default=best["refine_generator"], help="the same in the generator")
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
         default=best["loss"], help="the game (see gan/losses.py)")
-    add("--rate", type=command.POSITIVE, default=best["rate"], help="Adam's learning rate, for both players")
-    add("--beta2", type=command.SHARE, default=best["beta2"], help="Adam's second beta; the first is 0.5")
+    add("--rate", type=command.POSITIVE, default=best["rate"], help="Adam's learning rate, for both players ...")
+    add("--generator-rate", type=command.POSITIVE, help="... but for the generator, where it has its own")
+    add("--beta1", type=command.SHARE, default=0.5, help="Adam's first beta")
+    add("--beta2", type=command.SHARE, default=best["beta2"], help="Adam's second beta")
     add("--fall", type=command.FRACTION, default=best["fall"], help="last part of training, over which the rate falls to 0")
     add("--gamma", type=command.WEIGHT, default=best["gamma"], help="weight of the R1 penalty; 0 for none")
     add("--lazy", type=command.COUNT, default=best["lazy"], help="steps from penalty to penalty")
@@ -101,7 +103,8 @@ def main(argv=None):
     generator, discriminator = networks(vars(o), streams["init"])
     run = command.start("dcgan", o)
     generator.to(o.device), discriminator.to(o.device)
-    adam_g, adam_d = (optim.Adam(n.parameters(), o.rate, betas=(0.5, o.beta2)) for n in (generator, discriminator))
+    adam_g, adam_d = (optim.Adam(network.parameters(), rate, betas=(o.beta1, o.beta2)) for network, rate in
+                      ((generator, o.generator_rate or o.rate), (discriminator, o.rate)))
     judge, health = remedies.Seen(discriminator, o, streams["augment"]), Health(run, o, images, loss)
     average = optim.EMA(generator, half_life=o.average, ramp_up=0.05) if o.average else None
     fixed = Stream(o.seed, "fixed").normal((100, o.latent))

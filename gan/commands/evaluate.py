@@ -19,7 +19,7 @@ import numpy as np
 
 import minigrad as mg
 from gan.commands.helpers.evaluation import page_of, terminal
-from gan.drawing import drawer
+from gan.drawing import asked_for, drawer
 from gan.metrics import class_report, disjoint, fingerprint, frechet_distance, kernel_distance, ladder, path_length, rules
 from gan.metrics.nearest import birthday, nearest
 from gan.metrics.path_length import EPSILON, of_real
@@ -94,7 +94,7 @@ def main(argv=None):
         "frechet_distance": numbers["samples"]["frechet_distance"],
         "floor_train_train": numbers["real"]["frechet_distance"],
         "floor_train_test": None if test is None or len(test) < 2 else frechet_distance(unseen.features[:real], reference.features),
-        **answers(samples, unseen or everything, names), "numbers": numbers,
+        **answers(samples, unseen or everything, names), **obeyed(source, samples), "numbers": numbers,
         **structure(source, classifier, samples, floor, single, o, c),
     }
     if o.inception:
@@ -185,6 +185,12 @@ def answers(samples, real, names) -> dict:
 
 
 # ---- numbers of some data or generators only
+
+
+def obeyed(source, samples) -> dict:
+    """Of a generator with classes: the share of samples that the judge takes for the class that was asked for."""
+    asked = asked_for(source.network, len(samples.images))
+    return {} if asked is None else {"as_asked": float((samples.probabilities.argmax(1) == asked).mean())}
 
 
 def structure(source, classifier, samples, floor, single, o, c) -> dict:

@@ -11,8 +11,11 @@ import pytest
 from attacks import __main__ as attacks_main
 from gan import __main__ as gan_main
 from gan.commands import dcgan
+from gan.generate import generate, trained_generator
 from minigrad import command
 from minigrad.checkpoint import load
+from minigrad.random import Stream
+from minigrad.run import Run
 from nets import __main__ as nets_main
 
 TINY = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "3", "--lazy", "2"]
@@ -73,11 +76,14 @@ class Stop(Exception):
     pass
 
 
-REMEDIES = [["--stddev", "2"], ["--pack", "2"], ["--stddev", "2", "--pack", "2"], ["--spectral-norm"], ["--gradient-penalty", "10"],
+LATE = ["--augment", "all", "--augment-images", "20"]  # changes nothing before the fifth step
+REMEDIES = [["--conditional"], ["--augment", "blit", "--augment-images", "20", "--conditional", "--gradient-penalty", "10"],
+            ["--stddev", "2"], ["--pack", "2"], ["--stddev", "2", "--pack", "2"], ["--spectral-norm"], ["--gradient-penalty", "10"],
             ["--unroll", "2"], ["--noise", "0.5"], ["--smooth", "0.1"], ["--critic-steps", "2"]]
 
 
-@pytest.mark.parametrize("options", [[], ["--preset", "published"], ["--loss", "relativistic"], *REMEDIES], ids=" ".join)
+@pytest.mark.parametrize("options", [[], ["--preset", "published"], ["--loss", "relativistic"], LATE, *REMEDIES],
+                         ids=" ".join)
 def test_resumed_training_equals_uninterrupted_training_byte_for_byte(options, monkeypatch):
     assert gan("dcgan", "--steps", "6", "--out", "whole", *TINY, *options) == 0
     assert gan("dcgan", "--steps", "6", "--out", "parts", *TINY, *options) == 0
@@ -111,6 +117,58 @@ def test_every_remedy_changes_the_game():
         weights = load(newest(f"r{number}/dcgan-0001"))["tree"]["generator"]
         seen[" ".join(options)] = np.concatenate([np.ravel(array) for array in weights.values()]).tobytes()
     assert len(set(seen.values())) == len(seen)
+
+
+def test_augmentation_changes_the_game_once_its_share_has_risen():
+    assert gan("dcgan", "--steps", "6", *TINY, *LATE) == 0 and gan("dcgan", "--steps", "6", *TINY) == 0
+    states = [load(newest(f"runs/dcgan-000{i}"))["tree"] for i in (1, 2)]
+    assert states[0]["adaptive"]["p"] > 0.5 and "adaptive" not in states[1]
+    assert any((a != b).any() for (_, a), (_, b) in zip(*(leaves(state["generator"]) for state in states), strict=True))
+
+
+def test_a_digit_can_be_picked(capsys):
+    """Each class in its own column of the sheet; `sample --label` draws one class only, and knows which there are."""
+    assert gan("dcgan", "--steps", "2", *TINY, "--conditional") == 0
+    run = Run.open("runs/dcgan-0001")
+    assert run.config["classes"] == list("0123456789")
+    generator = trained_generator(run)
+    latents = Stream(0, "z").normal((12, 3))
+    in_turn = generate(generator, latents)
+    for i in (3, 10):
+        np.testing.assert_allclose(in_turn[i], generate(generator, latents[i : i + 1], np.array([i % 10]))[0], atol=1e-5)
+    assert gan("sample", run.path, "--count", "4", "--frames", "2", "--label", "7") == 0
+    capsys.readouterr()
+    assert gan("sample", run.path, "--label", "eleven") == 1 and "the run knows 0, 1, 2" in capsys.readouterr().err
+    assert gan("dcgan", "--steps", "2", *TINY) == 0 and gan("sample", "runs/dcgan-0002", "--label", "7") == 1
+    assert "trained without classes" in capsys.readouterr().err
+    assert gan("dcgan", "--conditional", "--pack", "2", *TINY) == 1 and "no common class" in capsys.readouterr().err
+
+
+def test_a_collapse_is_told_in_words_and_stays_in_the_run(capsys):
+    """A generator that hardly learns draws one grey picture: at the first look that judges it is said, and stands in the report."""
+    assert gan("dcgan", "--steps", "750", *TINY, "--generator-rate", "1e-9", "--average", "0") == 0
+    said = capsys.readouterr().out
+    assert said.count("collapse:") == 1 and "--stddev 4" in said
+    records = [json.loads(line) for line in open("runs/dcgan-0001/diagnosis.jsonl")]
+    assert "collapse" in [record["name"] for record in records]
+    assert "collapse" in open("runs/dcgan-0001/report.html").read()
+    lines = [json.loads(line) for line in open("runs/dcgan-0001/metrics.jsonl")]
+    assert any("health/diversity" in line for line in lines)
+
+
+def test_a_number_that_is_not_finite_is_a_finding(capsys):
+    assert gan("dcgan", "--steps", "40", *TINY, "--rate", "1e4") == 3
+    records = [json.loads(line) for line in open("runs/dcgan-0001/diagnosis.jsonl")]
+    assert records[-1]["name"] == "not finite" and "rate" in records[-1]["remedy"]
+
+
+def test_a_run_of_before_there_was_a_diagnosis_goes_on():
+    assert gan("dcgan", "--steps", "2", *TINY) == 0
+    run = Run.resume("runs/dcgan-0001", quiet=True)
+    tree = {name: part for name, part in run.restored.items() if name != "watch"}
+    run.checkpoint(2, tree)
+    run.close()
+    assert gan("dcgan", "--resume", "runs/dcgan-0001", "--steps", "4") == 0
 
 
 def every_step(run):

@@ -34,7 +34,7 @@ def names(found):
 
 
 def healthy():
-    return Watch(pictures())
+    return Watch(pictures(), warm=1)
 
 
 def test_a_healthy_game_has_no_finding():
@@ -56,10 +56,16 @@ def test_a_discriminator_that_is_too_good():
     one_sided = healthy()  # sure of the real ones only: it takes samples for real too
     pulses(one_sided, real=5, fake=0)
     assert one_sided.look(500, pictures(seed=1)) == []
-    critic = Watch(pictures(), signs=False)  # a Wasserstein critic should be as good as it can
+    critic = Watch(pictures(), boundary=None, warm=1)  # a Wasserstein critic should be as good as it can
     pulses(critic, real=5, fake=-5)
     assert critic.look(500, pictures(seed=1)) == []
-    paired = Watch(pictures(), paired=True)  # both far above 0, and told apart pair by pair
+    squares = Watch(pictures(), boundary=0.5, warm=1)  # least squares: 1 is real, 0 is drawn
+    pulses(squares, real=5, fake=0)
+    assert squares.look(500, pictures(seed=1)) == []
+    young = Watch(pictures())
+    pulses(young, real=5, fake=-5)
+    assert young.look(500, pictures(seed=1) * 0.1) == [] and young.evidence["sure"] == 1
+    paired = Watch(pictures(), paired=True, warm=1)  # both far above 0, and told apart pair by pair
     pulses(paired, real=20, fake=5)
     assert names(paired.look(500, pictures(seed=1))) == ["too good"]
 

@@ -73,6 +73,7 @@ def terminal(run, other, result) -> str:
         *(f"  {name}: {text}" for name, text in extras(result).items()),
         f"  mean confidence {result['confidence']:.3f} (real images {result['confidence_real']:.3f}); "
         f"{percent(result['confident'])} of the samples above 0.9",
+        *([f"  {percent(result['as_asked'], 1)} are taken for the class that was asked for"] if "as_asked" in result else []),
         histogram(result["histogram"], 100)])
 
 

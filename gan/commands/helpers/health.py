@@ -26,6 +26,7 @@ REMEDIES = {  # the options of gan dcgan
     "checkerboard": "--refine-generator 1 or 2",
     "not finite": "a lower --rate; --resume goes on from the last good checkpoint",
 }
+BOUNDARIES = {"least_squares": 0.5, "wasserstein": None}  # above which a logit says "real"; others: 0
 
 
 class Health:
@@ -33,7 +34,8 @@ class Health:
 
     def __init__(self, run, o, images, loss):
         self.run, self.o = run, o
-        self.watch = Watch(images.subset(slice(128)).normalised(), REMEDIES, signs=o.loss != "wasserstein", paired=loss.paired)
+        self.watch = Watch(images.subset(slice(128)).normalised(), REMEDIES, boundary=BOUNDARIES.get(o.loss, 0.0),
+                           paired=loss.paired)
         self.train, self.held_out = images.subset(slice(COMPARED)), held_out(o)
 
     def pulse(self, real_logits, fake_logits, fake, norms: dict) -> None:
