@@ -135,7 +135,7 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             raise ValueError(f"preset {typed.preset!r} sets options that do not exist: {', '.join(sorted(unknown))}")
         self.set_defaults(**preset)
-        options = self._options(self.parse_args(argv), {})
+        options = _usable(self._options(self.parse_args(argv), {}))
         chosen = hasattr(typed, "data") or "data" in preset or getattr(options, "download", True)
         if not chosen and not is_here(options.data):
             print(f"{options.data} is not here: taking {BUILT_IN}, which is made on the spot. "
@@ -146,7 +146,7 @@ class Parser(argparse.ArgumentParser):
         for name in set(self.echoes) & set(vars(typed)):
             if said := self.echoes[name](getattr(options, name), options):
                 print(f"{name} {said}", flush=True)
-        return _usable(options)
+        return options
 
     def _meaning(self, name: str, value, options):
         try:

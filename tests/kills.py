@@ -135,7 +135,8 @@ def contents(run: str) -> dict:
             with open(path, "rb") as file:
                 content = file.read()
             if name == "report.html":
-                content = re.sub(rb"<section><h2>(Environment|Sessions)</h2>.*?</section>", b"", content, flags=re.S)
+                content = re.sub(rb"<details><summary>(environment|sessions)</summary>.*?</details>", b"", content, flags=re.S)
+                content = re.sub(rb"<section><h2>Files</h2>.*?</section>", b"", content, flags=re.S)
             found[relative] = hashlib.sha256(content).hexdigest()
     return found
 

@@ -48,7 +48,8 @@ def typed(package, *words):
 # ---- a GPU that is not there
 
 REQUIRED = {("nets", "classify"): ["photo.png"], ("nets", "generate"): ["RUN"], ("gan", "sample"): ["RUN"],
-            ("gan", "evaluate"): ["RUN", "--judge", "RUN"], ("gan", "translate"): ["RUN", "photo.png"]}
+            ("gan", "evaluate"): ["RUN", "--judge", "RUN"], ("gan", "translate"): ["RUN", "photo.png"],
+            ("gan", "modes"): ["RUN", "--judge", "RUN"]}
 
 
 @pytest.mark.parametrize("package, name", COMMANDS)

@@ -1,5 +1,7 @@
 """Defenses: each is what it says, falls to its own attack, and leaves the network as it was; training lowers its loss."""
 
+import gc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -477,6 +479,7 @@ def test_a_run_goes_on_where_it_stopped(small_data, tmp_path):
         patch.setattr(Run, "loop", lambda self, *a, save, **kw: loop(self, *a, save=save, every=4))
         with pytest.raises(KeyboardInterrupt):
             train.main([*common, "--out", str(tmp_path / "b")])
+    gc.collect()  # the traceback holds the run, and the run its lock
     train.main(["--resume", str(tmp_path / "b" / "trained-fast-0001")])
     one, two = (Run.open(tmp_path / f / "trained-fast-0001", quiet=True).restored["network"] for f in "ab")
     assert all(np.array_equal(one[k], two[k]) for k in one)
