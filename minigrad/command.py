@@ -68,10 +68,11 @@ class Options(argparse.Namespace):
 
 
 class _Now:
-    """The command that runs in this process, for what is said at its end: its options, the run that it made or goes on with."""
+    """The command that runs in this process, for what is said at its end: its options, the folder of the run that it made or goes
+    on with. (Not the run itself: it holds its lock as long as someone holds it.)"""
 
     options: Options | None = None
-    run: Run | None = None
+    run: str | None = None
 
 
 class Done(SystemExit):
@@ -237,7 +238,7 @@ def _and_then() -> None:
     o, run = _Now.options, _Now.run
     if o is None or getattr(o, "dry_run", False):
         return
-    found = next_steps.after(run.path) if run else next_steps.following(o.kind, getattr(o, "run", None))
+    found = next_steps.after(run) if run else next_steps.following(o.kind, getattr(o, "run", None))
     if found:
         print("\nwhat comes next:\n" + "\n".join(f"    {line}    # {why}" for line, why in found))
 
@@ -260,7 +261,8 @@ def start(name: str, options: argparse.Namespace) -> Run:
 
     config.json is every option but those that say where and how to run. Prints the configuration of a new run. What
     --resume asks for is written into the run, and the command that would go on repeats it."""
-    _Now.run = run = _started(name, options)
+    run = _started(name, options)
+    _Now.run = run.path
     return run
 
 
@@ -320,7 +322,7 @@ def main(package: str, commands: dict, argv=None) -> int:
         print(f"python -m {package} {argv[0]}: error: {error}{note}", file=sys.stderr)
         return 3 if isinstance(error, NonFiniteError) else 1
     finally:
-        _Now.options = _Now.run = None  # a run holds its lock as long as someone holds the run
+        _Now.options = _Now.run = None
 
 
 def _overview(package: str, commands: dict) -> str:

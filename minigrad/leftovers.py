@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import weakref
 
 from minigrad import kinds
 
@@ -22,12 +23,12 @@ __all__ = ["holds_nothing", "made", "no_leftovers"]
 
 BEFORE_THE_FIRST_STEP = {"config.json", "environment.json", ".lock", "sessions.jsonl"}
 
-_made: list = []  # (run, whether the folder around it is new, too)
+_made: list = []  # (path of a run, weak reference to it, whether the folder around it is new, too)
 
 
 def made(run, new_root: bool):
     """Note a run that this process has made; returns it. new_root: the folder that runs lie in was made for it."""
-    _made.append((run, new_root))
+    _made.append((run.path, weakref.ref(run), new_root))  # a run holds its lock as long as someone holds the run
     return run
 
 
@@ -38,13 +39,14 @@ def no_leftovers():
     try:
         yield
     except BaseException:
-        for run, new_root in _made[before:]:
-            if holds_nothing(run.path):
-                run.close()
-                shutil.rmtree(run.path, ignore_errors=True)  # what cannot be removed must not hide the error
+        for path, run, new_root in _made[before:]:
+            if holds_nothing(path):
+                if run() is not None:
+                    run().close()
+                shutil.rmtree(path, ignore_errors=True)  # what cannot be removed must not hide the error
                 if new_root:
                     with contextlib.suppress(OSError):  # not empty: another run was made beside it
-                        os.rmdir(os.path.dirname(run.path))
+                        os.rmdir(os.path.dirname(path))
         raise
     finally:
         del _made[before:]
