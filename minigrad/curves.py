@@ -20,7 +20,9 @@ UNITS = {  # what stands at the vertical axis, by the first word of a name
     "gradient_g": "length of the gradient", "error": "mean squared error", "agreement": "share", "transfer": "share",
     "target": "probability",
 }
-TITLES = {"probability": "what D thinks: the probability of being real", "gradient_d": "discriminator", "gradient_g": "generator"}
+TITLES = {"probability": "what D thinks: the probability of being real",
+          "gradient_d": "gradients of the discriminator, layer by layer",
+          "gradient_g": "gradients of the generator, layer by layer", "health": "the numbers of the diagnosis"}
 
 
 def draw(path, series: dict, *, families: bool = False, references: dict | None = None, title: str = "") -> str | None:

@@ -135,7 +135,7 @@ def _write(run_path, config: dict, known: dict, command: str, after) -> str:
         "Diagnosis": _diagnosis(run_path),
         "Judged": _judged(run_path),
         "Curves": page.figure(drawn, "curves", _dashed(series, dashed), "drawn") + _metrics_table(series) if drawn else "",
-        "Gradients, layer by layer": page.figure(gradients, "lengths", kind="drawn") + _families(series) if gradients else "",
+        "Behind the curves": page.figure(gradients, "lengths", kind="drawn") + _families(series) if gradients else "",
         "What comes next": "".join(page.Markup(f"{page.note(why)}<pre class=command>{page.cell(line)}</pre>")
                                    for line, why in after),
         "Settings": page.table(config),
