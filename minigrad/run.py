@@ -334,7 +334,7 @@ class Run:
             self._closed.append(sorted(record))
         self._closing = False
         if self._bar is not None:
-            self._bar.show({name: value for name, value in record.items() if name != "step" and "/" not in name})
+            self._bar.show({name: value for name, value in record.items() if name != "step" and "/" not in name}, record["step"])
 
     def check_finite(self, step: int, named) -> None:
         """NonFiniteError that names every parameter whose value or gradient holds NaN or infinity.
