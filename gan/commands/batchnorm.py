@@ -3,7 +3,7 @@
 In training each map is divided by the statistics of its batch, in use by saved ones. Shows the spread of activations and gradients
 through 20 layers with and without batch norm; then trains a classifier and a generator of digits with it and uses both in the wrong
 mode: the accuracy at batch sizes from 2 to 128, mixed or sorted by class; an attack of one step whose gradient comes from the wrong
-mode; and what the generator draws from one and the same latent in different company. About half a minute.
+mode; and what the generator draws from one and the same latent in different company.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LAYERS, WIDTH, SIZES, JUDGED, SIZE = 20, 256, (2, 4, 8, 16, 32, 64, 128), 1024, 
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan batchnorm", text, steps=600, run=False, examples=["", "--data mnist --seed 3"])
+    parser = command.Parser("gan batchnorm", text, steps=600, run=False, takes="20 seconds", examples=["", "--data mnist --seed 3"])
     parser.add_argument("--epsilon", type=command.LEVEL, default=0.1, help="size of the attack's step, of pixels in [0, 1]")
     parser.add_argument("--out", type=command.path, default="batchnorm.png", metavar="FILE",
                         help="the picture; FILE with .json holds the numbers")

@@ -4,7 +4,7 @@ The game is made to collapse: the generator has no batch norm, learns ten times 
 beta is its usual 0.9, not DCGAN's 0.5. Then the same game is played again from the same seed, with the same pictures in the same
 order, once with each remedy and nothing else changed; at the end with the cause removed. A small classifier (trained here, or that
 of --judge) says which digits are drawn: their shares, and the entropy of these, log 10 = 2.30 for ten equal ones. (In the plane,
-where modes can be counted, `gan toy` takes the same remedies as options.) About two minutes.
+where modes can be counted, `gan toy` takes the same remedies as options.)
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ JUDGED, SHOWN = 1000, 16
 def main(argv=None):
     text = command.doc(__doc__, __file__)
     parser = command.Parser("gan collapse", text, steps=1500, run=False,
-                            examples=["", "--seed 3", "--data mnist --judge runs/classifier-0001"])
+                            takes="2 minutes", examples=["", "--seed 3", "--data mnist --judge runs/classifier-0001"])
     parser.add_argument("--size", type=command.COUNT, default=16, help="pixels of the pictures")
     parser.add_argument("--width", type=command.COUNT, default=16, help="maps next to the image, in both players")
     parser.add_argument("--judge", type=command.path, metavar="RUN", help="a run of nets classifier on the same data and size; "
