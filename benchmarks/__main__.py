@@ -23,7 +23,10 @@ def main(argv=None):
     for name in NAMES:
         print(f"\n# {name}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", "--threads", str(options.threads)]
-        status |= subprocess.run(command + ["--quick"] * options.quick).returncode
+        try:
+            status |= subprocess.run(command + ["--quick"] * options.quick).returncode
+        except KeyboardInterrupt:
+            return 130
     return status
 
 

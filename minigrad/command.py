@@ -105,8 +105,9 @@ class Parser(argparse.ArgumentParser):
             self.add_argument("--preset", choices=sorted(self.presets), help="a published or measured recipe: sets the "
                               "options that it names; options typed as well win")
         if data is not None:
+            otherwise = "" if data == BUILT_IN else f" (default: %(default)s, or {BUILT_IN} where that is not here)"
             self.add_argument("--data", default=data, metavar="NAME", help=f"one of {' '.join(SOURCES)}, the last four "
-                              "followed by a path")
+                              f"followed by a path{otherwise}")
             self.add_argument("--download", action="store_true", help="fetch the data if it is not there")
             self.add_argument("--skip-broken", action="store_true", help=SKIP_BROKEN)
         if steps is not None:

@@ -12,14 +12,16 @@ import re
 
 from minigrad import pictures
 
-__all__ = ["UNITS", "draw", "smooth"]
+__all__ = ["FEW", "UNITS", "draw", "smooth"]
 
 UNITS = {  # what stands at the vertical axis, by the first word of a name
     "loss": "loss", "nats": "nats", "probability": "probability", "batch": "share", "test": "share", "probe": "share",
     "modes": "clusters", "high": "share", "reverse": "nats", "gradient_d": "length of the gradient",
     "gradient_g": "length of the gradient", "error": "mean squared error", "agreement": "share", "transfer": "share",
-    "target": "probability",
+    "target": "probability", "fooled": "share", "back": "distance", "partner": "distance", "rank": "median rank",
+    "alpha": "share of the new level", "pixels": "pixels",
 }
+FEW = 20  # values are drawn as they are, with dots; more of them are smoothed
 TITLES = {"probability": "what D thinks: the probability of being real",
           "gradient_d": "gradients of the discriminator, layer by layer",
           "gradient_g": "gradients of the generator, layer by layer", "health": "the numbers of the diagnosis"}
@@ -55,7 +57,7 @@ def draw(path, series: dict, *, families: bool = False, references: dict | None 
 
 
 def _line(axes, steps, values, name: str, colour: str) -> None:
-    if len(values) > 20:
+    if len(values) > FEW:
         axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
         axes.plot(steps, smooth(values, 1 - 1 / max(2, len(values) / 40)), color=colour, linewidth=1.8, label=name)
     else:

@@ -76,7 +76,7 @@ class Progress:
     def __init__(self, start: int, steps: int, *, quiet=False):
         self.start, self.steps, self.quiet = start, steps, quiet
         self.step, self.shown = start, start
-        self.bar, self.scalars, self.pace = None, {}, Pace()
+        self.bar, self.scalars, self.logged, self.pace = None, {}, start, Pace()
         self.last = self.pace.now
         if not quiet and _terminal():
             from tqdm import tqdm
@@ -94,9 +94,10 @@ class Progress:
         else:
             self._draw()
 
-    def show(self, scalars: dict) -> None:
-        """The latest numbers, shown with the next update."""
-        self.scalars.update(scalars)
+    def show(self, scalars: dict, step: int) -> None:
+        """Numbers of this step, shown with the next update; beside newer ones they are shown with their step."""
+        self.logged = step
+        self.scalars.update({name: (value, step) for name, value in scalars.items()})
 
     def leave_out(self) -> None:
         """The step that runs now takes longer than others will."""
@@ -115,13 +116,22 @@ class Progress:
         elif not self.quiet and self.step > self.shown:
             self._line()
 
+    def _numbers(self) -> dict:
+        """{step: {name: value}}: those of the newest step first, then what is measured only now and then."""
+        groups = {self.logged: {}}
+        for name, (value, step) in self.scalars.items():
+            groups.setdefault(step, {})[name] = value
+        return groups
+
     def _left(self) -> float | None:
         """Seconds to go, or None while nobody can tell."""
         rate = self.pace.rate
         return (self.steps - self.step) / rate if rate else None
 
     def _format(self) -> str:
-        text = layout(_columns(), self.step, self.steps, self._left(), self.pace.rate, self.scalars)
+        numbers = {name if step == self.logged else f"at step {step} {name}": value
+                   for step, group in self._numbers().items() for name, value in group.items()}
+        text = layout(_columns(), self.step, self.steps, self._left(), self.pace.rate, numbers)
         return "{percentage:3.0f} %|{bar}| " + text.replace("{", "{{").replace("}", "}}")
 
     def _draw(self) -> None:
@@ -136,7 +146,8 @@ class Progress:
         parts = [f"step {self.step}/{self.steps}", f"{100 * self.step // max(self.steps, 1)} %"]
         if rate is not None:
             parts += [f"{rate:.1f} steps/s", f"{_duration(left)} left"]
-        parts += [f"{name} {value:.4g}" for name, value in self.scalars.items()]
+        for step, group in self._numbers().items():
+            parts += [f"at step {step}:"] * (step != self.logged) + [f"{name} {value:.4g}" for name, value in group.items()]
         print("  ".join(parts), file=sys.stderr, flush=True)
 
 
@@ -194,12 +205,14 @@ class Units:
     Ctrl-C stops at the next unit, as in `Run.loop`; with partial=True nothing is raised: `.stopped` becomes True, the bar moves no
     more, and whoever works here is to end soon and keep what is finished.
 
+    kept: a list of what is finished, for a caller that catches the SystemExit; unless it is empty, the message says that it is kept.
+
     .run (the Run), .total, .spent (units done so far), .shown (the whole ones among them that the bar has), .stopped."""
 
-    def __init__(self, run, total: float, *, partial: bool = False):
+    def __init__(self, run, total: float, *, partial: bool = False, kept=()):
         self.run, self.total, self.spent, self.shown = run, max(1, round(total)), 0.0, 0
         self.partial, self.stopped = partial, False
-        self._loop = iter(run.loop(0, self.total, partial=partial))
+        self._loop = iter(run.loop(0, self.total, partial=partial or kept))
 
     def __enter__(self) -> Units:
         next(self._loop)

@@ -220,7 +220,8 @@ def _dashed(series, references: dict) -> str:
     known = {why: [f"{name} {text} = {value:.3f}" for name, (value, text, other) in references.items() if other == why and
                    name in series] for why in dict.fromkeys(why for _, _, why in references.values())}
     said = "; ".join(f"{', '.join(names)} ({why})" for why, names in known.items() if names)
-    return "Pale: each value. Strong: smoothed." + (f" Dashed, by theory: {said}." if said else "")
+    many = any(len(values) > curves.FEW for name, (_, values) in series.items() if "/" not in name)
+    return ("Pale: each value. Strong: smoothed." if many else "Each value.") + (f" Dashed, by theory: {said}." if said else "")
 
 
 def _metrics_table(series) -> str:

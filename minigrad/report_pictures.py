@@ -18,6 +18,11 @@ from minigrad.pictures import make_grid, save_png
 __all__ = ["LATEST", "development", "found", "keep"]
 
 LATEST = "latest.png"  # a copy of the newest sample, for an open picture viewer
+CAPTIONS = {"real": "real pictures, for comparison",
+            "a_to_b": "a to b: a picture, its translation, and that translated back",
+            "b_to_a": "b to a: a picture, its translation, and that translated back",
+            "copies": "copies: above a picture, below it what came through the code",
+            "nearest": "above: drawn pictures; below each: the picture of the training set that is nearest to it"}
 FRAMES = 40  # of a slider: so many pictures keep the page below some ten megabytes
 
 
@@ -67,7 +72,7 @@ def development(run_path) -> dict:
         if len(steps) > 1:
             chosen = spread(range(len(steps)), FRAMES)
             sections[f"While it learned: {', '.join(map(words, names))}"] = page.slider(
-                {words(name): [series[name][i][1] for i in chosen] for name in names}, [f"step {steps[i]:,}" for i in chosen],
+                {caption(name): [series[name][i][1] for i in chosen] for name in names}, [f"step {steps[i]:,}" for i in chosen],
                 "Move the slider, or use the arrow keys once it is chosen." + (
                     "" if len(chosen) == len(steps) else f" {len(chosen)} of {len(steps)} pictures; all lie in samples/."),
                 beside=real)
@@ -84,9 +89,9 @@ def development(run_path) -> dict:
 
 
 def caption(name: str) -> str:
-    """What is said below a picture that belongs to no step."""
-    if name == "real":
-        return "real pictures, for comparison"
+    """What is said below a picture, or a series of them."""
+    if name in CAPTIONS:
+        return CAPTIONS[name]
     return f"{words(name.removesuffix('.gif'))}, moving" if name.endswith(".gif") else words(name)
 
 

@@ -242,13 +242,14 @@ class Run:
                     raise RunError(self.path, f"the {name} of the checkpoint of step {self.step} is that of something else: "
                                    f"{error}") from error
 
-    def loop(self, start: int, steps: int, *, save=None, every: int = 500, partial: bool = False):
+    def loop(self, start: int, steps: int, *, save=None, every: int = 500, partial=False):
         """Yield start+1 .. steps, with a progress bar (on a terminal; else a line every few seconds).
 
         save: what to keep: a dict of parts, as in `restore`, or a function that returns a tree. It is saved after every
         `every`-th step, after the last one, and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved,
         the resume command is printed and SystemExit(130) raised. A second signal leaves at once. Signal handlers are put
-        back when the loop ends. partial: whoever runs the loop keeps what is finished, and that is what is said."""
+        back when the loop ends. partial: True, or a list that is not empty at the signal: whoever runs the loop keeps what is
+        finished, and that is what is said."""
         COUNT.check("Run.loop: every", every)
         if start >= steps:
             self.say(f"already at step {start} of {steps}")
@@ -334,7 +335,7 @@ class Run:
             self._closed.append(sorted(record))
         self._closing = False
         if self._bar is not None:
-            self._bar.show({name: value for name, value in record.items() if name != "step" and "/" not in name})
+            self._bar.show({name: value for name, value in record.items() if name != "step" and "/" not in name}, record["step"])
 
     def check_finite(self, step: int, named) -> None:
         """NonFiniteError that names every parameter whose value or gradient holds NaN or infinity.

@@ -44,7 +44,7 @@ TERMS = {
     "back_ba": "The same of pictures of the second kind.",
     "partner_ab": "How far a translation is from its true partner, mean over pixels from -1 to 1.",
     "partner_ba": "The same of the other way.",
-    "rank_ab": "How many other pictures are nearer to a translation than its true partner is: the median rank, 1 is best.",
+    "rank_ab": "The place of the true partner among all pictures, the nearest to the translation first: the median, 1 is best.",
     "rank_ba": "The same of the other way.",
     # one network learns
     "loss": "What is minimised, on the batch of this step: for a classifier the cross-entropy, which is log(number of classes) for "

@@ -28,6 +28,7 @@ from attacks.core.watch import Watch
 from gan import __main__ as gan_main
 from minigrad import command, next_steps, nn, report, terms
 from minigrad.random import Stream
+from minigrad.report_pictures import CAPTIONS
 from minigrad.run import Run
 from nets import __main__ as nets_main
 
@@ -132,9 +133,12 @@ def test_the_judge_is_one_that_is_there_or_one_that_comes_first(tmp_path, monkey
     assert not any("evaluate" in line for line, _ in next_steps.after(photos))  # a judge needs classes
 
 
-@pytest.mark.parametrize("package, name", [(p, n) for p, n in COMMANDS if p == "gan"])
-def test_exhibits_without_a_run_lead_on(package, name):
+@pytest.mark.parametrize("package, name", COMMANDS)
+def test_exhibits_without_a_run_lead_on(package, name, monkeypatch):
+    """A command makes a run, or looks at one, or has its line in EXHIBITS."""
     kind = f"{package} {name}"
+    options = {action.dest for action in parser_of(package, name, monkeypatch)._actions}
+    assert options & {"resume", "dry_run", "run"} or kind in next_steps.EXHIBITS
     if kind in next_steps.EXHIBITS:
         (line, _), = next_steps.following(kind)
         words = line.split()
@@ -192,6 +196,30 @@ def test_every_number_that_is_logged_has_a_sentence():
     assert len(found) > 20 and [(file, name) for file, name in found if not terms.meaning(name)] == []
     assert terms.meaning("gradient_d/conv3") == terms.TERMS["gradient_d/"] and terms.meaning("other/x") == ""
     assert all(text.endswith(".") and not text.endswith("..") for text in terms.TERMS.values())
+
+
+def test_every_number_that_is_explained_has_a_unit_at_its_axis():
+    from minigrad import curves
+
+    assert {re.split(r"[_/]", name)[0] if "/" not in name else name.strip("/") for name in terms.TERMS} - set(curves.UNITS) == set()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_captions_are_true(many, tmp_path):
+    """Of few values none is smoothed, and series whose pictures are made of parts say which part is what."""
+    run = Run.create("toy", {}, tmp_path, quiet=True)
+    for step in range(1, 42 if many else 6):
+        run.log(step, loss=1.0 / step)
+    for step in (1, 2):
+        for name in ("a_to_b", "fakes"):
+            run.image(step, np.zeros((1, 1, 8, 8), np.float32), name)
+    run.image(None, np.zeros((2, 1, 8, 8), np.float32), "nearest", columns=1)
+    run.finish(title="t", summary={})
+    page = open(run.file("report.html"), encoding="utf-8").read()
+    assert ("Pale: each value. Strong: smoothed." in page) is many and ("Each value." in page) is not many
+    for name in ("a_to_b", "nearest"):
+        assert f"<figcaption>{CAPTIONS[name]}</figcaption>" in page
+    assert "<figcaption>fakes</figcaption>" in page
 
 
 @pytest.mark.parametrize("name", terms.GAMES)
@@ -325,6 +353,33 @@ def test_ctrl_c_in_an_attack_keeps_what_is_finished(tmp_path):
     assert ended[-1]["ended"] == "interrupted by SIGINT" and ended[-1]["to"] < 10
     assert threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     run.close()
+
+
+@pytest.mark.parametrize("finished", [0, 1])
+def test_ctrl_c_in_the_defenses_keeps_the_rows_that_are_finished(finished, tmp_path, monkeypatch, capsys):
+    from attacks.commands import defenses
+
+    row = defenses.Row("none", "no defense", False, 1.0, 0.5, "FGSM", 0.0, "PGD", "none needed")
+    begun = []
+
+    def judged(name, defense, lab):
+        begun.append(name)
+        if len(begun) > finished:
+            os.kill(os.getpid(), signal.SIGINT)
+            lab.bar.spend(2)
+            raise AssertionError("the bar raises SystemExit")
+        return row
+
+    monkeypatch.setattr(defenses, "judged", judged)
+    words = ["--data", "shapes", "--only", "none", "ensemble", "--count", "2", "--steps", "5", "--out", str(tmp_path)]
+    if finished:
+        assert defenses.main(words) == 130
+        assert len(json.loads((tmp_path / "defenses-0001" / "defenses.json").read_text())) == 1
+        assert "stopped after 1 of 2 defenses" in (tmp_path / "defenses-0001" / "report.html").read_text(encoding="utf-8")
+    else:
+        with pytest.raises(SystemExit):
+            defenses.main(words)
+    assert ("nothing was saved" in capsys.readouterr().out) is not bool(finished)
 
 
 def test_no_default_of_an_attack_warns_about_itself(recwarn):

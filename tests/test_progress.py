@@ -86,7 +86,7 @@ def test_the_pace_follows_a_machine_that_became_slower(clock):
 
 def test_lines_tell_no_time_until_it_is_known(clock, capsys):
     shown = Progress(0, 100)
-    shown.show({"loss": 0.5})
+    shown.show({"loss": 0.5}, 1)
     clock(60)
     shown.update(1)  # the first step, with all that is compiled in it
     for step in (2, 3, 4):
@@ -95,6 +95,20 @@ def test_lines_tell_no_time_until_it_is_known(clock, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["step 1/100  1 %  loss 0.5", "step 2/100  2 %  loss 0.5"]
     assert lines[2] == "step 3/100  3 %  0.2 steps/s  9:42 left  loss 0.5"
+
+
+def test_a_number_of_an_earlier_step_is_shown_with_that_step(clock, capsys):
+    """A test accuracy of step 20 beside a loss of step 60 would be taken for one of step 60."""
+    shown = Progress(0, 100)
+    for step in range(1, 101):
+        if step % 20 == 0:
+            shown.show({"test_accuracy": 0.5, "distance": 7.0} if step == 20 else {}, step)
+            shown.show({"loss": 1 / step}, step)
+        clock(1)
+        shown.update(step)
+    lines = {int(line.split()[1].split("/")[0]): line for line in capsys.readouterr().err.splitlines()}
+    assert lines[25].endswith("test_accuracy 0.5  distance 7  loss 0.05") and "at step" not in lines[25]
+    assert lines[65].endswith("left  loss 0.01667  at step 20:  test_accuracy 0.5  distance 7")
 
 
 NAMES = st.sampled_from(["loss_d", "loss_g", "probability_real", "test_accuracy", "x"])
@@ -123,7 +137,7 @@ from minigrad.progress import Progress
 bar = Progress(0, 400)
 for step in range(1, 401):
     if step % 20 == 0:
-        bar.show({"loss_d": 1.0612345, "loss_g": 0.9987654, "probability_real": 0.61, "probability_fake": 0.44})
+        bar.show({"loss_d": 1.0612345, "loss_g": 0.9987654, "probability_real": 0.61, "probability_fake": 0.44}, step)
     time.sleep(0.004)
     bar.update(step)
 bar.close()

@@ -31,8 +31,7 @@ LAYERS, WIDTH, SIZES, JUDGED, SIZE = 20, 256, (2, 4, 8, 16, 32, 64, 128), 1024, 
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan batchnorm", text, steps=600, run=False, takes="20 seconds",
-                            examples=["", "--data mnist --seed 3"])
+    parser = command.Parser("gan batchnorm", text, steps=600, run=False, takes="20 seconds", examples=["", "--data mnist --seed 3"])
     parser.add_argument("--epsilon", type=command.LEVEL, default=0.1, help="size of the attack's step, of pixels in [0, 1]")
     parser.add_argument("--out", type=command.path, default="batchnorm.png", metavar="FILE",
                         help="the picture; FILE with .json holds the numbers")

@@ -47,8 +47,8 @@ JUDGED, SHOWN = 1000, 16
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan collapse", text, steps=1500, run=False, takes="2 minutes",
-                            examples=["", "--seed 3", "--data mnist --judge runs/classifier-0001"])
+    parser = command.Parser("gan collapse", text, steps=1500, run=False,
+                            takes="2 minutes", examples=["", "--seed 3", "--data mnist --judge runs/classifier-0001"])
     parser.add_argument("--size", type=command.COUNT, default=16, help="pixels of the pictures")
     parser.add_argument("--width", type=command.COUNT, default=16, help="maps next to the image, in both players")
     parser.add_argument("--judge", type=command.path, metavar="RUN", help="a run of nets classifier on the same data and size; "

@@ -163,8 +163,10 @@ def finish(run, o, found, test, judge):
                  f"back again off by {found[f'back_{way}']:.3f}")
         if untranslated is not None:
             error = found[f"partner_{way}"]
+            change = error / untranslated - 1
             words += (f"; off the true partner by {error:.3f}, untranslated {untranslated:.3f} "
-                      f"({percent(1 - error / untranslated)} less); the partner's rank {found[f'rank_{way}']:g} of {len(test.a)}")
+                      f"({percent(abs(change))} {'more' if change > 0 else 'less'}); "
+                      f"the partner's rank {found[f'rank_{way}']:g} of {len(test.a)}")
         summary[f"{source.name} to {target.name}"] = words
         run.say(f"{source.name} to {target.name}: {words}")
     run.finish(title=f"CycleGAN: {test.a.name} and {test.b.name}", summary=summary)

@@ -25,7 +25,7 @@ DATA = "stacked-mnist"
 
 
 def main(argv=None):
-    parser = command.Parser("gan modes", command.doc(__doc__, __file__), data=None, steps=None, run=False, takes="1 minute",
+    parser = command.Parser("gan modes", command.doc(__doc__, __file__), data=None, steps=None, run=False, takes="6 seconds",
                             examples=["runs/dcgan-0001 --judge runs/classifier-0001"])
     parser.add_argument("run", type=command.path, metavar="RUN", help=f"a run of gan dcgan --data {DATA}")
     parser.add_argument("--judge", type=command.path, required=True, metavar="RUN", help="a run of nets classifier --data mnist")

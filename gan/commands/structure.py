@@ -28,8 +28,8 @@ JUDGED, SHOWN = 2000, 40
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan structure", text, data=None, steps=1500, run=False, takes="1 minute",
-                            examples=["", "--part bars --count 4 --seed 3"])
+    parser = command.Parser("gan structure", text, data=None, steps=1500, run=False,
+                            takes="80 seconds", examples=["", "--part bars --count 4 --seed 3"])
     add = parser.add_argument
     add("--part", choices=["discs", "bars"], default="discs", help="what the pictures show")
     add("--count", type=command.COUNT, default=3, help="how many of them")

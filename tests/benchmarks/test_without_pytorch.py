@@ -25,5 +25,15 @@ def test_one_line_and_status_1(module, tmp_path):
     assert "PyTorch" in found.stderr and ".[bench]" in found.stderr
 
 
+@pytest.mark.skipif(os.name != "posix", reason="a signal as Ctrl-C sends it")
+def test_an_interrupted_benchmark_is_no_traceback_of_the_list():
+    """Ctrl-C reaches the benchmark and the list that started it; the list says nothing more and starts no other."""
+    code = ("import subprocess, sys, benchmarks.__main__ as m\n"
+            "def run(command):\n    print(command[2])\n    raise KeyboardInterrupt\n"
+            "subprocess.run = run\nsys.exit(m.main(['--quick']))")
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stderr) == (130, "") and found.stdout.split("\n")[-2:] == ["benchmarks.convolution", ""]
+
+
 def test_the_readme_names_the_extra():
     assert all(".[bench]" in (ROOT / file).read_text(encoding="utf-8") for file in ("README.md", "benchmarks/README.md"))
