@@ -205,12 +205,14 @@ class Units:
     Ctrl-C stops at the next unit, as in `Run.loop`; with partial=True nothing is raised: `.stopped` becomes True, the bar moves no
     more, and whoever works here is to end soon and keep what is finished.
 
+    kept: a list of what is finished, for a caller that catches the SystemExit; unless it is empty, the message says so.
+
     .run (the Run), .total, .spent (units done so far), .shown (the whole ones among them that the bar has), .stopped."""
 
-    def __init__(self, run, total: float, *, partial: bool = False):
+    def __init__(self, run, total: float, *, partial: bool = False, kept=()):
         self.run, self.total, self.spent, self.shown = run, max(1, round(total)), 0.0, 0
         self.partial, self.stopped = partial, False
-        self._loop = iter(run.loop(0, self.total, partial=partial))
+        self._loop = iter(run.loop(0, self.total, partial=partial or kept))
 
     def __enter__(self) -> Units:
         next(self._loop)

@@ -242,13 +242,13 @@ class Run:
                     raise RunError(self.path, f"the {name} of the checkpoint of step {self.step} is that of something else: "
                                    f"{error}") from error
 
-    def loop(self, start: int, steps: int, *, save=None, every: int = 500, partial: bool = False):
+    def loop(self, start: int, steps: int, *, save=None, every: int = 500, partial=False):
         """Yield start+1 .. steps, with a progress bar (on a terminal; else a line every few seconds).
 
         save: what to keep: a dict of parts, as in `restore`, or a function that returns a tree. It is saved after every
         `every`-th step, after the last one, and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved,
         the resume command is printed and SystemExit(130) raised. A second signal leaves at once. Signal handlers are put
-        back when the loop ends. partial: whoever runs the loop keeps what is finished, and that is what is said."""
+        back when the loop ends. partial: true or not empty at the signal, what is finished is kept by whoever runs the loop."""
         COUNT.check("Run.loop: every", every)
         if start >= steps:
             self.say(f"already at step {start} of {steps}")

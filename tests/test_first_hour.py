@@ -355,6 +355,33 @@ def test_ctrl_c_in_an_attack_keeps_what_is_finished(tmp_path):
     run.close()
 
 
+@pytest.mark.parametrize("finished", [0, 1])
+def test_ctrl_c_in_the_defenses_keeps_the_rows_that_are_finished(finished, tmp_path, monkeypatch, capsys):
+    from attacks.commands import defenses
+
+    row = defenses.Row("none", "no defense", False, 1.0, 0.5, "FGSM", 0.0, "PGD", "none needed")
+    begun = []
+
+    def judged(name, defense, lab):
+        begun.append(name)
+        if len(begun) > finished:
+            os.kill(os.getpid(), signal.SIGINT)
+            lab.bar.spend(2)
+            raise AssertionError("the bar raises SystemExit")
+        return row
+
+    monkeypatch.setattr(defenses, "judged", judged)
+    words = ["--data", "shapes", "--only", "none", "ensemble", "--count", "2", "--steps", "5", "--out", str(tmp_path)]
+    if finished:
+        assert defenses.main(words) == 130
+        assert len(json.loads((tmp_path / "defenses-0001" / "defenses.json").read_text())) == 1
+        assert "stopped after 1 of 2 defenses" in (tmp_path / "defenses-0001" / "report.html").read_text(encoding="utf-8")
+    else:
+        with pytest.raises(SystemExit):
+            defenses.main(words)
+    assert ("nothing was saved" in capsys.readouterr().out) is not bool(finished)
+
+
 def test_no_default_of_an_attack_warns_about_itself(recwarn):
     """lr * steps reaches from black to white, for every attack that trains tanh's argument."""
     from attacks.white_box.carlini import REACH

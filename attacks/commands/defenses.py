@@ -86,21 +86,27 @@ def main(argv=None):
     samples = setting.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
     run = setting.start("defenses", o)
     unit = o.steps  # of work: a training step of the undefended network
-    rows, planned = [], 0.0
-    with run.units(unit * sum(d.cost for d in chosen.values())) as bar:
-        lab = Lab(o, train, samples, bar)
-        for name, defense in chosen.items():
-            rows.append(judged(name, defense, lab))
-            planned += unit * defense.cost
-            bar.reach(planned)
-            run.say(line(rows[-1]))
+    rows, planned, stopped = [], 0.0, ""
+    try:
+        with run.units(unit * sum(d.cost for d in chosen.values()), kept=rows) as bar:
+            lab = Lab(o, train, samples, bar)
+            for name, defense in chosen.items():
+                rows.append(judged(name, defense, lab))
+                planned += unit * defense.cost
+                bar.reach(planned)
+                run.say(line(rows[-1]))
+    except SystemExit:  # Ctrl-C
+        if not rows:
+            raise
+        stopped = f", stopped after {len(rows)} of {len(chosen)} defenses"
 
-    title = f"Defenses of {o.data}: Linf {o.epsilon:.4g} where a row names no other radius, {len(samples.y)} images"
+    title = f"Defenses of {o.data}: Linf {o.epsilon:.4g} where a row names no other radius, {len(samples.y)} images{stopped}"
     run.image(0, picture(rows, title), "defenses")
     write_json(run.file("defenses.json"), [dataclasses.asdict(row) for row in rows])
     run.finish(title=title, summary={row.title: in_report(row) for row in rows})
     print(title)
     print(table(rows))
+    return 130 if stopped else 0
 
 
 def judged(name: str, defense, lab) -> Row:
