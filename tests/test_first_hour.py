@@ -214,8 +214,11 @@ def test_captions_are_true(many, tmp_path):
         for name in ("a_to_b", "fakes"):
             run.image(step, np.zeros((1, 1, 8, 8), np.float32), name)
     run.image(None, np.zeros((2, 1, 8, 8), np.float32), "nearest", columns=1)
+    for name, step in (("exhibit", 0), ("late", 7)):
+        run.image(step, np.zeros((1, 1, 8, 8), np.float32), name)
     run.finish(title="t", summary={})
     page = open(run.file("report.html"), encoding="utf-8").read()
+    assert "after step 7" in page and "after step 0" not in page  # 0: a picture that belongs to no step
     assert ("Pale: each value. Strong: smoothed." in page) is many and ("Each value." in page) is not many
     for name in ("a_to_b", "nearest"):
         assert f"<figcaption>{CAPTIONS[name]}</figcaption>" in page
