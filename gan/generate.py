@@ -34,7 +34,7 @@ def mode(network, training: bool):
             module.training = was
 
 
-def generate(generator, latents, labels=None, batch: int = 250) -> np.ndarray:
+def generate(generator, latents, batch: int = 250, labels=None) -> np.ndarray:
     """Images (N, C, H, W), float32 in [-1, 1], for latents (N, z); batch norm uses its running statistics.
 
     labels (N,): of a generator with classes; None gives it each class in turn."""

@@ -24,6 +24,7 @@ import os
 import re
 import shlex
 import sys
+import weakref
 
 from minigrad import next_steps
 from minigrad.checkpoint import CheckpointError
@@ -69,10 +70,11 @@ class Options(argparse.Namespace):
 
 class _Now:
     """The command that runs in this process, for what is said at its end: its options, the folder of the run that it made or goes
-    on with. (Not the run itself: it holds its lock as long as someone holds it.)"""
+    on with. `held` refers to the run weakly: it is closed at the end, because a traceback may keep it, and with it its lock."""
 
     options: Options | None = None
     run: str | None = None
+    held: weakref.ref | None = None
 
 
 class Done(SystemExit):
@@ -263,7 +265,7 @@ def start(name: str, options: argparse.Namespace) -> Run:
     config.json is every option but those that say where and how to run. Prints the configuration of a new run. What
     --resume asks for is written into the run, and the command that would go on repeats it."""
     run = _started(name, options)
-    _Now.run = run.path
+    _Now.run, _Now.held = run.path, weakref.ref(run)
     return run
 
 
@@ -323,7 +325,10 @@ def main(package: str, commands: dict, argv=None) -> int:
         print(f"python -m {package} {argv[0]}: error: {error}{note}", file=sys.stderr)
         return 3 if isinstance(error, NonFiniteError) else 1
     finally:
-        _Now.options = _Now.run = None
+        held = _Now.held and _Now.held()
+        if held is not None:
+            held.close()
+        _Now.options = _Now.run = _Now.held = None
 
 
 def _overview(package: str, commands: dict) -> str:

@@ -205,8 +205,7 @@ class Units:
     Ctrl-C stops at the next unit, as in `Run.loop`; with partial=True nothing is raised: `.stopped` becomes True, the bar moves no
     more, and whoever works here is to end soon and keep what is finished.
 
-    kept: a list of what is finished, for a caller that catches the SystemExit; unless it is empty, the message says that it is
-    kept.
+    kept: a list of what is finished, for a caller that catches the SystemExit; unless it is empty, the message says so.
 
     .run (the Run), .total, .spent (units done so far), .shown (the whole ones among them that the bar has), .stopped."""
 

@@ -79,7 +79,7 @@ def development(run_path) -> dict:
             real = {}
         else:
             for name in names:
-                sections[words(name)] = page.figure(series[name][0][1], name, f"after step {steps[0]:,}")
+                sections[words(name)] = page.figure(series[name][0][1], name, f"after step {steps[0]:,}" if steps[0] else "")
     if real:  # no slider to stand beside
         others = {"real": next(iter(real.values())), **others}
     if others:

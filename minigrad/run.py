@@ -248,8 +248,7 @@ class Run:
         save: what to keep: a dict of parts, as in `restore`, or a function that returns a tree. It is saved after every
         `every`-th step, after the last one, and when SIGINT (Ctrl-C) or SIGTERM came: then the step is finished and saved,
         the resume command is printed and SystemExit(130) raised. A second signal leaves at once. Signal handlers are put
-        back when the loop ends. partial: True, or a list that is not empty at the signal: whoever runs the loop keeps what is
-        finished, and that is what is said."""
+        back when the loop ends. partial: true or not empty at the signal, what is finished is kept by whoever runs the loop."""
         COUNT.check("Run.loop: every", every)
         if start >= steps:
             self.say(f"already at step {start} of {steps}")

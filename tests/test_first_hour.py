@@ -214,8 +214,11 @@ def test_captions_are_true(many, tmp_path):
         for name in ("a_to_b", "fakes"):
             run.image(step, np.zeros((1, 1, 8, 8), np.float32), name)
     run.image(None, np.zeros((2, 1, 8, 8), np.float32), "nearest", columns=1)
+    for name, step in (("exhibit", 0), ("late", 7)):
+        run.image(step, np.zeros((1, 1, 8, 8), np.float32), name)
     run.finish(title="t", summary={})
     page = open(run.file("report.html"), encoding="utf-8").read()
+    assert "after step 7" in page and "after step 0" not in page  # 0: a picture that belongs to no step
     assert ("Pale: each value. Strong: smoothed." in page) is many and ("Each value." in page) is not many
     for name in ("a_to_b", "nearest"):
         assert f"<figcaption>{CAPTIONS[name]}</figcaption>" in page
@@ -342,7 +345,7 @@ def test_queries_are_planned_by_defaults_where_a_command_has_no_option(name, tmp
 
 
 def test_ctrl_c_in_an_attack_keeps_what_is_finished(tmp_path):
-    run = Run.create("pgd", {}, tmp_path, quiet=True)
+    run, before = Run.create("pgd", {}, tmp_path, quiet=True), signal.getsignal(signal.SIGINT)
     with run.units(10, partial=True) as bar:
         bar.spend(3)
         os.kill(os.getpid(), signal.SIGINT)
@@ -351,7 +354,7 @@ def test_ctrl_c_in_an_attack_keeps_what_is_finished(tmp_path):
         bar.spend(5)  # the work that was begun goes on to its end
     ended = [json.loads(line) for line in open(run.file("sessions.jsonl"), encoding="utf-8")]
     assert ended[-1]["ended"] == "interrupted by SIGINT" and ended[-1]["to"] < 10
-    assert threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is before
     run.close()
 
 

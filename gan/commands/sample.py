@@ -24,7 +24,7 @@ def main(argv=None):
     parser.add_argument("--rows", type=command.COUNT, default=4, help="the GIF shows rows x rows walks side by side")
     parser.add_argument("--stops", type=command.COUNT, default=5, help="latents that a walk visits")
     parser.add_argument("--frames", type=command.COUNT, default=12, help="frames from one stop to the next")
-    parser.add_argument("--label", metavar="NAME", help="of a run with --conditional: draw this class only (default: each "
+    parser.add_argument("--label", metavar="TEXT", help="of a run with --conditional: draw this class only (default: each "
                         "in turn)")
     parser.add_argument("--out", type=command.path, metavar="FOLDER", help="where to write (default: RUN/samples)")
     o = parser.parse(argv)
@@ -34,14 +34,14 @@ def main(argv=None):
 
     latents = Stream(o.seed, "sample").normal((o.count, size))
     columns = min(o.count, max(10, round(o.count**0.5)))
-    print("grid:", save_png(f"{folder}/grid.png", make_grid(generate(generator, latents, repeated(label, o.count)), columns)))
+    print("grid:", save_png(f"{folder}/grid.png", make_grid(generate(generator, latents, labels=repeated(label, o.count)), columns)))
 
     stops = Stream(o.seed, "walk").normal((o.stops, o.rows * o.rows, size))
     frames = []
     for here, there in zip(stops, np.roll(stops, -1, axis=0), strict=True):
         for i in range(o.frames):
             labels = repeated(label, o.rows * o.rows)
-            pictures = generate(generator, interpolate(here, there, i / o.frames), labels)
+            pictures = generate(generator, interpolate(here, there, i / o.frames), labels=labels)
             frames.append(make_grid(pictures, o.rows))
     print("walk:", save_gif(f"{folder}/walk.gif", frames))
 

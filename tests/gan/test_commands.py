@@ -148,7 +148,7 @@ def test_a_digit_can_be_picked(capsys):
     latents = Stream(0, "z").normal((12, 3))
     in_turn = generate(generator, latents)
     for i in (3, 10):
-        np.testing.assert_allclose(in_turn[i], generate(generator, latents[i : i + 1], np.array([i % 10]))[0], atol=1e-5)
+        np.testing.assert_allclose(in_turn[i], generate(generator, latents[i : i + 1], labels=np.array([i % 10]))[0], atol=1e-5)
     assert gan("sample", run.path, "--count", "4", "--frames", "2", "--label", "7") == 0
     capsys.readouterr()
     assert gan("sample", run.path, "--label", "eleven") == 1 and "the run knows 0, 1, 2" in capsys.readouterr().err
