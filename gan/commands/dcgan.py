@@ -150,8 +150,9 @@ def main(argv=None):
             for schedule in schedules:
                 schedule.step()
 
-            if run.due(step, 20):
+            if step % 20 == 0:
                 health.pulse(real_logits, fake_logits, fake, gradient_norms("gradient_g", generator))
+            if run.due(step, 20):
                 run.log(step, loss_d=loss_d, loss_g=loss_g, probability_real=real_logits.sigmoid().mean(),
                         probability_fake=fake_logits.sigmoid().mean(), **judge.numbers())
             if step % 100 == 50:  # with the default --lazy these steps have no penalty in them
@@ -176,5 +177,5 @@ def look(run, o, step, generator, fixed, health, discriminator) -> str:
         refresh(generator, vars(o))
     samples = generate(generator, fixed)
     picture = run.image(step, samples, columns=10)
-    health.look(step, samples, discriminator)
+    health.look(step, samples, discriminator, last=step % 500 != 0 and step != 20)
     return picture

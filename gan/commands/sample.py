@@ -34,7 +34,8 @@ def main(argv=None):
 
     latents = Stream(o.seed, "sample").normal((o.count, size))
     columns = min(o.count, max(10, round(o.count**0.5)))
-    print("grid:", save_png(f"{folder}/grid.png", make_grid(generate(generator, latents, labels=repeated(label, o.count)), columns)))
+    pictures = generate(generator, latents, labels=repeated(label, o.count))
+    print("grid:", save_png(f"{folder}/grid.png", make_grid(pictures, columns)))
 
     stops = Stream(o.seed, "walk").normal((o.stops, o.rows * o.rows, size))
     frames = []

@@ -33,7 +33,7 @@ class Health:
     """`watch` is the part that a checkpoint keeps. images: a Dataset; what is held out comes from its own test set."""
 
     def __init__(self, run, o, images, loss):
-        self.run, self.o = run, o
+        self.run, self.o, self.names = run, o, []
         self.watch = Watch(images.subset(slice(128)).normalised(), REMEDIES, boundary=BOUNDARIES.get(o.loss, 0.0),
                            paired=loss.paired)
         self.train, self.held_out = images.subset(slice(COMPARED)), held_out(o)
@@ -42,18 +42,24 @@ class Health:
         """Every few steps. norms: those of the generator's layers, as of `gradient_norms`."""
         self.watch.pulse(real_logits, fake_logits, fake, float(np.sqrt(sum(n * n for n in norms.values()))))
 
-    def look(self, step: int, samples, discriminator) -> None:
-        """Where samples are drawn. Says what is new, and writes all that was found so far."""
+    def look(self, step: int, samples, discriminator, last: bool = False) -> None:
+        """Where samples are drawn. Says what is new, and writes all that was found so far.
+
+        last: this look comes only because the run ends here. It is not kept, so that a run which is made longer goes on as if it
+        had been that long from the start."""
+        before = self.watch.state_dict() if last else None
         new = self.watch.look(step, samples, self._opinions(samples, discriminator))
         self.run.log(step, **{f"health/{name}": value for name, value in self.watch.evidence.items()})
         for finding in new:
             self.run.say(str(finding))
         self._write()
+        self.names = list(dict.fromkeys(finding.name for finding in self.watch.found))
+        if last:
+            self.watch.load_state_dict(before)
 
     def words(self) -> str:
         """What was found, for the report's summary."""
-        names = list(dict.fromkeys(finding.name for finding in self.watch.found))
-        return ", ".join(names) if names else "nothing found wrong"
+        return ", ".join(self.names) or "nothing found wrong"
 
     @contextlib.contextmanager
     def told(self):
