@@ -1,7 +1,7 @@
 """minigrad beside PyTorch: `python -m benchmarks` prints every table; README.md says how it is measured.
 
-Every module here needs PyTorch but those of `ALONE`. Without it whatever else is started ends at once, with status 1 and one line that
-says so. An import for other reasons, a test's, is left alone.
+Every module here needs PyTorch but those of `ALONE`. Without it whatever else is started ends at once, with status 1 and one line
+that says so. An import for other reasons, a test's, is left alone.
 """
 
 import importlib.util
