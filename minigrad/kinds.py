@@ -97,7 +97,9 @@ def finished(folder, step: int) -> bool:
     made = report.made_at(folder)
     if made is not None:
         return made == step
-    last = last_session(folder)  # an older report does not say of which step it is
+    if os.path.exists(os.path.join(folder, report.KNOWN)):
+        return False  # of a run that was stopped
+    last = last_session(folder)  # an older version's report does not say of which step it is
     return os.path.isfile(os.path.join(folder, "report.html")) and last.get("ended") == "finished" and last.get("to") == step
 
 

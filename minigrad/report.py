@@ -23,8 +23,9 @@ from minigrad.files import open_regular
 from minigrad.records import json_lines, metrics_record, unsealed
 from minigrad.words import write_json
 
-__all__ = ["again", "environment", "made_at", "read_lines", "write"]
+__all__ = ["KNOWN", "again", "environment", "made_at", "read_lines", "write"]
 
+KNOWN = "report.json"  # what a report was made of; older versions wrote none
 PACKAGES = ("numpy", "numba", "matplotlib", "pillow", "tqdm", "cupy-cuda13x")
 THREAD_VARIABLES = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
                     "OMP_WAIT_POLICY")
@@ -108,13 +109,13 @@ def write(run_path, *, title: str, config: dict, summary: dict, command: str = "
     step: that the report is of, for `made_at`; None for one of a run that is not finished. note: a sentence below the title.
     after: [(command line, why)], what to type next (`next_steps.after`)."""
     known = {"title": title, "summary": summary, "step": step, "note": note}
-    write_json(os.path.join(run_path, "report.json"), known)
+    write_json(os.path.join(run_path, KNOWN), known)
     return _write(run_path, config, known, command, after)
 
 
 def again(run_path, after=()) -> str | None:
     """Write the page anew, from what lies in the run now: after an evaluation, say. None where no report was made before."""
-    known, config = _json(run_path, "report.json"), _json(run_path, "config.json")
+    known, config = _json(run_path, KNOWN), _json(run_path, "config.json")
     if not isinstance(known.get("title"), str) or not isinstance(known.get("summary"), dict):
         return None
     return _write(run_path, config, known, str(_json(run_path, "environment.json").get("command") or ""), after)

@@ -16,6 +16,7 @@ from attacks import __main__ as attacks_main
 from gan import __main__ as gan_main
 from minigrad import command, optim, report
 from minigrad.checkpoint import load
+from minigrad.run import Run
 from nets import __main__ as nets_main
 
 PACKAGES = {"nets": nets_main.COMMANDS, "gan": gan_main.COMMANDS}
@@ -136,6 +137,23 @@ def test_of_one_that_was_stopped_also_in_its_last_step_ends_as_if_never_stopped(
     assert status == 0 and "differs" not in text
     assert "report.html" in bytes_of(run)
     same(whole, run)
+
+
+@cases
+@pytest.mark.parametrize("stop", [3, 5])
+def test_of_one_that_was_killed_between_its_last_step_and_its_report_makes_the_report(case, stop, monkeypatch):
+    """It was stopped before, so there is a report so far; that is not taken for the one of its end."""
+    run, _, _ = train(case, "parts", "--steps", 5, stop=stop, monkeypatch=monkeypatch)
+
+    def killed(self, **_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "finish", killed)
+        assert call(TABLE[case][0], "--resume", run)[0] == 130
+    assert report.made_at(run) is None
+    status, text = call(TABLE[case][0], "--resume", run)
+    assert status == 0 and "is finished" not in text and report.made_at(run) == 5
 
 
 @cases
