@@ -79,6 +79,7 @@ class Watch:
         self.found, self.evidence, self.present = [], {}, ()
         self.answers, self.pushes, self.means, self.noise = [], [], [], []
         self.usual, self.largest = [], 0.0
+        self.shares = (0.0, 0.0)  # of real and of generated pictures that were told rightly since the last look
 
     # ---- what the steps tell
 

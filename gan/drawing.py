@@ -28,6 +28,9 @@ from nets.generators.mlp import MLPGenerator
 from nets.generators.vae import VAE
 
 
+BATCH = 250  # latents that are drawn at once; a generator with classes begins with class 0 in each batch
+
+
 class Drawer(NamedTuple):
     """What draws: a network in evaluation mode; how many numbers a latent has; latents (n, latent) -> pictures (n, C, H, W) in
     [-1, 1], both Tensors; and in words what the latents are."""
@@ -37,7 +40,7 @@ class Drawer(NamedTuple):
     draw: Callable
     prior: str
 
-    def pictures(self, latents, batch: int = 250) -> np.ndarray:
+    def pictures(self, latents, batch: int = BATCH) -> np.ndarray:
         """Pictures (N, C, H, W) of latents (N, latent), in the latents' dtype (which must be the network's)."""
         return in_batches(self.network, self.draw, latents, COUNT.check("Drawer.pictures: batch", batch))
 
@@ -89,7 +92,7 @@ def _with_classes(network):
     return (lambda z: network(z, mg.tensor(np.arange(len(z)) % classes))) if classes else network
 
 
-def asked_for(network, count: int, batch: int = 250) -> np.ndarray | None:
+def asked_for(network, count: int, batch: int = BATCH) -> np.ndarray | None:
     """The classes that `Drawer.pictures` asks a network with classes for, (count,); None for one without."""
     classes = getattr(network, "classes", 0)
     return np.arange(count) % batch % classes if classes else None

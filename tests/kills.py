@@ -49,6 +49,7 @@ COMMANDS = {
     "attacks train": [*SMALL, "--method", "trades", "--inner-steps", "2", "--early-stop", "--steps", str(STEPS)],
 }
 SIGNALS = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+SIGNALS_CAUGHT = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 MOMENTS = ["any", "step", "save", "last", "finish"]
 OTHERWISE = {".lock", "environment.json", "sessions.jsonl"}  # they say when, and on what
 
@@ -77,12 +78,16 @@ def start(typed: list[str], folder: str, cache: str | None = None):
     if cache is not None:
         return subprocess.Popen([sys.executable, __file__, "--call", *typed], cwd=folder, stdout=log, stderr=log,
                                 env={**os.environ, "NUMBA_CACHE_DIR": cache}).pid
+    # a signal that came before the child is in its `try` would send it up the parent's stack, to tidy the parent's folder away
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_CAUGHT)
     number = os.fork()
     if number:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         log.close()
         return number
     status = 1
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         os.chdir(folder)
         for output in (1, 2):
             os.dup2(log.fileno(), output)

@@ -2,7 +2,6 @@
 
 import ast
 import contextlib
-import importlib
 import io
 import json
 import os
@@ -19,7 +18,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from attacks import __main__ as attacks_main
 from attacks.commands.helpers.catalogue import ATTACKS, in_batches
 from attacks.core.goal import Untargeted
 from attacks.core.threat import Linf
@@ -30,27 +28,9 @@ from minigrad import command, next_steps, nn, report, terms
 from minigrad.random import Stream
 from minigrad.report_pictures import CAPTIONS
 from minigrad.run import Run
-from nets import __main__ as nets_main
+from tests.parsers import COMMANDS, PACKAGES, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"nets": nets_main.COMMANDS, "gan": gan_main.COMMANDS, "attacks": attacks_main.COMMANDS}
-COMMANDS = [(package, name) for package, commands in PACKAGES.items() for name in commands]
-
-
-class Caught(Exception):
-    """Carries the parser of a command, in place of parsing."""
-
-
-def parser_of(package, name, monkeypatch):
-    def parse(self, argv=None):
-        raise Caught(self)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(command.Parser, "parse", parse)
-        module = importlib.import_module(PACKAGES[package][name][0])
-        with pytest.raises(Caught) as caught:
-            module.main([name] if module.__name__ == "attacks.commands.attack" else [])
-    return caught.value.args[0]
 
 
 # ---- how long
@@ -58,7 +38,7 @@ def parser_of(package, name, monkeypatch):
 
 @pytest.mark.parametrize("package, name", COMMANDS)
 def test_help_says_how_long_a_command_takes(package, name, monkeypatch):
-    assert re.search(r"The defaults take .*\d+ (seconds?|minutes?|hours?)\b", parser_of(package, name, monkeypatch).format_help())
+    assert re.search(r"The defaults take .*\d+ (seconds?|minutes?|hours?)\b", parser_of(package, name).format_help())
 
 
 def test_the_readme_says_how_long_the_first_commands_and_the_tests_take():
@@ -112,7 +92,7 @@ def test_every_next_command_can_be_typed(where, tmp_path, monkeypatch):
         for line, why in lines:
             python, dash, package, name, *rest = shlex.split(line)
             assert (python, dash) == ("python", "-m") and name in PACKAGES[package] and why and "\n" not in line
-            options = parser_of(package, name, monkeypatch).parse_args(rest)
+            options = parser_of(package, name).parse_args(rest)
             for key in ("run", "judge", "model", "gan"):
                 value = getattr(options, key, None)
                 assert value is None or os.path.isdir(value)
@@ -137,7 +117,7 @@ def test_the_judge_is_one_that_is_there_or_one_that_comes_first(tmp_path, monkey
 def test_exhibits_without_a_run_lead_on(package, name, monkeypatch):
     """A command makes a run, or looks at one, or has its line in EXHIBITS."""
     kind = f"{package} {name}"
-    options = {action.dest for action in parser_of(package, name, monkeypatch)._actions}
+    options = {action.dest for action in parser_of(package, name)._actions}
     assert options & {"resume", "dry_run", "run"} or kind in next_steps.EXHIBITS
     if kind in next_steps.EXHIBITS:
         (line, _), = next_steps.following(kind)

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib
 import io
 import json
 import os
@@ -13,16 +12,12 @@ import pytest
 from PIL import Image
 
 from attacks import __main__ as attacks_main
-from gan import __main__ as gan_main
 from minigrad import command, data, inputs
 from minigrad.data import DataError, disk, load
 from minigrad.data.standard import SETS, is_here
 from minigrad.kinds import RunError
 from minigrad.random import Stream
-from nets import __main__ as nets_main
-
-PACKAGES = {"nets": nets_main.COMMANDS, "gan": gan_main.COMMANDS, "attacks": attacks_main.COMMANDS}
-COMMANDS = [(package, name) for package, commands in PACKAGES.items() for name in commands]
+from tests.parsers import COMMANDS, PACKAGES, parser_of
 
 
 @pytest.fixture(autouse=True)
@@ -75,22 +70,6 @@ def test_without_any_data_no_command_stops_for_want_of_it(package, name, monkeyp
 
 
 DIGITS = [(p, n) for p, n in COMMANDS if n in ("defenses", "goodfellow", "rho", "train")]
-
-
-def parser_of(package, name):
-    """The parser of a command, which does not come to parsing."""
-    class Caught(Exception):
-        pass
-
-    def parse(self, argv=None):
-        raise Caught(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command.Parser, "parse", parse)
-        module = importlib.import_module(PACKAGES[package][name][0])
-        with pytest.raises(Caught) as caught:
-            module.main([name] if module.__name__ == "attacks.commands.attack" else [])
-    return caught.value.args[0]
 
 
 def parsed(package, name, *words):

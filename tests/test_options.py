@@ -15,42 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks import __main__ as attacks_main
 from gan import __main__ as gan_main
 from minigrad import command, domains
 from minigrad.data import cache_folder, find, load
 from minigrad.domains import Domain
 from minigrad.paths import expand, path, variable
 from minigrad.run import Run
-from nets import __main__ as nets_main
+from tests.parsers import COMMANDS, parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = {"nets": nets_main.COMMANDS, "gan": gan_main.COMMANDS, "attacks": attacks_main.COMMANDS}
-COMMANDS = [(package, name) for package, commands in PACKAGES.items() for name in commands]
 WORDS = {"data", "target", "only", "preset"}  # options that hold words of their own; what they may be is told when they are used
 TRIED = ["-1", "-0.5", "0", "1", "1.5", "nan", "-nan", "inf", "-inf", "1e400", "1e39", "9" * 30, "9" * 5000, "1/0", "8/255", "x",
          "", "1e-400", "True", "0x10", "1,5"]
-
-
-class Caught(Exception):
-    """Carries the parser of a command, in place of parsing."""
-
-
-@pytest.fixture
-def parser_of(monkeypatch):
-    def find_it(package, name):
-        def parse(self, argv=None):
-            raise Caught(self)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(command.Parser, "parse", parse)
-            module = importlib.import_module(PACKAGES[package][name][0])
-            try:
-                module.main([name] if module.__name__ == "attacks.commands.attack" else [])
-            except Caught as caught:
-                return caught.args[0]
-        raise AssertionError(f"{package} {name} has no Parser")
-    return find_it
 
 
 def valued(parser):
@@ -74,7 +50,7 @@ def given_to(parser, action, text):
 
 
 @pytest.mark.parametrize("package, name", COMMANDS)
-def test_every_number_is_in_its_domain_or_an_error_that_names_the_option(package, name, parser_of):
+def test_every_number_is_in_its_domain_or_an_error_that_names_the_option(package, name):
     parser = parser_of(package, name)
     for action in valued(parser):
         known = isinstance(action.type, Domain) or action.type is path or action.choices or action.dest in WORDS \
@@ -103,14 +79,14 @@ def test_every_number_is_in_its_domain_or_an_error_that_names_the_option(package
     ("attacks", "train", ["--dropout", "1"]), ("attacks", "certify", ["--alpha", "1"]), ("attacks", "zoo", ["--lr", "0"]),
     ("gan", "evaluate", ["--count", "1"]),
 ])
-def test_what_ran_before_is_an_error_of_usage(package, name, words, parser_of):
+def test_what_ran_before_is_an_error_of_usage(package, name, words):
     assert given_to(parser := parser_of(package, name), next(a for a in parser._actions if words[0] in a.option_strings),
                     words[1])[1] is not None
 
 
 @pytest.mark.parametrize("text, value", [("-1e-1", -0.1), ("-.5", -0.5), ("-1/2", -0.5), ("-1", -1), ("-inf", None),
                                          ("-nan", None)])
-def test_a_negative_number_is_no_option(text, value, parser_of):
+def test_a_negative_number_is_no_option(text, value):
     """Without "=", as people type it: the type answers, and not "expected one argument"."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors):
@@ -120,7 +96,7 @@ def test_a_negative_number_is_no_option(text, value, parser_of):
             assert value is None and f"--theta: must be a number between -1 and 1, got '{text}'" in errors.getvalue()
 
 
-def test_presets_are_in_the_domains_too(parser_of):
+def test_presets_are_in_the_domains_too():
     for package, name in COMMANDS:
         parser = parser_of(package, name)
         for preset in parser.presets.values():
@@ -172,7 +148,7 @@ def test_numbers_in_a_configuration_are_as_good_as_typed(tmp_path):
 
 
 @pytest.mark.parametrize("package, name", COMMANDS)
-def test_every_path_takes_a_home_folder(package, name, parser_of, monkeypatch, tmp_path):
+def test_every_path_takes_a_home_folder(package, name, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     parser = parser_of(package, name)
     for action in valued(parser):

@@ -15,9 +15,9 @@ import pytest
 from attacks import __main__ as attacks_main
 from gan import __main__ as gan_main
 from minigrad import command, optim, report
-from minigrad.checkpoint import load
 from minigrad.run import Run
 from nets import __main__ as nets_main
+from tests.trees import same_runs
 
 PACKAGES = {"nets": nets_main.COMMANDS, "gan": gan_main.COMMANDS}
 SMALL = ["--data", "npz:small.npz", "--size", "16", "--batch", "4", "--width", "2"]
@@ -88,21 +88,9 @@ def bytes_of(run):
     return found
 
 
-def leaves(tree, place=""):
-    if isinstance(tree, (dict, list, tuple)):
-        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            yield from leaves(value, f"{place}/{key}")
-    else:
-        yield place, tree
-
-
 def same(a, b):
     """The newest checkpoints, the metrics and the configurations of two runs."""
-    newest = [load(os.path.join(run, "checkpoints", read(run, "checkpoints/latest.json")["file"])) for run in (a, b)]
-    first, second = (dict(leaves(tree)) for tree in newest)
-    assert first.keys() == second.keys()
-    for key in first:
-        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+    same_runs(a, b)
     for name in ("metrics.jsonl", "config.json"):
         with open(os.path.join(a, name)) as x, open(os.path.join(b, name)) as y:
             assert x.read() == y.read(), name

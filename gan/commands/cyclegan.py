@@ -17,6 +17,7 @@ from gan.translate import Pool, cycle_losses, discriminator_loss, oracle
 from minigrad import command, data, inputs, optim
 from minigrad.random import Streams
 from minigrad.words import percent, write_json
+from nets.commands.helpers.images import NO_TEST_SET
 from nets.generators.cyclegan import PatchDiscriminator, ResnetGenerator
 from nets.generators.draw import in_batches
 from nets.training import constant_then_falling, scheduled
@@ -113,7 +114,7 @@ def both_sets(o):
     try:
         test = inputs.pair(o, train=False, size=o.size, seed=o.seed)
     except data.DataError as error:
-        if not error.reason.startswith(("has no test set", "cannot tell which array is the test data")):
+        if not error.reason.startswith(NO_TEST_SET):
             raise
         (a, held_a), (b, held_b) = (side.split(0.1, o.seed) for side in train)
         train, test = data.Pair(a, b), data.Pair(held_a, held_b)

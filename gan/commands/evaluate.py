@@ -25,14 +25,13 @@ from gan.metrics.nearest import birthday, nearest
 from gan.metrics.path_length import EPSILON, of_real
 from gan.metrics.stacked import SAMPLES, read_stack, stacked_report
 from minigrad import command, data, next_steps, report
-from minigrad.data import DataError
 from minigrad.kinds import RunError, kind_of, neighbours
 from minigrad.progress import Progress
 from minigrad.random import Stream
 from minigrad.run import Run
 from minigrad.words import write_json
 from nets.classifiers import KINDS, trained
-from nets.commands.helpers.images import NO_TEST_SET
+from nets.commands.helpers.images import test_set
 from nets.imagenet import inception
 
 FEW = 1000  # samples, below which the distance is mostly its floor
@@ -58,7 +57,8 @@ def main(argv=None):
     source, other = drawer(run), the_judge(run, o.judge)
     classifier, c = trained(other), run.config
     single = by_channels(c, other.config)
-    train, test = data.load_images(c["data"], size=c["size"], skip_broken=c.get("skip_broken", False)), held_out(c)
+    skip = c.get("skip_broken", False)
+    train, test = data.load_images(c["data"], size=c["size"], skip_broken=skip), test_set(c["data"], c["size"], skip)
     halves = disjoint(Stream(o.seed, "reference").permutation(len(train)), o.count)
     real = len(halves[0])
     name = f"FD-{other.config.get('network', 'lenet')}-{other.config['data']}-{fingerprint(classifier)}-real{real}@{real}"
@@ -150,16 +150,6 @@ def the_judge(run, given) -> Run:
     chosen = max(found)[2]
     print(f"judge: {chosen.path}, the newest classifier of {c['data']} nearby (--judge RUN takes another)")
     return chosen
-
-
-def held_out(c):
-    """The test set, or None for data that has none."""
-    try:
-        return data.load_images(c["data"], train=False, size=c["size"], skip_broken=c.get("skip_broken", False))
-    except DataError as error:
-        if not error.reason.startswith(NO_TEST_SET):
-            raise
-        return None
 
 
 def by_channels(c, judges) -> bool:

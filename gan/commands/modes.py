@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 
 from gan.generate import generate, trained_generator
-from gan.metrics import fingerprint, judge, stacked_modes
+from gan.metrics import fingerprint, stacked_modes
 from gan.metrics.modes import floor
+from gan.metrics.stacked import SAMPLES, read_stack
 from minigrad import command, data
 from minigrad.random import Stream
 from minigrad.run import Run
@@ -29,7 +30,7 @@ def main(argv=None):
                             examples=["runs/dcgan-0001 --judge runs/classifier-0001"])
     parser.add_argument("run", type=command.path, metavar="RUN", help=f"a run of gan dcgan --data {DATA}")
     parser.add_argument("--judge", type=command.path, required=True, metavar="RUN", help="a run of nets classifier --data mnist")
-    parser.add_argument("--count", type=command.TWO, default=26_000, help="samples to draw")
+    parser.add_argument("--count", type=command.TWO, default=SAMPLES, help="samples to draw")
     o = parser.parse(argv)
     run, other = Run.open(o.run), Run.open(o.judge)
     if run.config["data"].partition(":")[0] != DATA:
@@ -38,29 +39,20 @@ def main(argv=None):
     if (other.config["channels"], other.config["size"]) != (1, run.config["size"]):
         raise ValueError(f"--judge {o.judge} sees {other.config['size']} pixels in {other.config['channels']} channels; the digits "
                          f"of {o.run} have {run.config['size']} in one")
-    latents, labels, sure = Stream(o.seed, "modes"), [], []
+    latents, labels = Stream(o.seed, "modes"), []
     for start in range(0, o.count, 2000):  # 26,000 pictures at once would take a gigabyte
         images = generate(generator, latents.normal((min(2000, o.count - start), run.config["latent"])))
-        found, confidence = digits(classifier, images)
-        labels.append(found)
-        sure.append(confidence)
+        labels.append(read_stack(classifier, images))
     test = data.load(DATA, train=False, size=run.config["size"], limit=min(o.count, 10_000))
-    real, _ = digits(classifier, test.normalised())
+    real = read_stack(classifier, test.normalised())
     right = float((real @ (100, 10, 1) == test.y).mean())
     (modes, kl), (real_modes, real_kl) = stacked_modes(np.concatenate(labels)), stacked_modes(real)
     result = {"samples": o.count, "modes": modes, "kl": kl, "floor_of_kl": floor(o.count, 1000),
               "real": {"samples": len(real), "modes": real_modes, "kl": real_kl, "floor_of_kl": floor(len(real), 1000)},
-              "confidence": float(np.concatenate(sure).mean()), "judge": f"{other.name}-{fingerprint(classifier)}",
+              "judge": f"{other.name}-{fingerprint(classifier)}",
               "judge_accuracy_of_three": right}
     write_json(run.file("modes.json"), result)
     print(f"{run.path}, step {run.step}, judged by {other.path} (all three digits right on {percent(right, 2)} of real pictures)")
     print(table(["", "samples", "modes of 1,000", "KL, nats", "floor of KL"],
                 [["generated", f"{o.count:,}", f"{modes:,}", f"{kl:.3f}", f"{result['floor_of_kl']:.3f}"],
                  ["real, test set", f"{len(real):,}", f"{real_modes:,}", f"{real_kl:.3f}", f"{floor(len(real), 1000):.3f}"]]))
-
-
-def digits(classifier, images):
-    """(labels (N, 3), mean confidence of each picture (N,)): each channel judged for itself."""
-    n, channels = images.shape[:2]
-    _, probabilities = judge(classifier, np.ascontiguousarray(images).reshape(n * channels, 1, *images.shape[2:]))
-    return probabilities.argmax(1).reshape(n, channels), probabilities.max(1).reshape(n, channels).mean(1)

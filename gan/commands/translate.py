@@ -11,11 +11,11 @@ from collections import Counter
 
 import numpy as np
 
-from gan.commands.helpers.own_pictures import files_of, squares
 from minigrad import command
 from minigrad.kinds import RunError, require
 from minigrad.pictures import make_grid, save_png
 from minigrad.run import Run
+from nets.commands.helpers.own_pictures import files_of, squares
 from nets.generators.cyclegan import ResnetGenerator
 from nets.generators.draw import in_batches
 

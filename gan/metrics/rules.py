@@ -18,7 +18,7 @@ so one number finds a dent, a hole, an ellipse and two discs grown together. A b
 
 `number` is the global rule, the one that a critic that sees patches only cannot teach; `form` and `grey` are local ones.
 
-Imports: numpy, minigrad.domains, minigrad.pictures.
+Imports: numpy, minigrad.data.synthetic, minigrad.domains, minigrad.pictures.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minigrad.data.synthetic import label_parts
 from minigrad.domains import COUNT, check_all
 from minigrad.pictures import to_uint8
 
@@ -154,7 +155,7 @@ def parts(white) -> Parts:
     """The 8-connected parts brighter than a half of pictures (N, H, W) in [0, 1]. A part's soft edge counts to its mass."""
     white = np.asarray(white, np.float64)
     n, height, width = white.shape
-    label = _labels(white > 0.5)
+    label = label_parts(white[:, None], 0.5)
     # the pixels at the rim of a part are those of the part with the largest number among the neighbours
     rim = np.where(label > 0, label, _around(label)).astype(np.int64)
     where = np.nonzero(rim)
@@ -173,17 +174,6 @@ def parts(white) -> Parts:
     edge = own & ((y == 0) | (x == 0) | (y == height - 1) | (x == width - 1))
     border[part[edge]] = True
     return Parts(keys // (height * width + 1), area, cx, cy, xx, yy, xy, foot, border, most)
-
-
-def _labels(mask):
-    """A number for each part of each picture, the largest of its pixels' own: neighbours exchange them until none changes."""
-    n, height, width = mask.shape
-    label = np.arange(1, height * width + 1, dtype=np.int32).reshape(height, width) * mask
-    while True:
-        after = np.where(mask, _around(label), 0)
-        if np.array_equal(after, label):
-            return label
-        label = after
 
 
 def _around(label):

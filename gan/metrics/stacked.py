@@ -9,7 +9,7 @@ PacGAN's protocol (Lin et al. 2018, section 4.2) draws 26,000 samples. Of as man
 rarest answers, and KL is (1000 - 1)/(2 * 26000) = 0.019 on average (`modes.floor`); the classifier's own mistakes come on top, so
 that the real stacks are judged alike and stand beside the samples.
 
-Imports: numpy, minigrad.domains, judge, modes.
+Imports: numpy, judge, modes.
 """
 
 from __future__ import annotations
@@ -18,21 +18,8 @@ import numpy as np
 
 from gan.metrics.judge import judge
 from gan.metrics.modes import stacked_modes
-from minigrad.domains import COUNT
 
 SAMPLES = 26_000
-
-
-def stack(images, count: int, stream, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """(stacks (count, channels, H, W), which image stands in each channel (count, channels)), of single-channel images (N, 1, H, W)
-    that `stream` draws with replacement."""
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[1] != 1 or not len(images):
-        raise ValueError(f"stack: images must be (N, 1, H, W) with N >= 1, got {images.shape}")
-    COUNT.check("stack: count", count)
-    COUNT.check("stack: channels", channels)
-    which = stream.integers(len(images), size=(count, channels))
-    return images[which, 0], which
 
 
 def read_stack(classifier, images) -> np.ndarray:

@@ -141,7 +141,7 @@ def label_parts(images, threshold: float | None = None) -> np.ndarray:
     Each part takes the largest number found in it: neighbours exchange numbers until nothing changes."""
     images = np.asarray(images)
     if images.ndim != 4:
-        raise ValueError(f"count_parts: images must be (N, C, H, W), got {images.shape}")
+        raise ValueError(f"label_parts: images must be (N, C, H, W), got {images.shape}")
     if threshold is None:
         threshold = 127.5 if images.dtype == np.uint8 else 0.0
     mask = images.max(axis=1, initial=-np.inf if images.dtype.kind == "f" else 0) > threshold

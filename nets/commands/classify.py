@@ -11,8 +11,8 @@ import os
 import re
 
 from minigrad import command
-from minigrad.data import ENDINGS, DataError, is_picture
 from minigrad.words import percent
+from nets.commands.helpers.own_pictures import files_of
 from nets.imagenet import NETWORKS
 from nets.imagenet import weights as imagenet
 
@@ -39,7 +39,7 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    files = [file for given in o.images for file in pictures(given)]
+    files = [file for given in o.images for file in files_of(given)]
     classes = imagenet.synsets(o.names)
     number = {synset.id: i for i, synset in enumerate(classes)}
     network = NETWORKS[o.network](o.weights).to(o.device)
@@ -58,13 +58,3 @@ def main(argv=None):
         scores = {1: first, o.top: top}
         print("told by file name: " + ", ".join(f"top-{k} {right} of {marked} ({percent(right / marked)})"
                                                 for k, right in scores.items()))
-
-
-def pictures(path) -> list[str]:
-    """The file itself, or the picture files of a folder in the order of their names."""
-    if not os.path.isdir(path):
-        return [path]
-    names = [name for name in sorted(os.listdir(path)) if is_picture(name) and not os.path.isdir(os.path.join(path, name))]
-    if not names:
-        raise DataError(path, "holds no pictures", f"Pictures end in {', '.join(ENDINGS)}")
-    return [os.path.join(path, name) for name in names]

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib
 import io
 import json
 import shlex
@@ -10,31 +9,9 @@ import shlex
 import numpy as np
 import pytest
 
-from attacks import __main__ as attacks_main
 from attacks.commands.helpers.setting import in_words, radius
-from gan import __main__ as gan_main
-from minigrad import command
 from minigrad.run import Run
-from nets import __main__ as nets_main
-
-PACKAGES = {"nets": nets_main.COMMANDS, "gan": gan_main.COMMANDS, "attacks": attacks_main.COMMANDS}
-COMMANDS = [(package, name) for package, commands in PACKAGES.items() for name in commands]
-
-
-class Caught(Exception):
-    """Carries the parser of a command."""
-
-
-def parser_of(package, name):
-    def parse(self, argv=None):
-        raise Caught(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command.Parser, "parse", parse)
-        module = importlib.import_module(PACKAGES[package][name][0])
-        with pytest.raises(Caught) as caught:
-            module.main([name] if module.__name__ == "attacks.commands.attack" else [])
-    return caught.value.args[0]
+from tests.parsers import COMMANDS, PACKAGES, parser_of
 
 
 def parse(parser, *words):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from minigrad.data import ENDINGS, DataError, load, open_picture
-from nets.commands.classify import pictures
+from nets.commands.helpers.own_pictures import files_of
 from nets.imagenet.weights import photograph
 
 RAMP = np.linspace(0, 1, 64).reshape(8, 8)
@@ -57,7 +57,7 @@ def test_every_kind_of_picture_scales_the_same_way_everywhere(case, tmp_path, mo
                   load(f"folder:{path.parent}", size=8, grey=True).x[0, 0], load(f"folder:{path.parent}", size=8).x[0, 2],
                   np.rint(255 * photograph(path, 8)[0])):
         assert np.abs(found.astype(int) - wanted).max() <= 1, case  # one level: conversions round differently
-    assert pictures(tmp_path / "here") == [str(path)]
+    assert files_of(tmp_path / "here") == [str(path)]
 
 
 @pytest.mark.parametrize("turn, place", [(1, (0, 0)), (3, (-1, -1)), (6, (0, -1)), (8, (-1, 0)), (2, (0, -1)), (4, (-1, 0))])

@@ -19,6 +19,7 @@ from minigrad.checkpoint import load
 from minigrad.random import Stream
 from minigrad.run import Run
 from nets import __main__ as nets_main
+from tests.trees import leaves, newest, same
 
 TINY = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "3", "--lazy", "2"]
 
@@ -38,29 +39,6 @@ def nets(*argv):
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def newest(run):
-    pointer = json.load(open(os.path.join(run, "checkpoints", "latest.json")))
-    return os.path.join(run, "checkpoints", pointer["file"])
-
-
-def leaves(tree, path=""):
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from leaves(value, f"{path}/{key}")
-    elif isinstance(tree, (list, tuple)):
-        for i, value in enumerate(tree):
-            yield from leaves(value, f"{path}/{i}")
-    else:
-        yield path, tree
-
-
-def same(a, b):
-    first, second = dict(leaves(a)), dict(leaves(b))
-    assert first.keys() == second.keys()
-    for key in first:
-        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
 
 
 @pytest.mark.parametrize("preset", ["best", "published"])

@@ -11,8 +11,8 @@ import minigrad as mg
 from gan import __main__ as gan_main
 from gan.commands.batchnorm import SIZES, batch_statistics, through_depth
 from gan.commands.helpers.short_game import Rules, play
-from gan.commands.modes import digits
 from gan.critics import Critic
+from gan.metrics.stacked import read_stack
 from minigrad import command, data, nn
 from minigrad.random import Stream, Streams
 from nets import __main__ as nets_main
@@ -121,9 +121,9 @@ def test_stacked_digits_are_three_pictures_of_mnist_and_their_label(small_mnist)
 def test_each_colour_is_judged_for_itself():
     classifier = LeNet(1, 10, 28, 2, rng=Stream(0, "net")).eval()
     images = Stream(0, "x").normal((4, 3, 28, 28))
-    labels, confidence = digits(classifier, images)
-    assert labels.shape == (4, 3) and confidence.shape == (4,)
-    np.testing.assert_array_equal(labels[:, 1], digits(classifier, images[:, [1, 1, 1]])[0][:, 0])
+    labels = read_stack(classifier, images)
+    assert labels.shape == (4, 3)
+    np.testing.assert_array_equal(labels[:, 1], read_stack(classifier, images[:, [1, 1, 1]])[:, 0])
 
 
 def test_modes_of_a_run_are_counted_and_wrong_runs_are_told(small_mnist, capsys):

@@ -11,7 +11,7 @@ from gan import __main__ as gan_main
 from gan.commands import toy
 from minigrad import command
 from minigrad.checkpoint import load
-from tests.gan.test_commands import newest, same
+from tests.trees import newest, same
 
 TINY = ["--width", "4", "--depth", "2", "--generator-depth", "2", "--batch", "16", "--frames", "1"]
 

@@ -11,10 +11,10 @@ import pytest
 
 from gan import __main__ as gan_main
 from minigrad import command
-from minigrad.checkpoint import load
 from minigrad.run import Run
 from nets import __main__ as nets_main
 from nets.commands import charrnn
+from tests.trees import same_runs
 
 SMALL = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "3"]
 TEXT = ["--hidden", "5", "--batch", "4", "--length", "6"]
@@ -51,29 +51,6 @@ def few_glyphs(monkeypatch):
         return source(train=train, size=size, limit=limit or 500, seed=seed)
 
     monkeypatch.setitem(SOURCES, "glyphs", (few, text))
-
-
-def newest(run):
-    pointer = json.load(open(os.path.join(run, "checkpoints", "latest.json")))
-    return load(os.path.join(run, "checkpoints", pointer["file"]))
-
-
-def leaves(tree, path=""):
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from leaves(value, f"{path}/{key}")
-    elif isinstance(tree, (list, tuple)):
-        for i, value in enumerate(tree):
-            yield from leaves(value, f"{path}/{i}")
-    else:
-        yield path, tree
-
-
-def same(a, b):
-    first, second = dict(leaves(a)), dict(leaves(b))
-    assert first.keys() == second.keys()
-    for key in first:
-        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
 
 
 @EVERY
@@ -113,7 +90,7 @@ def test_resumed_training_equals_uninterrupted_training_byte_for_byte(argv, monk
     run = f"{argv[0]}-0001"
     assert not os.path.exists(f"broken/{run}/report.html")
     assert nets(argv[0], "--resume", f"broken/{run}") == 0
-    same(newest(f"whole/{run}"), newest(f"broken/{run}"))
+    same_runs(f"whole/{run}", f"broken/{run}")
     names = [os.path.join("samples", name) for name in os.listdir(f"whole/{run}/samples")] + ["metrics.jsonl"]
     assert len(names) > 2 and any(name.endswith(("_000020.png", "_000020.txt")) for name in names)
     assert filecmp.cmpfiles(f"whole/{run}", f"broken/{run}", names, shallow=False) == (names, [], [])

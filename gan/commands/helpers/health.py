@@ -11,9 +11,8 @@ import minigrad as mg
 from gan.diagnosis import Watch
 from gan.generate import mode
 from minigrad.checkpoint import atomic_write
-from minigrad.data import DataError, load_images
 from minigrad.divergence import NonFiniteError
-from nets.commands.helpers.images import NO_TEST_SET
+from nets.commands.helpers.images import test_set
 
 COMPARED = 256  # training and held-out pictures whose logits tell whether the discriminator knows its pictures by heart
 REMEDIES = {  # the options of gan dcgan
@@ -36,7 +35,7 @@ class Health:
         self.run, self.o, self.names = run, o, []
         self.watch = Watch(images.subset(slice(128)).normalised(), REMEDIES, boundary=BOUNDARIES.get(o.loss, 0.0),
                            paired=loss.paired)
-        self.train, self.held_out = images.subset(slice(COMPARED)), held_out(o)
+        self.train, self.held_out = images.subset(slice(COMPARED)), test_set(o.data, o.size, getattr(o, "skip_broken", False))
 
     def pulse(self, real_logits, fake_logits, fake, norms: dict) -> None:
         """Every few steps. norms: those of the generator's layers, as of `gradient_norms`."""
@@ -87,18 +86,8 @@ class Health:
             rows = pictures[: len(pictures) // whole * whole]
             return discriminator(mg.tensor(rows, device=device)).cpu().numpy()
 
-        sets = (self.train.normalised(), self.held_out.normalised(), np.asarray(samples, np.float32))
+        sets = (self.train.normalised(), self.held_out.subset(slice(COMPARED)).normalised(), np.asarray(samples, np.float32))
         if min(map(len, sets)) < whole:
             return None
         with mode(discriminator, False), mg.no_grad():
             return [logits(pictures) for pictures in sets]
-
-
-def held_out(o):
-    """Some pictures of the test set, or None where the data has none."""
-    try:
-        return load_images(o.data, train=False, size=o.size, skip_broken=getattr(o, "skip_broken", False)).subset(slice(COMPARED))
-    except DataError as error:
-        if not error.reason.startswith(NO_TEST_SET):
-            raise
-        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import inputs
-from minigrad.data import DataError
+from minigrad.data import DataError, load_images
 
 NO_TEST_SET = ("has no test set", "cannot tell which array is the test data")
 
@@ -31,6 +31,16 @@ def train_and_held_out(o):
         raise ValueError(f"--data {o.data}: {len(train) + len(held_out)} pictures are too few to hold a tenth of them out")
     o.size, o.channels = height, train.x.shape[1]
     return train, held_out
+
+
+def test_set(name: str, size: int, skip_broken: bool = False):
+    """The source's own test set, or None where it has none."""
+    try:
+        return load_images(name, train=False, size=size, skip_broken=skip_broken)
+    except DataError as error:
+        if not error.reason.startswith(NO_TEST_SET):
+            raise
+        return None
 
 
 def some(held_out, most: int = 50):
