@@ -27,7 +27,6 @@ from nets.generators.draw import in_batches
 from nets.generators.mlp import MLPGenerator
 from nets.generators.vae import VAE
 
-
 BATCH = 250  # latents that are drawn at once; a generator with classes begins with class 0 in each batch
 
 
