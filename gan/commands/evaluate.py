@@ -94,7 +94,7 @@ def main(argv=None):
     result = {
         "metric": name, "judge": other.name, "latents": source.prior, "samples": o.count, "compared": real, "real_images": real,
         "test_images": 0 if test is None else min(real, len(test)),
-        "judge_test_accuracy": None if test is None or single or turns else float((unseen.probabilities.argmax(1) == test.y).mean()),
+        "judge_test_accuracy": float((unseen.probabilities.argmax(1) == test.y).mean()) if test and not single and not turns else None,
         "frechet_distance": numbers["samples"]["frechet_distance"],
         "floor_train_train": numbers["real"]["frechet_distance"],
         "floor_train_test": None if test is None or len(test) < 2 else frechet_distance(unseen.features[:real], reference.features),
@@ -138,8 +138,8 @@ class Bar:
 
 
 def the_judge(run, given, labels: bool) -> Run:
-    """The classifier that judges: the one named, or of those nearby that read this data the newest that knows its classes (or, where
-    none does, its turns). RunError says how to make one."""
+    """The classifier that judges: the one named, or of those nearby that read this data the newest that knows its classes, and
+    where none does, its turns. RunError says how to make one."""
     if given is not None:
         return Run.open(given)
     c, found = run.config, []

@@ -23,7 +23,8 @@ def options(argv=None):
     parser = command.Parser(
         "nets classifier", "\n\n".join(command.doc(__doc__, __file__).split("\n\n")[:2]), steps=2_350,
         takes="70 seconds",
-        examples=["", "--data mnist", "--data fashion-mnist --steps 6000", "--data folder:faces --size 64 --turns", "--resume runs/classifier-0001"],
+        examples=["", "--data mnist", "--data fashion-mnist --steps 6000", "--data folder:faces --size 64 --turns",
+                  "--resume runs/classifier-0001"],
     )
     parser.add_argument("--size", type=command.COUNT, help="pixels; default: 28, or what the data has")
     parser.add_argument("--batch", type=command.COUNT, default=128, help="images in a batch")
