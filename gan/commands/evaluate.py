@@ -94,7 +94,7 @@ def main(argv=None):
     result = {
         "metric": name, "judge": other.name, "latents": source.prior, "samples": o.count, "compared": real, "real_images": real,
         "test_images": 0 if test is None else min(real, len(test)),
-        "judge_test_accuracy": float((unseen.probabilities.argmax(1) == test.y).mean()) if test and not single and not turns else None,
+        "judge_test_accuracy": None if test is None or single or turns else share(unseen.probabilities.argmax(1) == test.y),
         "frechet_distance": numbers["samples"]["frechet_distance"],
         "floor_train_train": numbers["real"]["frechet_distance"],
         "floor_train_test": None if test is None or len(test) < 2 else frechet_distance(unseen.features[:real], reference.features),
@@ -172,11 +172,16 @@ def by_channels(c, judges) -> bool:
 # ---- what the judge answers
 
 
+def share(true) -> float:
+    """Of an array of truths, the part that is true."""
+    return float(np.mean(true))
+
+
 def answers(samples, real, names) -> dict:
     """The share of each class and the confidence, beside that of real pictures."""
     found = class_report(samples.probabilities)
     return {"confidence": found["confidence"], "confidence_real": class_report(real.probabilities)["confidence"],
-            "confident": float((samples.probabilities.max(1) > 0.9).mean()),
+            "confident": share(samples.probabilities.max(1) > 0.9),
             "histogram": dict(zip(names, found["histogram"], strict=True)), "entropy": found["entropy"]}
 
 
@@ -186,7 +191,7 @@ def answers(samples, real, names) -> dict:
 def obeyed(source, samples) -> dict:
     """Of a generator with classes: the share of samples that the judge takes for the class that was asked for."""
     asked = asked_for(source.network, len(samples.images))
-    return {} if asked is None else {"as_asked": float((samples.probabilities.argmax(1) == asked).mean())}
+    return {} if asked is None else {"as_asked": share(samples.probabilities.argmax(1) == asked)}
 
 
 def structure(source, classifier, samples, floor, single, o, c) -> dict:
