@@ -56,6 +56,15 @@ RECIPES = {  # options of gan dcgan, beside --data --seed --width --steps
     "rate a tenth": ["--rate", "2e-4"],
     "without 3x3 convolutions": ["--refine", "0", "--refine-generator", "0"],
     "published: tutorial's DCGAN": ["--preset", "published"],
+    "minibatch stddev": ["--stddev", "4"],
+    "pairs packed": ["--pack", "2"],
+    "spectral norm in place of R1": ["--gamma", "0", "--spectral-norm"],
+    "WGAN-GP, five steps of the critic": ["--loss", "wasserstein", "--gamma", "0", "--gradient-penalty", "10", "--critic-steps", "5",
+                                          "--beta1", "0"],
+    "instance noise": ["--noise", "0.5"],
+    "label smoothing": ["--smooth", "0.1"],
+    "augmented": ["--augment", "blit"],
+    "told the class": ["--conditional"],
 }
 BATCHES = {name: preset["batch"] for name, preset in PRESETS.items()}
 
@@ -147,6 +156,8 @@ def one(asked, judge_, o) -> dict:
     """Train by one recipe and judge: the part of a result that is found."""
     options = asked["options"]
     batch = BATCHES["published" if "published" in options else "best"]
+    if "--critic-steps" in options:  # each of them takes a batch
+        batch *= int(options[options.index("--critic-steps") + 1])
     folder = os.path.join(o.out, asked["data"].replace("/", "_"), f"{asked['recipe'].replace('/', '_')}, seed {asked['seed']}")
     shutil.rmtree(folder, ignore_errors=True)
     argv = ["dcgan", "--data", asked["data"], "--seed", str(asked["seed"]), "--width", str(o.width), "--steps",
