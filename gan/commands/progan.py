@@ -26,7 +26,7 @@ from nets.generators.draw import in_batches
 from nets.generators.progan import ProDiscriminator, ProGenerator, down, faded, levels, up
 
 WITHOUT = ("growing", "minibatch-stddev", "equalized", "pixelnorm", "fading", "small-batch")
-SCHEDULE = {"glyphs": (6, 9), "other": (20, 30)}  # thousands of images for a fade, and for a level to steady
+GLYPHS, SMALL, LARGE = (6, 9), (70, 120), (60, 100)  # thousands of images for a fade and to steady; large: from 64 pixels on
 BATCH = {0: 64, 1: 64, 2: 32, 3: 16, 4: 16}  # by level; the paper's is 16 at every size from 64 on
 
 
@@ -74,23 +74,24 @@ def options(argv=None):
     add("--steps", type=command.COUNT, help="stop after so many steps of the schedule (default: all of it)")
     add("--size", type=command.COUNT, default=32, help="pixels at the last level: 16, 32 or 64")
     add("--fade", type=command.POSITIVE, help="thousands of images in which a level is faded in "
-        f"(default: {SCHEDULE['glyphs'][0]} for glyphs, else {SCHEDULE['other'][0]}; the paper's 600)")
-    add("--steady", type=command.POSITIVE, help=f"thousands of images at each level then (default: {SCHEDULE['glyphs'][1]}, "
-        f"{SCHEDULE['other'][1]}; the paper's 600)")
+        f"(default: {GLYPHS[0]} for glyphs, else {SMALL[0]}, and {LARGE[0]} from 64 pixels on; the paper's 600)")
+    add("--steady", type=command.POSITIVE, help=f"thousands of images at each level then (default: {GLYPHS[1]}, "
+        f"{SMALL[1]}, {LARGE[1]}; the paper's 600)")
     add("--batch", type=command.NATURAL, default=0, help="images in a batch; 0: 64 up to 8 pixels, 32 at 16, 16 from 32 on")
     add("--latent", type=command.COUNT, default=128, help="numbers in the latent vector")
-    add("--base", type=command.COUNT, default=256, help="feature maps where the side is s pixels: 2 * base / s, and at most ...")
+    add("--base", type=command.COUNT, default=512, help="feature maps where the side is s pixels: 2 * base / s, and at most ...")
     add("--most", type=command.COUNT, default=64, help="... so many (the paper's: 8192 and 512)")
     add("--rate", type=command.POSITIVE, default=1e-3, help="Adam's rate, for both players")
     add("--penalty", type=command.WEIGHT, default=10.0, help="weight of the gradient penalty, over --target squared")
     add("--target", type=command.POSITIVE, default=1.0, help="slope that the penalty asks for; the paper's CIFAR-10 run has 750")
     add("--drift", type=command.WEIGHT, default=1e-3, help="weight of the drift penalty")
-    add("--average", type=command.SHARE, default=0.999, help="how much of the averaged generator a step keeps")
+    add("--average", type=command.POSITIVE, default=11_000, help="half-life in images of the averaged generator (the paper's 0.999 "
+        "a step of 16 images), and at most a twentieth of the images seen")
     add("--mirror", action="store_true", help="mirror images at random: for faces and landscapes, not for digits")
     add("--without", choices=WITHOUT, action="append", default=[], help="leave an ingredient out; may be given several times")
     o = parser.parse(argv)
     o.fade, o.steady = (value or default for value, default in
-                        zip((o.fade, o.steady), SCHEDULE.get(o.data, SCHEDULE["other"]), strict=True))
+                        zip((o.fade, o.steady), GLYPHS if o.data == "glyphs" else LARGE if o.size >= 64 else SMALL, strict=True))
     o.steps = o.steps or phases(o)[-1].last
     return o
 
@@ -106,7 +107,7 @@ def main(argv=None):
     critic = ProDiscriminator(o.size, o.channels, o.base, o.most, stddev, o.without, rng=streams["init"]).to(o.device)
     run = command.start("progan", o)
     adam_g, adam_d = (optim.Adam(network.parameters(), o.rate, betas=(0.0, 0.99)) for network in (generator, critic))
-    average = optim.EMA(generator, o.average)
+    average = optim.EMA(generator, half_life=o.average, ramp_up=0.05)
     kept = dict(generator=generator, critic=critic, adam_g=adam_g, adam_d=adam_d, average=average, loader=loader, streams=streams)
     run.restore(kept)
 
@@ -136,7 +137,7 @@ def main(argv=None):
         adam_d.zero_grad()
         total.backward()
         adam_d.step()
-        average.update()  # as the authors' code has it: after the critic's step, before the generator's
+        average.update(phase.batch)  # as the authors' code has it: after the critic's step, before the generator's
 
         # the generator's step, with latents of its own
         critic.requires_grad_(False)
