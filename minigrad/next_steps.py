@@ -85,9 +85,10 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
             (["gan", "dcgan", *_data(c)], "a network that does not blur")]
     if kind in JUDGES:
         gans = _others(folder, ("gan dcgan",), c)
-        return [(["attacks", "pgd", "--model", folder], "how little it takes to fool it"),
-                (["attacks", "evaluate", "--model", folder], "may its robust accuracy be believed?"),
-                *([(["gan", "evaluate", gans[-1], "--judge", folder], "let it judge a generator")] if gans else [])]
+        fooled = [] if c.get("turns") else [
+            (["attacks", "pgd", "--model", folder], "how little it takes to fool it"),
+            (["attacks", "evaluate", "--model", folder], "may its robust accuracy be believed?")]
+        return [*fooled, *([(["gan", "evaluate", gans[-1], "--judge", folder], "let it judge a generator")] if gans else [])]
     model = c.get("model")
     if kind.startswith("attacks ") and isinstance(model, str):
         lines = [(["attacks", "evaluate", "--model", model], "may a robust accuracy be believed? an ensemble of attacks"),
@@ -105,9 +106,8 @@ def _judged(folder: str, c: dict) -> list[tuple[list[str], str]]:
     judges, why = _others(folder, JUDGES, c), "numbers: classes, confidence, distance to the data"
     if judges:
         return [(["gan", "evaluate", folder, "--judge", judges[-1]], why)]
-    if str(c.get("data")) not in LABELLED:
-        return []  # a judge needs classes
     root, size = os.path.dirname(folder), ["--size", str(c["size"])] if c.get("size") not in (None, 28) else []
+    size += ["--turns"] * (str(c.get("data")) not in LABELLED)  # where there are no classes, a judge of how far a picture is turned
     where = [] if root == "runs" else ["--out", root or "."]
     return [(["nets", "classifier", *_data(c), *size, *where], "a judge for the line below"),
             (["gan", "evaluate", folder, "--judge", _next(root, "classifier")], why)]
