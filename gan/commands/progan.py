@@ -26,8 +26,8 @@ from nets.generators.draw import in_batches
 from nets.generators.progan import ProDiscriminator, ProGenerator, down, faded, levels, up
 
 WITHOUT = ("growing", "minibatch-stddev", "equalized", "pixelnorm", "fading", "small-batch")
-GLYPHS, SMALL, LARGE = (6, 9), (70, 120), (60, 100)  # thousands of images for a fade and to steady; large: from 64 pixels on
-BATCH = {0: 64, 1: 64, 2: 32, 3: 16, 4: 16}  # by level; the paper's is 16 at every size from 64 on
+GLYPHS, SMALL, LARGE = (6, 9), (50, 100), (50, 90)  # thousands of images for a fade and to steady; large: from 64 pixels on
+BATCH, LARGE_BATCH = 16, 64  # the paper's, and what --without small-batch has in its place
 
 
 class Phase(NamedTuple):
@@ -37,7 +37,6 @@ class Phase(NamedTuple):
     last: int
     level: int
     fading: bool
-    batch: int
 
     def alpha(self, step: int) -> float:
         """The new level's share of the picture: a line from 0 to 1 while it is faded in, else 1."""
@@ -55,10 +54,9 @@ def phases(o) -> list[Phase]:
     if "growing" in o.without:
         plan = [(top, False, sum(count for _, _, count in plan))]
     for level, fading, thousands in plan:
-        batch = o.batch or (64 if "small-batch" in o.without else BATCH.get(level, 8))
-        steps = round(thousands * 1000 / batch)
+        steps = round(thousands * 1000 / o.batch)
         if steps:
-            found.append(Phase(done + 1, done + steps, level, fading, batch))
+            found.append(Phase(done + 1, done + steps, level, fading))
             done += steps
     return found
 
@@ -77,7 +75,7 @@ def options(argv=None):
         f"(default: {GLYPHS[0]} for glyphs, else {SMALL[0]}, and {LARGE[0]} from 64 pixels on; the paper's 600)")
     add("--steady", type=command.POSITIVE, help=f"thousands of images at each level then (default: {GLYPHS[1]}, "
         f"{SMALL[1]}, {LARGE[1]}; the paper's 600)")
-    add("--batch", type=command.NATURAL, default=0, help="images in a batch; 0: 64 up to 8 pixels, 32 at 16, 16 from 32 on")
+    add("--batch", type=command.COUNT, help=f"images in a batch (default: {BATCH}, as the paper; --without small-batch {LARGE_BATCH})")
     add("--latent", type=command.COUNT, default=128, help="numbers in the latent vector")
     add("--base", type=command.COUNT, default=512, help="feature maps where the side is s pixels: 2 * base / s, and at most ...")
     add("--most", type=command.COUNT, default=64, help="... so many (the paper's: 8192 and 512)")
@@ -92,6 +90,7 @@ def options(argv=None):
     o = parser.parse(argv)
     o.fade, o.steady = (value or default for value, default in
                         zip((o.fade, o.steady), GLYPHS if o.data == "glyphs" else LARGE if o.size >= 64 else SMALL, strict=True))
+    o.batch = o.batch or (LARGE_BATCH if "small-batch" in o.without else BATCH)
     o.steps = o.steps or phases(o)[-1].last
     return o
 
@@ -100,9 +99,8 @@ def main(argv=None):
     o = options(argv)
     images = inputs.images(o, size=o.size)
     o.channels, streams, plan = images.x.shape[1], Streams(o.seed), phases(o)
-    chunk = int(np.gcd.reduce([phase.batch for phase in plan]))  # a batch is some of these: its size changes with the level
-    loader = inputs.batches(images, chunk, streams["data"])
-    stddev = None if "minibatch-stddev" in o.without else MinibatchStddev(math.gcd(4, chunk))
+    loader = inputs.batches(images, o.batch, streams["data"])
+    stddev = None if "minibatch-stddev" in o.without else MinibatchStddev(math.gcd(4, o.batch))
     generator = ProGenerator(o.size, o.channels, o.latent, o.base, o.most, o.without, rng=streams["init"]).to(o.device)
     critic = ProDiscriminator(o.size, o.channels, o.base, o.most, stddev, o.without, rng=streams["init"]).to(o.device)
     run = command.start("progan", o)
@@ -119,9 +117,8 @@ def main(argv=None):
         if step == phase.first:  # what Adam remembers is of another network
             adam_g.state.clear()
             adam_d.state.clear()
-        real = mg.tensor(np.concatenate([next(batches)[0] for _ in range(phase.batch // chunk)]), device=o.device)
-        real = prepared(real, o, phase.level, alpha, streams["mirror"])
-        latent = mg.tensor(latents.normal((phase.batch, o.latent)), device=o.device)
+        real = prepared(mg.tensor(next(batches)[0], device=o.device), o, phase.level, alpha, streams["mirror"])
+        latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
 
         # the critic's step
         def judge(x, level=phase.level, alpha=alpha):
@@ -137,11 +134,11 @@ def main(argv=None):
         adam_d.zero_grad()
         total.backward()
         adam_d.step()
-        average.update(phase.batch)  # as the authors' code has it: after the critic's step, before the generator's
+        average.update(o.batch)  # as the authors' code has it: after the critic's step, before the generator's
 
         # the generator's step, with latents of its own
         critic.requires_grad_(False)
-        latent = mg.tensor(latents.normal((phase.batch, o.latent)), device=o.device)
+        latent = mg.tensor(latents.normal((o.batch, o.latent)), device=o.device)
         loss_g = losses.wasserstein.generator(judge(generator(latent, phase.level, alpha)))
         adam_g.zero_grad()
         loss_g.backward()
@@ -194,6 +191,5 @@ def finish(run, o, generator, images, plan):
               for here, there in zip(stops, np.roll(stops, -1, axis=0), strict=True) for i in range(12)]
     walk = save_gif(run.file("walk.gif"), frames)
     run.image(None, images.x[:100], "real", columns=10)
-    seen = sum((min(phase.last, o.steps) - phase.first + 1) * phase.batch for phase in plan if phase.first <= o.steps)
     run.finish(title=f"ProGAN on {o.data}" + "".join(f", without {name}" for name in o.without), summary={
-        "real images seen": seen, "pixels": 4 << reached.level, "growth": growth, "walk": walk})
+        "real images seen": o.steps * o.batch, "pixels": 4 << reached.level, "growth": growth, "walk": walk})
