@@ -75,7 +75,7 @@ def options(argv=None):
         f"(default: {GLYPHS[0]} for glyphs, else {SMALL[0]}, and {LARGE[0]} from 64 pixels on; the paper's 600)")
     add("--steady", type=command.POSITIVE, help=f"thousands of images at each level then (default: {GLYPHS[1]}, "
         f"{SMALL[1]}, {LARGE[1]}; the paper's 600)")
-    add("--batch", type=command.COUNT, help=f"images in a batch (default: {BATCH}, as the paper; --without small-batch {LARGE_BATCH})")
+    add("--batch", type=command.COUNT, help=f"images in a batch (default: {BATCH}; --without small-batch: {LARGE_BATCH})")
     add("--latent", type=command.COUNT, default=128, help="numbers in the latent vector")
     add("--base", type=command.COUNT, default=512, help="feature maps where the side is s pixels: 2 * base / s, and at most ...")
     add("--most", type=command.COUNT, default=64, help="... so many (the paper's: 8192 and 512)")
