@@ -71,15 +71,19 @@ class Watch:
     .evidence: the numbers of the last look."""
 
     def __init__(self, real, remedies=None, *, boundary: float | None = 0.0, paired: bool = False, warm: int = WARM):
-        real = np.asarray(real, np.float32)[:SEEN]
-        if real.ndim != 4 or len(real) < 3:
-            raise ValueError(f"Watch: real must be at least 3 pictures (N, C, H, W), got {real.shape}")
         self.remedies, self.boundary, self.paired, self.warm = {**REMEDIES, **(remedies or {})}, boundary, paired, warm
-        self.real_spread, self.real_grid = spread(real), grid(real)
+        self.against(real)
         self.found, self.evidence, self.present = [], {}, ()
         self.answers, self.pushes, self.means, self.noise = [], [], [], []
         self.usual, self.largest = [], 0.0
         self.shares = (0.0, 0.0)  # of real and of generated pictures that were told rightly since the last look
+
+    def against(self, real) -> None:
+        """Compare samples with these real pictures (N, C, H, W) from now on: where a network grows, with smaller ones first."""
+        real = np.asarray(real, np.float32)[:SEEN]
+        if real.ndim != 4 or len(real) < 3:
+            raise ValueError(f"Watch: real must be at least 3 pictures (N, C, H, W), got {real.shape}")
+        self.real_spread, self.real_grid = spread(real), grid(real)
 
     # ---- what the steps tell
 
