@@ -147,7 +147,8 @@ def test_a_judge_of_one_channel_reads_each_channel():
 
 
 @pytest.mark.parametrize("main, words, name", [
-    (gan, ["dcgan", "--width", "2", "--latent", "3"], "dcgan"), (gan, ["mlp", "--hidden", "8", "--latent", "3"], "mlp"),
+    (gan, ["dcgan", "--width", "2", "--latent", "3", "--no-conditional"], "dcgan"),
+    (gan, ["mlp", "--hidden", "8", "--latent", "3"], "mlp"),
     (nets, ["vae", "--width", "2", "--latent", "3"], "vae"),
     (nets, ["autoencoder", "--width", "2", "--latent", "3"], "autoencoder"),
 ])
@@ -179,7 +180,7 @@ def test_every_generator_is_evaluated_and_says_what_its_latents_are(main, words,
 
 
 def test_what_a_gan_draws_is_its_trained_generator():
-    assert gan("dcgan", "--width", "2", "--latent", "3", *SMALL) == 0
+    assert gan("dcgan", "--width", "2", "--latent", "3", "--no-conditional", *SMALL) == 0
     run, latents = Run.open("runs/dcgan-0001"), np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     with mg.no_grad():
         expected = trained_generator(run)(mg.tensor(latents)).array

@@ -85,17 +85,22 @@ class Health:
     def _opinions(self, samples, discriminator, judge, as_drawn):
         """Logits of training pictures, held-out ones and samples, by the discriminator in evaluation mode; None without a test set.
 
-        Packing needs whole packs and stddev whole groups: the rows that are too many are left out."""
-        if self.held_out is None or getattr(self.o, "conditional", False):
+        Packing needs whole packs and stddev whole groups: the rows that are too many are left out. A discriminator with classes is
+        told them: of a picture its own, of sample i the class i mod classes, as `gan.generate.generate` draws it."""
+        if self.held_out is None:
             return None
         whole, device = self.together, next(iter(discriminator.parameters())).device
+        classes = len(self.o.classes) if getattr(self.o, "conditional", False) else 0
 
-        def logits(pictures, as_drawn=None):
-            rows = mg.tensor(pictures[: len(pictures) // whole * whole], device=device)
-            return judge(rows if as_drawn is None else as_drawn(rows)).cpu().numpy()
+        def logits(pictures, labels, as_drawn=None):
+            n = len(pictures) // whole * whole
+            rows = mg.tensor(pictures[:n], device=device)
+            known = [mg.tensor(labels[:n], device=device)] if classes else []
+            return judge(rows if as_drawn is None else as_drawn(rows), *known).cpu().numpy()
 
-        real = [self.train.normalised(), self.held_out.subset(slice(COMPARED)).normalised()]
-        if min(map(len, [*real, samples])) < whole:
+        held_out = self.held_out.subset(slice(COMPARED))
+        if min(map(len, (self.train, held_out, samples))) < whole:
             return None
         with mode(discriminator, False), mg.no_grad():
-            return [*(logits(pictures, as_drawn) for pictures in real), logits(np.asarray(samples, np.float32))]
+            return [*(logits(some.normalised(), some.y, as_drawn) for some in (self.train, held_out)),
+                    logits(np.asarray(samples, np.float32), np.arange(len(samples)) % max(classes, 1))]
