@@ -30,7 +30,7 @@ from nets.training import constant_then_falling, scheduled
 PRESETS = {
     "best": dict(
         batch=32, latent=64, width=48, refine=2, refine_generator=1, norm=False, loss="non_saturating", gamma=1.0, lazy=16,
-        rate=2e-3, beta2=0.99, fall=0.3, average=10_000, fresh=False,
+        beta2=0.99, fall=0.3, average=10_000, fresh=False,
     ),
     "stacked": dict(
         data="stacked-mnist", steps=50_000, batch=64, latent=128, width=32, refine=2, refine_generator=1, norm=False,
@@ -43,6 +43,7 @@ PRESETS = {
     ),
 }
 STEPS = {"glyphs": 3_000, "other": 12_000}
+RATES = {32: 2e-3, 10**9: 5e-4}  # Adam's, by the most pixels on a side: the deeper players of large pictures need smaller steps
 CLASSES = 100  # at most so many are told to the players unasked
 
 
@@ -66,7 +67,8 @@ def options(argv=None):
     add("--refine-generator", type=command.NATURAL, default=best["refine_generator"], help="the same in the generator")
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
         default=best["loss"], help="the game (see gan/losses.py)")
-    add("--rate", type=command.POSITIVE, default=best["rate"], help="Adam's learning rate, for both players ...")
+    add("--rate", type=command.POSITIVE, help="Adam's learning rate, for both players ... (default: "
+        f"{RATES[32]:g} up to 32 pixels, {RATES[10**9]:g} for more)")
     add("--generator-rate", type=command.POSITIVE, help="... but for the generator, where it has its own")
     add("--beta1", type=command.SHARE, default=0.5, help="Adam's first beta")
     add("--beta2", type=command.SHARE, default=best["beta2"], help="Adam's second beta")
@@ -167,11 +169,12 @@ def main(argv=None):
 
 
 def pictures(o):
-    """What to train on. Sets what follows from it: o.size, o.channels, o.conditional where that is left open, and o.classes."""
+    """What to train on. Sets what follows from it: o.size, o.channels, o.classes; o.conditional and o.rate where they are open."""
     images = inputs.labelled(o, size=o.size) if o.conditional else inputs.images(o, size=o.size)
     if o.conditional is None:
         o.conditional = images.y is not None and 2 <= len(images.classes) <= CLASSES and o.pack == 1
     o.size, o.channels, o.classes = images.x.shape[2], images.x.shape[1], list(images.classes) if o.conditional else None
+    o.rate = o.rate or next(rate for most, rate in RATES.items() if o.size <= most)
     return images
 
 
