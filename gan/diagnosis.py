@@ -88,13 +88,16 @@ class Watch:
     # ---- what the steps tell
 
     def pulse(self, real_logits, fake_logits, fake, gradient: float) -> None:
-        """Every few steps. fake: the batch (N, C, H, W). gradient: norm of the loss's gradient by the generator's parameters."""
+        """Every few steps. fake: the batch (N, C, H, W), or None to leave "oscillation" out. gradient: norm of the loss's gradient
+        by the generator's parameters, or by what it drew."""
         real, generated = (np.asarray(x.detach().cpu().numpy(), np.float64).ravel() for x in (real_logits, fake_logits))
         if self.paired:
             real, generated = real - generated, generated - real
         edge = self.boundary or 0.0
         self.answers.append((float((real > edge).mean()), float((generated < edge).mean())))
         self.pushes.append(float(gradient))
+        if fake is None:
+            return
         pixels = coarse(fake.detach().cpu().numpy())
         self.means.append(pixels.mean(0))
         self.noise.append(pixels.var(0, ddof=1).sum() / len(pixels))
