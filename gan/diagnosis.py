@@ -217,19 +217,26 @@ def spread(pictures) -> tuple[float, float]:
     return float(mean), float(np.median(away.min(1)))
 
 
-def grid(pictures) -> float | None:
-    """Power at the highest frequency (a stripe of one pixel) over the mean of the two below it, along rows and columns.
+def grid(pictures, period: int = 2) -> float | None:
+    """Power at the frequency of a stripe every `period` pixels over the mean of the two below it, along rows and columns.
 
-    Near 1 or below for pictures whose spectrum falls smoothly. None below 8 pixels, and for odd sizes: they have no such
-    frequency."""
-    height, width = np.shape(pictures)[2:]
-    if min(height, width) < 8 or height % 2 or width % 2:
+    period 2 is the highest frequency, where a layer of stride 2 leaves its grid (Odena et al. 2016); 4 is half of that, for the layer
+    before. Near 1 or below for pictures whose spectrum falls smoothly. None below 8 pixels, and for sizes that `period` does not
+    divide: they have no such frequency."""
+    if len(np.shape(pictures)) != 4 or min(np.shape(pictures)[2:]) < 8 or any(n % period for n in np.shape(pictures)[2:]):
         return None
-    power = (np.abs(np.fft.fft2(np.asarray(pictures, np.float64))) ** 2).mean((0, 1))
-    rows, columns = power.sum(1), power.sum(0)
-    top = rows[height // 2] + columns[width // 2]
-    below = sum(line[n // 2 - k] for line, n in ((rows, height), (columns, width)) for k in (1, 2)) / 2
+    top, below = 0.0, 0.0
+    for line in spectra(pictures):
+        place = 2 * (len(line) - 1) // period
+        top, below = top + line[place], below + (line[place - 1] + line[place - 2]) / 2
     return float(top / below) if below > 0 else None
+
+
+def spectra(pictures) -> tuple[np.ndarray, np.ndarray]:
+    """Mean power of pictures (N, C, H, W) by frequency, from 0 to the highest, along columns (H // 2 + 1,) and rows (W // 2 + 1,)."""
+    height, width = np.shape(pictures)[2:]
+    power = (np.abs(np.fft.fft2(np.asarray(pictures, np.float64))) ** 2).mean((0, 1))
+    return power.sum(1)[: height // 2 + 1], power.sum(0)[: width // 2 + 1]
 
 
 def coarse(pictures, cells: int = 4) -> np.ndarray:

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from gan.commands.helpers.translating import Players, next_pair
+from gan.commands.helpers.translating import Players, both_sets, next_pair
 from gan.commands.helpers.translating_health import TranslationHealth
 from gan.commands.helpers.two_kinds import classifier_of_two
 from gan.translate import oracle
-from minigrad import command, data, inputs
+from minigrad import command, data
 from minigrad.random import Streams
 from minigrad.words import percent, write_json
-from nets.commands.helpers.images import NO_TEST_SET
 from nets.training import constant_then_falling, scheduled
 
 SIZES = {"beasts": 32}  # others: 64
@@ -56,12 +55,13 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    train, test = both_sets(o)
+    train, test = both_sets(o, o.batch)
     o.channels, streams = train.a.x.shape[1], Streams(o.seed)
     loaders = [data.DataLoader(side, o.batch, shuffle=True, drop_last=True, rng=streams[f"data {name}"])
                for name, side in zip("ab", train, strict=True)]
     run = command.start("cyclegan", o)
-    players = Players(o, streams)
+    players = Players(o.channels, streams, width=o.width, blocks=o.blocks, patch=o.patch, resize=o.resize, pool=o.pool, rate=o.rate,
+                      device=o.device)
     health = TranslationHealth(run, players, train, test)
     kept = {**players.parts, "loader_a": loaders[0], "loader_b": loaders[1], "streams": streams, "watch": health}
     run.restore(kept, new=["watch"])
@@ -91,22 +91,6 @@ def main(argv=None):
                     run.image(step, rows, name, columns=3)
     after = players.translated(test)
     finish(run, o, measured(after, players.returned(after), test, judge), test, judge, health)
-
-
-def both_sets(o):
-    """(training, test), each a Pair. A source without test pictures gives a tenth of each side."""
-    train = inputs.pair(o, size=o.size, seed=o.seed)
-    try:
-        test = inputs.pair(o, train=False, size=o.size, seed=o.seed)
-    except data.DataError as error:
-        if not error.reason.startswith(NO_TEST_SET):
-            raise
-        (a, held_a), (b, held_b) = (side.split(0.1, o.seed) for side in train)
-        train, test = data.Pair(a, b), data.Pair(held_a, held_b)
-    for name, side in zip(("the first domain", "the second domain"), train, strict=True):
-        if len(side) < o.batch:
-            raise ValueError(f"--batch {o.batch}: {name} has {len(side)} pictures; give --batch {max(1, len(side))} or fewer")
-    return train, test
 
 
 def measured(after, back, test, judge) -> dict:
