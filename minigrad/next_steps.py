@@ -63,8 +63,7 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
         return [(["gan", "dcgan", *_data(c)], "the same game with convolutions"),
                 (["gan", "mlp", *_data(c), "--loss", "minimax"], "the game as it stands, whose gradient vanishes")]
     if kind == "gan progan":
-        return [(["gan", "progan", *_data(c), "--without", "fading"], "the same without an ingredient"),
-                (["gan", "dcgan", *_data(c)], "one size from the start")]
+        return [*_judged(folder, c), (["gan", "ablation", *_data(c)], "the same game with each ingredient left out in turn")]
     if kind == "gan cyclegan":
         return [(["gan", "cyclegan", *_data(c), "--identity", "0"], "the same without the identity loss"),
                 (["gan", "cyclegan", *_data(c), "--seed", str(c.get("seed", 0) + 1)], "does another seed find the same way?")]

@@ -12,6 +12,7 @@ import minigrad as mg
 from gan import __main__ as gan_main
 from gan.commands import progan
 from gan.commands.helpers import growing
+from gan.growth import phase_of
 from minigrad import command
 from minigrad.checkpoint import load
 from minigrad.random import Stream
@@ -36,7 +37,7 @@ def gan(*argv):
 def test_the_schedule_has_no_gap_and_sees_as_many_images_with_every_part_left_out(size, fade, steady, without):
     words = [w for name in without for w in ("--without", name)]
     o = progan.options(["--size", str(size), "--fade", repr(fade), "--steady", repr(steady), *words])
-    plan = growing.phases(o)
+    plan = growing.plan_of(o)
     assert plan[0].first == 1 and o.steps == plan[-1].last
     assert all(a.last + 1 == b.first for a, b in zip(plan, plan[1:]))
     assert not plan[0].fading and not plan[-1].fading and (4 << plan[-1].level) == size
@@ -55,10 +56,10 @@ def test_the_schedule_has_no_gap_and_sees_as_many_images_with_every_part_left_ou
 
 def test_alpha_rises_along_a_line_and_every_step_lies_in_its_phase():
     o = progan.options(TINY)
-    plan = growing.phases(o)
+    plan = growing.plan_of(o)
     alphas = {phase.level: [] for phase in plan}
     for step in range(1, o.steps + 20):
-        phase = growing.phase_of(plan, step)
+        phase = phase_of(plan, step)
         assert phase.first <= step and (step <= phase.last or phase is plan[-1])
         alphas[phase.level].append(phase.alpha(step))
     assert set(alphas[0]) == {1.0} and alphas[1][0] == 0 and alphas[1][-1] == 1
