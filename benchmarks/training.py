@@ -193,23 +193,25 @@ def cyclegan(width, batch, size=64, blocks=6, layers=3):
 
 
 def translate_step(lib, g, f, d_a, d_b, a, b, cycle=10.0, identity=0.5):
-    l1 = lib.F.l1_loss
+    n, l1, pictures = len(a), lib.F.l1_loss, lib.cat([a, b])
     adam_g, adam_d = (lib.Adam([*one.parameters(), *two.parameters()], lr=2e-4, betas=(0.5, 0.999))
                       for one, two in ((g, f), (d_a, d_b)))
 
     def step():
         for d in (d_a, d_b):
             d.requires_grad_(False)
-        fake_b, fake_a = g(a), f(b)
+        (fake_b, same_b), (same_a, fake_a) = ((both[:n], both[n:]) for both in (g(pictures), f(pictures)))
         loss = ((d_b(fake_b) - 1) ** 2).mean() + ((d_a(fake_a) - 1) ** 2).mean()
-        loss = loss + (l1(f(fake_b), a) + l1(g(fake_a), b)) * cycle + (l1(g(b), b) + l1(f(a), a)) * (identity * cycle)
+        loss = loss + (l1(f(fake_b), a) + l1(g(fake_a), b)) * cycle + (l1(same_b, b) + l1(same_a, a)) * (identity * cycle)
         adam_g.zero_grad(set_to_none=True)
         loss.backward()
         adam_g.step()
         for d in (d_a, d_b):
             d.requires_grad_(True)
-        loss_d = sum((((d(real) - 1) ** 2).mean() + (d(fake.detach()) ** 2).mean()) * 0.5
-                     for d, real, fake in ((d_a, a, fake_a), (d_b, b, fake_b)))
+        loss_d = 0.0
+        for d, real, fake in ((d_a, a, fake_a), (d_b, b, fake_b)):
+            logits = d(lib.cat([real, fake.detach()]))
+            loss_d = loss_d + (((logits[:n] - 1) ** 2).mean() + (logits[n:] ** 2).mean()) * 0.5
         adam_d.zero_grad(set_to_none=True)
         loss_d.backward()
         adam_d.step()

@@ -139,7 +139,7 @@ def play(o, run, images) -> Game:
                 samples = pictures(average.module, fixed, level, alpha)
                 sheet = run.image(step, enlarged(samples, o.size), columns=10)
                 health.look(step, samples, critic, judge, lambda x, level=level, alpha=alpha: prepared(x, o, level, alpha),
-                            last=step % 500 != 0 and step != 20 and step != phase.last)
+                            judged=not phase.fading, last=step % 500 != 0 and step != 20 and step != phase.last)
     return Game(average.module, plan, sheet, health)
 
 
