@@ -27,6 +27,7 @@ from minigrad.kinds import kind_of
 from minigrad.paths import expand
 from minigrad.pictures import make_grid, new_figure, save_png
 from minigrad.random import Stream
+from minigrad.records import ended
 from minigrad.run import Run
 from minigrad.words import json_text, plain, table
 
@@ -72,8 +73,9 @@ def main(argv=None):
                 continue
             print(f"row {number} of {len(wanted)}: {name}, seed {row.seed}", flush=True)
             line = {"key": key(row, distances), "row": name, "seed": row.seed, **one(o, name, row, images, distances)}
+            before = "" if not os.path.exists(results) or ended(results) else "\n"  # a kill may have left half a line
             with open(results, "a", encoding="utf-8") as file:
-                file.write(json.dumps(plain(line)) + "\n")
+                file.write(before + json.dumps(plain(line)) + "\n")
             done[line["key"]] = line
     except SystemExit:
         print("what is finished is kept; the same command goes on with the row that was under way", flush=True)

@@ -10,6 +10,7 @@ from gan import losses
 from gan.regularise import MinibatchStddev, add_noise, falling, minibatch_stddev, one_sided, pack, substituted, unrolled
 from minigrad import functional as F
 from minigrad import nn, optim
+from minigrad.gradcheck import check_grads
 from minigrad.random import Stream
 
 LOSS = losses.non_saturating
@@ -210,3 +211,10 @@ def test_one_sided_smoothing_is_the_cross_entropy_with_its_target():
     assert g.item() == pytest.approx(0, abs=1e-12)
     with pytest.raises(ValueError, match="targets"):
         one_sided(losses.hinge, 0.1)
+
+
+@pytest.mark.parametrize("group, shape", [(4, (8, 3, 2, 2)), (2, (6, 5)), (0, (4, 2, 3, 3))])
+def test_minibatch_stddev_has_derivatives_of_both_orders(group, shape):
+    """In float64 beside finite differences: WGAN-GP differentiates a gradient through it."""
+    x = mg.tensor(Stream(3, "x").normal(shape, np.float64), requires_grad=True)
+    check_grads(lambda a: (minibatch_stddev(a, group) ** 3).sum(), [x], order=2)
