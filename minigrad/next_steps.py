@@ -31,6 +31,7 @@ EXHIBITS = {  # after a command that makes no run
     "gan leak": ("gan dcgan", "a DCGAN, whose discriminator leaks"),
     "gan collapse": ("gan toy", "the plane, where modes can be counted"),
     "gan batchnorm": ("gan dcgan --preset published", "a DCGAN with batch norm in both players"),
+    "gan ablation": ("gan progan", "the game with all of it, at 32 pixels"),
     "gan structure": ("gan collapse", "the other way to fail: only one digit"),
     "nets blur": ("nets autoencoder", "a network whose drawings blur for this reason"),
     "nets classify": ("attacks panda", "the same network, fooled"),
