@@ -134,10 +134,12 @@ class TorchBlock(torch.nn.Module):
 
 
 def translators(width, blocks, layers):
-    """((two generators, two discriminators) ours, PyTorch's), as `gan cyclegan` makes them."""
+    """((two generators, two discriminators) ours, PyTorch's), as `gan cyclegan` makes them.
+
+    PyTorch's weights lie N,C,H,W: channels-last ones would turn its images channels-last, where its instance norm is slower."""
     ours = *(ResnetGenerator(width=width, blocks=blocks) for _ in "gf"), *(PatchDiscriminator(3, width, layers) for _ in "ab")
     return ours, tuple(torch.nn.Sequential(*(TorchBlock(layer) if isinstance(layer, ResnetBlock) else peer(layer)
-                                             for layer in net.model)) for net in ours)
+                                             for layer in net.model)).to(memory_format=torch.contiguous_format) for net in ours)
 
 
 # ---- written once for both libraries ---------------------------------------------------------------------------------
