@@ -144,7 +144,7 @@ class Progress:
         self.last, self.shown = time.monotonic(), self.step
         rate, left = self.pace.rate, self._left()
         parts = [f"step {self.step}/{self.steps}", f"{100 * self.step // max(self.steps, 1)} %"]
-        if rate is not None:
+        if left is not None:
             parts += [f"{rate:.1f} steps/s", f"{_duration(left)} left"]
         for step, group in self._numbers().items():
             parts += [f"at step {step}:"] * (step != self.logged) + [f"{name} {value:.4g}" for name, value in group.items()]
