@@ -266,7 +266,8 @@ class Run:
                     if pressed:
                         status = f"interrupted by {signal.Signals(pressed[0]).name}"
                         self._bar.close()
-                        kept = "what is finished is kept" if partial else "nothing was saved"
+                        kept = ("what is finished is kept" if partial else
+                                "nothing was saved" + (", because no part is finished yet" if partial is not False else ""))
                         self.say(f"stopped after step {step}" + (
                             f"; {kept}" if save is None else f". To go on:\n    {self.resume_command}"))
                         if save is not None:
