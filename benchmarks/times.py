@@ -2,8 +2,6 @@
 
 The minutes follow from what a step takes in README.md's tables: two warm runs of each side, then fifteen blocks of 50 ms or of one
 run, whichever is longer, of each; and what starts processes, from the time of their start. `--quick` takes a fifth or less.
-
-Imports: the standard library.
 """
 
 from pathlib import Path
