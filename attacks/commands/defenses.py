@@ -107,9 +107,11 @@ def main(argv=None):
     return 130 if stopped else 0
 
 
-def judged(name: str, defense, lab, end: float) -> Row:
-    """Build it, attack it twice, ask its checks. end: where the bar stands after that."""
+def judged(name: str, defense, lab, end: float = 0.0) -> Row:
+    """Build it, attack it twice, ask its checks. end: where the lab's bar, if it has one, stands after that."""
     built = defense.build(lab)
+    if lab.bar is None:
+        return attacked(name, defense, built, lab)
     asked = queries(built, defense, lab)
     with watching(lab.bar, asked, *lab.victims, cost=max(0.0, end - lab.bar.spent) / asked):
         return attacked(name, defense, built, lab)
