@@ -13,7 +13,7 @@ from PIL import Image
 import minigrad as mg
 from attacks import Linf, Result, Victim
 from attacks import __main__ as attacks_main
-from attacks.commands import certify, curve, table
+from attacks.commands import curve, table
 from attacks.commands.attack import typical
 from attacks.commands.helpers import setting
 from attacks.commands.helpers.catalogue import ATTACKS
