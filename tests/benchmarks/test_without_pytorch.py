@@ -54,8 +54,8 @@ def test_help_says_how_long_each_takes():
 
 STUB = """
 import time
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 finally:
     open("tidy", "w").close()
