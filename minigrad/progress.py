@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-__all__ = ["Pace", "Progress", "Units", "layout", "signals", "uncounted"]
+__all__ = ["Pace", "Progress", "Units", "layout", "remains", "signals", "uncounted"]
 
 
 class Pace:
@@ -191,6 +191,13 @@ def _duration(seconds: float) -> str:
 
 
 # ---- work that is no run of steps
+
+
+def remains(partial) -> str:
+    """What is left of work without checkpoints after Ctrl-C, in words. partial: as of `Run.loop`."""
+    if partial:
+        return "what is finished is kept"
+    return "nothing was saved" + ("" if partial is False else ", because no part is finished yet")
 
 
 class Units:
