@@ -102,15 +102,15 @@ class Watch:
         self.means.append(pixels.mean(0))
         self.noise.append(pixels.var(0, ddof=1).sum() / len(pixels))
 
-    def look(self, step: int, samples, logits=None) -> list[Finding]:
+    def look(self, step: int, samples, logits=None, *, judged: bool = True) -> list[Finding]:
         """Findings that were not there at the look before. samples: (N, C, H, W) of fixed latents, at least 3.
 
         logits: (of training pictures, of held-out ones, of samples), arrays, all by the discriminator as it is now; None to leave
-        "memorising" out."""
+        "memorising" out. judged: False only measures, as where a network is just being enlarged."""
         COUNT.check("Watch.look: step", step)
         samples = np.asarray(samples, np.float32)[:SEEN]
         self.evidence = {**self._of_answers(), **self._of_samples(samples), **self._of_logits(logits)}
-        present = {finding.name: finding for finding in self._judged(step)} if step >= self.warm else {}
+        present = {finding.name: finding for finding in self._judged(step)} if judged and step >= self.warm else {}
         new = [finding for name, finding in present.items() if name not in self.present]
         self.present, self.found = tuple(present), self.found + new
         self.usual += self.pushes

@@ -31,6 +31,7 @@ EXHIBITS = {  # after a command that makes no run
     "gan leak": ("gan dcgan", "a DCGAN, whose discriminator leaks"),
     "gan collapse": ("gan toy", "the plane, where modes can be counted"),
     "gan batchnorm": ("gan dcgan --preset published", "a DCGAN with batch norm in both players"),
+    "gan ablation": ("gan progan", "the game with all of it, at 32 pixels"),
     "gan structure": ("gan collapse", "the other way to fail: only one digit"),
     "nets blur": ("nets autoencoder", "a network whose drawings blur for this reason"),
     "nets classify": ("attacks panda", "the same network, fooled"),
@@ -63,8 +64,7 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
         return [(["gan", "dcgan", *_data(c)], "the same game with convolutions"),
                 (["gan", "mlp", *_data(c), "--loss", "minimax"], "the game as it stands, whose gradient vanishes")]
     if kind == "gan progan":
-        return [(["gan", "progan", *_data(c), "--without", "fading"], "the same without an ingredient"),
-                (["gan", "dcgan", *_data(c)], "one size from the start")]
+        return [*_judged(folder, c), (["gan", "ablation", *_data(c)], "the same game with each ingredient left out in turn")]
     if kind == "gan cyclegan":
         return [(["gan", "cyclegan", *_data(c), "--identity", "0"], "the same without the identity loss"),
                 (["gan", "cyclegan", *_data(c), "--seed", str(c.get("seed", 0) + 1)], "does another seed find the same way?")]

@@ -43,7 +43,8 @@ def options(argv=None):
     parser = command.Parser("gan evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             takes="1 minute",
                             examples=["runs/dcgan-0001", "runs/vae-0001 --judge runs/classifier-0001 --count 2000"])
-    parser.add_argument("run", type=command.path, metavar="RUN", help="a run of gan dcgan, gan mlp, nets vae or nets autoencoder")
+    parser.add_argument("run", type=command.path, metavar="RUN", help="a run of gan dcgan, gan mlp, gan progan, nets vae or "
+                        "nets autoencoder")
     parser.add_argument("--judge", type=command.path, metavar="RUN", help="a run of nets classifier on the same data (default: the "
                         "newest one nearby)")
     parser.add_argument("--count", type=command.TWO, default=10_000, help="samples to draw, and to compare with as many "

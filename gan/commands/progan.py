@@ -21,8 +21,9 @@ import os
 import numpy as np
 
 from gan.commands.helpers.distances import Distances
-from gan.commands.helpers.growing import BATCH, DEFAULTS, LARGE_BATCH, WITHOUT, phase_of, phases, pictures, play
+from gan.commands.helpers.growing import BATCH, DEFAULTS, LARGE_BATCH, WITHOUT, pictures, plan_of, play
 from gan.generate import interpolate
+from gan.growth import phase_of
 from minigrad import command, inputs
 from minigrad.pictures import make_grid, save_gif
 from minigrad.random import Stream
@@ -66,7 +67,7 @@ def options(argv=None):
     o.fade, o.steady = (value or default for value, default in
                         zip((o.fade, o.steady), GLYPHS if o.data == "glyphs" else LARGE if o.size >= 64 else SMALL, strict=True))
     o.batch = o.batch or (LARGE_BATCH if "small-batch" in o.without else BATCH)
-    o.steps = o.steps or phases(o)[-1].last
+    o.steps = o.steps or plan_of(o)[-1].last
     return o
 
 

@@ -149,6 +149,7 @@ def test_a_judge_of_one_channel_reads_each_channel():
 @pytest.mark.parametrize("main, words, name", [
     (gan, ["dcgan", "--width", "2", "--latent", "3", "--no-conditional"], "dcgan"),
     (gan, ["mlp", "--hidden", "8", "--latent", "3"], "mlp"),
+    (gan, ["progan", "--without", "growing", "--base", "16", "--most", "4", "--latent", "3"], "progan"),
     (nets, ["vae", "--width", "2", "--latent", "3"], "vae"),
     (nets, ["autoencoder", "--width", "2", "--latent", "3"], "autoencoder"),
 ])
@@ -198,7 +199,13 @@ def test_a_judge_of_other_data_or_pixels_and_a_run_of_another_command_are_refuse
         assert message in capsys.readouterr().err
     with pytest.raises(RunError, match="nets autoencoder"):
         drawer(Run.open("runs/classifier-0001"))
-    assert set(KINDS) == {"gan dcgan", "gan mlp", "nets vae", "nets autoencoder"}
+    assert set(KINDS) == {"gan dcgan", "gan mlp", "gan progan", "nets vae", "nets autoencoder"}
+
+
+def test_a_network_that_has_not_grown_up_is_not_judged(capsys):
+    assert gan("progan", "--base", "16", "--most", "4", "--fade", "0.1", "--steady", "0.1", *SMALL) == 0
+    with pytest.raises(RunError, match="draws 4 pixels so far, and is to have 16; grow it further with: python -m gan progan"):
+        drawer(Run.open("runs/progan-0001"))
 
 
 def test_shapes_are_asked_for_their_rule(capsys):

@@ -1,5 +1,6 @@
 """The growth as a schedule, what becomes of real images, and `gan progan` as it is typed."""
 
+import json
 import os
 
 import numpy as np
@@ -11,7 +12,8 @@ from PIL import Image
 import minigrad as mg
 from gan import __main__ as gan_main
 from gan.commands import progan
-from gan.commands.helpers import growing
+from gan.commands.helpers import distances, growing
+from gan.growth import phase_of
 from minigrad import command
 from minigrad.checkpoint import load
 from minigrad.random import Stream
@@ -36,7 +38,7 @@ def gan(*argv):
 def test_the_schedule_has_no_gap_and_sees_as_many_images_with_every_part_left_out(size, fade, steady, without):
     words = [w for name in without for w in ("--without", name)]
     o = progan.options(["--size", str(size), "--fade", repr(fade), "--steady", repr(steady), *words])
-    plan = growing.phases(o)
+    plan = growing.plan_of(o)
     assert plan[0].first == 1 and o.steps == plan[-1].last
     assert all(a.last + 1 == b.first for a, b in zip(plan, plan[1:]))
     assert not plan[0].fading and not plan[-1].fading and (4 << plan[-1].level) == size
@@ -55,10 +57,10 @@ def test_the_schedule_has_no_gap_and_sees_as_many_images_with_every_part_left_ou
 
 def test_alpha_rises_along_a_line_and_every_step_lies_in_its_phase():
     o = progan.options(TINY)
-    plan = growing.phases(o)
+    plan = growing.plan_of(o)
     alphas = {phase.level: [] for phase in plan}
     for step in range(1, o.steps + 20):
-        phase = growing.phase_of(plan, step)
+        phase = phase_of(plan, step)
         assert phase.first <= step and (step <= phase.last or phase is plan[-1])
         alphas[phase.level].append(phase.alpha(step))
     assert set(alphas[0]) == {1.0} and alphas[1][0] == 0 and alphas[1][-1] == 1
@@ -110,6 +112,49 @@ def test_it_ends_with_two_moving_pictures(whole):
 @pytest.mark.parametrize("name", growing.WITHOUT)
 def test_every_part_can_be_left_out(name):
     assert gan("progan", *TINY, "--without", name, "--dry-run") == 0
+
+
+def test_it_says_what_it_found_and_judges_the_grown_network_only(capsys, monkeypatch):
+    monkeypatch.setattr(distances, "STEPS", 8)
+    monkeypatch.setattr(distances, "PATCHED", 20)
+    measured = [word if word != "0" else "20" for word in TINY]
+    assert gan("progan", *measured, "--steps", "20") == 0
+    assert not os.path.exists("runs/progan-0001/distances.json")  # 8 pixels so far
+    capsys.readouterr()
+    assert gan("progan", "--resume", "runs/progan-0001", "--steps", str(progan.options(TINY).steps)) == 0
+    said = capsys.readouterr().out
+    with open("runs/progan-0001/distances.json") as file:
+        found = json.load(file)
+    assert found["metric"] in said and found["compared"] == 20 and found["frechet_floor"] < found["frechet_distance"]
+    page = open("runs/progan-0001/report.html", encoding="utf-8").read()
+    assert found["metric"] in page and "diagnosis" in page and "sliced Wasserstein x 1000" in page and 'type=range' in page
+    assert os.path.exists("runs/progan-0001/diagnosis.jsonl") and "gan ablation" in said
+
+
+def test_a_folder_of_ones_own_pictures(tmp_path, capsys):
+    """Mixed sizes, alpha, greyscale; a broken file is named, nothing is made, and --skip-broken leaves it out."""
+    os.mkdir("mine")
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        mode, channels = (("RGB", 3), ("L", 1), ("RGBA", 4))[i % 3]
+        pixels = rng.integers(0, 256, (20 + i, 30 - i, channels), np.uint8)
+        Image.fromarray(pixels[..., 0] if mode == "L" else pixels, mode).save(f"mine/{i}.png")
+    with open("mine/broken.png", "wb") as file:
+        file.write(b"no picture")
+    mine = ["progan", *TINY, "--data", "folder:mine", "--mirror"]
+    assert gan(*mine) == 1
+    assert "broken.png" in capsys.readouterr().err and not os.path.exists("runs")
+    assert gan(*mine, "--skip-broken", "--dry-run") == 0
+    assert gan("progan", *TINY[:-4], "--batch", "64", "--data", "folder:mine", "--skip-broken") == 1
+    assert "--batch 64" in capsys.readouterr().err and not os.path.exists("runs")
+
+
+def test_a_run_of_another_kind_is_no_progan(capsys):
+    assert gan("dcgan", "--size", "16", "--width", "2", "--batch", "4", "--steps", "2") == 0
+    capsys.readouterr()
+    assert gan("progan", "--resume", "runs/dcgan-0001") == 1
+    said = capsys.readouterr().err
+    assert "is a run of `python -m gan dcgan`" in said and "`python -m gan progan`" in said
 
 
 def test_a_side_that_is_no_power_of_two(capsys):

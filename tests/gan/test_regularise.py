@@ -228,3 +228,10 @@ def test_groups_of_neighbours_are_groups_of_the_published_order_sorted_otherwise
     joined = minibatch_stddev(mg.cat([x, y]), size, neighbours=True).array
     np.testing.assert_array_equal(joined, np.concatenate([found, minibatch_stddev(y, size, neighbours=True).array]))
     check_grads(lambda a: minibatch_stddev(a, size, neighbours=True).square().sum(), [x], order=2)
+
+
+@pytest.mark.parametrize("group, shape", [(4, (8, 3, 2, 2)), (2, (6, 5)), (0, (4, 2, 3, 3))])
+def test_minibatch_stddev_has_derivatives_of_both_orders(group, shape):
+    """In float64 beside finite differences: WGAN-GP differentiates a gradient through it."""
+    x = mg.tensor(Stream(3, "x").normal(shape, np.float64), requires_grad=True)
+    check_grads(lambda a: (minibatch_stddev(a, group) ** 3).sum(), [x], order=2)

@@ -66,8 +66,9 @@ class Distances:
         return None if self.eye is None else in_batches(self.eye.features, np.asarray(pictures, np.float32))
 
     def _tick(self, parts: int) -> None:
-        self.done += parts
-        self.bar.update(min(self.done, self.bar.steps))
+        if self.done < self.bar.steps:  # else it is closed, and further sets are measured
+            self.done += parts
+            self.bar.update(min(self.done, self.bar.steps))
 
     def __enter__(self) -> Distances:
         return self

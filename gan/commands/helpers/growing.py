@@ -1,4 +1,4 @@
-"""ProGAN's game, for `gan progan` and the rows of `gan ablation`: the schedule, what becomes of real images, the loop of two steps.
+"""ProGAN's game, for `gan progan` and the rows of `gan ablation`: what becomes of real images, and the loop of two steps.
 
 What `play` reads of its options: size, fade, steady, batch, steps, without, seed, device, data, channels, and those of `DEFAULTS`.
 """
@@ -15,6 +15,7 @@ import minigrad as mg
 from gan import losses
 from gan.commands.helpers.gradients import gradient_norms
 from gan.commands.helpers.health import Health
+from gan.growth import phase_of, phases
 from gan.penalties import drift_penalty, gradient_penalty
 from gan.regularise import MinibatchStddev
 from minigrad import inputs, optim
@@ -37,43 +38,9 @@ REMEDIES = {  # the options of gan progan
 }
 
 
-# ---- the schedule
-
-
-class Phase(NamedTuple):
-    """A stretch of the schedule: steps first..last (counted from 1) at one level; fading in it, or steady."""
-
-    first: int
-    last: int
-    level: int
-    fading: bool
-
-    def alpha(self, step: int) -> float:
-        """The new level's share of the picture: a line from 0 to 1 while it is faded in, else 1."""
-        return (step - self.first) / (self.last - self.first + 1) if self.fading else 1.0
-
-
-def phases(o) -> list[Phase]:
-    """Steady at the first level, then for each next one: fade, steady; so many thousand images each as --fade and --steady say.
-
-    Without growing: the last level from the start, for as many images in all."""
-    top, found, done = levels(o.size), [], 0
-    fade = 0 if "fading" in o.without else o.fade
-    plan = [(0, False, o.steady)] + [(level, fading, count) for level in range(1, top + 1)
-                                     for fading, count in ((True, fade), (False, o.steady))]
-    if "growing" in o.without:
-        plan = [(top, False, sum(count for _, _, count in plan))]
-    for level, fading, thousands in plan:
-        steps = round(thousands * 1000 / o.batch)
-        if steps:
-            found.append(Phase(done + 1, done + steps, level, fading))
-            done += steps
-    return found
-
-
-def phase_of(plan, step) -> Phase:
-    """The phase that a step lies in; steps beyond the schedule steady the last level further."""
-    return next((phase for phase in plan if step <= phase.last), plan[-1])
+def plan_of(o) -> list:
+    """The schedule of `gan.growth.phases` by the options."""
+    return phases(o.size, o.fade, o.steady, o.batch, o.without)
 
 
 # ---- pictures
@@ -116,7 +83,7 @@ class Game(NamedTuple):
 
 def play(o, run, images) -> Game:
     """Train by the options `o` in the run, which may be resumed, on a Dataset of images; to the end of o.steps."""
-    streams, plan = Streams(o.seed), phases(o)
+    streams, plan = Streams(o.seed), plan_of(o)
     loader = inputs.batches(images, o.batch, streams["data"])
     group = math.gcd(GROUP, o.batch)
     stddev = None if "minibatch-stddev" in o.without else MinibatchStddev(group)
@@ -172,7 +139,7 @@ def play(o, run, images) -> Game:
                 samples = pictures(average.module, fixed, level, alpha)
                 sheet = run.image(step, enlarged(samples, o.size), columns=10)
                 health.look(step, samples, critic, judge, lambda x, level=level, alpha=alpha: prepared(x, o, level, alpha),
-                            last=step % 500 != 0 and step != 20 and step != phase.last)
+                            judged=not phase.fading, last=step % 500 != 0 and step != 20 and step != phase.last)
     return Game(average.module, plan, sheet, health)
 
 

@@ -45,17 +45,20 @@ class Health:
         """Every few steps. norms: those of the generator's layers, as of `gradient_norms`."""
         self.watch.pulse(real_logits, fake_logits, fake, float(np.sqrt(sum(n * n for n in norms.values()))))
 
-    def look(self, step: int, samples, discriminator, judge=None, as_drawn=None, last: bool = False) -> None:
+    def look(self, step: int, samples, discriminator, judge=None, as_drawn=None, judged: bool = True,
+             last: bool = False) -> None:
         """Where samples are drawn. Says what is new, and writes all that was found so far.
 
         judge: pictures -> logits by the discriminator, where that takes more than pictures. as_drawn: makes of real pictures, a
         Tensor, what could be drawn now, where that is less than they are: samples (N, C, h, w) of a network that still grows.
+        judged: False measures only.
         last: this look comes only because the run ends here. It is not kept, so that a run which is made longer goes on as if it
         had been that long from the start."""
         before = self.watch.state_dict() if last else None
         if as_drawn is not None:
             self.watch.against(as_drawn(mg.tensor(self.train.subset(slice(SEEN)).normalised())).numpy())
-        new = self.watch.look(step, samples, self._opinions(samples, discriminator, judge or discriminator, as_drawn))
+        new = self.watch.look(step, samples, self._opinions(samples, discriminator, judge or discriminator, as_drawn),
+                              judged=judged)
         self.run.log(step, **{f"health/{name}": value for name, value in self.watch.evidence.items()})
         for finding in new:
             self.run.say(str(finding))
