@@ -1,0 +1,177 @@
+"""Feature nets: how unlike are two pictures in what they show? A frozen network's features before an activation, far down.
+
+A content loss compares features, not pixels, so that a picture may change its style and not its things. Here a net of any origin is
+one module with one meaning:
+
+    name         "own", "random", "squeezenet1_0", "vgg19": what may be written about it. No other net is called VGG
+    layer        whose output it gives, before the activation, and stride: pixels from one of its places to the next
+    preprocess   how pictures in [-1, 1] become what the net was trained on
+    digest       of its weights: two runs with equal digests have the same net
+    scale        root mean square of the raw features over `CALIBRATED` pictures. They are divided by it, so that a weight of the
+                 content loss means the same for every net
+
+`vgg_shaped` is the small net of 3x3 convolutions that is trained here, on the pictures at hand: it is to tell by how many quarter
+turns each was turned (Gidaris, Singh & Komodakis 2018), which needs no labels and nothing of any style. With first weights (He et al.
+2015) it is the control: how much of an effect is due to any convolutions at all?
+
+Imports: hashlib, numpy, minigrad, imagenet, training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import checkpoint, data, nn
+from minigrad import functional as F
+from minigrad.domains import COUNT, check_all
+from minigrad.nn import init
+from nets.generators.draw import in_batches
+from nets.imagenet import squeezenet, vgg
+from nets.imagenet.weights import weights_path
+from nets.training import fit
+
+CALIBRATED = 256  # pictures
+STEPS, BATCH = 300, 8  # of the pretext: pictures in a step, each in all four turns
+WIDTHS = (16, 32, 48, 64)  # maps of each stage of `vgg_shaped`; a pool after every stage but the last
+DEEP_FROM = 64  # pixels from which on all four stages are used, else three: 8 x 8 places of 64 pixels, 8 x 8 of 32
+
+
+class FeatureNet(nn.Module):
+    """images (N, 1 or 3, H, W) in [-1, 1] -> features (N, F, H / stride, W / stride), about, of root mean square 1.
+
+    network: a module; preprocess(images), before it. `calibrated` sets the scale."""
+
+    def __init__(self, name: str, layer: str, stride: int, network, preprocess):
+        super().__init__()
+        self.name, self.layer, self.stride, self.preprocess, self.scale = name, layer, stride, preprocess, 1.0
+        self.network = network.eval().requires_grad_(False)
+        self.digest = digest(network)
+
+    def forward(self, images):
+        return self.network(self.preprocess(images)) * (1 / self.scale)
+
+    def __str__(self):
+        return f"{self.name} at {self.layer}, stride {self.stride}, {self.digest}"
+
+
+def calibrated(net: FeatureNet, pictures) -> FeatureNet:
+    """The same net, its scale set by the first `CALIBRATED` of pictures (N, C, H, W) in [-1, 1]. ValueError where all features
+    are 0 or some are not finite."""
+    net.scale = 1.0
+    features = in_batches(net, net, np.asarray(pictures[:CALIBRATED], np.float32), 32)
+    scale = float(np.sqrt(np.mean(np.square(features, dtype=np.float64))))
+    if not 0 < scale < np.inf:
+        raise ValueError(f"calibrated: the features of {net} have a root mean square of {scale}; are these its weights?")
+    net.scale = scale
+    return net
+
+
+def digest(network) -> str:
+    """16 hexadecimal digits of SHA-256 over names and values of all that the network's state_dict holds."""
+    found = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        found.update(f"{name} {value.dtype} {value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()[:16]
+
+
+# ---- nets that are made here
+
+
+def vgg_shaped(channels=3, stages=4, rng=None):
+    """Two 3x3 convolutions in each stage, ReLU behind each but the very last, a 2x2 pool between stages; He's first weights."""
+    check_all("vgg_shaped", COUNT, channels=channels, stages=stages)
+    layers, inputs = [], channels
+    for stage, maps in enumerate(WIDTHS[:stages]):
+        layers += [nn.MaxPool2d(2)] if stage else []
+        for _ in range(2):
+            layers += [nn.Conv2d(inputs, maps, 3, padding=1, rng=rng), nn.ReLU()]
+            inputs = maps
+    network = nn.Sequential(*layers[:-1])
+    for layer in network:
+        if isinstance(layer, nn.Conv2d):
+            init.kaiming_normal_(layer.weight, nonlinearity="relu", rng=rng)
+            init.zeros_(layer.bias)
+    return network
+
+
+def random(channels: int, size: int, streams) -> FeatureNet:
+    """`vgg_shaped` as it starts, from the stream "features init"."""
+    stages = 4 if size >= DEEP_FROM else 3
+    network = vgg_shaped(channels, stages, streams["features init"])
+    return FeatureNet("random", f"conv{stages}_2", 2 ** (stages - 1), network, lambda images: images)
+
+
+def own(pictures, size: int, streams, path=None, steps: int = STEPS, after=None) -> FeatureNet:
+    """`vgg_shaped`, trained on a Dataset of pictures for `steps` steps to tell by how many quarter turns each was turned.
+
+    path: where it is kept, and taken from if it is there already; None: nowhere. streams: "features init", "features data".
+    after(): called after each step. CheckpointError for a file at `path` that holds something else."""
+    net = random(pictures.x.shape[1], size, streams)
+    if path is not None and os.path.exists(path):
+        try:
+            net.network.load_state_dict(checkpoint.load(path)["network"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise checkpoint.CheckpointError(path, f"not the feature net of this run: {error}") from error
+    else:
+        trained_on_turns(net.network, pictures, steps, streams["features data"], streams["features init"], after)
+        if path is not None:
+            checkpoint.save(path, {"network": net.network.state_dict()})
+    return FeatureNet("own", net.layer, net.stride, net.network, net.preprocess)
+
+
+def trained_on_turns(network, pictures, steps: int, order, rng, after=None) -> None:
+    """Train `network` in place. order, rng: streams for the batches and for the last layer, which is thrown away."""
+    head = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(network[-1].out_channels, 4, rng=rng))
+    whole = nn.Sequential(network.requires_grad_(True), head)
+    batches = data.DataLoader(pictures, min(BATCH, len(pictures)), shuffle=True, drop_last=True, rng=order).forever()
+    fit(whole, lambda x, turns, step: F.cross_entropy(whole(mg.tensor(x)), mg.tensor(turns)), turned(batches), steps, rate=1e-3,
+        after=after)
+
+
+def turned(batches):
+    """Batches of (pictures, ...) as (each in all four turns, the number of quarter turns)."""
+    for pictures, *_ in batches:
+        yield np.concatenate([np.rot90(pictures, turns, (2, 3)) for turns in range(4)]), np.repeat(np.arange(4), len(pictures))
+
+
+# ---- nets from a file
+
+
+def from_file(path) -> FeatureNet:
+    """SqueezeNet 1.0 under Caffe's names, or VGG-19 under torchvision's or Keras's (`nets.imagenet`), told apart by these names.
+
+    SqueezeNet's layer is fire8's two expanding convolutions side by side: stride 8, as conv4_4 of VGG-19 has, which is the paper's.
+    path: .npz, .safetensors or .pth; also below MINIGRAD_DATA. DataError without a file, CheckpointError for one of no such net."""
+    found = weights_path(path, "")
+    names = checkpoint.load_weights(found)
+    if vgg.is_vgg(names):
+        return FeatureNet("vgg19", "conv4_4", 8, vgg.load(found), in_colour)
+    if "fire2/conv1x1_1.weight" in names:
+        whole = squeezenet.load(found)
+        return FeatureNet("squeezenet1_0", "fire8 expand", 8, Fire8(whole), in_colour)
+    raise checkpoint.CheckpointError(found, "holds neither SqueezeNet 1.0 nor VGG-19; it begins with "
+                                     + ", ".join(list(names)[:3]))
+
+
+class Fire8(nn.Module):
+    """The part of SqueezeNet up to fire8, without its last activation: (N, 3, H, W) in [0, 1] -> (N, 512, h, w)."""
+
+    def __init__(self, whole):
+        super().__init__()
+        self.register_buffer("mean", whole.mean, persistent=False)
+        place = [name for name, _ in whole.layers.named_children()].index("fire8")
+        self.before, self.fire = whole.layers[:place], whole.layers[place]
+
+    def forward(self, images):
+        squeezed = self.fire.squeeze(self.before(images * 255.0 - self.mean))
+        return mg.cat([self.fire.expand1x1[0](squeezed), self.fire.expand3x3[0](squeezed)], 1)
+
+
+def in_colour(images):
+    """[-1, 1] -> [0, 1], three channels."""
+    images = images * 0.5 + 0.5
+    return mg.cat([images] * 3, 1) if images.shape[1] == 1 else images
