@@ -8,7 +8,7 @@ import json
 import numpy as np
 
 import minigrad as mg
-from gan.diagnosis import Watch
+from gan.diagnosis import WARM, Watch
 from gan.generate import mode
 from minigrad.checkpoint import atomic_write
 from minigrad.divergence import NonFiniteError
@@ -29,13 +29,16 @@ BOUNDARIES = {"least_squares": 0.5, "wasserstein": None}  # above which a logit 
 
 
 class Health:
-    """`watch` is the part that a checkpoint keeps. images: a Dataset; what is held out comes from its own test set."""
+    """`watch` is the part that a checkpoint keeps. images: a Dataset; what is held out comes from its own test set.
 
-    def __init__(self, run, o, images, loss):
+    held_out: another Dataset in its place. remedies: what mends what, in the options of another command. warm: see `Watch`."""
+
+    def __init__(self, run, o, images, loss, held_out=None, remedies=REMEDIES, warm=WARM):
         self.run, self.o, self.names = run, o, []
-        self.watch = Watch(images.subset(slice(128)).normalised(), REMEDIES, boundary=BOUNDARIES.get(o.loss, 0.0),
-                           paired=loss.paired)
-        self.train, self.held_out = images.subset(slice(COMPARED)), test_set(o.data, o.size, getattr(o, "skip_broken", False))
+        self.watch = Watch(images.subset(slice(128)).normalised(), remedies, boundary=BOUNDARIES.get(o.loss, 0.0),
+                           paired=loss.paired, warm=warm)
+        self.train = images.subset(slice(COMPARED))
+        self.held_out = held_out or test_set(o.data, o.size, getattr(o, "skip_broken", False))
 
     def pulse(self, real_logits, fake_logits, fake, norms: dict) -> None:
         """Every few steps. norms: those of the generator's layers, as of `gradient_norms`."""
@@ -80,7 +83,7 @@ class Health:
         Packing needs whole packs and stddev whole groups: the rows that are too many are left out."""
         if self.held_out is None or getattr(self.o, "conditional", False):
             return None
-        whole, device = self.o.pack * max(self.o.stddev, 1), next(iter(discriminator.parameters())).device
+        whole, device = getattr(self.o, "pack", 1) * max(getattr(self.o, "stddev", 1), 1), next(iter(discriminator.parameters())).device
 
         def logits(pictures):
             rows = pictures[: len(pictures) // whole * whole]
