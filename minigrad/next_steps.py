@@ -68,6 +68,10 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
     if kind == "gan cyclegan":
         return [(["gan", "cyclegan", *_data(c), "--identity", "0"], "the same without the identity loss"),
                 (["gan", "cyclegan", *_data(c), "--seed", str(c.get("seed", 0) + 1)], "does another seed find the same way?")]
+    if kind == "gan cartoon":
+        sides = [word for name in ("photos", "cartoons") if c.get(name) for word in (f"--{name}", c[name])]
+        return [(["gan", "cartoon", *(sides or _data(c)), "--without", "edges"], "the same without the smoothed cartoons"),
+                (["gan", "cartoon-ablation", *(sides or _data(c))], "what each part of the method does, in one figure")]
     if kind == "gan toy":
         data = c.get("data") or "ring"
         other = "grid" if str(data).startswith("ring") else "ring"
