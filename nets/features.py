@@ -11,8 +11,9 @@ one module with one meaning:
                  content loss means the same for every net
 
 `vgg_shaped` is the small net of 3x3 convolutions that is trained here, on the pictures at hand: it is to tell by how many quarter
-turns each was turned (Gidaris, Singh & Komodakis 2018), which needs no labels and nothing of any style. With first weights (He et al.
-2015) it is the control: how much of an effect is due to any convolutions at all?
+turns each was turned (Gidaris, Singh & Komodakis 2018), which needs no labels and nothing of any style. Half of the pictures are shown in
+grey: else it learns that blue is up, and little of edges. With first weights (He et al. 2015) it is the control: how much of an effect
+is due to any convolutions at all?
 
 Imports: hashlib, numpy, minigrad, imagenet, training.
 """
@@ -35,9 +36,9 @@ from nets.imagenet.weights import weights_path
 from nets.training import fit
 
 CALIBRATED = 256  # pictures
-STEPS, BATCH = 300, 8  # of the pretext: pictures in a step, each in all four turns
+STEPS, BATCH = 400, 8  # of the pretext: pictures in a step, each in all four turns
 WIDTHS = (16, 32, 48, 64)  # maps of each stage of `vgg_shaped`; a pool after every stage but the last
-DEEP_FROM = 64  # pixels from which on all four stages are used, else three: 8 x 8 places of 64 pixels, 8 x 8 of 32
+FROM = (128, 64)  # pixels from which on four stages are used, and three, else two: 16 x 16 places or more in each picture
 
 
 class FeatureNet(nn.Module):
@@ -100,7 +101,7 @@ def vgg_shaped(channels=3, stages=4, rng=None):
 
 def random(channels: int, size: int, streams) -> FeatureNet:
     """`vgg_shaped` as it starts, from the stream "features init"."""
-    stages = 4 if size >= DEEP_FROM else 3
+    stages = 2 + sum(size >= pixels for pixels in FROM)
     network = vgg_shaped(channels, stages, streams["features init"])
     return FeatureNet("random", f"conv{stages}_2", 2 ** (stages - 1), network, lambda images: images)
 
@@ -133,8 +134,10 @@ def trained_on_turns(network, pictures, steps: int, order, rng, after=None) -> N
 
 
 def turned(batches):
-    """Batches of (pictures, ...) as (each in all four turns, the number of quarter turns)."""
+    """Batches of (pictures, ...) as (each in all four turns, the number of quarter turns); every other picture is made grey."""
     for pictures, *_ in batches:
+        pictures = pictures.copy()
+        pictures[1::2] = pictures[1::2].mean(1, keepdims=True)
         yield np.concatenate([np.rot90(pictures, turns, (2, 3)) for turns in range(4)]), np.repeat(np.arange(4), len(pictures))
 
 

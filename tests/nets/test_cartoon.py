@@ -89,8 +89,7 @@ def test_the_norm_is_the_authors():
     norms = [m for m in g.modules() if isinstance(m, nn.InstanceNorm2d)]
     assert len(norms) == 7 and all(m.eps == 1e-9 and len(list(m.parameters())) == 2 and not list(m.buffers()) for m in norms)
     x = Stream(1).normal((3, 4, 2, 3)) * 1e-3
-    norms[0].weight.assign_(np.arange(4, dtype=np.float32))
-    norms[0].bias.fill_(0.5)
+    norms[0].load_state_dict({"weight": np.arange(4, dtype=np.float32), "bias": np.full(4, 0.5, np.float32)})
     mean, variance = x.mean((2, 3), keepdims=True), x.var((2, 3), ddof=0, keepdims=True)
     expected = np.arange(4).reshape(4, 1, 1) * (x - mean) / np.sqrt(variance + 1e-9) + 0.5
     np.testing.assert_allclose(norms[0](mg.tensor(x)).array, expected, atol=1e-4)
