@@ -10,6 +10,7 @@ COMMANDS = {
     "progan": ("gan.commands.progan", "two networks that grow from 4 x 4 pixels up; --without leaves an ingredient out"),
     "cyclegan": ("gan.commands.cyclegan", "pictures of one kind become pictures of another, without pairs to learn from"),
     "cartoon": ("gan.commands.cartoon", "photographs become frames of a cartoon, by its edges and their content"),
+    "cartoon-ablation": ("gan.commands.cartoon_ablation", "what each part of cartoon does, in one figure"),
     "translate": ("gan.commands.translate", "pictures of your own through a run of cyclegan or cartoon"),
     "toy": ("gan.commands.toy", "two small networks play in the plane, beside the best discriminator (GIF); modes counted"),
     "dirac": ("gan.commands.dirac", "the smallest game, one number against one: which losses come to rest"),

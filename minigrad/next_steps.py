@@ -30,6 +30,7 @@ EXHIBITS = {  # after a command that makes no run
     "gan curve": ("gan toy --preset plain", "the GAN of 2014 in the plane, without a remedy"),
     "gan leak": ("gan dcgan", "a DCGAN, whose discriminator leaks"),
     "gan collapse": ("gan toy", "the plane, where modes can be counted"),
+    "gan cartoon-ablation": ("gan cartoon", "the whole game, as a run with a report"),
     "gan batchnorm": ("gan dcgan --preset published", "a DCGAN with batch norm in both players"),
     "gan structure": ("gan collapse", "the other way to fail: only one digit"),
     "nets blur": ("nets autoencoder", "a network whose drawings blur for this reason"),

@@ -10,7 +10,7 @@ one module with one meaning:
     scale        root mean square of the raw features over `CALIBRATED` pictures. They are divided by it, so that a weight of the
                  content loss means the same for every net
 
-`vgg_shaped` is the small net of 3x3 convolutions that is trained here, on the pictures at hand: it is to tell by how many quarter
+`small_net` is the small net of 3x3 convolutions that is trained here, on the pictures at hand: it is to tell by how many quarter
 turns each was turned (Gidaris, Singh & Komodakis 2018), which needs no labels and nothing of any style. Half of the pictures are shown in
 grey: else it learns that blue is up, and little of edges. With first weights (He et al. 2015) it is the control: how much of an effect
 is due to any convolutions at all?
@@ -28,7 +28,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import checkpoint, data, nn
 from minigrad import functional as F
-from minigrad.domains import COUNT, check_all
+from minigrad.domains import COUNT
 from minigrad.nn import init
 from nets.generators.draw import in_batches
 from nets.imagenet import squeezenet, vgg
@@ -37,8 +37,8 @@ from nets.training import fit
 
 CALIBRATED = 256  # pictures
 STEPS, BATCH = 400, 8  # of the pretext: pictures in a step, each in all four turns
-WIDTHS = (16, 32, 48, 64)  # maps of each stage of `vgg_shaped`; a pool after every stage but the last
-FROM = (128, 64)  # pixels from which on four stages are used, and three, else two: 16 x 16 places or more in each picture
+WIDTHS = (16, 32, 48, 64)  # maps of each stage of `small_net`; a pool after every stage but the last
+FROM = (128, 64)  # pixels from which on the fourth stage is read, and the third, else the second: 16 x 16 places or more
 
 
 class FeatureNet(nn.Module):
@@ -82,11 +82,11 @@ def digest(network) -> str:
 # ---- nets that are made here
 
 
-def vgg_shaped(channels=3, stages=4, rng=None):
-    """Two 3x3 convolutions in each stage, ReLU behind each but the very last, a 2x2 pool between stages; He's first weights."""
-    check_all("vgg_shaped", COUNT, channels=channels, stages=stages)
+def small_net(channels=3, rng=None):
+    """Two 3x3 convolutions in each stage of `WIDTHS`, ReLU behind each but the last, a 2x2 pool between stages; He's first weights."""
+    COUNT.check("small_net: channels", channels)
     layers, inputs = [], channels
-    for stage, maps in enumerate(WIDTHS[:stages]):
+    for stage, maps in enumerate(WIDTHS):
         layers += [nn.MaxPool2d(2)] if stage else []
         for _ in range(2):
             layers += [nn.Conv2d(inputs, maps, 3, padding=1, rng=rng), nn.ReLU()]
@@ -99,35 +99,40 @@ def vgg_shaped(channels=3, stages=4, rng=None):
     return network
 
 
+def read_at(name: str, network, size: int) -> FeatureNet:
+    """`small_net` as far as the layer for pictures of `size` pixels; what lies behind it is left out."""
+    stage = 2 + sum(size >= pixels for pixels in FROM)
+    return FeatureNet(name, f"conv{stage}_2", 2 ** (stage - 1), network[: 5 * stage - 2], lambda images: images)
+
+
 def random(channels: int, size: int, streams) -> FeatureNet:
-    """`vgg_shaped` as it starts, from the stream "features init"."""
-    stages = 2 + sum(size >= pixels for pixels in FROM)
-    network = vgg_shaped(channels, stages, streams["features init"])
-    return FeatureNet("random", f"conv{stages}_2", 2 ** (stages - 1), network, lambda images: images)
+    """`small_net` as it starts, from the stream "features init"."""
+    return read_at("random", small_net(channels, streams["features init"]), size)
 
 
 def own(pictures, size: int, streams, path=None, steps: int = STEPS, after=None) -> FeatureNet:
-    """`vgg_shaped`, trained on a Dataset of pictures for `steps` steps to tell by how many quarter turns each was turned.
+    """`small_net`, trained on a Dataset of pictures for `steps` steps to tell by how many quarter turns each was turned.
 
+    All of it is trained and the layer is read before its end, because the last layers keep what tells the turns and nothing else.
     path: where it is kept, and taken from if it is there already; None: nowhere. streams: "features init", "features data".
     after(): called after each step. CheckpointError for a file at `path` that holds something else."""
-    net = random(pictures.x.shape[1], size, streams)
+    network = small_net(pictures.x.shape[1], streams["features init"])
     if path is not None and os.path.exists(path):
         try:
-            net.network.load_state_dict(checkpoint.load(path)["network"])
+            network.load_state_dict(checkpoint.load(path)["network"])
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.CheckpointError(path, f"not the feature net of this run: {error}") from error
     else:
-        trained_on_turns(net.network, pictures, steps, streams["features data"], streams["features init"], after)
+        trained_on_turns(network, pictures, steps, streams["features data"], streams["features init"], after)
         if path is not None:
-            checkpoint.save(path, {"network": net.network.state_dict()})
-    return FeatureNet("own", net.layer, net.stride, net.network, net.preprocess)
+            checkpoint.save(path, {"network": network.state_dict()})
+    return read_at("own", network, size)
 
 
 def trained_on_turns(network, pictures, steps: int, order, rng, after=None) -> None:
     """Train `network` in place. order, rng: streams for the batches and for the last layer, which is thrown away."""
     head = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(network[-1].out_channels, 4, rng=rng))
-    whole = nn.Sequential(network.requires_grad_(True), head)
+    whole = nn.Sequential(network, head)
     batches = data.DataLoader(pictures, min(BATCH, len(pictures)), shuffle=True, drop_last=True, rng=order).forever()
     fit(whole, lambda x, turns, step: F.cross_entropy(whole(mg.tensor(x)), mg.tensor(turns)), turned(batches), steps, rate=1e-3,
         after=after)

@@ -56,7 +56,7 @@ def test_without_any_data_no_command_stops_for_want_of_it(package, name, monkeyp
     needed = {("nets", "classify"): ["x.png"], ("nets", "generate"): ["runs/x"], ("gan", "sample"): ["runs/x"],
               ("gan", "evaluate"): ["runs/x", "--judge", "runs/y"]}.get((package, name), [])
     dry = [] if package == "attacks" and name == "panda" or needed else ["--dry-run"]
-    pictures = package != "gan" or name in ("dcgan", "toogood", "mlp", "progan", "cyclegan")
+    pictures = package != "gan" or name in ("dcgan", "toogood", "mlp", "progan", "cyclegan", "cartoon")
     if (package, name) in (("attacks", "linear"), ("attacks", "panda")) or not pictures:
         pytest.skip("pictures of digits are not what it is about")
     try:

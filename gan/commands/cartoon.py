@@ -65,7 +65,7 @@ def main(argv=None):
     photographs = inputs.batches(learnt.a, o.batch, streams["data photos"])
     drawings = inputs.batches(cartoons.with_smoothed(learnt.b), o.batch, streams["data cartoons"])
     generator = CartoonGenerator(o.channels, o.width, o.blocks, rng=streams["init"])
-    discriminator = CartoonDiscriminator(o.channels, o.judge_width, rng=streams["init"])
+    discriminator = CartoonDiscriminator(o.channels, o.judge_width, o.stages, rng=streams["init"])
     run = command.start("cartoon", o)
     run.say(f"first, the feature net: {o.features} ...")
     net = cartoons.feature_net(o, train.a, run.file("features.npz")).to(o.device)
@@ -102,7 +102,7 @@ def main(argv=None):
                 norms = gradient_norms("gradient_g", generator)
                 told = dict(loss_d=played.discriminator, loss_g=played.adversarial) if begun else {}
                 run.log(step, loss_content=played.content, **told, **norms)
-                if begun:
+                if begun and step % 20 == 0:  # not where the run happens to end
                     health.pulse(played.real, played.fake, played.translated, norms)
             if run.due(step, 500, first=20):
                 look(run, step, o, generator, discriminator, net, test, answers, health if begun else None)

@@ -5,7 +5,7 @@
                     nothing between; u: 3x3 transposed of stride 2, 3x3, norm, ReLU; R: x + (reflection, 3x3, norm, ReLU, reflection,
                     3x3, norm), no ReLU behind the sum; the last c7s1 has neither norm nor ReLU
     discriminator   k3m leak, [k3 2m stride 2 leak, k3 4m norm leak], [k3 4m stride 2 leak, k3 8m norm leak], k3 8m norm leak, k3 1;
-                    m = 32, leaky ReLU 0.2: one logit for each 4 x 4 pixels, which sees 37 x 37
+                                    m = 32, leaky ReLU 0.2: one logit for each 4 x 4 pixels, which sees 37 x 37 of the paper's 256 x 256
 
 The generator is that of the authors' released model, which has details that the paper lacks: the two convolutions of a stage, and an
 instance norm with scale and shift whose variance is the biased one, plus 1e-9. Of the discriminator no weights were released; its norm,
@@ -71,23 +71,25 @@ class CartoonGenerator(nn.Module):
 
 
 class CartoonDiscriminator(nn.Module):
-    """images (N, channels, H, W) -> one logit for each patch, (N, 1, H / 4, W / 4): large for cartoons. No sigmoid.
+    """images (N, channels, H, W) -> one logit for each patch, (N, 1, H / 2^stages, W / 2^stages): large for cartoons. No sigmoid.
 
-    width: maps next to the image."""
+    width: maps next to the image. stages: 2 as in the paper, patches of 37 pixels; 1 leaves the second bracket out, patches of 17: for
+    small pictures, because a discriminator that sees all of a picture asks for certain things in it, and not for a style."""
 
-    def __init__(self, channels=3, width=32, rng=None):
+    def __init__(self, channels=3, width=32, stages=2, rng=None):
         super().__init__()
-        check_all("CartoonDiscriminator", COUNT, channels=channels, width=width)
+        check_all("CartoonDiscriminator", COUNT, channels=channels, width=width, stages=stages)
 
         def convolution(inputs, outputs, stride=1, normed=False):
             behind = [nn.InstanceNorm2d(outputs, affine=True)] if normed else []
             return [nn.Conv2d(inputs, outputs, 3, stride, 1, rng=rng), *behind, nn.LeakyReLU(0.2)]
 
-        m = width
-        self.model = nn.Sequential(
-            *convolution(channels, m), *convolution(m, 2 * m, 2), *convolution(2 * m, 4 * m, normed=True),
-            *convolution(4 * m, 4 * m, 2), *convolution(4 * m, 8 * m, normed=True), *convolution(8 * m, 8 * m, normed=True),
-            nn.Conv2d(8 * m, 1, 3, 1, 1, rng=rng))
+        layers, maps = convolution(channels, width), width
+        for stage in range(1, stages + 1):
+            inside, after = 2**stage * width, 2 ** (stage + 1) * width
+            layers += [*convolution(maps, inside, 2), *convolution(inside, after, normed=True)]
+            maps = after
+        self.model = nn.Sequential(*layers, *convolution(maps, maps, normed=True), nn.Conv2d(maps, 1, 3, 1, 1, rng=rng))
         start(self, rng)
 
     def forward(self, images):

@@ -63,16 +63,17 @@ def test_the_discriminator_layer_by_layer():
     assert all(m.negative_slope == 0.2 for m in d.model if isinstance(m, nn.LeakyReLU))
 
 
-def test_a_logit_sees_37_pixels():
+@pytest.mark.parametrize("stages, seen", [(2, 37), (1, 17)])
+def test_a_logit_sees_a_patch(stages, seen):
     """Without norms, whose statistics see the whole picture: which pixels move the logit in the middle?"""
-    d = CartoonDiscriminator(1, 1, rng=Stream(0))
+    d = CartoonDiscriminator(1, 1, stages, rng=Stream(0))
     for place, layer in enumerate(d.model):
         if isinstance(layer, nn.InstanceNorm2d):
             d.model[place] = nn.Identity()
     x = mg.tensor(Stream(1).normal((1, 1, 64, 64)), requires_grad=True)
-    (g,) = mg.grad(d(x)[0, 0, 8, 8], [x])
+    (g,) = mg.grad(d(x)[0, 0, 8 * (3 - stages), 8 * (3 - stages)], [x])
     rows, columns = np.nonzero(g.numpy()[0, 0])
-    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == 37
+    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == seen
 
 
 def test_a_residual_block_adds_and_has_nothing_behind_the_sum():

@@ -11,7 +11,7 @@ from minigrad.data import DataError
 from minigrad.gradcheck import check_grads
 from minigrad.random import Stream, Streams
 from nets import features
-from nets.features import FeatureNet, calibrated, digest, turned, vgg_shaped
+from nets.features import FeatureNet, calibrated, digest, turned, small_net
 from nets.imagenet import squeezenet, vgg
 
 
@@ -47,8 +47,8 @@ def test_a_net_that_answers_nothing_is_refused():
 
 
 def test_a_digest_tells_weights_apart_and_nothing_else():
-    a, b = (vgg_shaped(3, 2, Stream(0)) for _ in range(2))
-    assert digest(a) == digest(b) != digest(vgg_shaped(3, 2, Stream(1)))
+    a, b = (small_net(3, Stream(0)) for _ in range(2))
+    assert digest(a) == digest(b) != digest(small_net(3, Stream(1)))
     b.load_state_dict({name: np.nextafter(v, np.float32(9)) if name == "0.bias" else v for name, v in b.state_dict().items()})
     assert digest(a) != digest(b) and len(digest(a)) == 16
 
@@ -90,7 +90,7 @@ def test_own_learns_the_turns_is_kept_and_the_same_seed_repeats_it(tmp_path):
     again = features.own(photos, 16, Streams(0), steps=12)
     assert again.digest == first.digest
     assert features.own(photos, 16, Streams(7), path, steps=10**9).digest == first.digest  # taken from the file, not trained
-    checkpoint.save(path, {"network": features.random(3, 64, Streams(0)).network.state_dict()})
+    checkpoint.save(path, {"network": small_net(1, Stream(0)).state_dict()})
     with pytest.raises(checkpoint.CheckpointError, match="features.npz: not the feature net of this run"):
         features.own(photos, 16, Streams(0), path)
 

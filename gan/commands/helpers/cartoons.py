@@ -32,8 +32,10 @@ def add_options(parser) -> None:
     add("--width", type=command.COUNT, default=16, help="maps next to the picture in the generator (the paper's 64)")
     add("--blocks", type=command.COUNT, default=8, help="residual blocks of the generator")
     add("--judge-width", type=command.COUNT, default=16, help="maps next to the picture in the discriminator (the paper's 32)")
-    add("--features", metavar="TEXT", default="own", help="the net whose features the content loss compares: own, trained here on the "
-        "photographs; random, its first weights; or a file of SqueezeNet 1.0 or VGG-19")
+    add("--stages", type=command.COUNT, help="halvings in the discriminator: 2 see patches of 37 pixels, 1 of 17 (default: 1 below 128 "
+        "pixels, else 2, the paper's)")
+    add("--features", metavar="TEXT", default="random", help="the net whose features the content loss compares: random, a small "
+        "net with its first weights; own, the same trained here on the photographs; or a file of SqueezeNet 1.0 or VGG-19")
     add("--omega", type=command.WEIGHT, default=10.0, help="weight of the content loss")
     add("--initial", type=command.NATURAL, default=400, help="steps on the content loss alone, before the game begins")
     add("--rate", type=command.POSITIVE, default=2e-4, help="Adam's rate (beta1 = 0.5)")
@@ -46,6 +48,7 @@ def settle(o) -> None:
     if (o.photos is None) != (o.cartoons is None):
         raise ValueError(f"--photos and --cartoons go together, and {'--cartoons' if o.cartoons is None else '--photos'} is missing")
     o.size = o.size or (64 if o.photos else SIZES.get(o.data.partition(":")[0], 64))
+    o.stages = o.stages or (1 if o.size < 128 else 2)
     if o.size % 4 or o.size < 16:
         raise ValueError(f"--size {o.size}: the generator halves the sides twice; give a multiple of 4, at least 16")
 
