@@ -18,8 +18,9 @@ UNITS = {  # what stands at the vertical axis, by the first word of a name
     "loss": "loss", "nats": "nats", "probability": "probability", "batch": "share", "test": "share", "probe": "share",
     "modes": "clusters", "high": "share", "reverse": "nats", "gradient_d": "length of the gradient",
     "gradient_g": "length of the gradient", "error": "mean squared error", "agreement": "share", "transfer": "share",
-    "target": "probability", "fooled": "share", "clear": "share", "content": "distance", "balance": "ratio", "back": "distance", "partner": "distance", "rank": "median rank",
+    "target": "probability", "fooled": "share", "back": "distance", "partner": "distance", "rank": "median rank",
     "alpha": "share of the new level", "pixels": "pixels", "augmented": "share", "health": "beside what is usual",
+    "clear": "share", "content": "distance", "balance": "ratio",
 }
 FEW = 20  # values are drawn as they are, with dots; more of them are smoothed
 TITLES = {"probability": "what D thinks: the probability of being real",

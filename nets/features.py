@@ -11,11 +11,11 @@ one module with one meaning:
                  content loss means the same for every net
 
 `small_net` is the small net of 3x3 convolutions that is trained here, on the pictures at hand: it is to tell by how many quarter
-turns each was turned (Gidaris, Singh & Komodakis 2018), which needs no labels and nothing of any style. Half of the pictures are shown in
-grey: else it learns that blue is up, and little of edges. With first weights (He et al. 2015) it is the control: how much of an effect
-is due to any convolutions at all?
+turns each was turned (Gidaris, Singh & Komodakis 2018), which needs no labels and nothing of any style. Half of the pictures are
+shown in grey: else it learns that blue is up, and little of edges. With first weights (He et al. 2015) it is the control: how much
+of an effect is due to any convolutions at all?
 
-Imports: hashlib, numpy, minigrad, imagenet, training.
+Imports: numpy, minigrad, nets.generators.draw, nets.imagenet, training.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def digest(network) -> str:
 
 
 def small_net(channels=3, rng=None):
-    """Two 3x3 convolutions in each stage of `WIDTHS`, ReLU behind each but the last, a 2x2 pool between stages; He's first weights."""
+    """Two 3x3 convolutions in each stage of `WIDTHS`, ReLU behind each but the last, a 2x2 pool between; He's first weights."""
     COUNT.check("small_net: channels", channels)
     layers, inputs = [], channels
     for stage, maps in enumerate(WIDTHS):

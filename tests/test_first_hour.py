@@ -74,8 +74,8 @@ DIGITS = {"data": "glyphs", "size": 28, "channels": 1}
 def runs_of_every_kind(root):
     classifier = made(root, "nets classifier", "classifier", **DIGITS, classes=10)
     yield classifier
-    for kind in ("gan dcgan", "gan toy", "gan mlp", "gan progan", "gan cyclegan", "gan cartoon", "nets autoencoder", "nets vae", "nets charrnn",
-                 "nets blur", "attacks train"):
+    for kind in ("gan dcgan", "gan toy", "gan mlp", "gan progan", "gan cyclegan", "gan cartoon", "nets autoencoder", "nets vae",
+                 "nets charrnn", "nets blur", "attacks train"):
         yield made(root, kind, kind.split()[1], **{**DIGITS, "data": "ring"} if kind == "gan toy" else DIGITS)
     for name in ("pgd", "table", "evaluate", "curve"):
         yield made(root, f"attacks {name}", name, **DIGITS, model=classifier)

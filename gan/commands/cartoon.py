@@ -1,11 +1,11 @@
 """python -m gan cartoon: photographs become frames of a cartoon, though no photograph was ever drawn.
 
-A generator learns from a discriminator of cartoons, and from a network that says whether a picture still shows the same things (Chen,
-Lai & Liu 2018). The discriminator is shown cartoons whose edges were smoothed as well, as fakes: clear edges are a few pixels, which it
-would overlook. First some steps without it, on the content alone. Default data: landscapes drawn here, as a photograph and as a
-cartoon show them, so the true cartoon of each photograph is known. While it trains, held-out photographs before and after; at the end
-how many are taken for cartoons, how clear their edges are, how much of the content is left. `python -m gan translate RUN PICTURE...`
-then takes pictures of yours.
+A generator learns from a discriminator of cartoons, and from a network that says whether a picture still shows the same things
+(Chen, Lai & Liu 2018). The discriminator is shown cartoons whose edges were smoothed as well, as fakes: clear edges are a few
+pixels, which it would overlook. First some steps without it, on the content alone. Default data: landscapes drawn here, as a
+photograph and as a cartoon show them, so the true cartoon of each photograph is known. While it trains, held-out photographs
+before and after; at the end how many are taken for cartoons, how clear their edges are, how much of the content is left.
+`python -m gan translate RUN PICTURE...` then takes pictures of yours.
 """
 
 from __future__ import annotations
@@ -127,5 +127,5 @@ def finish(run, o, found, real, net, health):
         run.say(f"{name}: {text}")
     without = "".join(f", without {name}" for name in o.without)
     run.finish(title=f"CartoonGAN: {health.train.name}{without}", summary={
-        **words, "feature net": str(net), "images seen": f"{o.steps * o.batch:,} photographs, {o.initial * o.batch:,} of them on the "
-        "content alone", "diagnosis": health.words()})
+        **words, "feature net": str(net), "images seen": f"{o.steps * o.batch:,} photographs, "
+        f"{min(o.initial, o.steps) * o.batch:,} of them on the content alone", "diagnosis": health.words()})

@@ -56,7 +56,8 @@ def main(argv=None):
     rows["cartoons"] = test.b.subset(slice(SHOWN)).normalised()
 
     print(table(["from the same seed", "clear edges", "content off by", "taken for cartoons"],
-                [[name, percent(r["clear_edges"]), f"{r['content_distance']:.3f}", percent(r["fooled"])] for name, r in found.items()]
+                [[name, percent(r["clear_edges"]), f"{r['content_distance']:.3f}", percent(r["fooled"])]
+                 for name, r in found.items()]
                 + [[name, percent(real[f"clear_edges, {name}"]), "", percent(real[f"fooled, {name}"])]
                    for name in ("photographs", "cartoons")]))
     print("picture:", save_png(o.out, drawn(rows, found, real, test, o)))
@@ -92,8 +93,8 @@ def drawn(rows, found, real, test, o) -> np.ndarray:
     """A row of pictures for each game, between photographs and cartoons, and its two numbers at the right."""
     side, scale = rows["photographs"].shape[2], max(1, 96 // o.size)
     figure, draw = new_figure(14.6, 0.7 + 1.07 * len(rows))
-    figure.suptitle(f"CartoonGAN and what its parts do: {test.a.name} to {test.b.name}, {o.size} pixels, {o.steps:,} steps of {o.batch}, "
-                    f"seed {o.seed}; held-out photographs", fontsize=12)
+    figure.suptitle(f"CartoonGAN and what its parts do: {test.a.name} to {test.b.name}, {o.size} pixels, {o.steps:,} steps of "
+                    f"{o.batch}, seed {o.seed}; held-out photographs", fontsize=12)
     axes = figure.subplots()
     axes.imshow(make_grid(np.concatenate(list(rows.values())), columns=len(rows["photographs"]), scale=scale, padding=4))
     cell, right = side * scale + 4, len(rows["photographs"]) * (side * scale + 4) + 10

@@ -28,8 +28,8 @@ def main(argv=None):
                                       "runs/cartoon-0001 holidays"])
     parser.add_argument("run", type=command.path, metavar="RUN", help="the folder of a run of gan cyclegan or gan cartoon")
     parser.add_argument("images", type=command.path, metavar="PICTURE", nargs="+", help="pictures, or folders of pictures")
-    parser.add_argument("--to", choices=["a", "b"], default="b", help="which kind they shall become: the first or the second; a run "
-                        "of gan cartoon has one way only, to cartoons, b")
+    parser.add_argument("--to", choices=["a", "b"], default="b", help="which kind they shall become: the first or the second; a "
+                        "run of gan cartoon has one way only, to cartoons, b")
     parser.add_argument("--out", type=command.path, metavar="FOLDER", help="where to write (default: RUN/translated)")
     o = parser.parse(argv)
     run = Run.open(o.run)
@@ -49,7 +49,7 @@ def main(argv=None):
 
 
 def translators(run, to) -> list:
-    """[the way to kind `to`, the way back] of a run of gan cyclegan, [the way to cartoons] of one of gan cartoon, finished or not."""
+    """[the way to kind `to`, the way back] of a run of gan cyclegan, [the way to cartoons] of one of gan cartoon."""
     require(run.path, "gan cyclegan", "gan cartoon")
     c, held = run.config, run.restored or {}
     if kind_of(run.path) == "gan cartoon":
@@ -60,7 +60,8 @@ def translators(run, to) -> list:
         networks = {name: ResnetGenerator(c["channels"], c["channels"], c["width"], c["blocks"], c["resize"])
                     for name in ("gf" if to == "b" else "fg")}
     if not set(networks) <= set(held):
-        raise RunError(run.path, "holds no checkpoint of a translator; give a run of `python -m gan cyclegan` or `python -m gan cartoon`")
+        raise RunError(run.path, "holds no checkpoint of a translator; give a run of `python -m gan cyclegan` or of `python -m gan "
+                       "cartoon`")
     for name, network in networks.items():
         network.load_state_dict(held[name])
     return [network.eval() for network in networks.values()]

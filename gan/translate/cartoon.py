@@ -1,16 +1,16 @@
-"""CartoonGAN's game (Chen, Lai & Liu 2018, section 3.2): photographs p become cartoons G(p), by D and by a feature net f that stands still.
+"""CartoonGAN's game (Chen, Lai & Liu 2018, section 3.2): photographs p become cartoons G(p), by D and by a feature net f that
+stands still.
 
     c   cartoons;  e   the same cartoons with smoothed edges (`edges`);  D   logits, P = sigmoid(D)
 
-    adversarial   max over D:  E_c log P(c) + E_e log(1 - P(e)) + E_p log(1 - P(G(p)))       equation 2: cartoons without clear edges
-                                                                                            are fakes, too
+    adversarial   max over D:  E_c log P(c) + E_e log(1 - P(e)) + E_p log(1 - P(G(p)))       equation 2
                   G minimises  -E_p log P(G(p)), the non-saturating form of the last term (Goodfellow et al. 2014, section 3)
     content       E_p |f(G(p)) - f(p)|, mean of absolute differences                         equation 3, times omega = 10
 
-First some steps with the content loss alone (section 3.3): G learns to give a picture back before it is asked for a style. f is of root
-mean square 1 over photographs (`nets.features`), so omega means the same for each net.
+First some steps with the content loss alone (section 3.3): G learns to give a picture back before it is asked for a style. f is of
+root mean square 1 over photographs (`nets.features`), so omega means the same for each net.
 
-Imports: minigrad, gan.losses.
+Imports: gan.losses, minigrad.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def content_loss(features, translated, photos, kind="l1"):
 def adversarial_loss(d, cartoons, smoothed, translated):
     """(-E log P(c) - E log(1 - P(e)) - E log(1 - P(G(p))), logits of c, logits of G(p)): the discriminator's.
 
-    3 log 2 = 2.079 where P = 1/2 everywhere. smoothed: None leaves the middle term out. Pictures (N, C, H, W) are constants. d sees all
-    in one pass, so it must judge each picture by itself: no batch norm."""
+    3 log 2 = 2.079 where P = 1/2 everywhere. smoothed: None leaves the middle term out. Pictures (N, C, H, W) are constants. d
+    sees all in one pass, so it must judge each picture by itself: no batch norm."""
     kinds = [cartoons, *([] if smoothed is None else [smoothed]), translated.detach()]
     logits, ends = d(mg.cat(kinds)), [0]
     for kind in kinds:

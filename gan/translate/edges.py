@@ -1,12 +1,13 @@
-"""Cartoons whose edges are smoothed, as CartoonGAN's discriminator is shown them among the fakes (Chen, Lai & Liu 2018, section 3.2.1).
+"""Cartoons whose edges are smoothed, as CartoonGAN's discriminator is shown them among the fakes (Chen, Lai & Liu
+2018, section 3.2.1).
 
 A cartoon lives from clear edges, yet they are few pixels: a discriminator that never sees a cartoon without them need not ask for
 them. So: find the edges (Canny 1986), widen them, and put in the place of these pixels those of a blurred picture. All on 8 bits.
 
     grey          (299 R + 587 G + 114 B) / 1000, then blurred as below, so that texture is no edge
     gradient      Sobel: gx = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]] * grey, gy its transpose, the border repeated; size |gx| + |gy|
-    thin          a pixel stays if it is larger than its neighbour down the slope and no smaller than the one up the slope; "slope" is
-                  one of 8 directions, the nearest to the gradient's. Outside of the picture the size is 0
+    thin          a pixel stays if it is larger than its neighbour down the slope and no smaller than the one up the slope; "slope"
+                  is one of 8 directions, the nearest to the gradient's. Outside of the picture the size is 0
     linked        sizes above `high`, and sizes above `low` that hang together with them over sides and corners (hysteresis)
     widened       every pixel with an edge in the 5 x 5 around it
     blurred       Gaussian of 5 x 5, sigma 1.1, reflected at the border; its weights are k / 256, so sums are exact

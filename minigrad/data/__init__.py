@@ -1,10 +1,10 @@
 """Data by name: `load("glyphs")`, `load("mnist", train=False)`, `load("folder:photos", size=64)`, and `DataLoader`.
 
 Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes beasts scenes`), downloaded only on request (`mnist
-stacked-mnist fashion-mnist cifar10`), found on disk (`horse2zebra summer2winter monet2photo emoji photos ghibli photos2ghibli`), or read from it
-(`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be wrong with data is one `DataError(path, reason,
-remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout; only `collections` and `collate`, for datasets
-written elsewhere, know of tensors.
+stacked-mnist fashion-mnist cifar10`), found on disk (`horse2zebra summer2winter monet2photo emoji photos ghibli photos2ghibli`),
+or read from it (`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be wrong with data is one `DataError(path,
+reason, remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout; only `collections` and `collate`, for
+datasets written elsewhere, know of tensors.
 """
 
 from __future__ import annotations

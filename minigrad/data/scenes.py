@@ -43,7 +43,7 @@ def scenes(*, train=True, size=32, limit=None, seed=0) -> Pair:
 
 
 def texture(stream, rows: int, size: int) -> np.ndarray:
-    """(rows, size, size) float32 of mean 0 and standard deviation about 1: noise at three scales, as stone, leaves and waves have."""
+    """(rows, size, size) float32 of mean 0 and standard deviation about 1: noise at three scales, as leaves and waves have."""
     total = np.zeros((rows, size, size), np.float32)
     for step, weight in ((1, 0.7), (2, 0.6), (4, 0.45)):
         side = -(-size // step)
@@ -93,7 +93,8 @@ def drawn(u, size: int, grain=None) -> np.ndarray:
     for side, number in ((0.12, 20), (0.88, 21)):
         middle, crown = side + 0.1 * (u[number] - 0.5), 0.09 + 0.06 * u[number]
         foot = 0.72 + 0.12 * u[number]
-        paint(np.maximum(np.abs(x - middle) - 0.016, np.abs(y - foot + 0.1) - 0.1), (0.36 + 0 * y, 0.24 + 0 * y, 0.14 + 0 * y), 0.2, 0.5)
+        trunk = np.maximum(np.abs(x - middle) - 0.016, np.abs(y - foot + 0.1) - 0.1)
+        paint(trunk, (0.36 + 0 * y, 0.24 + 0 * y, 0.14 + 0 * y), 0.2, 0.5)
         paint(np.hypot(x - middle, (y - foot + 0.2 + crown * 0.5) * 0.85) - crown,
               (0.12 + 0.15 * u[4], 0.36 + 0.2 * u[4], 0.12 + 0 * y), 0.32, 0.9)
     return np.clip(picture, 0, 1)

@@ -1,16 +1,16 @@
-"""CartoonGAN's networks (Chen, Lai & Liu 2018, section 3.1 and figure 2): a photograph becomes a frame of a cartoon of the same size.
+"""CartoonGAN's networks (Chen, Lai & Liu 2018, section 3.1 and figure 2): a photograph becomes a cartoon of its size.
 
     generator       c7s1-n, d2n, d4n, R4n x blocks, u2n, un, c7s1-channels, tanh;   n = 64, 8 blocks
-                    c7s1: reflection, 7x7, norm, ReLU; d: 3x3 of stride 2, then 3x3 of stride 1, then norm, ReLU: two convolutions with
-                    nothing between; u: 3x3 transposed of stride 2, 3x3, norm, ReLU; R: x + (reflection, 3x3, norm, ReLU, reflection,
-                    3x3, norm), no ReLU behind the sum; the last c7s1 has neither norm nor ReLU
+                    c7s1: reflection, 7x7, norm, ReLU; d: 3x3 of stride 2, then 3x3 of stride 1, then norm, ReLU: two convolutions
+                    with nothing between; u: 3x3 transposed of stride 2, 3x3, norm, ReLU; R: x + (reflection, 3x3, norm, ReLU,
+                    reflection, 3x3, norm), no ReLU behind the sum; the last c7s1 has neither norm nor ReLU
     discriminator   k3m leak, [k3 2m stride 2 leak, k3 4m norm leak], [k3 4m stride 2 leak, k3 8m norm leak], k3 8m norm leak, k3 1;
-                                    m = 32, leaky ReLU 0.2: one logit for each 4 x 4 pixels, which sees 37 x 37 of the paper's 256 x 256
+                    m = 32, leaky ReLU 0.2: one logit for each 4 x 4 pixels, which sees 37 x 37 of the paper's 256 x 256
 
-The generator is that of the authors' released model, which has details that the paper lacks: the two convolutions of a stage, and an
-instance norm with scale and shift whose variance is the biased one, plus 1e-9. Of the discriminator no weights were released; its norm,
-which the paper leaves open, is instance norm with scale and shift here, so that each picture is judged by itself. Weights start as
-N(0, 0.02), biases at 0.
+The generator is that of the authors' released model, which has details that the paper lacks: the two convolutions of a stage, and
+an instance norm with scale and shift whose variance is the biased one, plus 1e-9. Of the discriminator no weights were released;
+its norm, which the paper leaves open, is instance norm with scale and shift here, so that each picture is judged by itself.
+Weights start as N(0, 0.02), biases at 0.
 
 Imports: minigrad.domains, minigrad.nn, cyclegan.
 """
@@ -73,8 +73,8 @@ class CartoonGenerator(nn.Module):
 class CartoonDiscriminator(nn.Module):
     """images (N, channels, H, W) -> one logit for each patch, (N, 1, H / 2^stages, W / 2^stages): large for cartoons. No sigmoid.
 
-    width: maps next to the image. stages: 2 as in the paper, patches of 37 pixels; 1 leaves the second bracket out, patches of 17: for
-    small pictures, because a discriminator that sees all of a picture asks for certain things in it, and not for a style."""
+    width: maps next to the image. stages: 2 as in the paper, patches of 37 pixels; 1 leaves the second bracket out, patches of 17:
+    for small pictures, because a discriminator that sees all of a picture asks for certain things in it, and not for a style."""
 
     def __init__(self, channels=3, width=32, stages=2, rng=None):
         super().__init__()

@@ -2,11 +2,11 @@
 
     64-64-M-128-128-M-256-256-256-256-M-512-512-512-512          3x3 convolutions of padding 1, ReLU behind each; M: 2x2 pool
 
-RGB images in [0, 1] go in; what comes out is conv4_4 before its ReLU. Two families of files are taken, each with the normalisation that
-its weights were trained with, which belongs to the file and not to the picture:
+RGB images in [0, 1] go in; what comes out is conv4_4 before its ReLU. Two families of files are taken, each with the normalisation
+that its weights were trained with, which belongs to the file and not to the picture:
 
     torchvision   features.0.weight ... features.25.bias (O, I, 3, 3)      (x - mean) / std of ImageNet, RGB
-    Keras         block1_conv1 ... block4_conv4, kernel (3, 3, I, O)       255 x - mean, in BGR: `load` turns conv1_1's channels round
+    Keras         block1_conv1 ... block4_conv4, kernel (3, 3, I, O)       255 x - mean, in BGR: `load` turns conv1_1 round
 
 Layers behind conv4_4 may be in the file and are passed over. No weights come with this project; they are Oxford's, CC BY 4.0.
 

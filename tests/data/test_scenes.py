@@ -1,4 +1,5 @@
-"""Landscapes drawn as photographs and as cartoons: the same scenes in the test set, others in training, and what tells them apart."""
+"""Landscapes drawn as photographs and as cartoons: the same scenes in the test set, others in training, and what tells them
+apart."""
 
 import numpy as np
 import pytest

@@ -59,11 +59,12 @@ def test_only_the_generator_moves_before_the_game(whole):
 
 def test_what_a_run_leaves(whole):
     found = json.load(open(os.path.join(whole, "result.json")))
-    assert {"content_distance", "clear_edges", "fooled", "partner_ab", "rank_ab", "clear_edges, smoothed cartoons", "fooled, photographs",
-            "fooled, cartoons", "features"} <= set(found)
+    assert {"content_distance", "clear_edges", "fooled", "partner_ab", "rank_ab", "clear_edges, smoothed cartoons",
+            "fooled, photographs", "fooled, cartoons", "features"} <= set(found)
     assert found["fooled, cartoons"] > 0.9 > 0.1 > found["fooled, photographs"]
     assert found["clear_edges, cartoons"] > found["clear_edges, smoothed cartoons"]
-    assert {"before_and_after_000020.png", "before_and_after_000024.png", "real.png"} <= set(os.listdir(os.path.join(whole, "samples")))
+    names = os.listdir(os.path.join(whole, "samples"))
+    assert {"before_and_after_000020.png", "before_and_after_000024.png", "real.png"} <= set(names)
     config = json.load(open(os.path.join(whole, "config.json")))
     assert config["loss"] == "cartoon"  # the dashed line at 3 log 2
     page = open(os.path.join(whole, "report.html")).read()

@@ -81,7 +81,8 @@ def test_gradients_of_second_order(kind):
 
 def game(omega=10.0):
     g, d = CartoonGenerator(width=2, blocks=1, rng=Stream(0)), CartoonDiscriminator(width=2, rng=Stream(1))
-    return Game(g, d, features.random(3, 16, Streams(0)), *(optim.Adam(n.parameters(), 1e-3, betas=(0.5, 0.999)) for n in (g, d)), omega)
+    adams = [optim.Adam(network.parameters(), 1e-3, betas=(0.5, 0.999)) for network in (g, d)]
+    return Game(g, d, features.random(3, 16, Streams(0)), *adams, omega)
 
 
 def state(network):

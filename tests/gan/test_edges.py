@@ -194,7 +194,8 @@ def test_higher_thresholds_find_fewer_edges(seed, low, more):
 
 def test_many_pictures_are_the_same_as_each_alone():
     x = pictures(0, 70)
-    np.testing.assert_array_equal(smooth_edges(x)[[0, 63, 64, 69]], np.concatenate([smooth_edges(x[i : i + 1]) for i in (0, 63, 64, 69)]))
+    for i in (0, 63, 64, 69):
+        np.testing.assert_array_equal(smooth_edges(x)[i : i + 1], smooth_edges(x[i : i + 1]))
     assert smooth_edges(x[:0]).shape == (0, 3, 13, 11)
 
 
@@ -204,8 +205,9 @@ def test_lines_are_clearer_than_what_became_of_them():
     assert clear_share(np.full((1, 1, 8, 8), 9, np.uint8)) == 0.0
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 2, 8, 8), np.uint8), np.zeros((3, 8, 8), np.uint8),
-                                   np.zeros((1, 3, 8, 2), np.uint8)], ids=lambda x: f"{x.dtype}{x.shape}")
+@pytest.mark.parametrize("wrong", [np.zeros((1, 3, 8, 8), np.float32), np.zeros((1, 2, 8, 8), np.uint8),
+                                   np.zeros((3, 8, 8), np.uint8), np.zeros((1, 3, 8, 2), np.uint8)],
+                         ids=lambda x: f"{x.dtype}{x.shape}")
 @pytest.mark.parametrize("function", [smooth_edges, clear_share])
 def test_what_are_no_pictures_is_refused(function, wrong):
     with pytest.raises(ValueError, match=f"{function.__name__}: needs pictures uint8"):

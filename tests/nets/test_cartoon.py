@@ -32,7 +32,8 @@ def test_the_number_of_parameters_by_hand():
     up = c(256, 128, 3) + c(128, 128, 3) + 256 + c(128, 64, 3) + c(64, 64, 3) + 128
     assert (first, down, blocks, up, last) == (9_600, 1_107_456, 9_449_472, 553_728, 9_411)
     assert count(CartoonGenerator(rng=Stream(0))) == first + down + blocks + up + last == 11_129_667
-    judge = [c(3, 32, 3), c(32, 64, 3), c(64, 128, 3) + 256, c(128, 128, 3), c(128, 256, 3) + 512, c(256, 256, 3) + 512, c(256, 1, 3)]
+    judge = [c(3, 32, 3), c(32, 64, 3), c(64, 128, 3) + 256, c(128, 128, 3), c(128, 256, 3) + 512, c(256, 256, 3) + 512,
+             c(256, 1, 3)]
     assert judge == [896, 18_496, 74_112, 147_584, 295_680, 590_592, 2_305]
     assert count(CartoonDiscriminator(rng=Stream(0))) == sum(judge) == 1_129_665
 

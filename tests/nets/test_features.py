@@ -11,7 +11,7 @@ from minigrad.data import DataError
 from minigrad.gradcheck import check_grads
 from minigrad.random import Stream, Streams
 from nets import features
-from nets.features import FeatureNet, calibrated, digest, turned, small_net
+from nets.features import FeatureNet, calibrated, digest, small_net, turned
 from nets.imagenet import squeezenet, vgg
 
 
@@ -139,7 +139,8 @@ def test_vgg19_of_torchvision_beside_pytorch(torchvision):
     net = features.from_file(torchvision)
     assert (net.name, net.layer, net.stride) == ("vgg19", "conv4_4", 8)
     x = Stream(0).uniform(size=(1, 3, 32, 32)).astype(np.float32)
-    y = (torch.from_numpy(x) - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    y = (torch.from_numpy(x) - mean) / std
     state = vgg_state()
     for i in (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25):
         if i in (5, 10, 19):

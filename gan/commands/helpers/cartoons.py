@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gan.translate import clear_share, oracle, smooth_edges
-from minigrad import command, data, inputs
+from minigrad import command, inputs
 from minigrad.data import DataError, Dataset, Pair, Paired
 from minigrad.pictures import to_uint8
 from minigrad.progress import Progress
@@ -24,16 +24,17 @@ WITHOUT = ("initialization", "edges")
 def add_options(parser) -> None:
     """Options of both commands."""
     add = parser.add_argument
-    add("--photos", metavar="TEXT", help="photographs: folder:PATH, npz:PATH or a name, such as photos; with --cartoons, in place of "
-        "--data")
+    add("--photos", metavar="TEXT", help="photographs: folder:PATH, npz:PATH or a name, such as photos; with --cartoons, in place "
+        "of --data")
     add("--cartoons", metavar="TEXT", help="the pictures whose style is wanted, in the same way, such as ghibli")
-    add("--size", type=command.COUNT, help="pixels, a multiple of 4, at least 16 (default: 32 for scenes, else 64; the paper has 256)")
+    add("--size", type=command.COUNT, help="pixels, a multiple of 4, at least 16 (default: 32 for scenes, else 64; the "
+        "paper has 256)")
     add("--batch", type=command.COUNT, default=8, help="pictures of each kind in a step")
     add("--width", type=command.COUNT, default=16, help="maps next to the picture in the generator (the paper's 64)")
     add("--blocks", type=command.COUNT, default=8, help="residual blocks of the generator")
     add("--judge-width", type=command.COUNT, default=16, help="maps next to the picture in the discriminator (the paper's 32)")
-    add("--stages", type=command.COUNT, help="halvings in the discriminator: 2 see patches of 37 pixels, 1 of 17 (default: 1 below 128 "
-        "pixels, else 2, the paper's)")
+    add("--stages", type=command.COUNT, help="halvings in the discriminator: 2 see patches of 37 pixels, 1 of 17 (default: 1 below "
+        "128 pixels, else 2, the paper's)")
     add("--features", metavar="TEXT", default="random", help="the net whose features the content loss compares: random, a small "
         "net with its first weights; own, the same trained here on the photographs; or a file of SqueezeNet 1.0 or VGG-19")
     add("--omega", type=command.WEIGHT, default=10.0, help="weight of the content loss")
@@ -46,7 +47,8 @@ def add_options(parser) -> None:
 def settle(o) -> None:
     """What follows from the options; ValueError for what does not go together."""
     if (o.photos is None) != (o.cartoons is None):
-        raise ValueError(f"--photos and --cartoons go together, and {'--cartoons' if o.cartoons is None else '--photos'} is missing")
+        missing = "--cartoons" if o.cartoons is None else "--photos"
+        raise ValueError(f"--photos and --cartoons go together, and {missing} is missing")
     o.size = o.size or (64 if o.photos else SIZES.get(o.data.partition(":")[0], 64))
     o.stages = o.stages or (1 if o.size < 128 else 2)
     if o.size % 4 or o.size < 16:
@@ -74,8 +76,8 @@ def both_sets(o) -> tuple[Pair, Pair]:
                   for side, held, count in zip(train, test, counts, strict=True)]
         train, test = (Pair(*sides) for sides in zip(*halves, strict=True))
     if train.a.x.shape[1] != train.b.x.shape[1]:
-        raise ValueError(f"photographs with {train.a.x.shape[1]} channels and cartoons with {train.b.x.shape[1]}: make both grey or "
-                         "both RGB")
+        raise ValueError(f"photographs with {train.a.x.shape[1]} channels and cartoons with {train.b.x.shape[1]}: make both grey "
+                         "or both RGB")
     for what, side, held, least in zip(("photographs", "cartoons"), train, test, (3, 1), strict=True):
         if len(side) < max(o.batch, 3) or len(held) < least:
             raise ValueError(f"{side.source}: {len(side)} {what} to train on and {len(held)} held out are too few; needed are "
@@ -106,8 +108,8 @@ def with_smoothed(side: Dataset) -> Dataset:
 
 
 def feature_net(o, photos, path=None):
-    """The calibrated net of --features. photos: to train on; path: where `own` keeps it. Streams of its own, which follow from --seed:
-    a run that is resumed before its first checkpoint has the same one."""
+    """The calibrated net of --features. photos: to train on; path: where `own` keeps it. Streams of its own, which follow from
+    --seed: a run that is resumed before its first checkpoint has the same one."""
     streams = Streams(o.seed)
     if o.features == "own":
         bar = Progress(0, features.STEPS)
@@ -129,7 +131,7 @@ def measured(generator, net, test, answers) -> dict:
     content_distance   mean |f(G(p)) - f(p)|, features of root mean square 1
     clear_edges        share of the gradient's ridges that are high (`gan.translate.clear_share`)
     fooled             share of translations that a classifier takes for cartoons
-    partner_ab         mean absolute difference of G(p) and its true cartoon, rank_ab that one's median rank: where partners are known"""
+    partner_ab         where partners are known, mean absolute difference of G(p) and its true cartoon; rank_ab: its median rank"""
     before = test.a.normalised()
     after = in_batches(generator, generator, before, 32)
     there, here = (in_batches(net, net, x, 32) for x in (after, before))
@@ -157,8 +159,8 @@ def in_words(found: dict, real: dict) -> dict:
     """{what: numbers with those of real pictures beside them}."""
     words = {"taken for cartoons": f"{percent(found['fooled'])} of the translations (of photographs "
              f"{percent(real['fooled, photographs'])}, of cartoons {percent(real['fooled, cartoons'])})",
-             "clear edges": f"{percent(found['clear_edges'])} of all edges (photographs {percent(real['clear_edges, photographs'])}, "
-             f"cartoons {percent(real['clear_edges, cartoons'])}, smoothed cartoons "
+             "clear edges": f"{percent(found['clear_edges'])} of all edges (photographs "
+             f"{percent(real['clear_edges, photographs'])}, cartoons {percent(real['clear_edges, cartoons'])}, smoothed cartoons "
              f"{percent(real['clear_edges, smoothed cartoons'])})",
              "content": f"features off by {found['content_distance']:.3f}, of root mean square 1"}
     if "partner_ab" in found:

@@ -83,7 +83,8 @@ class Health:
         Packing needs whole packs and stddev whole groups: the rows that are too many are left out."""
         if self.held_out is None or getattr(self.o, "conditional", False):
             return None
-        whole, device = getattr(self.o, "pack", 1) * max(getattr(self.o, "stddev", 1), 1), next(iter(discriminator.parameters())).device
+        whole = getattr(self.o, "pack", 1) * max(getattr(self.o, "stddev", 1), 1)
+        device = next(iter(discriminator.parameters())).device
 
         def logits(pictures):
             rows = pictures[: len(pictures) // whole * whole]
