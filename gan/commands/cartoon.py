@@ -101,22 +101,17 @@ def main(argv=None):
             if run.due(step, 20):
                 norms = gradient_norms("gradient_g", generator)
                 told = dict(loss_d=played.discriminator, loss_g=played.adversarial) if begun else {}
-                run.log(step, loss_content=played.content, **told, **norms)
+                names = list(norms)  # of 27 layers a few, or the curves could not be told apart
+                run.log(step, loss_content=played.content, **told, **{name: norms[name] for name in names[:: len(names) // 4 or 1]})
                 if begun and step % 20 == 0:  # not where the run happens to end
                     health.pulse(played.real, played.fake, played.translated, norms)
             if run.due(step, 500, first=20):
-                look(run, step, o, generator, discriminator, net, test, answers, health if begun else None)
+                run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
+                run.log(step, **cartoons.measured(generator, net, test, answers))
+                run.image(step, cartoons.before_and_after(generator, test), "before_and_after", columns=6)
+            if begun and run.due(step, 500):  # asked anew, because a log that comes only at a run's end is noted for each
+                health.look(step, cartoons.before_and_after(generator, test, 64)[1::2], discriminator, last=step % 500 != 0)
     finish(run, o, cartoons.measured(generator, net, test, answers), cartoons.real_numbers(test, answers), net, health)
-
-
-def look(run, step, o, generator, discriminator, net, test, answers, health):
-    """Pictures and numbers of this step, and what is wrong with the game, once it has begun."""
-    run.check_finite(step, [*generator.named_parameters(), *discriminator.named_parameters()])
-    run.log(step, **cartoons.measured(generator, net, test, answers))
-    run.image(step, cartoons.before_and_after(generator, test), "before_and_after", columns=6)
-    if health is not None:
-        translations = cartoons.before_and_after(generator, test, 64)[1::2]
-        health.look(step, translations, discriminator, last=step == o.steps and step % 500 != 0)
 
 
 def finish(run, o, found, real, net, health):
