@@ -25,7 +25,7 @@ from nets.generators.cartoon import CartoonDiscriminator, CartoonGenerator
 from nets.training import constant_then_falling, scheduled
 
 REMEDIES = {
-    "too good": "a larger --omega, a smaller --judge-width, more cartoons",
+    "too good": "a smaller --omega, a smaller --judge-width, more cartoons",
     "vanishing": "a smaller --judge-width",
     "exploding": "a lower --rate",
     "collapse": "a larger --omega, more steps in --initial",
@@ -39,7 +39,7 @@ REMEDIES = {
 def options(argv=None):
     parser = command.Parser(
         "gan cartoon", command.doc(__doc__, __file__), data="scenes", steps=3_000,
-        takes="TIME",
+        takes="3 minutes",
         examples=["", "--data photos2ghibli", "--photos folder:holidays --cartoons folder:frames --size 96",
                   "--without edges", "--features classifiers/squeezenet1_0_fp16.npz", "--resume runs/cartoon-0001"],
     )
@@ -111,16 +111,16 @@ def main(argv=None):
                 run.image(step, cartoons.before_and_after(generator, test), "before_and_after", columns=6)
             if begun and run.due(step, 500):  # asked anew, because a log that comes only at a run's end is noted for each
                 health.look(step, cartoons.before_and_after(generator, test, 64)[1::2], discriminator, last=step % 500 != 0)
-    finish(run, o, cartoons.measured(generator, net, test, answers), cartoons.real_numbers(test, answers), net, health)
+    finish(run, o, cartoons.measured(generator, net, test, answers), cartoons.real_numbers(test, answers), net, health, test)
 
 
-def finish(run, o, found, real, net, health):
+def finish(run, o, found, real, net, health, test):
     """The numbers in words, result.json, the report."""
     write_json(run.file("result.json"), {**found, **real, "features": str(net), "parts left out": list(o.without)})
     words = cartoons.in_words(found, real)
     for name, text in words.items():
         run.say(f"{name}: {text}")
     without = "".join(f", without {name}" for name in o.without)
-    run.finish(title=f"CartoonGAN: {health.train.name}{without}", summary={
+    run.finish(title=f"CartoonGAN: {test.a.name} to {test.b.name}{without}", summary={
         **words, "feature net": str(net), "images seen": f"{o.steps * o.batch:,} photographs, "
         f"{min(o.initial, o.steps) * o.batch:,} of them on the content alone", "diagnosis": health.words()})
