@@ -31,7 +31,7 @@ REMEDIES = {
     "collapse": "a larger --omega, more steps in --initial",
     "memorising": "more cartoons, a smaller --judge-width, fewer --steps",
     "oscillation": "a lower --rate, --fall 0.5",
-    "checkerboard": "more --steps: transposed convolutions of 3x3 and stride 2 unlearn it late",
+    "checkerboard": "--resize; more --steps, because transposed convolutions of 3x3 and stride 2 unlearn it late",
     "not finite": "a lower --rate; --resume goes on from the last good checkpoint",
 }
 
@@ -64,7 +64,7 @@ def main(argv=None):
     learnt = train if o.no_mirror else type(train)(*map(cartoons.mirrored, train))
     photographs = inputs.batches(learnt.a, o.batch, streams["data photos"])
     drawings = inputs.batches(cartoons.with_smoothed(learnt.b), o.batch, streams["data cartoons"])
-    generator = CartoonGenerator(o.channels, o.width, o.blocks, rng=streams["init"])
+    generator = CartoonGenerator(o.channels, o.width, o.blocks, o.resize, rng=streams["init"])
     discriminator = CartoonDiscriminator(o.channels, o.judge_width, o.stages, rng=streams["init"])
     run = command.start("cartoon", o)
     run.say(f"first, the feature net: {o.features} ...")

@@ -71,7 +71,7 @@ def trained(train, net, o, bar, *, initial=None, edges=True, content="l1"):
     learnt = train if o.no_mirror else type(train)(*map(cartoons.mirrored, train))
     photographs = inputs.batches(learnt.a, o.batch, streams["data photos"]).forever()
     drawings = inputs.batches(cartoons.with_smoothed(learnt.b), o.batch, streams["data cartoons"]).forever()
-    generator = CartoonGenerator(o.channels, o.width, o.blocks, rng=streams["init"])
+    generator = CartoonGenerator(o.channels, o.width, o.blocks, o.resize, rng=streams["init"])
     discriminator = CartoonDiscriminator(o.channels, o.judge_width, o.stages, rng=streams["init"])
     adams = [optim.Adam(network.parameters(), o.rate, betas=(0.5, 0.999)) for network in (generator, discriminator)]
     schedules = [scheduled(adam, constant_then_falling(o.steps, o.fall)) for adam in adams]

@@ -55,7 +55,7 @@ def translators(run, to) -> list:
     if kind_of(run.path) == "gan cartoon":
         if to == "a":
             raise ValueError("--to a: a run of gan cartoon makes cartoons of photographs, and there is no way back")
-        networks = {"generator": CartoonGenerator(c["channels"], c["width"], c["blocks"])}
+        networks = {"generator": CartoonGenerator(c["channels"], c["width"], c["blocks"], c["resize"])}
     else:
         networks = {name: ResnetGenerator(c["channels"], c["channels"], c["width"], c["blocks"], c["resize"])
                     for name in ("gf" if to == "b" else "fg")}

@@ -10,7 +10,8 @@
 The generator is that of the authors' released model, which has details that the paper lacks: the two convolutions of a stage, and
 an instance norm with scale and shift whose variance is the biased one, plus 1e-9. Of the discriminator no weights were released;
 its norm, which the paper leaves open, is instance norm with scale and shift here, so that each picture is judged by itself.
-Weights start as N(0, 0.02), biases at 0.
+Weights start as N(0, 0.02), biases at 0. `resize` replaces the transposed convolutions by nearest-neighbour enlargement and a 3x3
+convolution (Odena et al. 2016): the others draw a checkerboard, which takes long to unlearn.
 
 Imports: minigrad.domains, minigrad.nn, cyclegan.
 """
@@ -45,9 +46,9 @@ class CartoonBlock(nn.Module):
 class CartoonGenerator(nn.Module):
     """images (N, channels, H, W) in [-1, 1] -> as many in (-1, 1); H and W must be multiples of 4, at least 8.
 
-    width: maps next to the image. blocks: residual blocks."""
+    width: maps next to the image. blocks: residual blocks. resize: enlarge by repetition in place of transposed convolutions."""
 
-    def __init__(self, channels=3, width=64, blocks=8, rng=None):
+    def __init__(self, channels=3, width=64, blocks=8, resize=False, rng=None):
         super().__init__()
         check_all("CartoonGenerator", COUNT, channels=channels, width=width)
         NATURAL.check("CartoonGenerator: blocks", blocks)
@@ -57,8 +58,11 @@ class CartoonGenerator(nn.Module):
                        norm(2 * maps), nn.ReLU()]
         layers += [CartoonBlock(4 * width, rng) for _ in range(blocks)]
         for maps in (2 * width, width):
-            layers += [nn.ConvTranspose2d(2 * maps, maps, 3, 2, 1, output_padding=1, rng=rng),
-                       nn.Conv2d(maps, maps, 3, 1, 1, rng=rng), norm(maps), nn.ReLU()]
+            if resize:
+                layers += [nn.Upsample(scale_factor=2), nn.Conv2d(2 * maps, maps, 3, 1, 1, rng=rng)]
+            else:
+                layers.append(nn.ConvTranspose2d(2 * maps, maps, 3, 2, 1, output_padding=1, rng=rng))
+            layers += [nn.Conv2d(maps, maps, 3, 1, 1, rng=rng), norm(maps), nn.ReLU()]
         self.model = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7, rng=rng), nn.Tanh())
         start(self, rng)
 

@@ -118,9 +118,10 @@ def test_gradients_of_second_order():
     check_grads(lambda x: (d(g(x)) ** 2).mean(), [x], order=2)
 
 
+@pytest.mark.parametrize("resize", [False, True])
 @pytest.mark.parametrize("shape", [(8, 8), (16, 24)])
-def test_pictures_keep_their_size(shape):
-    g, d = CartoonGenerator(1, 4, 1, rng=Stream(0)), CartoonDiscriminator(1, 4, rng=Stream(0))
+def test_pictures_keep_their_size(shape, resize):
+    g, d = CartoonGenerator(1, 4, 1, resize, rng=Stream(0)), CartoonDiscriminator(1, 4, rng=Stream(0))
     y = g(mg.tensor(Stream(1).normal((2, 1, *shape))))
     assert y.shape == (2, 1, *shape) and np.abs(y.array).max() <= 1 and y.array.dtype == np.float32
     assert d(y).shape == (2, 1, shape[0] // 4, shape[1] // 4)

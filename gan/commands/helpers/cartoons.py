@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 
 from gan.translate import clear_share, oracle, smooth_edges
@@ -32,6 +34,8 @@ def add_options(parser) -> None:
     add("--batch", type=command.COUNT, default=8, help="pictures of each kind in a step")
     add("--width", type=command.COUNT, default=16, help="maps next to the picture in the generator (the paper's 64)")
     add("--blocks", type=command.COUNT, default=8, help="residual blocks of the generator")
+    add("--resize", action=argparse.BooleanOptionalAction, default=True, help="enlarge by repetition and convolution; the authors' "
+        "net has transposed convolutions, --no-resize, whose checkerboard takes long to unlearn")
     add("--judge-width", type=command.COUNT, default=16, help="maps next to the picture in the discriminator (the paper's 32)")
     add("--stages", type=command.COUNT, help="halvings in the discriminator: 2 see patches of 37 pixels, 1 of 17 (default: 1 below "
         "128 pixels, else 2, the paper's)")
