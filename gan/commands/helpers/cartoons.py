@@ -41,7 +41,8 @@ def add_options(parser) -> None:
         "128 pixels, else 2, the paper's)")
     add("--features", metavar="TEXT", default="random", help="the net whose features the content loss compares: random, a small "
         "net with its first weights; own, the same trained here on the photographs; or a file of SqueezeNet 1.0 or VGG-19")
-    add("--omega", type=command.WEIGHT, default=10.0, help="weight of the content loss")
+    add("--omega", type=command.WEIGHT, default=30.0, help="weight of the content loss, whose features have a root mean "
+        "square of 1; the paper's 10 is for features as they come")
     add("--initial", type=command.NATURAL, default=400, help="steps on the content loss alone, before the game begins")
     add("--rate", type=command.POSITIVE, default=2e-4, help="Adam's rate (beta1 = 0.5)")
     add("--fall", type=command.FRACTION, default=0.5, help="last part of training, over which the rate falls to 0")
