@@ -74,7 +74,7 @@ def main(argv=None):
     run.restore(kept)
     falling = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
     schedules = [scheduled(adam, falling, run.step) for adam in (adam_g, adam_d)]
-    judge = classifier_of_two(run, train, test, o)
+    judge = classifier_of_two(run.say, train, test, o)
 
     endless = [loader.forever() for loader in loaders]
     for step in run.loop(run.step, o.steps, save=kept):
