@@ -20,6 +20,7 @@ UNITS = {  # what stands at the vertical axis, by the first word of a name
     "gradient_g": "length of the gradient", "error": "mean squared error", "agreement": "share", "transfer": "share",
     "target": "probability", "fooled": "share", "back": "distance", "partner": "distance", "rank": "median rank",
     "alpha": "share of the new level", "pixels": "pixels", "augmented": "share", "health": "beside what is usual",
+    "clear": "share", "content": "distance", "balance": "ratio",
 }
 EXACT = ("alpha", "pixels")  # of a schedule: nothing to smooth
 FEW = 20  # values are drawn as they are, with dots; more of them are smoothed

@@ -18,7 +18,7 @@ from minigrad.data import DataLoader, Dataset, Pair, load_images, load_labelled,
 from minigrad.kinds import RunError
 from minigrad.records import unsealed
 
-__all__ = ["batches", "images", "labelled", "pair"]
+__all__ = ["batches", "images", "labelled", "pair", "side"]
 
 NAMED = 10  # pictures left out, in a message
 
@@ -38,9 +38,14 @@ def labelled(o, name: str | None = None, **options) -> Dataset:
 def pair(o, **options) -> Pair:
     """`data.load_pair` of --data by the same options, each side told and kept as `images` does."""
     found = load_pair(o.data, **_allowed(o), **options)
-    for side, letter in zip(found, "ab", strict=True):
-        _told(o, side, f"{_part(options)} {letter}")
+    for one, letter in zip(found, "ab", strict=True):
+        _told(o, one, f"{_part(options)} {letter}")
     return found
+
+
+def side(o, name: str, letter: str, **options) -> Dataset:
+    """`images` of a source that is one side, "a" or "b", of a pair whose sides are named each by itself."""
+    return _told(o, load_images(name, **_allowed(o), **options), f"{_part(options)} {letter}")
 
 
 def batches(dataset, size: int, rng, *, option: str = "--batch", value_range=(-1.0, 1.0)) -> DataLoader:

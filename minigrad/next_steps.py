@@ -30,6 +30,7 @@ EXHIBITS = {  # after a command that makes no run
     "gan curve": ("gan toy --preset plain", "the GAN of 2014 in the plane, without a remedy"),
     "gan leak": ("gan dcgan", "a DCGAN, whose discriminator leaks"),
     "gan collapse": ("gan toy", "the plane, where modes can be counted"),
+    "gan cartoon-ablation": ("gan cartoon", "the whole game, as a run with a report"),
     "gan batchnorm": ("gan dcgan --preset published", "a DCGAN with batch norm in both players"),
     "gan ablation": ("gan progan", "the game with all of it, at 32 pixels"),
     "gan structure": ("gan collapse", "the other way to fail: only one digit"),
@@ -68,6 +69,10 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
     if kind == "gan cyclegan":
         return [(["gan", "cyclegan", *_data(c), "--identity", "0"], "the same without the identity loss"),
                 (["gan", "cyclegan", *_data(c), "--seed", str(c.get("seed", 0) + 1)], "does another seed find the same way?")]
+    if kind == "gan cartoon":
+        sides = [word for name in ("photos", "cartoons") if c.get(name) for word in (f"--{name}", c[name])]
+        return [(["gan", "cartoon", *(sides or _data(c)), "--without", "edges"], "the same without the smoothed cartoons"),
+                (["gan", "cartoon-ablation", *(sides or _data(c))], "what each part of the method does, in one figure")]
     if kind == "gan toy":
         data = c.get("data") or "ring"
         other = "grid" if str(data).startswith("ring") else "ring"

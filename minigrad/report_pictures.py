@@ -21,6 +21,7 @@ LATEST = "latest.png"  # a copy of the newest sample, for an open picture viewer
 CAPTIONS = {"real": "real pictures, for comparison",
             "a_to_b": "a to b: a picture, its translation, and that translated back",
             "b_to_a": "b to a: a picture, its translation, and that translated back",
+            "before_and_after": "before and after, side by side: photographs that were never trained on, and what became of them",
             "copies": "copies: above a picture, below it what came through the code",
             "nearest": "above: drawn pictures; below each: the picture of the training set that is nearest to it"}
 FRAMES = 40  # of a slider: so many pictures keep the page below some ten megabytes

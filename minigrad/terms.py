@@ -46,6 +46,11 @@ TERMS = {
     "partner_ba": "The same of the other way.",
     "rank_ab": "The place of the true partner among all pictures, the nearest to the translation first: the median, 1 is best.",
     "rank_ba": "The same of the other way.",
+    "loss_content": "How unlike a photograph and its cartoon are in what a feature net sees, in the loss's weight.",
+    "balance": "The content loss over the adversarial one, in the game's first step: what the weight of the first means here.",
+    "content_distance": "How far the features of a translation are from the photograph's, which have a root mean square of 1.",
+    "clear_edges": "Of all ridges of the gradient the share that is high: drawn lines are high, soft edges and texture are low.",
+    "fooled": "Share of translations that a classifier takes for cartoons.",
     # one network learns
     "loss": "What is minimised, on the batch of this step: for a classifier the cross-entropy, which is log(number of classes) for "
             "mere guessing.",
@@ -70,9 +75,11 @@ TERMS = {
     "target_confidence": "The probability that the network gives to the class it is driven to.",
 }
 
+THREE_LOGS = (3 * math.log(2), "3 log 2")  # cartoons, and two kinds of fakes
 TWO_LOGS, ONE_LOG = (2 * math.log(2), "2 log 2"), (math.log(2), "log 2")
 GAMES = {  # where neither player can gain: losses of the discriminator and the generator (gan/losses.py)
     "minimax": (TWO_LOGS, (-math.log(2), "-log 2")), "non_saturating": (TWO_LOGS, ONE_LOG), "relativistic": (ONE_LOG, ONE_LOG),
+    "cartoon": (THREE_LOGS, ONE_LOG),
     "least_squares": ((0.25, "1/4"), (0.125, "1/8")), "hinge": ((2.0, "2"), (0.0, "0")), "wasserstein": ((0.0, "0"), (0.0, "0")),
 }
 

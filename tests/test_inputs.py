@@ -56,7 +56,7 @@ def test_without_any_data_no_command_stops_for_want_of_it(package, name, monkeyp
     needed = {("nets", "classify"): ["x.png"], ("nets", "generate"): ["runs/x"], ("gan", "sample"): ["runs/x"],
               ("gan", "evaluate"): ["runs/x", "--judge", "runs/y"]}.get((package, name), [])
     dry = [] if package == "attacks" and name == "panda" or needed else ["--dry-run"]
-    pictures = package != "gan" or name in ("dcgan", "toogood", "mlp", "progan", "cyclegan")
+    pictures = package != "gan" or name in ("dcgan", "toogood", "mlp", "progan", "cyclegan", "cartoon")
     if (package, name) in (("attacks", "linear"), ("attacks", "panda")) or not pictures:
         pytest.skip("pictures of digits are not what it is about")
     try:
@@ -78,7 +78,7 @@ def parsed(package, name, *words):
 
 @pytest.mark.parametrize("package, name", DIGITS)
 def test_the_default_stays_where_it_is_there_and_what_is_typed_wins(package, name, monkeypatch, tmp_path, capsys):
-    assert re.search(r"mnist, or\s+glyphs\s+where that\s+is\s+not\s+here", parser_of(package, name).format_help())
+    assert re.search(r"mnist,\s+or\s+glyphs\s+where that\s+is\s+not\s+here", parser_of(package, name).format_help())
     assert parsed(package, name).data == "glyphs"
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and said.startswith("mnist is not here: taking glyphs") and "--data mnist --download" in said

@@ -67,7 +67,7 @@ def main(argv=None):
     run.restore(kept, new=["watch"])
     falling = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
     schedules = [scheduled(adam, falling, run.step) for adam in (players.adam_g, players.adam_d)]
-    judge = classifier_of_two(run, train, test, o)
+    judge = classifier_of_two(run.say, train, test, o)
 
     endless = [loader.forever() for loader in loaders]
     with health.told():

@@ -1,10 +1,10 @@
 """Data by name: `load("glyphs")`, `load("mnist", train=False)`, `load("folder:photos", size=64)`, and `DataLoader`.
 
-Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes beasts`), downloaded only on request (`mnist
-stacked-mnist fashion-mnist cifar10`), found on disk (`horse2zebra summer2winter monet2photo emoji`), or read from it
-(`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be wrong with data is one `DataError(path, reason,
-remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout; only `collections` and `collate`, for datasets
-written elsewhere, know of tensors.
+Sources are in `SOURCES`: made here (`glyphs ring grid swissroll shapes beasts scenes`), downloaded only on request (`mnist
+stacked-mnist fashion-mnist cifar10`), found on disk (`horse2zebra summer2winter monet2photo emoji photos ghibli photos2ghibli`),
+or read from it (`folder:PATH npz:PATH[#KEY] text:PATH pair:A,B`). Everything that can be wrong with data is one `DataError(path,
+reason, remedy)`; a wrong argument is a ValueError. Sources are NumPy arrays throughout; only `collections` and `collate`, for
+datasets written elsewhere, know of tensors.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from minigrad.data.disk import folder, npz, pair, text
 from minigrad.data.glyphs import glyphs
 from minigrad.data.images import resize
 from minigrad.data.loader import DataLoader
-from minigrad.data.pairs import beasts, emoji, horse2zebra, monet2photo, summer2winter
+from minigrad.data.pairs import beasts, emoji, ghibli, horse2zebra, monet2photo, photos, photos2ghibli, summer2winter
 from minigrad.data.photos import ENDINGS, is_picture, open_picture
+from minigrad.data.scenes import scenes
 from minigrad.data.standard import cifar10, fashion_mnist, is_here, mnist, stacked_mnist
 from minigrad.data.synthetic import count_parts, grid, ring, shapes, swissroll
 from minigrad.domains import COUNT, INTEGER
@@ -45,6 +46,10 @@ SOURCES = {
     "summer2winter": (summer2winter, "the same"),
     "monet2photo": (monet2photo, "the same"),
     "emoji": (emoji, "two drawings of each emoji, from a file"),
+    "scenes": (scenes, "landscapes as photographs and as cartoons, two domains (built in)"),
+    "photos": (photos, "photographs of landscapes, from a file"),
+    "ghibli": (ghibli, "stills of painted films, from a file"),
+    "photos2ghibli": (photos2ghibli, "both, two domains"),
     "folder:": (folder, "folder:PATH, pictures of a folder; sub-folders are classes, train/ val/ test/ splits"),
     "npz:": (npz, "npz:PATH or npz:PATH#KEY, arrays of a NumPy file"),
     "text:": (text, "text:PATH, the characters of a file"),

@@ -16,7 +16,7 @@ import os
 import numpy as np
 
 from minigrad.data.dataset import DataError, Dataset, Pair, Paired, find
-from minigrad.data.disk import pair, read_npz
+from minigrad.data.disk import npz, pair, read_npz
 from minigrad.domains import COUNT
 from minigrad.random import Stream
 
@@ -37,6 +37,25 @@ def named(name: str):
 
 
 horse2zebra, summer2winter, monet2photo = (named(name) for name in ("horse2zebra", "summer2winter", "monet2photo"))
+
+
+def single(name: str):
+    """The source for one domain, `name`: one file NAME/NAME.npz with pictures x, and labels y where it has them."""
+    def source(*, train=True) -> Dataset:
+        found = npz(_located(name, (f"{name}.npz",)), train=train)
+        found.name = name
+        return found
+
+    source.__name__, source.__doc__ = name, f"{name}, pictures of one kind from a file {name}/{name}.npz; no test set."
+    return source
+
+
+photos, ghibli = single("photos"), single("ghibli")
+
+
+def photos2ghibli(*, train=True) -> Pair:
+    """Photographs (a) and stills of painted films (b), 96 x 96 pixels; no test set."""
+    return Pair(photos(train=train), ghibli(train=train))
 
 
 def emoji(*, train=True, seed=0) -> Pair:

@@ -8,7 +8,7 @@ import json
 import numpy as np
 
 import minigrad as mg
-from gan.diagnosis import SEEN, Watch
+from gan.diagnosis import SEEN, WARM, Watch
 from gan.generate import mode
 from minigrad.checkpoint import atomic_write
 from minigrad.divergence import NonFiniteError
@@ -31,15 +31,17 @@ BOUNDARIES = {"least_squares": 0.5, "wasserstein": None}  # above which a logit 
 class Health:
     """`watch` is the part that a checkpoint keeps. images: a Dataset; what is held out comes from its own test set.
 
-    remedies: the options of another command than gan dcgan. game: the name of the loss; default: o.loss. together: pictures that
-    the discriminator judges as one group; default: as many as o.pack and o.stddev say."""
+    held_out: another Dataset in its place. remedies: the options of another command than gan dcgan. game: the name of the loss;
+    default: o.loss. together: pictures that the discriminator judges as one group; default: as many as o.pack and o.stddev say.
+    warm: see `Watch`."""
 
-    def __init__(self, run, o, images, loss, *, remedies=REMEDIES, game=None, together=None):
+    def __init__(self, run, o, images, loss, *, held_out=None, remedies=REMEDIES, game=None, together=None, warm=WARM):
         self.run, self.o, self.names = run, o, []
-        self.together = together or o.pack * max(o.stddev, 1)
+        self.together = together or getattr(o, "pack", 1) * max(getattr(o, "stddev", 1), 1)
         self.watch = Watch(images.subset(slice(SEEN)).normalised(), remedies, boundary=BOUNDARIES.get(game or o.loss, 0.0),
-                           paired=loss.paired)
-        self.train, self.held_out = images.subset(slice(COMPARED)), test_set(o.data, o.size, getattr(o, "skip_broken", False))
+                           paired=loss.paired, warm=warm)
+        self.train = images.subset(slice(COMPARED))
+        self.held_out = held_out or test_set(o.data, o.size, getattr(o, "skip_broken", False))
 
     def pulse(self, real_logits, fake_logits, fake, norms: dict) -> None:
         """Every few steps. norms: those of the generator's layers, as of `gradient_norms`."""

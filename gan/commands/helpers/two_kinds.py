@@ -15,7 +15,7 @@ from nets.training import fit
 STEPS, BATCH = 300, 32
 
 
-def classifier_of_two(run, train, test, o):
+def classifier_of_two(say, train, test, o):
     """answers(images (N, C, H, W)) -> (N,), 0 for the first kind and 1 for the second; says how often it is right.
 
     It is trained on the training pictures, half of them mirrored, from streams of its own that follow from --seed: a run that is
@@ -33,12 +33,12 @@ def classifier_of_two(run, train, test, o):
             flip = mirror.bernoulli(0.5, len(x))
             yield np.where(flip[:, None, None, None], x[:, :, :, ::-1], x), np.repeat([0, 1], [len(part) for part in both])
 
-    run.say(f"first, a classifier of {test.a.name} and {test.b.name}: {STEPS} steps ...")
+    say(f"first, a classifier of {test.a.name} and {test.b.name}: {STEPS} steps ...")
     fit(network, lambda x, y, step: F.cross_entropy(network(mg.tensor(x)), mg.tensor(y)), batches(), min(STEPS, o.steps * 10))
 
     def answers(images):
         return in_batches(network, network, np.asarray(images, np.float32)).argmax(1)
 
     right = [float((answers(side.normalised()) == label).mean()) for label, side in enumerate(test)]
-    run.say(f"it tells {100 * right[0]:.1f} % of held-out {test.a.name} and {100 * right[1]:.1f} % of {test.b.name} rightly")
+    say(f"it tells {100 * right[0]:.1f} % of held-out {test.a.name} and {100 * right[1]:.1f} % of {test.b.name} rightly")
     return answers
