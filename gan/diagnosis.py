@@ -220,9 +220,9 @@ def spread(pictures) -> tuple[float, float]:
 def grid(pictures, period: int = 2) -> float | None:
     """Power at the frequency of a stripe every `period` pixels over the mean of the two below it, along rows and columns.
 
-    period 2 is the highest frequency, where a layer of stride 2 leaves its grid (Odena et al. 2016); 4 is half of that, for the layer
-    before. Near 1 or below for pictures whose spectrum falls smoothly. None below 8 pixels, and for sizes that `period` does not
-    divide: they have no such frequency."""
+    period 2 is the highest frequency, where a layer of stride 2 leaves its grid (Odena et al. 2016); 4 is half of that, for the
+    layer before. Near 1 or below for pictures whose spectrum falls smoothly. None below 8 pixels, and for sizes that `period` does
+    not divide: they have no such frequency."""
     if len(np.shape(pictures)) != 4 or min(np.shape(pictures)[2:]) < 8 or any(n % period for n in np.shape(pictures)[2:]):
         return None
     top, below = 0.0, 0.0
@@ -233,7 +233,7 @@ def grid(pictures, period: int = 2) -> float | None:
 
 
 def spectra(pictures) -> tuple[np.ndarray, np.ndarray]:
-    """Mean power of pictures (N, C, H, W) by frequency, from 0 to the highest, along columns (H // 2 + 1,) and rows (W // 2 + 1,)."""
+    """Mean power of pictures (N, C, H, W) by frequency, 0 to the highest, along columns (H // 2 + 1,) and rows (W // 2 + 1,)."""
     height, width = np.shape(pictures)[2:]
     power = (np.abs(np.fft.fft2(np.asarray(pictures, np.float64))) ** 2).mean((0, 1))
     return power.sum(1)[: height // 2 + 1], power.sum(0)[: width // 2 + 1]

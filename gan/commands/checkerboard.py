@@ -1,10 +1,11 @@
 """python -m gan checkerboard: transposed convolutions draw a grid, and enlarging before a convolution does not.
 
-A kernel of 3 that moves by 2 covers every other pixel twice, so a transposed convolution gives neighbours unlike sums (Odena et al.
-2016). CycleGAN's translators have two of them in a row: the last leaves a grid of 2 pixels, the one before it a grid of 4. Two games
-are played from one seed, with transposed convolutions and with repetition followed by a convolution, and their translations are
-measured before the first step and after the last: the power at these two frequencies over that just below (`grid` in
-gan/diagnosis.py), divided by the same for real pictures of the kind that is to be drawn. 1 is no grid.
+A kernel of 3 that moves by 2 covers every other pixel twice, so a transposed convolution gives neighbours unlike sums (Odena,
+Dumoulin & Olah 2016, Deconvolution and checkerboard artifacts). CycleGAN's translators have two of them in a row: the last leaves a
+grid of 2 pixels, the one before it a grid of 4. Two games are played from one seed, with transposed convolutions and with repetition
+followed by a convolution. Their translations are measured before the first step and after the last: the power at these two
+frequencies over that just below (`grid` in gan/diagnosis.py), divided by the same for real pictures of the kind that is to be drawn.
+1 is no grid.
 """
 
 from __future__ import annotations
@@ -48,9 +49,9 @@ def main(argv=None):
         raise ValueError(f"--data {o.data}: pictures of {test.a.name} have no fine stripes at all to compare a grid with")
     found = {name: {when: {period: grid(x, period) / usual[period] for period in PERIODS} for when, x in both.items()}
              for name, both in drawings.items()}
-    print(table([f"{test.b.name} to {test.a.name}", *(f"grid of {period}, {when}" for when in ("start", "end") for period in PERIODS)],
-                [[name, *(f"{both[when][period]:.2f}" for when in ("start", "end") for period in PERIODS)]
-                 for name, both in found.items()]))
+    cells = [(when, period) for when in ("start", "end") for period in PERIODS]
+    print(table([f"{test.b.name} to {test.a.name}", *(f"grid of {period}, {when}" for when, period in cells)],
+                [[name, *(f"{both[when][period]:.2f}" for when, period in cells)] for name, both in found.items()]))
     first, second = (both["end"][2] for both in found.values())
     print(f"the finest grid, beside the next finest stripes and over the same in real pictures: {first:.2f} with transposed "
           f"convolutions, {second:.2f} with enlarging and convolving, after {o.steps:,} steps")
@@ -82,8 +83,8 @@ def stretched(pictures) -> np.ndarray:
 def drawn(drawings, found, test, o) -> np.ndarray:
     """Pictures before and after; below them the spectra of the translations beside real pictures'."""
     figure, draw = new_figure(15, 6.9)
-    figure.suptitle(f"the grid of a transposed convolution: {test.b.name} to {test.a.name} ({o.data}, {o.size} pixels, seed {o.seed})",
-                    fontsize=13)
+    figure.suptitle(f"the grid of a transposed convolution: {test.b.name} to {test.a.name} ({o.data}, {o.size} pixels, "
+                    f"seed {o.seed})", fontsize=13)
     top, below = figure.subfigures(2, 1, height_ratios=(1, 1.15))
     words = {"start": "before the first step, contrast stretched", "end": f"after {o.steps:,} steps"}
     names, colours = list(KINDS), ("C3", "C0")

@@ -1,11 +1,11 @@
 """python -m gan colours: what the identity loss is for. Without it a translator may turn all colours round.
 
-A translator that makes negatives and another that makes them back are as consistent as two that keep the colours. Where negatives
-are as likely as positives in both kinds of pictures, no judge objects either: CycleGAN's other losses are the same for both, and the
-first weights decide, one half of them for either. So the pictures here are turned into negatives by the toss of a coin (beasts as
-they are have a bright sky, and a judge sees one that is dark). From several starts CycleGAN is trained without the identity loss and,
-from the same weights on the same pictures, with it. Prints for each the correlation of held-out pictures with their translations, 1
-for colours that are kept and -1 for a negative (gan/translate/contrast.py), and how many starts end below 0.
+A translator that makes negatives and another that makes them back are as consistent as two that keep the colours. Where
+negatives are as likely as positives in both kinds of pictures, no judge objects either: the other losses of CycleGAN are the same
+for both, and the first weights decide. So the pictures here are turned into negatives by the toss of a coin (beasts as they are
+have a bright sky, and a judge sees one that is dark). From several starts CycleGAN is trained without the identity loss and, from
+the same weights on the same pictures, with it. Prints for each the correlation of held-out pictures with their translations, 1 for
+colours that are kept and -1 for a negative (gan/translate/contrast.py), and how many starts end below 0.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def drawn(found, test, o) -> np.ndarray:
     every start's two numbers."""
     worst = min(range(len(found)), key=lambda i: found[i][0]["kept"])
     figure, draw = new_figure(15, 5.6)
-    figure.suptitle(f"CycleGAN where negatives are as likely as positives: what the identity loss decides ({o.data}, {o.size} pixels, "
-                    f"{o.steps:,} steps; weight {o.identity:g})", fontsize=13)
+    figure.suptitle("CycleGAN where negatives are as likely as positives: what the identity loss decides "
+                    f"({o.data}, {o.size} pixels, {o.steps:,} steps; weight {o.identity:g})", fontsize=13)
     left, right = figure.subfigures(1, 2, width_ratios=(3.1, 1))
     for axes, way, side, other in zip(left.subplots(2, 1), ("ab", "ba"), test, (test.b, test.a), strict=True):
         rows = {"before": side.subset(slice(SHOWN)).normalised(), "without": found[worst][0]["after"][way],

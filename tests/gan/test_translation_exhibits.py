@@ -181,7 +181,8 @@ def smooth(n, seed):
 def health(tmp_path):
     """A diagnosis of two kinds of smooth noise; what its judges answer is the mean of a picture, times .slope, plus .shift."""
     sides = [data.Dataset(np.uint8(127.5 * (smooth(40, seed) + 1)), name=name) for seed, name in enumerate(("brown", "striped"))]
-    found = TranslationHealth(Told(tmp_path), Players(3, Streams(0), width=2, blocks=1, patch=1), data.Pair(*sides), data.Pair(*sides))
+    both, players = data.Pair(*sides), Players(3, Streams(0), width=2, blocks=1, patch=1)
+    found = TranslationHealth(Told(tmp_path), players, both, both)
     found.slope, found.shift = 1.0, 0.5
 
     class Judge(mg.nn.Module):

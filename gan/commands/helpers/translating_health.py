@@ -1,4 +1,4 @@
-"""The diagnosis of a game of translation: one watch for each way, told together on the bar, in diagnosis.jsonl and in the report."""
+"""The diagnosis of a game of translation, one watch for each way: on the bar, in diagnosis.jsonl, in the report."""
 
 from __future__ import annotations
 
@@ -57,8 +57,9 @@ class TranslationHealth:
             watch.pulse(real_logits, logits, None, float(np.sqrt(np.square(push.cpu().numpy()).sum())))
 
     def look(self, step: int, after: dict, last: bool = False) -> dict:
-        """Where translations are drawn: `after` are those of all held-out pictures, {"ab": ..., "ba": ...}. Says what is new, writes
-        all that was found so far, and gives the numbers to log.
+        """Where translations are drawn: `after` are those of all held-out pictures, {"ab": ..., "ba": ...}.
+
+        Says what is new, writes all that was found so far, and gives the numbers to log.
 
         last: this look comes only because the run ends here, so it is not kept, as in `Health.look`."""
         before, numbers = self.state_dict() if last else None, {}
