@@ -1,11 +1,11 @@
 """python -m gan checkerboard: transposed convolutions draw a grid, and enlarging before a convolution does not.
 
 A kernel of 3 that moves by 2 covers every other pixel twice, so a transposed convolution gives neighbours unlike sums (Odena,
-Dumoulin & Olah 2016, Deconvolution and checkerboard artifacts). CycleGAN's translators have two of them in a row: the last leaves a
-grid of 2 pixels, the one before it a grid of 4. Two games are played from one seed, with transposed convolutions and with repetition
-followed by a convolution. Their translations are measured before the first step and after the last: the power at these two
-frequencies over that just below (`grid` in gan/diagnosis.py), divided by the same for real pictures of the kind that is to be drawn.
-1 is no grid.
+Dumoulin & Olah 2016, Deconvolution and checkerboard artifacts). CycleGAN's translators have two of them in a row: the last leaves
+a grid of 2 pixels, the one before it a grid of 4. Two games are played from one seed, with transposed convolutions and with
+repetition followed by a convolution. Their translations are measured before the first step and after the last: the power at these
+two frequencies over that just below (`grid` in gan/diagnosis.py), divided by the same for real pictures of the kind that is to be
+drawn. 1 is no grid.
 """
 
 from __future__ import annotations
