@@ -3,8 +3,11 @@
 Two translators and two judges (Zhu et al. 2017): what goes there must come back as it was. Default data: brown beasts and
 striped ones, drawn here, whose true translations are known. While it trains, held-out pictures in rows: before, after, and
 back; and three numbers: the share of translations that a classifier of the two kinds takes for the other kind, the error of the
-way back, and, where partners are known, how near each translation comes to its own. `python -m gan translate RUN PICTURE...`
-then takes pictures of yours.
+way back, and, where partners are known, how near each translation comes to its own. It says in words what is wrong with the
+game, way by way (docs/diagnosis.md). `python -m gan translate RUN PICTURE...` then takes pictures of yours.
+
+What to expect of the default: after 500 of the 4,000 steps stripes in the right places, without head and legs, and a grid in them;
+at the end pictures that a classifier takes for the other kind.
 """
 
 from __future__ import annotations
