@@ -22,6 +22,8 @@ COMMANDS = {
     "collapse": ("gan.commands.collapse", "only one digit: a game that collapses, and each remedy from the same seed"),
     "batchnorm": ("gan.commands.batchnorm", "batch norm's two modes: what each does, and what the wrong one costs"),
     "structure": ("gan.commands.structure", "exactly three discs: a rule that a critic of patches cannot teach"),
+    "colours": ("gan.commands.colours", "CycleGAN with and without the identity loss: are colours kept or turned round?"),
+    "checkerboard": ("gan.commands.checkerboard", "transposed convolution against enlarging and convolving: the grid, measured"),
     "sample": ("gan.commands.sample", "draw from a trained run: a grid and a walk through latent space (GIF)"),
     "modes": ("gan.commands.modes", "stacked digits: how many of 1,000 combinations does a generator draw?"),
     "evaluate": ("gan.commands.evaluate", "judge a run by a classifier: class histogram, confidence, Frechet distance"),

@@ -88,13 +88,16 @@ class Watch:
     # ---- what the steps tell
 
     def pulse(self, real_logits, fake_logits, fake, gradient: float) -> None:
-        """Every few steps. fake: the batch (N, C, H, W). gradient: norm of the loss's gradient by the generator's parameters."""
+        """Every few steps. fake: the batch (N, C, H, W), or None to leave "oscillation" out. gradient: norm of the loss's gradient
+        by the generator's parameters, or by what it drew."""
         real, generated = (np.asarray(x.detach().cpu().numpy(), np.float64).ravel() for x in (real_logits, fake_logits))
         if self.paired:
             real, generated = real - generated, generated - real
         edge = self.boundary or 0.0
         self.answers.append((float((real > edge).mean()), float((generated < edge).mean())))
         self.pushes.append(float(gradient))
+        if fake is None:
+            return
         pixels = coarse(fake.detach().cpu().numpy())
         self.means.append(pixels.mean(0))
         self.noise.append(pixels.var(0, ddof=1).sum() / len(pixels))
@@ -214,19 +217,26 @@ def spread(pictures) -> tuple[float, float]:
     return float(mean), float(np.median(away.min(1)))
 
 
-def grid(pictures) -> float | None:
-    """Power at the highest frequency (a stripe of one pixel) over the mean of the two below it, along rows and columns.
+def grid(pictures, period: int = 2) -> float | None:
+    """Power at the frequency of a stripe every `period` pixels over the mean of the two below it, along rows and columns.
 
-    Near 1 or below for pictures whose spectrum falls smoothly. None below 8 pixels, and for odd sizes: they have no such
-    frequency."""
-    height, width = np.shape(pictures)[2:]
-    if min(height, width) < 8 or height % 2 or width % 2:
+    period 2 is the highest frequency, where a layer of stride 2 leaves its grid (Odena et al. 2016); 4 is half of that, for the
+    layer before. Near 1 or below for pictures whose spectrum falls smoothly. None below 8 pixels, and for sizes that `period` does
+    not divide: they have no such frequency."""
+    if len(np.shape(pictures)) != 4 or min(np.shape(pictures)[2:]) < 8 or any(n % period for n in np.shape(pictures)[2:]):
         return None
-    power = (np.abs(np.fft.fft2(np.asarray(pictures, np.float64))) ** 2).mean((0, 1))
-    rows, columns = power.sum(1), power.sum(0)
-    top = rows[height // 2] + columns[width // 2]
-    below = sum(line[n // 2 - k] for line, n in ((rows, height), (columns, width)) for k in (1, 2)) / 2
+    top, below = 0.0, 0.0
+    for line in spectra(pictures):
+        place = 2 * (len(line) - 1) // period
+        top, below = top + line[place], below + (line[place - 1] + line[place - 2]) / 2
     return float(top / below) if below > 0 else None
+
+
+def spectra(pictures) -> tuple[np.ndarray, np.ndarray]:
+    """Mean power of pictures (N, C, H, W) by frequency, 0 to the highest, along columns (H // 2 + 1,) and rows (W // 2 + 1,)."""
+    height, width = np.shape(pictures)[2:]
+    power = (np.abs(np.fft.fft2(np.asarray(pictures, np.float64))) ** 2).mean((0, 1))
+    return power.sum(1)[: height // 2 + 1], power.sum(0)[: width // 2 + 1]
 
 
 def coarse(pictures, cells: int = 4) -> np.ndarray:

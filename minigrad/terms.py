@@ -29,7 +29,7 @@ TERMS = {
     "health/": "What the diagnosis goes by. sure: the share that D tells rightly; 1 is too good. diversity, repeats: how much "
                "samples differ; real pictures 1, a collapse 0. push: the gradient at the generator; its largest so far 1. memory: "
                "0 where D takes held-out pictures as it takes training ones, 1 where it takes them for drawn. wander, grid: 1 is "
-               "usual.",
+               "usual. Of a translator, each for its way, _ab or _ba; push is then the judge's gradient at the translation.",
     "modes": "How many of the data's clusters at least one good sample fell into.",
     "high_quality": "Share of samples within three standard deviations of some cluster.",
     "reverse_kl": "How unevenly samples are spread over the clusters: 0 is the data's own spread.",

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-import minigrad as mg
+from gan.commands.helpers.translating import Players, both_sets, next_pair
+from gan.commands.helpers.translating_health import TranslationHealth
 from gan.commands.helpers.two_kinds import classifier_of_two
-from gan.translate import Pool, cycle_losses, discriminator_loss, oracle
-from minigrad import command, data, inputs, optim
+from gan.translate import oracle
+from minigrad import command, data
 from minigrad.random import Streams
 from minigrad.words import percent, write_json
-from nets.commands.helpers.images import NO_TEST_SET
-from nets.generators.cyclegan import PatchDiscriminator, ResnetGenerator
-from nets.generators.draw import in_batches
 from nets.training import constant_then_falling, scheduled
 
 SIZES = {"beasts": 32}  # others: 64
@@ -57,102 +55,73 @@ def options(argv=None):
 
 def main(argv=None):
     o = options(argv)
-    train, test = both_sets(o)
+    train, test = both_sets(o, o.batch)
     o.channels, streams = train.a.x.shape[1], Streams(o.seed)
     loaders = [data.DataLoader(side, o.batch, shuffle=True, drop_last=True, rng=streams[f"data {name}"])
                for name, side in zip("ab", train, strict=True)]
-    g, f = (ResnetGenerator(o.channels, o.channels, o.width, o.blocks, o.resize, rng=streams["init"]) for _ in "gf")
-    d_a, d_b = (PatchDiscriminator(o.channels, o.width, o.patch, rng=streams["init"]) for _ in "ab")
     run = command.start("cyclegan", o)
-    for network in (g, f, d_a, d_b):
-        network.to(o.device)
-    adam_g = optim.Adam([*g.parameters(), *f.parameters()], o.rate, betas=(0.5, 0.999))
-    adam_d = optim.Adam([*d_a.parameters(), *d_b.parameters()], o.rate, betas=(0.5, 0.999))
-    pools = [Pool(o.pool, streams[f"pool {name}"]) for name in "ab"]
-    kept = dict(g=g, f=f, d_a=d_a, d_b=d_b, adam_g=adam_g, adam_d=adam_d, loader_a=loaders[0], loader_b=loaders[1],
-                pool_a=pools[0], pool_b=pools[1], streams=streams)
-    run.restore(kept)
+    players = Players(o.channels, streams, width=o.width, blocks=o.blocks, patch=o.patch, resize=o.resize, pool=o.pool, rate=o.rate,
+                      device=o.device)
+    health = TranslationHealth(run, players, train, test)
+    kept = {**players.parts, "loader_a": loaders[0], "loader_b": loaders[1], "streams": streams, "watch": health}
+    run.restore(kept, new=["watch"])
     falling = run.follows(lambda steps: constant_then_falling(steps, o.fall), o.steps)
-    schedules = [scheduled(adam, falling, run.step) for adam in (adam_g, adam_d)]
+    schedules = [scheduled(adam, falling, run.step) for adam in (players.adam_g, players.adam_d)]
     judge = classifier_of_two(run.say, train, test, o)
 
     endless = [loader.forever() for loader in loaders]
-    for step in run.loop(run.step, o.steps, save=kept):
-        a, b = (mg.tensor(next(batches)[0], device=o.device) for batches in endless)
+    with health.told():
+        for step in run.loop(run.step, o.steps, save=kept):
+            a, b = next_pair(endless, o.device)
+            losses, moved = players.round(a, b, cycle=o.cycle, identity=o.identity)
+            for schedule in schedules:
+                schedule.step()
 
-        # both translators, judges frozen
-        for d in (d_a, d_b):
-            d.requires_grad_(False)
-        losses, moved = cycle_losses(g, f, d_a, d_b, a, b, cycle=o.cycle, identity=o.identity)
-        adam_g.zero_grad()
-        sum(losses.values()).backward()
-        adam_g.step()
-
-        # both judges, on fakes out of the pools
-        for d in (d_a, d_b):
-            d.requires_grad_(True)
-        loss_d = discriminator_loss(d_a, a, pools[0].draw(moved.fake_a)) + discriminator_loss(d_b, b, pools[1].draw(moved.fake_b))
-        adam_d.zero_grad()
-        loss_d.backward()
-        adam_d.step()
-        for schedule in schedules:
-            schedule.step()
-
-        if run.due(step, 20):
-            run.log(step, loss_d=loss_d, **{f"loss_{name}": loss for name, loss in losses.items()})
-        if run.due(step, 500, first=20):
-            run.check_finite(step, [pair for network in (g, f, d_a, d_b) for pair in network.named_parameters()])
-            run.log(step, **measured(g, f, test, judge))
-            for name, rows in sheet(g, f, test).items():
-                run.image(step, rows, name, columns=3)
-    finish(run, o, measured(g, f, test, judge), test, judge)
+            if step % 20 == 0:
+                health.pulse(a, b, moved)
+            if run.due(step, 20):
+                run.log(step, **losses)
+            if run.due(step, 500, first=20):
+                run.check_finite(step, players.named_parameters())
+                after = players.translated(test)
+                back = players.returned(after)
+                health_now = health.look(step, after, last=step % 500 != 0 and step != 20)
+                run.log(step, **measured(after, back, test, judge), **health_now)
+                for name, rows in sheet(after, back, test).items():
+                    run.image(step, rows, name, columns=3)
+    after = players.translated(test)
+    finish(run, o, measured(after, players.returned(after), test, judge), test, judge, health)
 
 
-def both_sets(o):
-    """(training, test), each a Pair. A source without test pictures gives a tenth of each side."""
-    train = inputs.pair(o, size=o.size, seed=o.seed)
-    try:
-        test = inputs.pair(o, train=False, size=o.size, seed=o.seed)
-    except data.DataError as error:
-        if not error.reason.startswith(NO_TEST_SET):
-            raise
-        (a, held_a), (b, held_b) = (side.split(0.1, o.seed) for side in train)
-        train, test = data.Pair(a, b), data.Pair(held_a, held_b)
-    for name, side in zip(("the first domain", "the second domain"), train, strict=True):
-        if len(side) < o.batch:
-            raise ValueError(f"--batch {o.batch}: {name} has {len(side)} pictures; give --batch {max(1, len(side))} or fewer")
-    return train, test
-
-
-def measured(g, f, test, judge) -> dict:
-    """Numbers on all held-out pictures; "ab" is the way from a to b, G, and "ba" the other, F.
+def measured(after, back, test, judge) -> dict:
+    """Numbers on all held-out pictures; "ab" is the way from a to b, G, and "ba" the other, F. after, back: by way, what they
+    became there and what that became on the way back.
 
     fooled_ab    share of translations G(a) that the classifier takes for b
     back_ab      mean absolute difference of F(G(a)) and a, pixels from -1 to 1
     partner_ab   the same of G(a) and its true partner, rank_ab the partner's median rank: where partners are known"""
     found = {}
-    for there, back, source, target, way, label in ((g, f, test.a, test.b, "ab", 1), (f, g, test.b, test.a, "ba", 0)):
+    for source, target, way, label in ((test.a, test.b, "ab", 1), (test.b, test.a, "ba", 0)):
         before = source.normalised()
-        after = in_batches(there, there, before, 50)
-        found[f"fooled_{way}"] = float((judge(after) == label).mean())
-        found[f"back_{way}"] = float(np.abs(in_batches(back, back, after, 50) - before).mean())
+        found[f"fooled_{way}"] = float((judge(after[way]) == label).mean())
+        found[f"back_{way}"] = float(np.abs(back[way] - before).mean())
         if isinstance(test, data.Paired):
-            truth = oracle(after, target.normalised(), before)
+            truth = oracle(after[way], target.normalised(), before)
             found |= {f"partner_{way}": truth.error, f"rank_{way}": truth.rank}
     return found
 
 
-def sheet(g, f, test) -> dict:
+def sheet(after, back, test) -> dict:
     """Pictures in rows of before, after, back: {"a_to_b": (3 * SHOWN, C, H, W), "b_to_a": ...}."""
     sheets = {}
-    for there, back, side, name in ((g, f, test.a, "a_to_b"), (f, g, test.b, "b_to_a")):
+    for way, side, name in (("ab", test.a, "a_to_b"), ("ba", test.b, "b_to_a")):
         before = side.subset(slice(SHOWN)).normalised()
-        after = in_batches(there, there, before)
-        sheets[name] = np.stack([before, after, in_batches(back, back, after)], 1).reshape(-1, *before.shape[1:])
+        rows = np.stack([before, after[way][:SHOWN], back[way][:SHOWN]], 1)
+        sheets[name] = rows.reshape(-1, *before.shape[1:])
     return sheets
 
 
-def finish(run, o, found, test, judge):
+def finish(run, o, found, test, judge, health):
     """The numbers in words, result.json, the report."""
     real = [float((judge(side.normalised()) == label).mean()) for label, side in enumerate(test)]
     untranslated = float(np.abs(test.a.normalised() - test.b.normalised()).mean()) if isinstance(test, data.Paired) else None
@@ -170,4 +139,5 @@ def finish(run, o, found, test, judge):
                       f"the partner's rank {found[f'rank_{way}']:g} of {len(test.a)}")
         summary[f"{source.name} to {target.name}"] = words
         run.say(f"{source.name} to {target.name}: {words}")
+    summary["diagnosis"] = health.words()
     run.finish(title=f"CycleGAN: {test.a.name} and {test.b.name}", summary=summary)

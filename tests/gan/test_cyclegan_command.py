@@ -11,7 +11,7 @@ from gan import __main__ as gan_main
 from gan.commands import cyclegan
 from minigrad import command
 from minigrad.checkpoint import load
-from tests.trees import newest, same_runs
+from tests.trees import newest, same, same_runs
 
 TINY = ["--size", "16", "--width", "2", "--blocks", "1", "--patch", "1", "--pool", "5"]
 
@@ -96,3 +96,18 @@ def test_a_run_of_another_kind_and_a_picture_that_is_none(folders, capsys, whole
     (folders / "no.png").write_text("no picture")
     assert gan("translate", whole, "no.png") == 1
     assert "no.png" in capsys.readouterr().err
+
+
+def test_a_run_with_its_diagnosis_is_the_same_game(whole, monkeypatch):
+    monkeypatch.setattr(cyclegan.TranslationHealth, "pulse", lambda *args: None)
+    monkeypatch.setattr(cyclegan.TranslationHealth, "look", lambda *args, **more: {})
+    assert gan("cyclegan", *TINY, "--steps", "24") == 0
+    one, two = (load(newest(run))["tree"] for run in (whole, "runs/cyclegan-0001"))
+    for part in ("g", "f", "d_a", "d_b", "adam_g", "pool_a", "streams"):
+        same(one[part], two[part])
+
+
+def test_a_number_that_is_not_finite_ends_the_run_and_is_a_finding(monkeypatch):
+    assert gan("cyclegan", *TINY, "--steps", "20", "--rate", "1e20") == 3
+    (found,) = (json.loads(line) for line in open("runs/cyclegan-0001/diagnosis.jsonl"))
+    assert found["name"] == "not finite" and "--rate" in found["remedy"]
