@@ -4,8 +4,8 @@
 
 Trains `python -m gan dcgan` once for each data set, recipe and seed, and prints a table: the Frechet distance on the judge's
 features between N samples and N training images (mean, least and largest of the seeds), beside its floor, the distance of N other
-training images to the same N. Every recipe sees equally many images, whatever its batch. A recipe is the default one with what its
-line in `RECIPES` changes; to try another, write it there.
+training images to the same N. Every recipe sees equally many images, whatever its batch. A recipe is the default one,
+without classes, with what its line in `RECIPES` changes; to try another, write it there.
 
 Each result is one line of FOLDER/results.jsonl, written when its run is judged. So the command may be stopped at any time: typed
 again, it goes on with the first result that is missing. A run that was under way is begun anew; a recipe whose options have
@@ -56,6 +56,15 @@ RECIPES = {  # options of gan dcgan, beside --data --seed --width --steps
     "rate a tenth": ["--rate", "2e-4"],
     "without 3x3 convolutions": ["--refine", "0", "--refine-generator", "0"],
     "published: tutorial's DCGAN": ["--preset", "published"],
+    "minibatch stddev": ["--stddev", "4"],
+    "pairs packed": ["--pack", "2"],
+    "spectral norm in place of R1": ["--gamma", "0", "--spectral-norm"],
+    "WGAN-GP, five critic steps": ["--loss", "wasserstein", "--gamma", "0", "--gradient-penalty", "10", "--critic-steps", "5",
+                                   "--beta1", "0"],
+    "instance noise": ["--noise", "0.5"],
+    "label smoothing": ["--smooth", "0.1"],
+    "augmented": ["--augment", "blit"],
+    "told the class": ["--conditional"],
 }
 BATCHES = {name: preset["batch"] for name, preset in PRESETS.items()}
 
@@ -147,10 +156,12 @@ def one(asked, judge_, o) -> dict:
     """Train by one recipe and judge: the part of a result that is found."""
     options = asked["options"]
     batch = BATCHES["published" if "published" in options else "best"]
+    if "--critic-steps" in options:  # each of them takes a batch
+        batch *= int(options[options.index("--critic-steps") + 1])
     folder = os.path.join(o.out, asked["data"].replace("/", "_"), f"{asked['recipe'].replace('/', '_')}, seed {asked['seed']}")
     shutil.rmtree(folder, ignore_errors=True)
     argv = ["dcgan", "--data", asked["data"], "--seed", str(asked["seed"]), "--width", str(o.width), "--steps",
-            str(max(1, o.images // batch)), "--out", folder, *options]
+            str(max(1, o.images // batch)), "--out", folder, "--no-conditional", *options]
     began, said = time.perf_counter(), io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         status = command.main("gan", gan_main.COMMANDS, argv)

@@ -15,7 +15,9 @@ import functools
 import gc
 import os
 import platform
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -29,6 +31,7 @@ from torch.utils.flop_counter import flop_registry
 
 import minigrad as mg
 from benchmarks.peak import peak
+from benchmarks.times import says
 from minigrad import functional, kernels, nn, optim
 
 # ---- the two libraries -----------------------------------------------------------------------------------------------
@@ -190,7 +193,9 @@ def _processor() -> str:
 
 def parser_of(doc: str, cases=()) -> argparse.ArgumentParser:
     """The options of every benchmark; one with named `cases` has --only too."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    file = sys.argv[0]
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{Path(file).stem}", description=doc + says(file),
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, choices=range(1, 65), metavar="N", help="threads (default: 2)")
     parser.add_argument("--quick", action="store_true", help="three pairs of blocks instead of fifteen; no cases that take minutes")
     parser.add_argument("--cpu-time", action="store_true", help="one thread, time on the processor: for busy machines")

@@ -30,7 +30,7 @@ from minigrad import command, data
 from minigrad.words import doc, table
 
 FEW = 100  # training pictures of the game whose discriminator learns them by heart
-SMALL = ["--width", "8", "--steps", "1500"]
+SMALL = ["--width", "8", "--steps", "1500", "--no-conditional"]
 PLAIN = ["--gamma", "0", "--average", "0", "--refine", "0", "--refine-generator", "0", "--beta1", "0.9"]
 FAILING = {  # reason: options of gan dcgan
     "too good": ["--data", "mnist", "--gamma", "0", "--generator-rate", "1e-5"],
@@ -40,7 +40,7 @@ FAILING = {  # reason: options of gan dcgan
     "collapse": ["--data", "mnist", *PLAIN, "--rate", "1e-2"],
 }
 HEALTHY = {
-    "the default": ["--data", "mnist"],
+    "the default": ["--data", "mnist", "--conditional"],
     "least squares": ["--data", "glyphs", "--loss", "least_squares"],
     "hinge, spectral norm": ["--data", "fashion-mnist", "--loss", "hinge", "--gamma", "0", "--spectral-norm", "--rate", "1e-3"],
     "relativistic with R1": ["--data", "glyphs", "--loss", "relativistic"],

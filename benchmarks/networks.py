@@ -1,15 +1,20 @@
 """Twin networks: ours and PyTorch's, the same layers with the same weights.
 
-Those of `nets` are translated layer by layer (`common.peer`); the others are written once, for whichever library's `nn`.
+Those of `nets` are translated layer by layer (`common.peer`), or written again as one would in PyTorch; the others are written
+once, for whichever library's `nn`.
 """
 
 from __future__ import annotations
 
 import torch
+from torch.nn import functional
 
 from benchmarks.common import OURS, THEIRS, copy_weights, peer
+from gan.regularise import MinibatchStddev
 from nets.classifiers.lenet import LeNet
+from nets.generators.cyclegan import PatchDiscriminator, ResnetBlock, ResnetGenerator
 from nets.generators.dcgan import Discriminator, Generator
+from nets.generators.progan import SLOPE, ProDiscriminator, ProGenerator
 
 
 def players(size, channels, latent, width, norm):
@@ -32,6 +37,109 @@ def lenets():
 def layers_of(net):
     """PyTorch's twin of a classifier of `nets` (LeNet, Strided): convolutions, hidden, head in a row."""
     return torch.nn.Sequential(*map(peer, (net.convolutions, net.hidden, net.head))).train(net.training)
+
+
+# ---- written again in PyTorch ----------------------------------------------------------------------------------------
+
+
+class TorchEqualized(torch.nn.Module):
+    """PyTorch's twin of nets.generators.progan.Equalized."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.kernel, self.slope, self.scale = ours.kernel, ours.slope, ours.scale
+        self.weight, self.bias = (torch.nn.Parameter(torch.empty(p.shape)) for p in (ours.weight, ours.bias))
+
+    def forward(self, x):
+        weight = self.weight * self.scale
+        x = functional.conv2d(x, weight, self.bias, padding=self.kernel // 2) if self.kernel else \
+            functional.linear(x, weight, self.bias)
+        return x if self.slope is None else functional.leaky_relu_(x, self.slope)
+
+
+class TorchStart(torch.nn.Module):
+    """PyTorch's twin of nets.generators.progan.Start."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.scale = ours.scale
+        self.weight, self.bias = (torch.nn.Parameter(torch.empty(p.shape)) for p in (ours.weight, ours.bias))
+
+    def forward(self, z):
+        x = functional.conv_transpose2d(z.reshape(*z.shape, 1, 1), self.weight * self.scale, self.bias)
+        return functional.leaky_relu_(x, SLOPE)
+
+
+def torch_pixel_norm(x):
+    return x * torch.rsqrt((x * x).mean(1, keepdim=True) + 1e-8)
+
+
+def grown(ours):
+    """The lists of layers that both of ProGAN's players have."""
+    blocks = torch.nn.ModuleList(torch.nn.ModuleList(map(TorchEqualized, pair)) for pair in ours.blocks)
+    return blocks, torch.nn.ModuleList(map(TorchEqualized, ours.colours))
+
+
+class TorchProGenerator(torch.nn.Module):
+    """PyTorch's twin of ProGenerator at its last level."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.start, self.first = TorchStart(ours.start), TorchEqualized(ours.first)
+        self.blocks, self.colours = grown(ours)
+
+    def forward(self, z):
+        x = torch_pixel_norm(self.first(torch_pixel_norm(self.start(torch_pixel_norm(z)))))
+        for first, second in self.blocks:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")
+            x = torch_pixel_norm(second(torch_pixel_norm(first(x))))
+        return self.colours[-1](x)
+
+
+class TorchProDiscriminator(torch.nn.Module):
+    """PyTorch's twin of ProDiscriminator at its last level."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.group = ours.statistic.group
+        self.blocks, self.colours = grown(ours)
+        self.last, self.hidden, self.answer = map(TorchEqualized, (ours.last, ours.hidden, ours.answer))
+
+    def forward(self, images):
+        x = self.colours[-1](images)
+        for first, second in reversed(self.blocks):
+            x = functional.avg_pool2d(second(first(x)), 2)
+        n, size = len(x), self.group
+        y = x.reshape(size, n // size, -1)
+        number = ((y - y.mean(0)).square().mean(0) + 1e-8).sqrt().mean(1)
+        x = torch.cat([x, number.repeat(size).reshape(n, 1, 1, 1).expand(n, 1, *x.shape[2:])], 1)
+        return self.answer(self.hidden(self.last(x).reshape(n, -1))).reshape(-1)
+
+
+def growing(size, base, most, latent=128):
+    """((generator, critic) ours, PyTorch's), as `gan progan` makes them."""
+    ours = ProGenerator(size, 3, latent, base, most), ProDiscriminator(size, 3, base, most, MinibatchStddev())
+    return ours, tuple(copy_weights(net, twin(net)) for net, twin in zip(ours, (TorchProGenerator, TorchProDiscriminator)))
+
+
+class TorchBlock(torch.nn.Module):
+    """PyTorch's twin of nets.generators.cyclegan.ResnetBlock."""
+
+    def __init__(self, ours):
+        super().__init__()
+        self.conv_block = peer(ours.conv_block)
+
+    def forward(self, x):
+        return x + self.conv_block(x)
+
+
+def translators(width, blocks, layers):
+    """((two generators, two discriminators) ours, PyTorch's), as `gan cyclegan` makes them.
+
+    PyTorch's weights lie N,C,H,W: channels-last ones would turn its images channels-last, where its instance norm is slower."""
+    ours = *(ResnetGenerator(width=width, blocks=blocks) for _ in "gf"), *(PatchDiscriminator(3, width, layers) for _ in "ab")
+    return ours, tuple(torch.nn.Sequential(*(TorchBlock(layer) if isinstance(layer, ResnetBlock) else peer(layer)
+                                             for layer in net.model)).to(memory_format=torch.contiguous_format) for net in ours)
 
 
 # ---- written once for both libraries ---------------------------------------------------------------------------------

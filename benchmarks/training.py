@@ -155,6 +155,71 @@ def wgan_gp(size, channels, batch=64, width=64):
                 penalty_step(THEIRS, *theirs, batch, 100, images))
 
 
+def progan(size, base=512, most=64, batch=16, latent=128):
+    """The critic's step of `python -m gan progan` at its last level: fakes, both losses, drift, gradient penalty."""
+    ours, theirs = networks.growing(size, base, most, latent)
+    images = draw(batch, 3, size, size)
+    return Duel(f"ProGAN critic, {size} px, {base}/{most}, B={batch}", critic_step(OURS, *ours, batch, latent, images),
+                critic_step(THEIRS, *theirs, batch, latent, images))
+
+
+def critic_step(lib, generator, critic, batch, latent, images):
+    """Karras et al. 2018, section 4 and appendix A.1: real images and fakes are judged apart, because minibatch stddev compares."""
+    real, z, u = lib.images(images), lib.tensor(draw(batch, latent)), lib.tensor(np.abs(draw(batch, 1, 1, 1)) % 1)
+    adam = lib.Adam(critic.parameters(), lr=1e-3, betas=(0.0, 0.99))
+
+    def step():
+        with lib.no_grad():
+            fake = generator(z)
+        logits = critic(real)
+        loss = critic(fake).mean() - logits.mean() + (logits * logits).mean() * 1e-3
+        x = (real * (1 - u) + fake * u).detach().requires_grad_()
+        (g,) = lib.grad(critic(x).sum(), [x], create_graph=True)
+        loss = loss + ((g.reshape(batch, -1).norm(dim=1) - 1) ** 2).mean() * 10
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        return (loss,)
+
+    return step
+
+
+def cyclegan(width, batch, size=64, blocks=6, layers=3):
+    """The whole step of `python -m gan cyclegan`, without its pool: both translators, then both judges on the same fakes."""
+    ours, theirs = networks.translators(width, blocks, layers)
+    pictures = [draw(batch, 3, size, size).clip(-1, 1), -draw(batch + 1, 3, size, size)[:batch].clip(-1, 1)]
+    return Duel(f"CycleGAN step, {size} px, ngf {width}, B={batch}", translate_step(OURS, *ours, *map(OURS.images, pictures)),
+                translate_step(THEIRS, *theirs, *map(THEIRS.tensor, pictures)))  # its instance norm is slower channels-last
+
+
+def translate_step(lib, g, f, d_a, d_b, a, b, cycle=10.0, identity=0.5):
+    n, l1, pictures = len(a), lib.F.l1_loss, lib.cat([a, b])
+    adam_g, adam_d = (lib.Adam([*one.parameters(), *two.parameters()], lr=2e-4, betas=(0.5, 0.999))
+                      for one, two in ((g, f), (d_a, d_b)))
+
+    def step():
+        for d in (d_a, d_b):
+            d.requires_grad_(False)
+        (fake_b, same_b), (same_a, fake_a) = ((both[:n], both[n:]) for both in (g(pictures), f(pictures)))
+        loss = ((d_b(fake_b) - 1) ** 2).mean() + ((d_a(fake_a) - 1) ** 2).mean()
+        loss = loss + (l1(f(fake_b), a) + l1(g(fake_a), b)) * cycle + (l1(same_b, b) + l1(same_a, a)) * (identity * cycle)
+        adam_g.zero_grad(set_to_none=True)
+        loss.backward()
+        adam_g.step()
+        for d in (d_a, d_b):
+            d.requires_grad_(True)
+        loss_d = 0.0
+        for d, real, fake in ((d_a, a, fake_a), (d_b, b, fake_b)):
+            logits = d(lib.cat([real, fake.detach()]))
+            loss_d = loss_d + (((logits[:n] - 1) ** 2).mean() + (logits[n:] ** 2).mean()) * 0.5
+        adam_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        adam_d.step()
+        return loss, loss_d
+
+    return step
+
+
 # ---- one network -----------------------------------------------------------------------------------------------------
 
 
@@ -202,6 +267,10 @@ CASES = {
     "default": default_recipe,
     "wgan-gp-28": lambda: wgan_gp(28, 1),
     "wgan-gp-32": lambda: wgan_gp(32, 3),
+    "progan-32": lambda: progan(32),
+    "cyclegan-64-16": lambda: cyclegan(16, 1),
+    "cyclegan-64-16-batch": lambda: cyclegan(16, 4),
+    "cyclegan-64-32": lambda: cyclegan(32, 1),
     "lenet": lenet,
     "residual-16": lambda: residual((16, 32, 64), 3),
     "residual-64": lambda: residual((64, 128, 256), 1),

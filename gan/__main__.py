@@ -8,6 +8,7 @@ COMMANDS = {
     "dcgan": ("gan.commands.dcgan", "train a DCGAN: digits (or your pictures) from noise"),
     "mlp": ("gan.commands.mlp", "the GAN of 2014: a perceptron draws digits, a maxout network judges them"),
     "progan": ("gan.commands.progan", "two networks that grow from 4 x 4 pixels up; --without leaves an ingredient out"),
+    "ablation": ("gan.commands.ablation", "what each ingredient of progan brings: a table of runs with one left out (resumable)"),
     "cyclegan": ("gan.commands.cyclegan", "pictures of one kind become pictures of another, without pairs to learn from"),
     "cartoon": ("gan.commands.cartoon", "photographs become frames of a cartoon, by its edges and their content"),
     "cartoon-ablation": ("gan.commands.cartoon_ablation", "what each part of cartoon does, in one figure"),

@@ -20,9 +20,9 @@ from nets.generators.dcgan import Discriminator, dcgan_init
 class Critic(Discriminator):
     """images (N, channels, size, size) -> logits (N / packed,), large for real ones.
 
-    packed: pictures that are judged together; they have no common class. group: of minibatch stddev, 0 for none; N / packed must be
-    a multiple of it. spectral: a spectral norm in every convolution. The rest is `nets.generators.dcgan.Discriminator`, and without
-    a remedy so are the names in the state."""
+    packed: pictures that are judged together; they have no common class. group: neighbours that minibatch stddev compares, 0 for
+    none; N / packed must be a multiple of it. spectral: a spectral norm in every convolution. The rest is
+    `nets.generators.dcgan.Discriminator`, and without a remedy so are the names in the state."""
 
     def __init__(self, size=28, channels=1, width=48, norm=False, *, refine=0, classes=0, packed=1, group=0, spectral=False,
                  rng=None):
@@ -37,7 +37,7 @@ class Critic(Discriminator):
             maps, into, side, _ = last.weight.shape
             wider = nn.Conv2d(into + 1, maps, side, 1, 0, bias=last.bias is not None, rng=rng)
             dcgan_init(wider, rng)
-            self.main.extend([MinibatchStddev(group), wider])
+            self.main.extend([MinibatchStddev(group, neighbours=True), wider])
         if spectral:
             with_spectral_norm(self, rng)
 

@@ -71,15 +71,19 @@ class Watch:
     .evidence: the numbers of the last look."""
 
     def __init__(self, real, remedies=None, *, boundary: float | None = 0.0, paired: bool = False, warm: int = WARM):
-        real = np.asarray(real, np.float32)[:SEEN]
-        if real.ndim != 4 or len(real) < 3:
-            raise ValueError(f"Watch: real must be at least 3 pictures (N, C, H, W), got {real.shape}")
         self.remedies, self.boundary, self.paired, self.warm = {**REMEDIES, **(remedies or {})}, boundary, paired, warm
-        self.real_spread, self.real_grid = spread(real), grid(real)
+        self.against(real)
         self.found, self.evidence, self.present = [], {}, ()
         self.answers, self.pushes, self.means, self.noise = [], [], [], []
         self.usual, self.largest = [], 0.0
         self.shares = (0.0, 0.0)  # of real and of generated pictures that were told rightly since the last look
+
+    def against(self, real) -> None:
+        """Compare samples with these real pictures (N, C, H, W) from now on: where a network grows, with smaller ones first."""
+        real = np.asarray(real, np.float32)[:SEEN]
+        if real.ndim != 4 or len(real) < 3:
+            raise ValueError(f"Watch: real must be at least 3 pictures (N, C, H, W), got {real.shape}")
+        self.real_spread, self.real_grid = spread(real), grid(real)
 
     # ---- what the steps tell
 
@@ -95,15 +99,15 @@ class Watch:
         self.means.append(pixels.mean(0))
         self.noise.append(pixels.var(0, ddof=1).sum() / len(pixels))
 
-    def look(self, step: int, samples, logits=None) -> list[Finding]:
+    def look(self, step: int, samples, logits=None, *, judged: bool = True) -> list[Finding]:
         """Findings that were not there at the look before. samples: (N, C, H, W) of fixed latents, at least 3.
 
         logits: (of training pictures, of held-out ones, of samples), arrays, all by the discriminator as it is now; None to leave
-        "memorising" out."""
+        "memorising" out. judged: False only measures, as where a network is just being enlarged."""
         COUNT.check("Watch.look: step", step)
         samples = np.asarray(samples, np.float32)[:SEEN]
         self.evidence = {**self._of_answers(), **self._of_samples(samples), **self._of_logits(logits)}
-        present = {finding.name: finding for finding in self._judged(step)} if step >= self.warm else {}
+        present = {finding.name: finding for finding in self._judged(step)} if judged and step >= self.warm else {}
         new = [finding for name, finding in present.items() if name not in self.present]
         self.present, self.found = tuple(present), self.found + new
         self.usual += self.pushes

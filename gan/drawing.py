@@ -1,13 +1,14 @@
 """What a trained run draws, whichever command trained it: one interface over the generators of `gan` and of `nets`.
 
     dcgan, mlp     latents N(0, I) through the generator, averaged where the run averages
+    progan         the same through the averaged generator, once it has its full size; pixels beyond [-1, 1] are cut off
     vae            codes from the prior N(0, I) through the decoder, the mean picture of each
     autoencoder    it has no prior; codes are drawn from a normal distribution that has the mean and the spread of each coordinate
                    of the codes of training pictures
 
 A generator that was trained with classes draws each equally often.
 
-Imports: numpy, minigrad, nets.generators, generate.
+Imports: numpy, minigrad, nets.generators, generate, growth.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import numpy as np
 
 import minigrad as mg
 from gan.generate import trained_generator
-from minigrad import data
+from gan.growth import phase_of, phases
+from minigrad import data, optim
 from minigrad.domains import COUNT
 from minigrad.kinds import RunError, kind_of, require
 from nets.generators.autoencoder import Autoencoder
 from nets.generators.draw import in_batches
 from nets.generators.mlp import MLPGenerator
+from nets.generators.progan import ProGenerator
 from nets.generators.vae import VAE
 
 BATCH = 250  # latents that are drawn at once; a generator with classes begins with class 0 in each batch
@@ -66,6 +69,19 @@ def _mlp(run) -> Drawer:
     return Drawer(network.eval(), c["latent"], network, "latents N(0, I)")
 
 
+def _progan(run) -> Drawer:
+    c = run.config
+    phase = phase_of(phases(c["size"], c["fade"], c["steady"], c["batch"], c["without"]), run.step)
+    network = ProGenerator(c["size"], c["channels"], c["latent"], c["base"], c["most"], c["without"])
+    if phase.level < network.top:
+        raise RunError(run.path, f"draws {4 << phase.level} pixels so far, and is to have {c['size']}; grow it further with: "
+                       f"python -m gan progan --resume {run.path}")
+    average, alpha = optim.EMA(network, half_life=c["average"]), phase.alpha(run.step)
+    average.load_state_dict(run.restored["average"])
+    draw = lambda z: average.module(z, None, alpha).clamp(-1, 1)  # noqa: E731
+    return Drawer(average.module, c["latent"], draw, "latents N(0, I)")
+
+
 def _vae(run) -> Drawer:
     c = run.config
     network = VAE(c["size"], c["channels"], c["latent"], c["network"], c["likelihood"], c["width"], c["refine"], c["hidden"])
@@ -97,4 +113,4 @@ def asked_for(network, count: int, batch: int = BATCH) -> np.ndarray | None:
     return np.arange(count) % batch % classes if classes else None
 
 
-KINDS = {"gan dcgan": _dcgan, "gan mlp": _mlp, "nets vae": _vae, "nets autoencoder": _autoencoder}
+KINDS = {"gan dcgan": _dcgan, "gan mlp": _mlp, "gan progan": _progan, "nets vae": _vae, "nets autoencoder": _autoencoder}

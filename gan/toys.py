@@ -134,14 +134,14 @@ class Critic(nn.Module):
     def forward(self, x):
         x = pack(x, self.packed)
         if self.group:
-            x = minibatch_stddev(x, self.group)
+            x = minibatch_stddev(x, self.group, neighbours=True)
         return self.main(x).reshape(-1)
 
     def alone(self, x, company=None):
         """Logits (N,) of single points: packed with themselves; with minibatch stddev in a group as varied as `company`."""
         x = mg.cat([x] * self.packed, 1)
         if self.group:
-            seen = minibatch_stddev(pack(company, self.packed), self.group)[:, -1].mean()
+            seen = minibatch_stddev(pack(company, self.packed), self.group, neighbours=True)[:, -1].mean()
             x = mg.cat([x, seen.reshape(1, 1).expand(x.shape[0], 1)], 1)
         return self.main(x).reshape(-1)
 

@@ -22,6 +22,7 @@ UNITS = {  # what stands at the vertical axis, by the first word of a name
     "alpha": "share of the new level", "pixels": "pixels", "augmented": "share", "health": "beside what is usual",
     "clear": "share", "content": "distance", "balance": "ratio",
 }
+EXACT = ("alpha", "pixels")  # of a schedule: nothing to smooth
 FEW = 20  # values are drawn as they are, with dots; more of them are smoothed
 TITLES = {"probability": "what D thinks: the probability of being real",
           "gradient_d": "gradients of the discriminator, layer by layer",
@@ -58,7 +59,9 @@ def draw(path, series: dict, *, families: bool = False, references: dict | None 
 
 
 def _line(axes, steps, values, name: str, colour: str) -> None:
-    if len(values) > FEW:
+    if name in EXACT:
+        axes.plot(steps, values, color=colour, linewidth=1.8, label=name)
+    elif len(values) > FEW:
         axes.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
         axes.plot(steps, smooth(values, 1 - 1 / max(2, len(values) / 40)), color=colour, linewidth=1.8, label=name)
     else:

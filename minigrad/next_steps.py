@@ -32,6 +32,7 @@ EXHIBITS = {  # after a command that makes no run
     "gan collapse": ("gan toy", "the plane, where modes can be counted"),
     "gan cartoon-ablation": ("gan cartoon", "the whole game, as a run with a report"),
     "gan batchnorm": ("gan dcgan --preset published", "a DCGAN with batch norm in both players"),
+    "gan ablation": ("gan progan", "the game with all of it, at 32 pixels"),
     "gan structure": ("gan collapse", "the other way to fail: only one digit"),
     "nets blur": ("nets autoencoder", "a network whose drawings blur for this reason"),
     "nets classify": ("attacks panda", "the same network, fooled"),
@@ -64,8 +65,7 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
         return [(["gan", "dcgan", *_data(c)], "the same game with convolutions"),
                 (["gan", "mlp", *_data(c), "--loss", "minimax"], "the game as it stands, whose gradient vanishes")]
     if kind == "gan progan":
-        return [(["gan", "progan", *_data(c), "--without", "fading"], "the same without an ingredient"),
-                (["gan", "dcgan", *_data(c)], "one size from the start")]
+        return [*_judged(folder, c), (["gan", "ablation", *_data(c)], "the same game with each ingredient left out in turn")]
     if kind == "gan cyclegan":
         return [(["gan", "cyclegan", *_data(c), "--identity", "0"], "the same without the identity loss"),
                 (["gan", "cyclegan", *_data(c), "--seed", str(c.get("seed", 0) + 1)], "does another seed find the same way?")]
@@ -90,9 +90,10 @@ def _steps(kind: str, folder: str, c: dict) -> list[tuple[list[str], str]]:
             (["gan", "dcgan", *_data(c)], "a network that does not blur")]
     if kind in JUDGES:
         gans = _others(folder, ("gan dcgan",), c)
-        return [(["attacks", "pgd", "--model", folder], "how little it takes to fool it"),
-                (["attacks", "evaluate", "--model", folder], "may its robust accuracy be believed?"),
-                *([(["gan", "evaluate", gans[-1], "--judge", folder], "let it judge a generator")] if gans else [])]
+        fooled = [] if c.get("turns") else [
+            (["attacks", "pgd", "--model", folder], "how little it takes to fool it"),
+            (["attacks", "evaluate", "--model", folder], "may its robust accuracy be believed?")]
+        return [*fooled, *([(["gan", "evaluate", gans[-1], "--judge", folder], "let it judge a generator")] if gans else [])]
     model = c.get("model")
     if kind.startswith("attacks ") and isinstance(model, str):
         lines = [(["attacks", "evaluate", "--model", model], "may a robust accuracy be believed? an ensemble of attacks"),
@@ -110,9 +111,8 @@ def _judged(folder: str, c: dict) -> list[tuple[list[str], str]]:
     judges, why = _others(folder, JUDGES, c), "numbers: classes, confidence, distance to the data"
     if judges:
         return [(["gan", "evaluate", folder, "--judge", judges[-1]], why)]
-    if str(c.get("data")) not in LABELLED:
-        return []  # a judge needs classes
     root, size = os.path.dirname(folder), ["--size", str(c["size"])] if c.get("size") not in (None, 28) else []
+    size += ["--turns"] * (str(c.get("data")) not in LABELLED)  # where there are no classes, a judge of how far a picture is turned
     where = [] if root == "runs" else ["--out", root or "."]
     return [(["nets", "classifier", *_data(c), *size, *where], "a judge for the line below"),
             (["gan", "evaluate", folder, "--judge", _next(root, "classifier")], why)]

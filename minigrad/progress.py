@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-__all__ = ["Pace", "Progress", "Units", "layout", "signals", "uncounted"]
+__all__ = ["Pace", "Progress", "Units", "layout", "remains", "signals", "uncounted"]
 
 
 class Pace:
@@ -144,7 +144,7 @@ class Progress:
         self.last, self.shown = time.monotonic(), self.step
         rate, left = self.pace.rate, self._left()
         parts = [f"step {self.step}/{self.steps}", f"{100 * self.step // max(self.steps, 1)} %"]
-        if rate is not None:
+        if left is not None:
             parts += [f"{rate:.1f} steps/s", f"{_duration(left)} left"]
         for step, group in self._numbers().items():
             parts += [f"at step {step}:"] * (step != self.logged) + [f"{name} {value:.4g}" for name, value in group.items()]
@@ -191,6 +191,13 @@ def _duration(seconds: float) -> str:
 
 
 # ---- work that is no run of steps
+
+
+def remains(partial) -> str:
+    """What is left of work without checkpoints after Ctrl-C, in words. partial: as of `Run.loop`."""
+    if partial:
+        return "what is finished is kept"
+    return "nothing was saved" + ("" if partial is False else ", because no part is finished yet")
 
 
 class Units:

@@ -49,7 +49,7 @@ from minigrad.files import open_append, open_locked
 from minigrad.finite import NonFiniteError, nan_places, not_finite
 from minigrad.kinds import RunError, program
 from minigrad.paths import expand
-from minigrad.progress import Progress, Units, signals
+from minigrad.progress import Progress, Units, remains, signals
 from minigrad.records import ended, sealed
 from minigrad.words import json_text
 
@@ -266,9 +266,8 @@ class Run:
                     if pressed:
                         status = f"interrupted by {signal.Signals(pressed[0]).name}"
                         self._bar.close()
-                        kept = "what is finished is kept" if partial else "nothing was saved"
                         self.say(f"stopped after step {step}" + (
-                            f"; {kept}" if save is None else f". To go on:\n    {self.resume_command}"))
+                            f"; {remains(partial)}" if save is None else f". To go on:\n    {self.resume_command}"))
                         if save is not None:
                             note = f"Stopped after step {step:,} of {steps:,}. To go on: {self.resume_command}"
                             self.say(f"report so far: {self._report(self.name, {}, None, note)}")

@@ -110,7 +110,9 @@ def test_the_judge_is_one_that_is_there_or_one_that_comes_first(tmp_path, monkey
     assert judge == "runs/classifier-0002"
     assert next_steps.after(gan)[1][0] == f"python -m gan evaluate {gan} --judge {judge}"
     photos = made("runs", "gan dcgan", "dcgan", **{**DIGITS, "data": "folder:photos"})
-    assert not any("evaluate" in line for line, _ in next_steps.after(photos))  # a judge needs classes
+    lines = [line for line, _ in next_steps.after(photos)]  # no classes are known there: a judge of how far a picture is turned
+    assert lines[1:] == ["python -m nets classifier --data folder:photos --turns",
+                         f"python -m gan evaluate {photos} --judge runs/classifier-0003"]
 
 
 @pytest.mark.parametrize("package, name", COMMANDS)
@@ -318,11 +320,11 @@ def test_the_bar_moves_with_every_attack_and_a_stop_ends_it_with_a_result(name):
 @pytest.mark.parametrize("name", ATTACKS)
 def test_queries_are_planned_by_defaults_where_a_command_has_no_option(name, tmp_path):
     """`attacks table` has no --restarts: what an attack takes and no option sets is the function's own default."""
-    attack = ATTACKS[name]
+    attack, victim, o = ATTACKS[name], SimpleNamespace(watch=None), SimpleNamespace(norm="l2")
     run = Run.create("table", {}, tmp_path, quiet=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("attacks.commands.helpers.catalogue.perform", lambda attack, victim, x, goal, threat, o: len(x))
-        found, stopped = in_batches(attack, run, SimpleNamespace(), np.zeros(7), np.zeros(7), None, SimpleNamespace(norm="l2"), 3)
+        found, stopped = in_batches(attack, run, victim, np.zeros(7), np.zeros(7), None, o, 3)
     assert found == [3, 3, 1] and not stopped
     run.close()
 
@@ -348,7 +350,7 @@ def test_ctrl_c_in_the_defenses_keeps_the_rows_that_are_finished(finished, tmp_p
     row = defenses.Row("none", "no defense", False, 1.0, 0.5, "FGSM", 0.0, "PGD", "none needed")
     begun = []
 
-    def judged(name, defense, lab):
+    def judged(name, defense, lab, end):
         begun.append(name)
         if len(begun) > finished:
             os.kill(os.getpid(), signal.SIGINT)

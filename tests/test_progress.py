@@ -97,6 +97,17 @@ def test_lines_tell_no_time_until_it_is_known(clock, capsys):
     assert lines[2] == "step 3/100  3 %  0.2 steps/s  9:42 left  loss 0.5"
 
 
+def test_a_bar_that_stands_still_tells_no_time(clock, capsys):
+    shown = Progress(0, 100)
+    for step in (1, 2, 2, 2, 2):
+        clock(30)
+        shown.update(step)
+    for _ in range(40):
+        clock(30)
+        shown.update(2)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("step 2/100  2 %")
+
+
 def test_a_number_of_an_earlier_step_is_shown_with_that_step(clock, capsys):
     """A test accuracy of step 20 beside a loss of step 60 would be taken for one of step 60."""
     shown = Progress(0, 100)

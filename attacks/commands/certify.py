@@ -18,6 +18,7 @@ import numpy as np
 from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
 from attacks.core.threat import L2
+from attacks.core.watch import watching
 from attacks.defend.smooth import ABSTAIN, Certificate, Smoothed, largest_radius
 from attacks.white_box.gradient import pgd
 from minigrad import checkpoint, command
@@ -25,8 +26,9 @@ from minigrad.pictures import lines
 from minigrad.random import Stream
 from minigrad.words import percent, show, table, write_json
 
-PART = 10  # images certified between two moves of the progress bar
 TRIED = dict(steps=20, samples=20, early_stop=False)  # PGD on the mean of 20 noisy looks, judged by the vote of 20 fresh ones
+QUERIES = (TRIED["steps"] + 1) * TRIED["samples"]  # of one sample at one radius
+BACKWARD = 3  # what a step of PGD takes, beside a forward pass of as many samples
 FEWEST, MOST = "certified: no attack leaves less", "under PGD: another attack may leave less"
 
 
@@ -38,18 +40,22 @@ def main(argv=None):
     samples = setting.pick(setting.test_set(o, config), o.count, o.seed)
     run = setting.start("certify", o)
     smoothed, began, parts = Smoothed(victim, o.sigma, rng=o.seed), time.perf_counter(), []
-    for part in run.loop(0, -(-len(samples.y) // PART)):
-        rows = slice((part - 1) * PART, part * PART)
-        parts.append(smoothed.certify(samples.x[rows], o.select, o.draws, o.alpha))
-    seconds = time.perf_counter() - began
-    found = Certificate(*map(np.concatenate, zip(*parts, strict=True)))
-    ceiling = largest_radius(o.draws, o.sigma, o.alpha)
+    ceiling, each = largest_radius(o.draws, o.sigma, o.alpha), smoothed.passes(o.select) + smoothed.passes(o.draws)
     farthest = 1.75 * ceiling if o.attacked else ceiling
     grid = np.sort(np.append(np.arange(0, farthest * (1 - 1e-9), o.sigma / 2), ceiling))
-    attacked = under_attack(smoothed, samples, found, grid, min(o.attacked, len(samples.y)), o.seed) if o.attacked else None
+    attacked, asked, few = None, len(samples.y), min(o.attacked, len(samples.y))
+    with setting.working(run, asked * each + len(grid[1:]) * QUERIES * cost_of(few, smoothed), parts) as bar:
+        for i in range(asked):
+            parts.append(smoothed.certify(samples.x[i : i + 1], o.select, o.draws, o.alpha, bar))
+            seconds = time.perf_counter() - began
+        if few:
+            attacked = under_attack(smoothed, samples, joined(parts), grid, few, o.seed, bar)
+    found, samples = joined(parts), samples._replace(x=samples.x[: len(parts)], y=samples.y[: len(parts)])
 
     checkpoint.save(run.file("certificate.npz"), {**found._asdict(), "y": samples.y})
     title = f"Smoothing, sigma {o.sigma:g}, {o.draws:,} draws: {o.model} on {len(samples.y)} images of {samples.name}"
+    if bar.stopped:
+        title += f", stopped after {len(parts)} of {asked} images" if len(parts) < asked else ", stopped in PGD, which is left out"
     run.image(0, picture(found, samples.y, grid, attacked, ceiling, title.replace(": ", "\n", 1)), "certified")
     numbers = measure(found, samples.y, grid, attacked, ceiling, victim.accuracy(samples.x, samples.y), seconds)
     write_json(run.file("certify.json"), numbers)
@@ -62,6 +68,17 @@ def main(argv=None):
     print(table(["radius", *columns], [[f"{radius:.3f}", *(percent(v[i]) for v in columns.values())]
                                        for i, radius in enumerate(grid)], left=()))
     show(summary)
+    return 130 if bar.stopped else 0
+
+
+def joined(parts) -> Certificate:
+    """One certificate from those of single images."""
+    return Certificate(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def cost_of(count: int, smoothed) -> float:
+    """Units of the bar, which are forward passes of a whole batch of looks, that a query of PGD on `count` samples takes."""
+    return BACKWARD * count / smoothed.batch
 
 
 def options(argv=None):
@@ -91,11 +108,14 @@ class Attacked(NamedTuple):
     certified: np.ndarray
 
 
-def under_attack(smoothed, samples, found: Certificate, radii, count: int, seed: int) -> Attacked:
+def under_attack(smoothed, samples, found: Certificate, radii, count: int, seed: int, bar=None) -> Attacked:
     """PGD in L2 against the vote, at each radius (R,); at radius 0 the vote as it is."""
     x, goal = samples.x[:count], Untargeted(samples.y[:count])
     noisy = smoothed.noisy(rng=Stream(seed, "certify/attack"))
-    accuracy = [pgd(noisy, x, goal, L2(r), rng=seed, **TRIED).robust_accuracy for r in radii[1:]]
+    accuracy = []
+    for radius in radii[1:]:
+        with watching(bar, QUERIES, noisy, cost=cost_of(count, smoothed)):
+            accuracy.append(pgd(noisy, x, goal, L2(radius), rng=seed, **TRIED).robust_accuracy)
     vote = float((found.votes[:count].argmax(1) == goal.labels).mean())
     same = Certificate(*(part[:count] for part in found))
     return Attacked(count, np.array([vote, *accuracy]), same.accuracy(goal.labels, radii * (1 - 1e-12)))

@@ -10,8 +10,9 @@ import numpy as np
 
 from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
-from attacks.core.result import batched
+from attacks.core.result import BATCH, batched
 from attacks.core.threat import rows_of
+from attacks.core.watch import watching
 from attacks.white_box.gradient import fgsm, pgd
 from minigrad import command
 from minigrad.pictures import lines
@@ -34,26 +35,32 @@ def main(argv=None):
     run = setting.start("curve", o)
     epsilons = np.linspace(0, largest, POINTS)
     clean = victim.accuracy(samples.x, samples.y)
-    series = {name: [clean] for name in attacks(o)}
-    for point in run.loop(0, POINTS - 1):
-        threat = setting.ball(o.norm, epsilons[point])
-        for name, accuracy in attacks(o).items():
-            series[name].append(accuracy(victim, samples, threat))
+    each, done = -(-len(samples.y) // BATCH) * (2 + o.steps + 1), []  # queries of FGSM and PGD at one epsilon
+    with setting.working(run, (POINTS - 1) * each, done) as bar:
+        for epsilon in epsilons[1:]:
+            with watching(bar, each, victim):
+                left = {name: accuracy(victim, samples, setting.ball(o.norm, epsilon)) for name, accuracy in attacks(o).items()}
+            done.append(left)
+    epsilons = epsilons[: len(done) + 1]
+    series = {name: [clean, *(left[name] for left in done)] for name in attacks(o)}
 
     title = f"{o.model} on {len(samples.y)} images of {samples.name}"
+    if bar.stopped:
+        title += f", stopped after {len(done)} of {POINTS - 1} radii"
     panel = dict(x=epsilons, series={name: 100 * np.array(v) for name, v in series.items()}, percent=True,
                  across=f"epsilon ({o.norm}; 1 is from black to white)", down="accuracy, %", styles=STYLES)
     run.image(o.steps, lines([panel], f"Accuracy against epsilon: {title}"), "curve")
     write_json(run.file("curve.json"), {"epsilon": epsilons.tolist(), **series})
     half = {name: crossing(epsilons, v, clean / 2) for name, v in series.items()}
     summary = {"clean accuracy": f"{percent(clean)} of {len(samples.y)}"}
-    summary |= {f"half of that under {name}": f"epsilon {e:.3g}" if e is not None else f"not within {largest:.3g}"
+    summary |= {f"half of that under {name}": f"epsilon {e:.3g}" if e is not None else f"not within {epsilons[-1]:.3g}"
                 for name, e in half.items()}
     run.finish(title=f"Accuracy against epsilon: {title}", summary=summary)
     print(title)
     print(table(["epsilon", *series], [[f"{epsilon:.3f}", *(percent(v[i]) for v in series.values())]
                                        for i, epsilon in enumerate(epsilons)], left=(), gap=3))
     show(summary)
+    return 130 if bar.stopped else 0
 
 
 def attacks(o) -> dict:

@@ -16,6 +16,7 @@ import numpy as np
 
 from attacks.commands.helpers import setting
 from attacks.commands.helpers.defenses_built import DEFENSES, Lab
+from attacks.core.watch import watching
 from attacks.evaluate.case import FAIL, WARN, Case
 from attacks.evaluate.checks import ask
 from minigrad import command, inputs, words
@@ -23,6 +24,7 @@ from minigrad.pictures import bars
 from minigrad.random import Stream
 from minigrad.words import percent, write_json
 
+QUERIES = 500  # of the black-box attack, for each image
 DRY = dict(count=4, steps=2, attack_steps=2, draws=2, points=2, members=2, looks=4, certified=2, width=2)
 
 
@@ -86,19 +88,15 @@ def main(argv=None):
     samples = setting.Samples(test.subset(few).normalised((0.0, 1.0)), test.y[few], test.classes, o.data)
     run = setting.start("defenses", o)
     unit = o.steps  # of work: a training step of the undefended network
-    rows, planned, stopped = [], 0.0, ""
-    try:
-        with run.units(unit * sum(d.cost for d in chosen.values()), kept=rows) as bar:
-            lab = Lab(o, train, samples, bar)
-            for name, defense in chosen.items():
-                rows.append(judged(name, defense, lab))
-                planned += unit * defense.cost
-                bar.reach(planned)
-                run.say(line(rows[-1]))
-    except SystemExit:  # Ctrl-C
-        if not rows:
-            raise
-        stopped = f", stopped after {len(rows)} of {len(chosen)} defenses"
+    rows, planned = [], 0.0
+    with setting.working(run, unit * sum(d.cost for d in chosen.values()), rows) as bar:
+        lab = Lab(o, train, samples, bar)
+        for name, defense in chosen.items():
+            planned += unit * defense.cost
+            rows.append(judged(name, defense, lab, planned))
+            bar.reach(planned)
+            run.say(line(rows[-1]))
+    stopped = f", stopped after {len(rows)} of {len(chosen)} defenses" if bar.stopped else ""
 
     title = f"Defenses of {o.data}: Linf {o.epsilon:.4g} where a row names no other radius, {len(samples.y)} images{stopped}"
     run.image(0, picture(rows, title), "defenses")
@@ -109,13 +107,33 @@ def main(argv=None):
     return 130 if stopped else 0
 
 
-def judged(name: str, defense, lab) -> Row:
-    """Build it, attack it twice, ask its checks."""
-    o, built = lab.o, defense.build(lab)
+def judged(name: str, defense, lab, end: float = 0.0) -> Row:
+    """Build it, attack it twice, ask its checks. end: where the lab's bar, if it has one, stands after that."""
+    built = defense.build(lab)
+    if lab.bar is None:
+        return attacked(name, defense, built, lab)
+    asked = queries(built, defense, lab)
+    with watching(lab.bar, asked, *lab.victims, cost=max(0.0, end - lab.bar.spent) / asked):
+        return attacked(name, defense, built, lab)
+
+
+def queries(built, defense, lab) -> float:
+    """What the attacks, the checks and the certificate ask of each sample, as a rule."""
+    o, way = lab.o, built.own if defense.holds else built.naive
+    case = Case(built.victim, lab.samples.x, lab.samples.y, lab.threat, queries=QUERIES, rng=o.seed,
+                steps=o.attack_steps if way.steps is None else way.steps)
+    found = sum(w.asks * (1 + (o.attack_steps if w.steps is None else w.steps)) for w in (built.naive, built.own))
+    found += sum(asks * (way.asks if cost == 1 else cost) for asks, cost in (check.asks(case) for check in built.checks))
+    return found + (0 if built.certificate is None else 2 * o.certified)
+
+
+def attacked(name: str, defense, built, lab) -> Row:
+    """Two attacks, the checks until one warns, the certificate."""
+    o = lab.o
     ball = built.threat or lab.threat
 
     def case(way):
-        return Case(built.victim, lab.samples.x, lab.samples.y, ball, attack=way.attack, queries=500,
+        return Case(built.victim, lab.samples.x, lab.samples.y, ball, attack=way.attack, queries=QUERIES,
                     steps=o.attack_steps if way.steps is None else way.steps, rng=o.seed)
 
     naive, own = case(built.naive), case(built.own)

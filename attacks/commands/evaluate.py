@@ -2,8 +2,7 @@
 
 PGD is run, and every check is asked about it: do gradients vanish, do steps converge, does noise find more, and so on. Then come
 the strong attacks in a row and what each of them adds, and accuracy against epsilon. Each number is printed with its verdict, and
-all of it is written to one report.html. The checks cost some thirty times the attack: 200 images of digits take minutes on two
-cores.
+all of it is written to one report.html. The checks cost some thirty times the attack.
 """
 
 from __future__ import annotations
@@ -38,13 +37,24 @@ def main(argv=None):
                                  f"same images")
     run = setting.start("evaluate", o)
     quick = dict(steps=4, targets=2) if o.dry_run else dict(steps=o.strong)
-    say = run.say if o.verbose else None
     statements = {key: getattr(o, key) for key in ("defense", "adaptive", "compare") if getattr(o, key)}
-    found = evaluate(victim, samples.x, samples.y, threat, attack=ATTACKS[o.attack], steps=4 if o.dry_run else o.steps,
-                     restarts=o.restarts, samples=o.samples, queries=min(o.queries, 20) if o.dry_run else o.queries, twin=twin,
-                     draws=4 if o.dry_run else o.draws, ensemble=quick, statements=statements, rng=o.seed, seen=say)
+    parts, title = [], f"Robustness of {o.model}: {o.norm} {o.epsilon:.4g} on {len(samples.y)} images of {samples.name}"
 
-    title = f"Robustness of {o.model}: {o.norm} {o.epsilon:.4g} on {len(samples.y)} images of {samples.name}"
+    def seen(text):
+        parts.append(text)
+        if o.verbose:
+            run.say(text)
+
+    try:
+        found = evaluate(victim, samples.x, samples.y, threat, attack=ATTACKS[o.attack], steps=4 if o.dry_run else o.steps,
+                         restarts=o.restarts, samples=o.samples, queries=min(o.queries, 20) if o.dry_run else o.queries,
+                         twin=twin, draws=4 if o.dry_run else o.draws, ensemble=quick, statements=statements, rng=o.seed,
+                         seen=seen, units=lambda total: run.units(total, kept=parts))
+    except SystemExit:  # Ctrl-C
+        if not parts:
+            raise
+        return stopped(run, title, parts)
+
     found.ensemble.result.save_npz(run.file("ensemble.npz"))
     write_json(run.file("evaluation.json"), found.plain())
     path = report.write(run.file("report.html"), found, title=title, classes=samples.classes, data=samples.name, norm=o.norm,
@@ -56,6 +66,17 @@ def main(argv=None):
     print(title)
     show(found)
     print("dry run, nothing is kept" if o.dry_run else f"report: {path}")
+
+
+def stopped(run, title: str, parts: list) -> int:
+    """Keep what was answered before Ctrl-C. A robust accuracy is not among it, because it takes all that can be tried."""
+    title += f", stopped after {len(parts)} parts"
+    write_json(run.file("evaluation.json"), {"stopped": True, "parts": parts})
+    run.finish(title=title, summary={f"part {i}": text for i, text in enumerate(parts, 1)})
+    print(title)
+    for text in parts:
+        print(f"  {text}")
+    return 130
 
 
 def options(argv=None):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from attacks.commands.helpers import copies, setting
-from attacks.copying.extract import agreement, centred, extract, fitting, solve_softmax
+from attacks.copying.extract import agreement, centred, extract, fit, solve_softmax
 from attacks.core.victim import Victim
 from minigrad import command, words
 from minigrad.pictures import lines
@@ -32,7 +32,7 @@ KINDS = {  # name in figures -> (questions, answers)
 
 def options(argv=None):
     parser = command.Parser("attacks extract", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="20 seconds",
+                            takes="25 seconds",
                             examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --student lenet",
                                       "--data mnist --queries 100 1000 5000"])
     parser.add_argument("--model", type=command.path, metavar="RUN",
@@ -62,55 +62,68 @@ def main(argv=None):
     if o.queries[-1] > len(rest):
         raise ValueError(f"--queries {o.queries[-1]}: {oracle.test.name} has {len(rest)} test images beside the {len(held)} of "
                          "--count; ask fewer")
-    pieces = work(o, oracle, rest, held)
-    total = copies.EPOCHS * oracle.own + len(o.queries) * len(KINDS) + copies.EPOCHS + 1
-    found = [p for _, p in zip(run.loop(0, total), pieces, strict=True) if isinstance(p, dict)]
-
-    linear, points = found[-1], found[:-1]
+    each, last, points, linear = planned(o), copies.COST["softmax"] * copies.steps(copies.IMAGES, copies.EPOCHS), [], None
+    with setting.working(run, copies.training_units(oracle, o) + len(KINDS) * sum(each) + last, points) as bar:
+        copies.train(oracle, o, bar)
+        for n, units in zip(o.queries, each, strict=True):
+            points += [student(o, oracle, rest, held, n, kind, units, bar) for kind in KINDS]
+        linear = exact(o, oracle.config, oracle.test.x[held], bar)
+    asked, o.queries = o.queries, [n for n in o.queries if any(p["images"] == n for p in points)]
     by = {kind: {k: [p[k] for p in points if p["kind"] == kind] for k in ("fidelity", "accuracy")} for kind in KINDS}
     title = f"Copies ({o.student}) of {oracle.name}, on {len(held)} test images of {oracle.test.name}"
+    if bar.stopped:
+        title += f", stopped after {len(o.queries)} of {len(asked)} numbers of questions"
     run.image(0, curves(o.queries, by, title), "copies")
     accuracy = oracle.victim.accuracy(oracle.test.x[held], oracle.test.y[held])
     summary = {"the model's accuracy": f"{percent(accuracy)} of {len(held)}"}
     for kind in KINDS:
         summary[f"{o.queries[-1]:,} x {kind}"] = (f"fidelity {percent(by[kind]['fidelity'][-1])}, accuracy "
                                                   f"{percent(by[kind]['accuracy'][-1])}")
-    summary["a linear model"] = (f"W and b from {linear['queries']:,} answers: largest error {linear['error']:.1e}, weights up to "
-                                 f"{linear['largest']:.2g}; fidelity {percent(linear['fidelity'], 2)}")
+    if linear is not None:
+        summary["a linear model"] = (f"W and b from {linear['queries']:,} answers: largest error {linear['error']:.1e}, weights up "
+                                     f"to {linear['largest']:.2g}; fidelity {percent(linear['fidelity'], 2)}")
     write_json(run.file("extract.json"), {"points": points, "linear": linear})
     run.finish(title=title, summary=summary)
     print(title)
     print(table(o.queries, by))
     show(summary)
+    return 130 if bar.stopped else 0
 
 
-def work(o, oracle, rest, held):
-    """The oracle's training, the students, the linear model: a yield for each piece."""
-    yield from copies.training(oracle, o)
-    x, y = oracle.test.x[held], oracle.test.y[held]
-    for n in o.queries:
-        mine = oracle.test.x[rest[:n]], oracle.test.y[rest[:n]]
-        for kind, (questions, answers) in KINDS.items():
-            copy = copies.network(o.student, oracle.config, o.seed + 1, o.device)
-            epochs = 1 if o.dry_run else max(5, -(-o.steps // -(-n // 64)))
-            asked = mine[0] if questions == "images" else Stream(o.seed, "noise").uniform(0, 1, mine[0].shape)
-            if answers == "truth":
-                *_, loss = fitting(copy, *mine, epochs=epochs, batch=64, decay=True, rng=o.seed)
-                queries = 0
-            else:
-                view = (oracle.victim.labels if answers == "labels" else oracle.victim.scores)(budget=n)
-                done = extract(view, asked, copy.net, answers, epochs=epochs, normalize=copy.normalize, rng=o.seed)
-                copy, loss, queries = done.victim, done.loss, view.total
-            yield {"kind": kind, "images": n, "queries": queries, "loss": loss, "accuracy": copy.accuracy(x, y),
-                   "fidelity": agreement(copy, oracle.victim, x)}
-    yield from exact(o, oracle.config, x)
+def epochs_of(o, n: int) -> int:
+    """Of a student that learns n answers."""
+    return 1 if o.dry_run else max(5, -(-o.steps // -(-n // copies.UNIT)))
 
 
-def exact(o, config, x):
-    """Train a softmax regression (a yield for each epoch), then find its W and b by their equations."""
+def planned(o) -> list[float]:
+    """Units of the bar (`copies.COST`) for one student of each number of questions: training, questions, two looks at the end."""
+    return [copies.COST[o.student] * copies.steps(n, epochs_of(o, n)) + (n + o.count) / copies.LOOKED for n in o.queries]
+
+
+def student(o, oracle, rest, held, n: int, kind: str, units: float, bar) -> dict:
+    """The numbers of one student that learns n answers of that kind. The bar moves by `units`."""
+    questions, answers = KINDS[kind]
+    x, y, mine, begun = oracle.test.x[held], oracle.test.y[held], (oracle.test.x[rest[:n]], oracle.test.y[rest[:n]]), bar.spent
+    copy, how = copies.network(o.student, oracle.config, o.seed + 1, o.device), dict(
+        epochs=epochs_of(o, n), batch=copies.UNIT, rng=o.seed, bar=bar, cost=copies.COST[o.student])
+    asked = mine[0] if questions == "images" else Stream(o.seed, "noise").uniform(0, 1, mine[0].shape)
+    if answers == "truth":
+        loss, queries = fit(copy, *mine, decay=True, **how), 0
+    else:
+        view = (oracle.victim.labels if answers == "labels" else oracle.victim.scores)(budget=n)
+        done = extract(view, asked, copy.net, answers, normalize=copy.normalize, **how)
+        copy, loss, queries = done.victim, done.loss, view.total
+    found = {"kind": kind, "images": n, "queries": queries, "loss": loss, "accuracy": copy.accuracy(x, y),
+             "fidelity": agreement(copy, oracle.victim, x)}
+    bar.reach(begun + units)
+    return found
+
+
+def exact(o, config, x, bar) -> dict:
+    """Train a softmax regression, then find its W and b by their equations."""
     victim = copies.network("softmax", config, o.seed, o.device)
     part = copies.training_set(config, 64 if o.dry_run else copies.IMAGES, o)
-    yield from fitting(victim, part.x, part.y, epochs=copies.EPOCHS, batch=64, rng=o.seed)
+    fit(victim, part.x, part.y, epochs=copies.EPOCHS, batch=copies.UNIT, rng=o.seed, bar=bar, cost=copies.COST["softmax"])
     view = victim.scores(output="log_probabilities")
     found = solve_softmax(view, x.shape[1:])
     weight, bias = (p.cpu().array.astype(np.float64) for p in victim.net[1].parameters())
@@ -118,8 +131,8 @@ def exact(o, config, x):
     true = centred(weight / std, bias - weight.sum(1) * (mean / std))
     error = max(np.abs(a - b).max() for a, b in zip((found.weight, found.bias), true, strict=True))
     copy = Victim(found.network())
-    yield {"queries": view.total, "error": float(error), "largest": float(np.abs(true[0]).max()), "condition": found.condition,
-           "fidelity": agreement(copy, victim, x)}
+    return {"queries": view.total, "error": float(error), "largest": float(np.abs(true[0]).max()), "condition": found.condition,
+            "fidelity": agreement(copy, victim, x)}
 
 
 def curves(queries, by, title) -> np.ndarray:

@@ -319,7 +319,7 @@ def main(argv=None):
     unit = steps_of(o, train)
     costs = {name: unit * (e.cost + e.members * (o.members - 1)) for name, e in chosen.items()}
     rows, planned = [], 0.0
-    with run.units(sum(costs.values())) as bar:
+    with setting.working(run, sum(costs.values()), rows) as bar:
         trial = Replication(o, train, test, bar)
         for name, experiment in chosen.items():
             found = experiment.rows(trial)
@@ -331,11 +331,14 @@ def main(argv=None):
 
     passes = f"{o.epochs} epoch{'s' * (o.epochs > 1)}"
     title = f"FGSM at epsilon {o.epsilon:g}, not clipped, on {len(trial.y):,} test images of {o.data}; {passes}"
+    if bar.stopped:
+        title += f", stopped after {len(rows)} lines"
     run.image(0, picture(rows, title), "goodfellow")
     write_json(run.file("goodfellow.json"), [dataclasses.asdict(row) for row in rows])
     run.finish(title=title, summary={row.name.strip(): in_report(row) for row in rows})
     print(title)
     print(table(rows))
+    return 130 if bar.stopped else 0
 
 
 def in_report(row: Row) -> dict:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +27,11 @@ import numpy as np
 from attacks.black_box.decision import boundary
 from attacks.black_box.hop_skip_jump import hop_skip_jump
 from attacks.commands.helpers import setting
+from attacks.commands.helpers.catalogue import ATTACKS
 from attacks.core.goal import Untargeted
 from attacks.core.threat import L1, L2, Linf
 from attacks.core.victim import Victim
+from attacks.core.watch import watching
 from attacks.defend.smooth import Smoothed
 from attacks.white_box.carlini import carlini_l2
 from attacks.white_box.deepfool import deepfool
@@ -96,7 +99,8 @@ class Measure(NamedTuple):
     """One line of the table: ratios(models, seed) -> (M,), found / exact for models of so many classes, NaN for a failure.
 
     aim: what the ratio must be. promise: how far from it the median may be; None where nothing is promised: with more than two
-    classes some attacks go to a boundary that is not the nearest."""
+    classes some attacks go to a boundary that is not the nearest. cost: of a query, or of a forward pass of the smoothed network,
+    where a query of Carlini & Wagner's attack costs 1; the progress bar needs it."""
 
     attack: str
     norm: str
@@ -104,10 +108,18 @@ class Measure(NamedTuple):
     ratios: Callable
     promise: float | None
     aim: float = 1.0
+    cost: float = 1.0
 
     @property
     def name(self) -> str:
         return f"{self.attack}, {self.norm}, {self.classes} classes"
+
+
+def asks(attack, options) -> float:
+    """Queries of an attack with these options and else its defaults, as the progress bars of all commands count them."""
+    found = ATTACKS[attack.__name__]
+    defaults = {name: p.default for name, p in found.takes.items()}
+    return found.queries(SimpleNamespace(**{**defaults, **options}))
 
 
 def smallest(attack, measure, start=False, **options):
@@ -118,6 +130,7 @@ def smallest(attack, measure, start=False, **options):
         found = attack(models.victim, models.x, models.goal, rng=seed, **options, **more)
         return np.where(found.success, found.distance, np.nan) / models.exact(measure)
 
+    ratios.asks = lambda count: asks(attack, options)
     return ratios
 
 
@@ -130,34 +143,39 @@ def rise(attack, kind, **options):
         before, after = (models.goal.margin(models.victim.predict(x)) for x in (models.x, found.candidate))
         return (after - before) / (epsilon * kind(0).dual(models.weight[:, 0] - models.weight[:, 1]))
 
+    ratios.asks = lambda count: asks(attack, options)
     return ratios
 
 
 def certified(models, seed, looks=10_000):
     """Ratios of the certified radius, for sigma = the distance: at most 1, but for one statement in a thousand."""
     exact = models.exact("l2")
-    found = [Smoothed(models.victim, e, rng=seed).certify(x[None], n=looks) for x, e in zip(models.x, exact, strict=True)]
+    found = [Smoothed(models.victim, e, rng=seed).certify(x[None], n=looks, bar=models.victim.watch)
+             for x, e in zip(models.x, exact, strict=True)]
     return np.array([c.radius[0] for c in found]) / exact
+
+
+certified.asks = lambda count: 11 * count  # forward passes: of 100 looks that choose, of ten times 1,000 that count
 
 
 MEASURES = [
     *(Measure("FGSM", k.name, 2, rise(fgsm, k), 1e-3) for k in (Linf, L2, L1)),
     *(Measure("PGD", k.name, 2, rise(pgd, k, early_stop=False), 3e-2) for k in (Linf, L2)),
     *(Measure("DeepFool", n, 5, smallest(deepfool, n, norm=n), 1e-2, 1.02) for n in NORMS),
-    *(Measure("FAB", n, 5, smallest(fab, n, norm=n), 1e-2) for n in NORMS),
+    *(Measure("FAB", n, 5, smallest(fab, n, norm=n), 1e-2, cost=2.0) for n in NORMS),
     # Within one per cent on every model takes finer steps and a closer search for c than usual.
     Measure("Carlini & Wagner", "l2", 2, smallest(carlini_l2, "l2", lr=0.0005, steps=3600, search_steps=14), 1e-2),
     Measure("Carlini & Wagner", "l2", 5, smallest(carlini_l2, "l2", lr=0.002), None),
-    *(Measure("HopSkipJump", n, k, smallest(hop_skip_jump, n, norm=n, start=True), p)
+    *(Measure("HopSkipJump", n, k, smallest(hop_skip_jump, n, norm=n, start=True), p, cost=0.2)
       for n, k, p in (("l2", 2, 3e-2), ("linf", 2, 3e-2), ("l2", 5, None))),
-    Measure("Boundary", "l2", 2, smallest(boundary, "l2", steps=5000, start=True), 3e-2),
-    Measure("smoothing", "l2", 2, certified, 5e-2),
+    Measure("Boundary", "l2", 2, smallest(boundary, "l2", steps=5000, start=True), 3e-2, cost=1.2),
+    Measure("smoothing", "l2", 2, certified, 5e-2, cost=1.3),
 ]
 
 
 def main(argv=None):
     parser = command.Parser("attacks linear", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-                            takes="30 seconds",
+                            takes="40 seconds",
                             examples=["", "--models 50 --only DeepFool FAB"])
     parser.add_argument("--models", type=command.COUNT, default=200, metavar="N", help="how many random models")
     parser.add_argument("--only", nargs="+", metavar="ATTACK", help="these attacks alone, as they are named in the table")
@@ -174,14 +192,18 @@ def main(argv=None):
     run = setting.start("linear", o)
     models = {k: Models(o.models, k, seed=o.seed) for k in (2, 5)}
     table, errors = [], {}
-    for i in run.loop(0, len(chosen)):
-        m = chosen[i - 1]
-        began = time.perf_counter()
-        ratios = m.ratios(models[m.classes], o.seed)
-        table.append({**summary_of(m, ratios), "seconds": time.perf_counter() - began})
-        errors[m.name] = np.maximum(np.abs(ratios[np.isfinite(ratios)] / m.aim - 1), 1e-8)
+    with setting.working(run, sum(m.ratios.asks(o.models) * m.cost for m in chosen), table) as bar:
+        for m in chosen:
+            began = time.perf_counter()
+            with watching(bar, m.ratios.asks(o.models), models[m.classes].victim, cost=m.cost):
+                ratios = m.ratios(models[m.classes], o.seed)
+            table.append({**summary_of(m, ratios), "seconds": time.perf_counter() - began})
+            errors[m.name] = np.maximum(np.abs(ratios[np.isfinite(ratios)] / m.aim - 1), 1e-8)
+    asked, chosen = len(chosen), chosen[: len(table)]
 
     title = f"{o.models} random linear models: what the attacks find, against the exact answer"
+    if bar.stopped:
+        title += f", stopped after {len(table)} of {asked} lines"
     run.image(o.models, spans(errors, title, "|found / exact - 1|: least, median, largest, and the middle half",
                               [m.name for m in chosen if m.promise is None]), "linear")
     write_json(run.file("linear.json"), table)
@@ -189,6 +211,7 @@ def main(argv=None):
     run.finish(title=title, summary=summary)
     print(title)
     show({"": "found / exact: median, smallest, largest", **summary})
+    return 130 if bar.stopped else 0
 
 
 def summary_of(measure: Measure, ratios) -> dict:

@@ -15,9 +15,12 @@ from attacks.core.goal import Targeted
 from attacks.core.optimise import optimise
 from attacks.core.optimisers import SGD, Adam, Steepest
 from attacks.core.parameterise import Additive
+from attacks.core.watch import watching
 from minigrad import command
 from minigrad.pictures import Caption, colour, columns, confidence, lines, magnified, times
 from minigrad.words import show, write_json
+
+SMALL = "steepest, small steps (BIM)"
 
 
 def recipes(epsilon: float, steps: int) -> dict:
@@ -25,7 +28,7 @@ def recipes(epsilon: float, steps: int) -> dict:
     small = 2.5 * epsilon / steps
     return {
         "steepest, one step (FGSM)": (Steepest(epsilon), 1),
-        "steepest, small steps (BIM)": (Steepest(small), steps),
+        SMALL: (Steepest(small), steps),
         "with momentum (MI-FGSM)": (Steepest(small, momentum=1.0), steps),
         "Adam": (Adam(small), steps),
         "SGD": (SGD(3 * epsilon), steps),
@@ -48,22 +51,28 @@ def main(argv=None):
 
     found, loss, fooled = {}, {}, {}
     choices = recipes(o.epsilon, o.steps)
-    for part in run.loop(0, len(choices)):
-        name, (optimiser, steps) = list(choices.items())[part - 1]
-        found[name] = optimise(Additive(samples.x), victim, goal, threat, optimiser, steps, keep="last", attack_wrong=True,
-                               trace=True, rng=o.seed)
-        values = -found[name].trace["objective"]  # (steps + 1, N): -log p_target
+    with setting.working(run, sum(steps + 1 for _, steps in choices.values()), found) as bar:
+        for name, (optimiser, steps) in choices.items():
+            with watching(bar, steps + 1, victim):
+                result = optimise(Additive(samples.x), victim, goal, threat, optimiser, steps, keep="last", attack_wrong=True,
+                                  trace=True, rng=o.seed)
+            found[name] = result
+    for name, result in found.items():
+        values = -result.trace["objective"]  # (steps + 1, N): -log p_target
         loss[name] = tuple(np.quantile(values, q, axis=1) for q in (0.5, 0.25, 0.75))
-        fooled[name] = 100 * found[name].trace["success"].mean(axis=1)
+        fooled[name] = 100 * result.trace["success"].mean(axis=1)
 
     title = f"The perturbation is the parameter: {o.norm} {o.epsilon:.4g}, {o.model} on {len(samples.y)} images of {samples.name}"
+    if bar.stopped:
+        title += f", stopped after {len(found)} of {len(choices)} optimisers"
     x = {name: np.arange(len(v)) for name, v in fooled.items()}
     styles = {name: {"marker": "o" if len(v) == 2 else None} for name, v in fooled.items()}
     run.image(o.steps, lines([
         dict(x=x, series=loss, across="step", down="loss: -log p(target class)", log=True, styles=styles),
         dict(x=x, series=fooled, across="step", down="images taken for the target class, %", percent=True, styles=styles),
     ], title), "loss")
-    run.image(o.steps, film(victim, samples, goal, threat, choices["steepest, small steps (BIM)"], found), "on_the_way")
+    if SMALL in found:
+        run.image(o.steps, film(victim, samples, goal, threat, choices[SMALL], found[SMALL]), "on_the_way")
     write_json(run.file("loss.json"), {name: {"median_loss": loss[name][0].tolist(), "fooled": fooled[name].tolist()}
                                               for name in found})
     summary = {name: f"median loss {loss[name][0][0]:.3g} -> {loss[name][0][-1]:.3g}; {fooled[name][-1]:.0f} % taken for the "
@@ -71,12 +80,13 @@ def main(argv=None):
     run.finish(title=title, summary=summary)
     print(title)
     show(summary)
+    return 130 if bar.stopped else 0
 
 
 def film(victim, samples, goal, threat, recipe, found) -> np.ndarray:
-    """One image at several steps of the small-step optimiser: what the loop has at hand there."""
+    """One image at several steps of the optimiser `recipe`, whose Result is found: what the loop has at hand there."""
     optimiser, steps = recipe
-    success = found["steepest, small steps (BIM)"].trace["success"].astype(bool)
+    success = found.trace["success"].astype(bool)
     turned = np.where(success.any(axis=0) & ~success[0], success.argmax(axis=0), -1)
     i = int(turned.argmax())  # the image that took longest to turn
     stops = sorted({0, 1, *(round(steps * f) for f in (0.1, 0.2, 0.3, 0.5, 0.75)), steps})

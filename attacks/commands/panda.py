@@ -24,6 +24,7 @@ from attacks.core.optimisers import Steepest
 from attacks.core.parameterise import Additive
 from attacks.core.threat import Linf
 from attacks.core.victim import Victim
+from attacks.core.watch import watching
 from minigrad import command
 from minigrad.data import DataError, find, save_png
 from minigrad.pictures import Caption, colour, confidence, equation, magnified, times
@@ -80,7 +81,8 @@ def main(argv=None):
         raise ValueError(f"panda: {o.network} takes {o.image} for {classes[target].name!r} already; name another --target")
     run, levels = setting.start("panda", o), int(o.epsilon * 255 + NEARLY)
 
-    result = fool(victim, x, target, levels, o.steps, o.seed)
+    with run.units(o.steps + 1) as bar, watching(bar, o.steps + 1, victim):
+        result = fool(victim, x, target, levels, o.steps, o.seed)
     for step, value in enumerate(result.trace["objective"][:, 0]):
         run.log(step, loss=-value, target_confidence=np.exp(value))
     before, path = (save_png(run.file(f"{name}.png"), colour(picture)[0])

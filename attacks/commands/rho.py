@@ -15,8 +15,9 @@ import numpy as np
 import minigrad as mg
 from attacks.commands.helpers import setting
 from attacks.core.goal import Untargeted
-from attacks.core.result import batched
+from attacks.core.result import BATCH, batched
 from attacks.core.victim import Victim
+from attacks.core.watch import watching
 from attacks.evaluate.published import DEEPFOOL, beside
 from attacks.white_box.deepfool import deepfool, rho
 from minigrad import command, inputs, optim
@@ -28,12 +29,13 @@ from nets.classifiers.perceptron import Perceptron
 from nets.training import scheduled
 
 SIZES = (500, 150)
+ASKED = 5  # queries of DeepFool for an image, as a rule
 OPEN = (-100.0, 101.0)  # bounds that no perturbation reaches
 
 
 def main(argv=None):
     parser = command.Parser("attacks rho", command.doc(__doc__, __file__), data="mnist", steps=2_345, run=False,
-                            takes="10 seconds",
+                            takes="12 seconds",
                             examples=["", "--data glyphs --steps 1000"])
     parser.add_argument("--batch", type=command.COUNT, default=128, help="images in a batch")
     parser.add_argument("--rate", type=command.POSITIVE, default=1e-3,
@@ -49,7 +51,12 @@ def main(argv=None):
     victim = Victim(network, bounds=(0, 1), classes=len(train.classes))
     whole = setting.Samples(test.normalised((0.0, 1.0)), test.y, test.classes, o.data)
     samples, error = setting.pick(whole, 4 if o.dry_run else o.count, o.seed), 1 - victim.accuracy(whole.x, whole.y)
-    free, boxed = (batched(deepfool, v, samples.x, Untargeted(samples.y)) for v in (victim.within(OPEN), victim))
+    found, each = [], ASKED * -(-len(samples.y) // BATCH)
+    with run.units(2 * each) as bar:
+        for one in (victim.within(OPEN), victim):
+            with watching(bar, each, one):
+                found.append(batched(deepfool, one, samples.x, Untargeted(samples.y)))
+    free, boxed = found
     title = f"Fully connected {'-'.join(map(str, SIZES))}-{len(train.classes)} on {o.data}: DeepFool, L2"
     run.image(o.steps, sheet(victim, boxed, samples, title), "rho")
     numbers = {"rho": rho(free), "rho_within_the_box": rho(boxed), "test_error": error, "count": len(free),

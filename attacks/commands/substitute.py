@@ -27,12 +27,14 @@ from minigrad.words import percent, show, write_json
 from nets.classifiers.plain import NETWORKS
 
 SHOWN = 10
+BATCH, AFTER = 128, 3  # images in a step of the substitute's training; the round from which on a reservoir bounds the new ones
+LOOKS = 4  # at all test images, in each round
 
 
 def options(argv=None):
     parser = command.Parser(
         "attacks substitute", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-        takes="20 seconds",
+        takes="25 seconds",
         examples=["", "--model runs/classifier-0001", "--model runs/classifier-0001 --seeds 100 --substitute lenet --repeats 1",
                   "--model runs/classifier-0001 --reservoir 400 --rounds 9", "--data mnist --lam -0.1"],
     )
@@ -66,19 +68,20 @@ def main(argv=None):
         o.count, o.seeds, o.rounds, o.epochs, o.repeats = 20, min(o.seeds, 12), min(o.rounds, 2), 1, 1
     run = setting.start("substitute", o)
     attack = partial(copies.TRAVELS[o.attack], threat=threat, rng=o.seed)
-    attackers = [dict(rounds=[]) for _ in range(o.repeats)]
-    pieces = work(o, oracle, attack, threat, attackers)
-    total = copies.EPOCHS * oracle.own + o.repeats * (o.rounds + 1)
-    for step in run.loop(0, total):
-        numbers = next(pieces, None)
-        if isinstance(numbers, dict):
-            run.log(step, agreement=numbers["agreement"], transfer=numbers["transfer"])
+    attackers, each = [], planned(o)
+    with setting.working(run, copies.training_units(oracle, o) + o.repeats * sum(each), attackers) as bar:
+        copies.train(oracle, o, bar)
+        for i in range(o.repeats):
+            for numbers in attacked(o, i, oracle, attack, threat, attackers, bar, each):
+                run.log(round(bar.spent), agreement=numbers["agreement"], transfer=numbers["transfer"])
 
     first = attackers[0]
     accuracy = oracle.victim.accuracy(first["x"], first["y"])
     last = {k: [a["rounds"][-1][k] for a in attackers] for k in ("agreement", "transfer", "queries", "accuracy")}
     noise, white = ([float(a[k].rates[0, 0]) for a in attackers] for k in ("noise", "white"))
     title = f"Substitute ({o.substitute}) for {oracle.name}, {oracle.test.name}: {o.attack}, {copies.within(o)}"
+    if bar.stopped:
+        title += f", stopped after round {len(attackers[-1]['rounds']) - 1} of attacker {len(attackers)} of {o.repeats}"
     run.image(0, curves(attackers, noise, white, title), "by_round")
     run.image(0, sheet(oracle, first["found"].victim, attack, first, title), "examples")
     published = next(p for p in NUMBERS if p.source == PAPERNOT and p.unit == "transfer")
@@ -100,29 +103,43 @@ def main(argv=None):
     print(title)
     print(table(attackers))
     show(summary)
+    return 130 if bar.stopped else 0
 
 
-def work(o, oracle, attack, threat, attackers):
-    """The whole experiment, a yield for each epoch of an oracle trained here and for each round of each attacker."""
-    yield from copies.training(oracle, o)
-    for i, a in enumerate(attackers):
-        rows = Stream(o.seed, f"attacker {i}").permutation(len(oracle.test.y))
-        seeds, rest = rows[: o.seeds], rows[o.seeds :][: o.count]
-        a["x"], a["y"] = oracle.test.x[rest], oracle.test.y[rest]
-        target = {"oracle": oracle.victim}
-        mine = copies.network(o.substitute, oracle.config, o.seed + 1000 * (i + 1), o.device)
-        rounds = substitute_rounds(oracle.victim.labels(o.budget), oracle.test.x[seeds], mine.net, o.rounds, o.lam,
-                                   period=o.period, reservoir=o.reservoir, epochs=o.epochs, normalize=mine.normalize,
-                                   held_out=a["x"], rng=o.seed + i)
-        a["noise"] = tried("noise", copies.noise(a["x"], threat, o.seed + i), a["x"], a["y"], target)
-        a["white"] = transfer(target, target, a["x"], a["y"], attack)
-        for found in rounds:
-            a["found"] = found
-            moved: Matrix = transfer({"substitute": found.victim}, target, a["x"], a["y"], attack)
-            numbers = {**found.rounds[-1], "transfer": float(moved.rates[0, 0]), "tried": int(moved.right[0]),
-                       "accuracy": found.victim.accuracy(a["x"], a["y"])}
-            a["rounds"].append(numbers)
-            yield numbers
+def planned(o) -> list[float]:
+    """Units of the bar for each round of one attacker (`copies.COST`); the first has what comes before it, too."""
+    cost, n, found = copies.COST[o.substitute], o.seeds, []
+    looks = LOOKS * o.count / copies.LOOKED
+    for r in range(o.rounds + 1):
+        start = looks + copies.queries(o.attack) * o.count / copies.ASKED if r == 0 else 0.0
+        moved = copies.queries(o.attack) * cost * o.count / copies.ASKED
+        found.append(start + BATCH / copies.UNIT * cost * copies.steps(n, o.epochs, BATCH) + looks + moved)
+        n = min(o.budget, n + (n if o.reservoir is None or r < AFTER else min(n, o.reservoir)))
+    return found
+
+
+def attacked(o, i: int, oracle, attack, threat, attackers: list, bar, each):
+    """Attacker i: yields the numbers of each round, and joins `attackers` with the first. The bar moves by sum(each)."""
+    rows = Stream(o.seed, f"attacker {i}").permutation(len(oracle.test.y))
+    seeds, rest = rows[: o.seeds], rows[o.seeds :][: o.count]
+    x, y, target, begun = oracle.test.x[rest], oracle.test.y[rest], {"oracle": oracle.victim}, bar.spent
+    mine = copies.network(o.substitute, oracle.config, o.seed + 1000 * (i + 1), o.device)
+    rounds = substitute_rounds(oracle.victim.labels(o.budget), oracle.test.x[seeds], mine.net, o.rounds, o.lam, period=o.period,
+                               reservoir=o.reservoir, after=AFTER, epochs=o.epochs, batch=BATCH, normalize=mine.normalize,
+                               held_out=x, rng=o.seed + i, bar=bar, cost=BATCH / copies.UNIT * copies.COST[o.substitute])
+    a = dict(x=x, y=y, rounds=[], noise=tried("noise", copies.noise(x, threat, o.seed + i), x, y, target),
+             white=transfer(target, target, x, y, attack))
+    for r, found in enumerate(rounds):
+        moved: Matrix = transfer({"substitute": found.victim}, target, x, y, attack)
+        numbers = {**found.rounds[-1], "transfer": float(moved.rates[0, 0]), "tried": int(moved.right[0]),
+                   "accuracy": found.victim.accuracy(x, y)}
+        a["found"] = found
+        a["rounds"].append(numbers)
+        if r == 0:
+            attackers.append(a)
+        bar.reach(begun + sum(each[: r + 1]))
+        yield numbers
+    bar.reach(begun + sum(each))  # the budget may have ended it before
 
 
 def by_round(attackers, key) -> np.ndarray:

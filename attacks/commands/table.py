@@ -48,7 +48,8 @@ def main(argv=None):
     np.add.at(tried, (y, t), 1)
     np.add.at(won, (y, t), success)
     rates = np.where(tried > 0, won / np.maximum(tried, 1), np.nan)
-    title = f"{o.attack}, {o.norm} {o.epsilon:.4g}, {o.model} on {samples.name}: success of targeted attacks"
+    title = f"{o.attack}, {o.norm} {o.epsilon:.4g}, {o.model} on {samples.name}: success of targeted attacks" + (
+        f", stopped after {len(y)}" if stopped else "")
     run.image(o.steps, heat(rates, samples.classes, title.replace(": ", "\n")), "table")
     write_json(run.file("table.json"), {"classes": list(samples.classes), "tried": tried.tolist(), "won": won.tolist()})
     mean = success.mean() if len(success) else np.nan

@@ -14,8 +14,9 @@ from functools import partial
 import numpy as np
 
 from attacks.commands.helpers import copies, setting
-from attacks.copying.extract import fitting
+from attacks.copying.extract import fit
 from attacks.copying.transfer import Matrix, left_out, stacked, transfer, tried
+from attacks.core.watch import watching
 from minigrad import command, words
 from minigrad.pictures import heat
 from minigrad.words import percent, show, write_json
@@ -28,7 +29,7 @@ NOISE = "random signs"
 def options(argv=None):
     parser = command.Parser(
         "attacks transfer", command.doc(__doc__, __file__), data=None, steps=None, run=False,
-        takes="20 seconds",
+        takes="25 seconds",
         examples=["", "--data mnist", "--data mnist --attack pgd --epsilon 0.2", "--data mnist --disjoint",
                   "--model runs/classifier-0001 --networks softmax mlp"],
     )
@@ -61,12 +62,19 @@ def main(argv=None):
     samples = setting.pick(test, o.count, o.seed)
     run = setting.start("transfer", o)
     attack = partial(copies.TRAVELS[o.attack], threat=threat, rng=o.seed)
-    pieces = work(o, config, samples, named, attack, threat)
-    total = len(o.networks) * o.epochs + len(named) + len(o.networks) + 1 + len(RULES)
-    rows = [piece for _, piece in zip(run.loop(0, total), pieces, strict=True) if isinstance(piece, Matrix)]
+    costs = {**dict.fromkeys(named, copies.COST["lenet"]), **{name: copies.COST[name] for name in o.networks}}
+    training = {name: costs[name] * copies.steps(o.images, o.epochs) for name in o.networks}
+    each = o.count / copies.ASKED * copies.queries(o.attack)  # units that an attack on LeNet takes
+    rounds, rows = 1 + len(RULES) * (len(costs) - 1), []  # how often each network is attacked, alone or with others
+    with setting.working(run, sum(training.values()) + each * rounds * sum(costs.values()), rows) as bar:
+        train(o, config, named, bar)
+        for row in attacked(o, samples, named, attack, threat, bar, {name: each * cost for name, cost in costs.items()}):
+            rows.append(row)
 
     matrix = stacked(rows)
     title = f"{o.attack}, {copies.within(o)}, on {matrix.count} test images of {samples.name}"
+    if bar.stopped:
+        title += f", stopped after {len(rows)} of {len(named) + 1 + len(RULES) * (len(named) > 1)} rows"
     run.image(0, heat(matrix.rates, matrix.targets, f"Fooled, of those the target got right\n{title}", "tried on (target)",
                       "made on (source)", matrix.sources), "matrix")
     accuracy = {name: float(right / matrix.count) for name, right in zip(matrix.targets, matrix.right, strict=True)}
@@ -79,6 +87,7 @@ def main(argv=None):
     print(title)
     print(text(matrix))
     show(summary)
+    return 130 if bar.stopped else 0
 
 
 def with_model(o, path):
@@ -86,8 +95,8 @@ def with_model(o, path):
     return type(o)(**{**vars(o), "model": path})
 
 
-def work(o, config, samples, named: dict, attack, threat):
-    """Trains the networks into `named` (a yield for each epoch), then yields the rows of the matrix."""
+def train(o, config, named: dict, bar) -> None:
+    """Train the networks into `named`."""
     count = o.images * (len(o.networks) if o.disjoint else 1)
     part = copies.training_set(config, count, o)
     if o.disjoint and len(part.y) < count:
@@ -98,22 +107,31 @@ def work(o, config, samples, named: dict, attack, threat):
         rows = slice(i * o.images, (i + 1) * o.images) if o.disjoint else slice(o.images)
         x, y = part.x[rows], part.y[rows]
         rate = 1e-3 if name in ("softmax", "mlp") else 3e-3
-        yield from fitting(victim, x, y, epochs=o.epochs, batch=64, lr=rate, decay=True, rng=o.seed)
+        fit(victim, x, y, epochs=o.epochs, batch=copies.UNIT, lr=rate, decay=True, rng=o.seed, bar=bar, cost=copies.COST[name])
         named[name] = victim
+
+
+def attacked(o, samples, named: dict, attack, threat, bar, units: dict):
+    """Yields the rows of the matrix. units: {name: what an attack on that network takes}."""
+    asked = copies.queries(o.attack)
     for name, victim in named.items():
-        yield transfer({name: victim}, named, samples.x, samples.y, attack)
+        with watching(bar, asked, victim, cost=units[name] / asked):
+            row = transfer({name: victim}, named, samples.x, samples.y, attack)
+        yield row
     yield tried(NOISE, copies.noise(samples.x, threat, o.seed), samples.x, samples.y, named)
-    for rule, name in RULES.items():
-        if len(named) > 1:
-            yield left_out(named, samples.x, samples.y, attack, rule, name)
-        else:
-            yield None
+    if len(named) > 1:
+        mean = sum(units.values()) * (len(named) - 1) / len(named)  # of the attacks on all but one
+        for rule, name in RULES.items():
+            with watching(bar, asked * len(named), *named.values(), cost=mean / asked):
+                row = left_out(named, samples.x, samples.y, attack, rule, name)
+            yield row
 
 
 def means(matrix: Matrix) -> dict:
     """What the table says, in a few numbers."""
     k = len(matrix.targets)
-    single, off = matrix.rates[:k], ~np.eye(k, dtype=bool)
+    single = matrix.rates[:k]  # fewer, where Ctrl-C came before
+    off = ~np.eye(len(single), k, dtype=bool)
     cells = {"white box (the diagonal)": single[~off]}
     if k > 1:
         cells["one other network"] = single[off]

@@ -22,6 +22,7 @@ from minigrad.words import percent, show, write_json
 
 NOISES = 10  # draws of noise, of which the mean rate is told
 SHOWN = 10
+SHARE = 0.5  # of the time that a picture takes in a pass: two looks, no gradient
 
 
 def main(argv=None):
@@ -56,15 +57,19 @@ def main(argv=None):
     run.say(f"looking for it on {len(x)} images, {o.passes} passes")
     options = dict(batch=100) if o.method == "sgd" else dict(rate=o.rate)
     attack = {"sgd": universal_sgd, "deepfool": universal}[o.method]
-    found = attack(victim, x, goal, threat, o.passes, rng=o.seed, loop=lambda n: run.loop(0, n), **options)
-    seconds = time.perf_counter() - began
-    x, goal = of_goal(victim, fresh.x, o.target)
-    result = found.on(victim, x, goal)
-    noises = [Universal(shuffled(found.delta, o.seed + i), np.nan, [], threat, found.settings) for i in range(NOISES)]
-    noise = float(np.mean([n.on(victim, x, goal).success_rate for n in noises]))
+    with run.units(o.passes * len(x) + SHARE * (1 + NOISES) * len(fresh.x), partial=True) as bar:
+        found = attack(victim, x, goal, threat, o.passes, rng=o.seed, bar=bar, **options)
+        stopped, seconds = bar.stopped, time.perf_counter() - began
+        bar.reach(o.passes * len(x))
+        x, goal = of_goal(victim, fresh.x, o.target)
+        result, *rates = tried(victim, x, goal, found, threat, o.seed, lambda: bar.spend(SHARE * len(fresh.x)))
+    noise = float(np.mean([r.success_rate for r in rates]))
     kind = "any other class" if o.target is None else f"taken for {setting.label(fresh.classes, o.target)}"
     title = f"One perturbation for all, {o.norm} {o.epsilon:.4g}, {kind}: {o.model} on {fresh.name}"
-    run.image(o.passes, sheet(victim, found, noises[0], fresh, result.success_rate, noise, title), "universal")
+    if stopped:
+        title += f", stopped in pass {len(found.rates) - 1} of {o.passes}"
+    twin = noise_of(found, threat, o.seed)
+    run.image(o.passes, sheet(victim, found, twin, fresh, result.success_rate, noise, title), "universal")
     np.savez(run.file("universal.npz"), delta=found.delta)
     numbers = {"fooling_rate": result.success_rate, "noise": noise, "training_rates": found.rates, "pictures": len(goal),
                "norm": o.norm, "epsilon": o.epsilon, "seconds": seconds}
@@ -81,6 +86,21 @@ def main(argv=None):
     run.finish(title=title, summary=summary)
     print(title)
     show(summary)
+    return 130 if stopped else 0
+
+
+def noise_of(found, threat, seed) -> Universal:
+    """The same values at shuffled places, as if it were a perturbation that was found."""
+    return Universal(shuffled(found.delta, seed), np.nan, [], threat, found.settings)
+
+
+def tried(victim, x, goal, found, threat, seed, seen) -> list:
+    """The Results of the perturbation and of each draw of noise on pictures that were held out. seen(): after each."""
+    results = []
+    for one in (found, *(noise_of(found, threat, seed + i) for i in range(NOISES))):
+        results.append(one.on(victim, x, goal))
+        seen()
+    return results
 
 
 def training_set(o, config) -> setting.Samples:

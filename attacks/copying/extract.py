@@ -160,12 +160,13 @@ class Student(NamedTuple):
     loss: float
 
 
-def extract(oracle, x, net, answers="labels", *, epochs=20, batch=64, lr=1e-3, normalize=None, rng=0) -> Student:
+def extract(oracle, x, net, answers="labels", *, epochs=20, batch=64, lr=1e-3, normalize=None, rng=0, bar=None,
+            cost=1.0) -> Student:
     """Train `net` (a fresh Module, of any architecture with the oracle's classes) on the oracle's answers to x (N, ...).
 
     answers    'labels': cross-entropy with the class said (any view serves);  'probabilities': with the whole answer
     normalize  of the copy, as in Victim; its bounds are the oracle's
-    epochs, batch, lr  of Adam, whose rate falls along a line to 0
+    epochs, batch, lr  of Adam, whose rate falls along a line to 0;  bar, cost: as in `fitting`
     Whether x is like the training data of the oracle is up to the attacker: images of the kind (copycat), any other images
     (Knockoff Nets, Orekondy et al. 2019), noise. Raises QueryBudgetError before anything is asked.
     """
@@ -176,7 +177,7 @@ def extract(oracle, x, net, answers="labels", *, epochs=20, batch=64, lr=1e-3, n
     said = ask(view, x, "extract")
     if answers == "probabilities":
         said = np.exp(log_probabilities(said, view.output)).astype(np.float32)
-    loss = fit(copy, x, said, epochs=epochs, batch=batch, lr=lr, decay=True, rng=rng)
+    loss = fit(copy, x, said, epochs=epochs, batch=batch, lr=lr, decay=True, rng=rng, bar=bar, cost=cost)
     return Student(copy, x, said, loss)
 
 
@@ -199,11 +200,13 @@ def fit(victim: Victim, x, y, **options) -> float:
     return list(fitting(victim, x, y, **options))[-1]
 
 
-def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False, rng=0):
+def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False, rng=0, bar=None,
+            cost=1.0):
     """Train the network of `victim` on x (N, ...) in its bounds to say y: labels (N,) or probabilities (N, K). In place.
 
     A generator: yields the mean loss of each epoch. A new Adam; each epoch in a new order; the last batch may be smaller.
     decay: the rate falls along a line to 0. The network is in training mode during an epoch, else in the mode it was in.
+    bar: None, or a progress bar (minigrad.progress.Units) that is told `cost` units after each step.
     """
     whole("fit", epochs=epochs, batch=batch)
     real("fit", "(0, inf)", lr=lr)
@@ -226,6 +229,8 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
                 adam.step()
                 schedule.step()
                 total += loss.item() * len(here)
+                if bar is not None:
+                    bar.spend(cost)
         finally:
             for m, mode in modes:
                 m.training = mode

@@ -60,7 +60,7 @@ def train_substitute(oracle, seed_x, net, rounds=6, lam=0.1, **options) -> Subst
 
 
 def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reservoir=None, after=3, epochs=10, batch=128,
-                      lr=1e-3, output="logits", normalize=None, held_out=None, rng=0):
+                      lr=1e-3, output="logits", normalize=None, held_out=None, rng=0, bar=None, cost=1.0):
     """The algorithm of Papernot et al. 2017 as a generator: yields the (same, growing) Substitute after each training.
 
         label the seeds; train; then `rounds` times:
@@ -82,6 +82,7 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
     output     'logits': the derivative of the label's logit (CleverHans);  'probabilities': of its probability
     epochs, batch, lr   of each training; normalize: the substitute's, as in Victim
     held_out   (M, ...) samples to measure the agreement with the oracle on; not counted, because the evaluator looks
+    bar, cost  as in `attacks.copying.extract.fitting`
     Raises QueryBudgetError before the first question if the seeds alone are too many.
     """
     name = "train_substitute"
@@ -107,7 +108,8 @@ def substitute_rounds(oracle, seed_x, net, rounds=6, lam=0.1, *, period=3, reser
         if found.y.max() >= classes:
             raise ValueError(f"{name}: the oracle answers class {found.y.max()}, the substitute has {classes} classes; give one "
                              "with all of the oracle's")
-        loss = fit(victim, found.x, found.y, epochs=epochs, batch=batch, lr=lr, rng=Stream(seed, f"{name}/round {r}"))
+        loss = fit(victim, found.x, found.y, epochs=epochs, batch=batch, lr=lr, rng=Stream(seed, f"{name}/round {r}"),
+                   bar=bar, cost=cost)
         answers = victim.answers(found.x)
         found.rounds.append(dict(round=r, step=step, queries=view.total, loss=loss,
                                  train_accuracy=float((answers == found.y).mean()),
@@ -243,12 +245,15 @@ def ensemble(victims, rule: str = "logits") -> Victim:
 
     rule  'logits': the mean of the logits (Dong et al. 2018);  'probability': the logarithm of the mean
           probability (Liu et al. 2017, with equal weights)
+    Whoever looks on at the first of them looks on at the ensemble.
     """
     victims = [v.victim if isinstance(v, View) else v for v in victims]
     if len({v.bounds for v in victims}) > 1:
         raise ValueError(f"ensemble: the victims have bounds {sorted({v.bounds for v in victims})}; they must agree")
     nets = [v.net if v.normalize is None else Normalized(v.net, *v.normalize) for v in victims]
-    return Victim(Ensemble(nets, rule), bounds=victims[0].bounds if victims else (0.0, 1.0))
+    found = Victim(Ensemble(nets, rule), bounds=victims[0].bounds if victims else (0.0, 1.0))
+    found.watch = victims[0].watch
+    return found
 
 
 def left_out(victims: dict, x, y, attack, rule: str = "logits", name: str | None = None) -> Matrix:

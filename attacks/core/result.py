@@ -30,6 +30,7 @@ NOT_FOUND, ALREADY, ZERO, NAN, BUDGET = (
     "no adversarial example found", "already wrong, not attacked", "zero gradient: the victim masks it or saturates",
     "the gradient is not finite", "query budget spent",
 )
+BATCH = 250  # samples attacked together, where nobody says otherwise
 SILENT = "the victim gives no answer: its largest logit is NaN or infinite"
 
 
@@ -274,7 +275,7 @@ class Task:
         return alike(self.given, np.where(away, np.nextafter(out, original.astype(dtype)), out)), original
 
 
-def batched(attack, victim, x, goal, *args, batch: int = 250, rng=0, **options) -> Result:
+def batched(attack, victim, x, goal, *args, batch: int = BATCH, rng=0, **options) -> Result:
     """attack(victim, x, goal, *args, rng=rng, **options) in batches, joined: the same result in less memory.
 
     Radii of a threat among args may be one for each sample. Samples are independent, so batches change nothing but time.

@@ -267,6 +267,8 @@ class View:
     def begin(self, n: int) -> None:
         """Start to count queries for n samples."""
         self.queries = np.zeros(n, np.int64)
+        if self.victim.watch is not None:
+            self.victim.watch.begun()
 
     def left(self, rows=None):
         """(len(rows),) queries that the samples have left; infinite without a budget, none once `stopped`."""

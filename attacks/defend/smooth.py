@@ -71,6 +71,10 @@ class Smoothed:
     def __repr__(self):
         return f"Smoothed({self.victim!r}, sigma={self.sigma:g})"
 
+    def passes(self, n: int) -> int:
+        """Forward passes that n noisy looks at a sample take."""
+        return -(-n // self.batch)
+
     def votes(self, x, n: int, purpose: str = "predict") -> np.ndarray:
         """(N, classes) int64: how often each class was answered among n noisy looks at each sample of x (N, ...).
 
@@ -82,7 +86,7 @@ class Smoothed:
     def _streams(self, x, purpose):
         return sample_streams(self.rng, x, f"smooth/{purpose}", self.victim.bounds)
 
-    def _votes(self, x, n, streams):
+    def _votes(self, x, n, streams, bar=None):
         classes = self.victim.classes or int(self.victim(x[:1]).shape[1])
         out = np.zeros((len(x), classes), np.int64)
         with self.victim, mg.no_grad():
@@ -93,17 +97,20 @@ class Smoothed:
                     z = self.victim(Tensor.wrap(x[i] + np.asarray(noise, like=x))).cpu().array
                     answer = said(z)
                     out[i] += np.bincount(answer[answer != NO_ANSWER], minlength=classes)
+                    if bar is not None:
+                        bar.spend(1)
         return out
 
-    def certify(self, x, n0: int = 100, n: int = 10_000, alpha: float = 0.001) -> Certificate:
+    def certify(self, x, n0: int = 100, n: int = 10_000, alpha: float = 0.001, bar=None) -> Certificate:
         """Class and radius for each sample of x: the class is chosen by n0 looks, p_A bounded by n fresh ones.
 
         The two sets must differ: a class chosen by the votes that then count for it would be favoured by chance. With
-        probability at least 1 - alpha a sample's certificate is true.
+        probability at least 1 - alpha a sample's certificate is true. bar: told (`spend(1)`) of each forward pass; a sample
+        takes `passes(n0) + passes(n)`.
         """
         x, alpha = self.victim.take(x, "certify"), _alpha(alpha)
-        chosen = self._votes(x, whole("certify", n0=n0), self._streams(x, "select")).argmax(1)
-        votes = self._votes(x, whole("certify", n=n), self._streams(x, "estimate"))
+        chosen = self._votes(x, whole("certify", n0=n0), self._streams(x, "select"), bar).argmax(1)
+        votes = self._votes(x, whole("certify", n=n), self._streams(x, "estimate"), bar)
         p = np.array([lower_bound(int(votes[i, c]), n, alpha) for i, c in enumerate(chosen)], np.float64)
         sure = p > 0.5
         radius = np.array([radius_of(v, self.sigma) if s else 0.0 for v, s in zip(p, sure, strict=True)], np.float64)

@@ -22,7 +22,7 @@ import numpy as np
 from attacks.core.arrays import whole
 from attacks.core.goal import Untargeted
 from attacks.core.result import Result
-from attacks.evaluate.auto import Ensemble
+from attacks.evaluate.auto import Ensemble, watched
 
 
 @dataclasses.dataclass
@@ -49,10 +49,10 @@ class Ablation:
         return found
 
 
-def ablate(ensemble: Ensemble, victim, x, y, threat, *, batch: int = 250, seen=None) -> Ablation:
+def ablate(ensemble: Ensemble, victim, x, y, threat, *, batch: int = 250, seen=None, bar=None) -> Ablation:
     """Complete an ensemble, made by auto(victim, x, y, threat, ...), with the runs that it spared; the same arguments here.
 
-    seen: called with (name, how many samples were run in addition) after each attack.
+    seen: called with (name, how many samples were run in addition) after each attack. bar: moves as `auto.watched` says.
     """
     goal = y if isinstance(y, Untargeted) else Untargeted(y)
     batch = whole("ablate", batch=batch)
@@ -63,9 +63,10 @@ def ablate(ensemble: Ensemble, victim, x, y, threat, *, batch: int = 250, seen=N
     for i, (name, attack) in enumerate(ensemble.attacks.items()):
         fooled[i] = first == name
         rows = np.flatnonzero(np.isin(first, names[:i]))  # fell before its turn
-        for some in np.split(rows, range(batch, len(rows), batch)) if len(rows) else ():
-            found: Result = attack(victim, x[some], goal[some], threat[some], rng=seed)
-            fooled[i, some] = found.success
+        with watched(bar, attack, victim, rows, len(right), batch):
+            for some in np.split(rows, range(batch, len(rows), batch)) if len(rows) else ():
+                found: Result = attack(victim, x[some], goal[some], threat[some], rng=seed)
+                fooled[i, some] = found.success
         if seen is not None:
             seen(name, len(rows))
     return Ablation(names, fooled, right, first)

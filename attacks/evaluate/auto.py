@@ -27,11 +27,13 @@ from attacks.core.result import Result
 from attacks.core.streams import seed_of
 from attacks.core.threat import L1, L2, Linf, Threat
 from attacks.core.victim import Victim, View
-from attacks.evaluate.case import apart
+from attacks.core.watch import watching
+from attacks.evaluate.case import LOOK, apart
 from attacks.white_box.apgd import apgd, apgd_targeted
 from attacks.white_box.fab import fab_targeted
 
 DRAWS = 20
+GUESS = 100  # queries of an attack of which nothing is known
 
 
 @dataclasses.dataclass
@@ -73,13 +75,35 @@ def standard(threat: Threat, classes: int, *, steps: int = 100, targets: int = 9
     return found
 
 
+def asks(attack) -> tuple[int, float]:
+    """(queries of each sample, cost of one) of an attack of `standard`, as `case.question` has them; a guess for any other."""
+    k = getattr(attack, "keywords", {})
+    each = {apgd: lambda: k["steps"] + 1, apgd_targeted: lambda: (k["steps"] + 1) * k["targets"],
+            _fab: lambda: (2 * k["steps"] + 1) * k["targets"], _square: lambda: k["queries"]}
+    kind = getattr(attack, "func", None)
+    return each.get(kind, lambda: GUESS)() * k.get("samples", 1), LOOK if kind is _square else 1.0
+
+
+def units(attack, count: int, batch: int) -> float:
+    """What an attack takes of a bar where every one of `count` samples meets it."""
+    queries, cost = asks(attack)
+    return queries * cost * -(-count // batch)
+
+
+def watched(bar, attack, victim, rows, count: int, batch: int):
+    """`watching` while the attack is on `rows` of `count` samples: they take their share of its `units`."""
+    queries, share = asks(attack)[0], len(rows) / count
+    parts = max(1, -(-len(rows) // batch))
+    return watching(bar, parts * queries, victim, cost=share * units(attack, count, batch) / (parts * queries))
+
+
 def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomised: bool | None = None, batch: int = 250, rng=0,
-         seen=None, **settings) -> Ensemble:
+         seen=None, bar=None, **settings) -> Ensemble:
     """Run the ensemble on x (N, ...), y (N,) or an Untargeted goal.
 
     attacks     {name: attack(victim, x, goal, threat, rng=)}; default `standard` with `settings` (steps, targets, queries)
     randomised  whether the victim answers at random; default: two looks are compared
-    seen        called with each entry of `runs` as it is finished
+    seen        called with each entry of `runs` as it is finished;  bar: moves as `watched` says
     Raises ValueError for an empty batch.
     """
     victim = victim.victim if isinstance(victim, View) else victim
@@ -107,8 +131,9 @@ def auto(victim, x, y, threat: Threat, *, attacks: dict | None = None, randomise
                          "seconds": 0.0, "settings": {}})
             continue
         began = time.perf_counter()
-        parts = [_margins(attack(victim, x[some], goal[some], threat[some], rng=seed), victim, goal[some], batch)
-                 for some in np.split(rows, range(batch, len(rows), batch))]
+        with watched(bar, attack, victim, rows, len(x), batch):
+            parts = [_margins(attack(victim, x[some], goal[some], threat[some], rng=seed), victim, goal[some], batch)
+                     for some in np.split(rows, range(batch, len(rows), batch))]
         found = Result.join(parts)
         total = found if total is None else total.merge(rows, found)
         by[rows[found.success]] = name

@@ -26,6 +26,7 @@ from attacks.core.victim import Victim, View
 from attacks.white_box.gradient import pgd
 
 PASSED, WARN, FAIL, NA = "passed", "warn", "fail", "n/a"
+LOOK = 0.4  # of the time of a query with its gradient, that one without takes
 RANDOM = 1e-4  # logits of two looks may differ by this share of their norm; more is a network that answers at random
 
 
@@ -61,8 +62,11 @@ class Check:
         return dataclasses.asdict(self)
 
 
-def question(name: str, about: str, reference: str):
-    """Makes a check of a function case -> (status, value, threshold, evidence, advice)."""
+def question(name: str, about: str, reference: str, asks=lambda case: (2, LOOK)):
+    """Makes a check of a function case -> (status, value, threshold, evidence, advice).
+
+    asks(case) -> (queries of each sample, cost of one): what the answer takes, at most or as a rule, for a progress bar. A query
+    with its gradient costs 1."""
 
     def decorate(ask):
         @functools.wraps(ask)
@@ -71,7 +75,7 @@ def question(name: str, about: str, reference: str):
             value = None if value is None else float(value)
             return Check(name, status, value, threshold, evidence, "" if status in (PASSED, NA) else advice, reference, about)
 
-        check.name, check.about, check.reference = name, about, reference
+        check.name, check.about, check.reference, check.asks = name, about, reference, asks
         return check
 
     return decorate
@@ -175,6 +179,8 @@ class Case:
     def vote(self, x, rows=None, looks: int = 1):
         """(n,) bool: whether x (n, ...) is wrong, for the samples `rows`; by majority over `looks`."""
         goal = self.goal if rows is None else self.goal[rows]
+        if self.victim.watch is not None:
+            self.victim.watch.spend(looks)
         return 2 * sum(goal.reached(self.victim.answers(x, self.batch)).astype(int) for _ in range(looks)) > looks
 
     @functools.cached_property
@@ -207,6 +213,16 @@ class Case:
         if key not in self._runs:
             self._runs[key] = self._batches(attack, victim, threat, options)
         return self._runs[key]
+
+    def price(self, steps: int | None = None, restarts: int | None = None, samples: int | None = None, runs: int = 1):
+        """(queries, 1): what `runs` runs of the attack ask of each sample, of all batches together; for `question(asks=)`."""
+        steps, restarts, samples = steps or self.steps, restarts or self.restarts, samples or self.samples
+        return runs * (steps + 1) * restarts * samples * self.batches, 1.0
+
+    @property
+    def batches(self) -> int:
+        """How many batches the samples make."""
+        return -(-len(self) // self.batch)
 
     def _batches(self, attack, victim, threat, options) -> Result:
         parts = []

@@ -6,11 +6,12 @@
 The questions themselves: of_victim (the network), of_attack (the attack). No check proves robustness; each can only show that a
 number is wrong. `NOT_MECHANICAL` is what remains for people to answer.
 
-Imports: case, of_attack, of_victim.
+Imports: attacks.core.watch, case, of_attack, of_victim.
 """
 
 from __future__ import annotations
 
+from attacks.core.watch import watching
 from attacks.evaluate import of_attack, of_victim
 from attacks.evaluate.case import FAIL, NA, WARN, Case, Check
 
@@ -23,15 +24,17 @@ NOT_MECHANICAL = {  # Carlini et al. 2019: what a report must say and no program
 }
 
 
-def ask(case: Case, checks=CHECKS, seen=None) -> list[Check]:
-    """Every check, in order. seen: called with each answer as it comes.
+def ask(case: Case, checks=CHECKS, seen=None, bar=None) -> list[Check]:
+    """Every check, in order. seen: called with each answer as it comes. bar: moves by `units(case, checks)`.
 
     A check that cannot be carried out (the network has no gradient at all, say) counts as failed, with the error as evidence.
     """
     answers = []
     for check in checks:
+        queries, cost = check.asks(case)
         try:
-            answer = check(case)
+            with watching(bar, queries, case.victim, *([] if case.twin is None else [case.twin]), cost=cost):
+                answer = check(case)
         except (ValueError, TypeError, RuntimeError, FloatingPointError) as error:
             answer = Check(check.name, FAIL, None, None, f"could not be carried out: {type(error).__name__}: {error}",
                            "mend what the error names, then ask again", check.reference, check.about)
@@ -39,6 +42,11 @@ def ask(case: Case, checks=CHECKS, seen=None) -> list[Check]:
         if seen is not None:
             seen(answer)
     return answers
+
+
+def units(case: Case, checks=CHECKS) -> float:
+    """What `ask` takes of a bar."""
+    return sum(queries * cost for queries, cost in (check.asks(case) for check in checks))
 
 
 def verdict(answers) -> tuple[str, list[str]]:

@@ -7,29 +7,33 @@
 Nothing here is a proof: a robust accuracy is an upper bound, which the next attack may lower. The number to report is the last,
 the worst case for each sample over everything that was run.
 
-Imports: numpy, attacks.core.arrays, attacks.core.threat, attacks.white_box.deepfool, attacks.white_box.gradient, ablation,
-auto, case, checks, curve, of_attack.
+Imports: numpy, attacks.core, attacks.white_box.deepfool, attacks.white_box.gradient, ablation, auto, case, checks, curve,
+of_attack.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from functools import partial
+from contextlib import nullcontext
 
 import numpy as np
 
 from attacks.core.arrays import raw, real, whole
 from attacks.core.threat import Linf, Threat
+from attacks.core.watch import watching
 from attacks.evaluate.ablation import Ablation, ablate
-from attacks.evaluate.auto import Ensemble, auto
+from attacks.evaluate.auto import Ensemble, auto, standard
+from attacks.evaluate.auto import units as attack_units
 from attacks.evaluate.case import FAIL, NA, WARN, Case, Check, percent
 from attacks.evaluate.checks import CHECKS, NOT_MECHANICAL, ask, verdict
+from attacks.evaluate.checks import units as ask_units
 from attacks.evaluate.curve import Curves, curves, worst_case
 from attacks.evaluate.of_attack import eight_bits
 from attacks.white_box.deepfool import deepfool
 from attacks.white_box.gradient import fgsm, pgd
 
+DEEPFOOL = 15  # queries of DeepFool, as a rule
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5)  # radii of the curves, in units of epsilon
 LOOKS = ("clean accuracy", "finite answers", "range of the inputs", "determinism", "batch independence",
          "evaluation mode")
@@ -143,7 +147,7 @@ class Evaluation:
 def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, restarts: int = 1, samples: int = 1,
              queries: int = 1000, twin=None, scales=SCALES, checks=CHECKS, ensemble: dict | None = None,
              statements: dict | None = None, draws: int = 100, ablation: bool = True, batch: int = 250, rng=0,
-             seen=None) -> Evaluation:
+             seen=None, units=None) -> Evaluation:
     """Evaluate a claim of robustness: victim on x (N, ...), y (N,) within threat. Options of the attack as in Case.
 
     queries    of the black-box attacks, for each sample;  draws: of random noise
@@ -152,6 +156,7 @@ def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, resta
     ablation   whether each of its attacks is tried on the samples that fell before its turn, too: what does it add?
     statements {'defense': ..., 'adaptive': ..., 'compare': ...}: sentences for the report; what is not said is noted as such
     seen       called with a line of text as each part is finished
+    units      None, or units(total) -> a context that gives a bar of so many units, such as `minigrad.run.Run.units`
     """
     unknown = set(statements or {}) - set(NOT_MECHANICAL)
     if unknown:
@@ -159,35 +164,47 @@ def evaluate(victim, x, y, threat: Threat, *, attack=pgd, steps: int = 40, resta
     say = seen or (lambda text: None)
     case = Case(victim, x, y, threat, attack=attack, steps=steps, restarts=restarts, samples=samples, twin=twin,
                 queries=queries, draws=draws, rng=rng, batch=batch)
-    answers = ask(case, checks, lambda c: say(f"{c.status:<7} {c.name}: {c.evidence}"))
-    settings = {"queries": queries, "randomised": case.randomised, **(ensemble or {})}
-    if settings.get("attacks"):
-        settings.pop("queries")
-    if case.randomised and samples > 1:
-        settings.setdefault("draws", samples)
-    strong = auto(case.victim, case.x, case.y, threat, batch=batch, rng=case.seed,
-                  seen=lambda r: say(f"{r['attack']}: {r['fooled']} of {r['attacked']} fooled, "
-                                     f"{percent(r['robust_accuracy'])} stand"),
-                  **settings)
+    settings = {"queries": queries, **(ensemble or {})}
+    attacks = settings.get("attacks")
+    if not attacks:
+        if case.randomised and samples > 1:
+            settings.setdefault("draws", samples)
+        attacks = standard(threat, case.classes, randomised=case.randomised, **settings)
+    curved = 2 * len(scales) * case.batches, case.price(runs=len(scales))[0], DEEPFOOL * case.batches  # queries
+    total = ask_units(case, checks) + sum(attack_units(a, len(case), batch) for a in attacks.values()) + sum(curved)
+
+    with nullcontext() if units is None else units(total) as bar:
+        answers = ask(case, checks, lambda c: say(f"{c.status:<7} {c.name}: {c.evidence}"), bar)
+        strong = auto(case.victim, case.x, case.y, threat, attacks=attacks, batch=batch, rng=case.seed, bar=bar,
+                      seen=lambda r: say(f"{r['attack']}: {r['fooled']} of {r['attacked']} fooled, "
+                                         f"{percent(r['robust_accuracy'])} stand"))
+        drawn = _curves(case, strong, scales, bar, lambda name, epsilon, r: say(
+            f"{name}" + (f" at {epsilon:.4g}: {percent(r.robust_accuracy)} stand" if epsilon else ": one run")))
+        added = None
+        if ablation:
+            added = ablate(strong, case.victim, case.x, case.y, threat, batch=batch, bar=bar,
+                           seen=lambda name, n: say(f"{name}: alone, on {n} samples that fell before its turn"))
+    return Evaluation(case, answers, strong, drawn, dict(statements or {}), added)
+
+
+def _curves(case: Case, strong: Ensemble, scales, bar, seen) -> Curves:
+    """FGSM, the case's attack and DeepFool at each radius; runs that the checks made are made once."""
     known = {"ensemble": strong.result, **{f"run {i}": r for i, r in enumerate(case.at_claim)}}
-    own = f"{attack_name(attack)}, {steps} steps"
 
     def run(which, ball):
-        if which is fgsm:
-            return case.run(fgsm, threat=ball)
-        same = np.array_equal(ball.epsilon, threat.epsilon)
-        return case.base if same else case.run(threat=ball)
+        with watching(bar, 2 * case.batches if which is fgsm else case.price()[0], case.victim):
+            if which is fgsm:
+                return case.run(fgsm, threat=ball)
+            same = np.array_equal(ball.epsilon, case.threat.epsilon)
+            return case.base if same else case.run(threat=ball)
 
-    drawn = curves(case.victim, case.x, case.y, threat, np.multiply(scales, np.max(threat.epsilon)),
-                   {"FGSM": fgsm, own: attack}, {"DeepFool (one run)": partial(_deepfool)}, known=known, run=run, batch=batch,
-                   rng=case.seed, seen=lambda name, epsilon, r: say(
-                       f"{name}" + (f" at {epsilon:.4g}: {percent(r.robust_accuracy)} stand" if epsilon else ": one "
-                           "run")))
-    added = None
-    if ablation:
-        added = ablate(strong, case.victim, case.x, case.y, threat, batch=batch,
-                       seen=lambda name, n: say(f"{name}: alone, on {n} samples that fell before its turn"))
-    return Evaluation(case, answers, strong, drawn, dict(statements or {}), added)
+    def nearest(victim, x, goal, norm=Linf, rng=0):
+        with watching(bar, DEEPFOOL, victim):
+            return deepfool(victim, x, goal, norm, rng=rng)
+
+    return curves(case.victim, case.x, case.y, case.threat, np.multiply(scales, np.max(case.threat.epsilon)),
+                  {"FGSM": fgsm, f"{attack_name(case.attack)}, {case.steps} steps": case.attack},
+                  {"DeepFool (one run)": nearest}, known=known, run=run, batch=case.batch, rng=case.seed, seen=seen)
 
 
 def attack_name(attack) -> str:
@@ -196,10 +213,6 @@ def attack_name(attack) -> str:
     extra = ", ".join(f"{k}={v}" for k, v in getattr(attack, "keywords", {}).items())
     name = getattr(inner, "__name__", type(inner).__name__).upper().replace("_", "-")
     return f"{name} ({extra})" if extra else name
-
-
-def _deepfool(victim, x, goal, norm=Linf, rng=0):
-    return deepfool(victim, x, goal, norm, rng=rng)
 
 
 def _strings(tree):

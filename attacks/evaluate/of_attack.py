@@ -21,7 +21,7 @@ from attacks.black_box.square import square
 from attacks.core.arrays import host, raw, rows_of
 from attacks.core.result import Result
 from attacks.core.threat import L2, Linf
-from attacks.evaluate.case import FAIL, PASSED, WARN, Case, lost, missing, over, percent, question
+from attacks.evaluate.case import FAIL, LOOK, PASSED, WARN, Case, lost, missing, over, percent, question
 from attacks.white_box.gradient import fgsm
 
 NONE_STANDS = "every sample that was right is fooled already: there is nothing left to find"
@@ -40,7 +40,8 @@ def audit(result: Result, threat, bounds) -> tuple[float, float, int]:
 
 
 @question("inside the ball", "attack", "auto-attack issue 86, torchattacks issue 136: perturbations larger than "
-          "epsilon")
+          "epsilon",
+          asks=lambda case: case.price())
 def inside_ball(case: Case):
     """A1: every returned example is within epsilon (to 1e-6) and within the bounds, and finite; measured anew."""
     excess, out, broken = audit(case.base, case.threat, case.victim.bounds)
@@ -120,7 +121,8 @@ def loss_rises(case: Case):
 
 
 @question("converged", "attack", "EAR: 'attacks have converged'; IoAF, indicator 'incomplete "
-          "optimisation'")
+          "optimisation'",
+          asks=lambda case: case.price(steps=2 * case.steps))
 def converged(case: Case):
     """A4: twice the steps change robust accuracy by less than a point, and the loss of those that stand by little."""
     double = case.run(steps=2 * case.steps)
@@ -137,7 +139,8 @@ def converged(case: Case):
             "take more steps, until doubling them changes nothing")
 
 
-@question("restarts", "attack", "EAR: random restarts; Madry et al. 2017")
+@question("restarts", "attack", "EAR: random restarts; Madry et al. 2017",
+          asks=lambda case: case.price(restarts=case.restarts + 3))
 def restarts_add_nothing(case: Case, more: int = 3):
     """A5: further random starts find less than a point more."""
     again = case.run(restarts=case.restarts + more)
@@ -149,7 +152,8 @@ def restarts_add_nothing(case: Case, more: int = 3):
 
 
 @question("iterative not weaker than one step", "attack", "OG: 'one-step attacks perform better than "
-          "iterative'")
+          "iterative'",
+          asks=lambda case: (2 * case.batches, 1.0))
 def iterative_not_weaker(case: Case):
     """A6: many small steps fool at least what one large step fools."""
     one = case.run(fgsm)
@@ -164,7 +168,8 @@ def iterative_not_weaker(case: Case):
             "it")
 
 
-@question("monotone in epsilon", "attack", "OG; DEEPSEC issue 9: success that falls with epsilon")
+@question("monotone in epsilon", "attack", "OG; DEEPSEC issue 9: success that falls with epsilon",
+          asks=lambda case: case.price(runs=2))
 def monotone(case: Case, scales=(0.5, 1.0, 1.5)):
     """A7: a larger ball holds the smaller one, so robust accuracy cannot rise with epsilon."""
     left = [case.base.robust_accuracy if s == 1 else case.run(scale=s).robust_accuracy for s in scales]
@@ -175,7 +180,8 @@ def monotone(case: Case, scales=(0.5, 1.0, 1.5)):
             "masking")
 
 
-@question("chance at a large epsilon", "attack", "EAR: at Linf 0.5 every input can be made grey")
+@question("chance at a large epsilon", "attack", "EAR: at Linf 0.5 every input can be made grey",
+          asks=lambda case: case.price())
 def chance_at_large_epsilon(case: Case):
     """A8: in an Linf ball of half the range every input can become grey, so nothing above chance can be right."""
     n = len(case)
@@ -187,7 +193,8 @@ def chance_at_large_epsilon(case: Case):
             "the attack is blocked: its gradients are masked, or it is not run to its end")
 
 
-@question("unbounded", "attack", "OG: 'unbounded attacks do not reach 100 % success'; EAR")
+@question("unbounded", "attack", "OG: 'unbounded attacks do not reach 100 % success'; EAR",
+          asks=lambda case: case.price())
 def unbounded(case: Case):
     """A9: with the whole range to move in, every sample that was right is fooled."""
     r = case.anywhere(1.0)
@@ -204,7 +211,8 @@ def unbounded(case: Case):
 
 
 @question("white box not weaker than black box", "attack", "OG: 'black-box attacks are better than "
-          "white-box'; AA flag")
+          "white-box'; AA flag",
+          asks=lambda case: (case.queries, LOOK * case.batches))
 def black_box_finds_nothing(case: Case):
     """A10: a search that sees only scores (Square in Linf and L2, else NES) fools no sample that gradients left standing."""
     rows = case.standing
@@ -223,7 +231,8 @@ def black_box_finds_nothing(case: Case):
 
 
 @question("random noise finds nothing new", "attack", "EAR; OG: 'random sampling finds "
-          "adversarial examples'")
+          "adversarial examples'",
+          asks=lambda case: (case.draws, LOOK * case.batches))
 def noise_finds_nothing(case: Case):
     """A12: random points of the ball, half of them on its surface, fool no sample that the attack left standing."""
     rows = case.standing
@@ -246,7 +255,8 @@ def noise_finds_nothing(case: Case):
             "an attack that misses what chance finds is broken, or its gradients are masked")
 
 
-@question("samples of EOT", "attack", "OG (expectation over transformation); AA version 'rand': 20 draws")
+@question("samples of EOT", "attack", "OG (expectation over transformation); AA version 'rand': 20 draws",
+          asks=lambda case: case.price(samples=3 * max(case.samples, 5)) if case.randomised else (1, LOOK))
 def enough_eot(case: Case):
     """A14: twice the draws of a random network at each step lower the robust accuracy by less than a point."""
     if not case.randomised:
@@ -260,7 +270,8 @@ def enough_eot(case: Case):
             "average over more draws, until doubling them changes nothing")
 
 
-@question("label leaking", "attack", "Kurakin et al. 2017; cleverhans issues 104 and 250")
+@question("label leaking", "attack", "Kurakin et al. 2017; cleverhans issues 104 and 250",
+          asks=lambda case: (2 * case.batches, 1.0))
 def label_leaking(case: Case):
     """A23: a network trained on single steps may read the label off the step: it is then right more often on FGSM's points."""
     r = case.run(fgsm, attack_wrong=True)
@@ -295,7 +306,8 @@ def eight_bits(x, bounds):
 # ---- against a twin --------------------------------------------------------------------------------------------------
 
 
-@question("positive control", "attack", "EAR: validate the attack on an undefended model")
+@question("positive control", "attack", "EAR: validate the attack on an undefended model",
+          asks=lambda case: (1, LOOK) if case.twin is None else case.price())
 def positive_control(case: Case):
     """A19: the same attack, with the same settings, fools at least 99 % on a twin without the defense."""
     if case.twin is None:

@@ -208,7 +208,7 @@ def gradient_matches(case: Case, directions: int = 8, h: float = 2e-4):
             "smoothing of the gradient (samples=20) or black-box attacks")
 
 
-@question("roughness of the loss", "victim", "IoAF, indicator 'unstable predictions'; OG")
+@question("roughness of the loss", "victim", "IoAF, indicator 'unstable predictions'; OG", asks=lambda case: (16, LOOK))
 def smooth_loss(case: Case, points: int = 20, near: float = 0.05):
     """V9: the margin changes in proportion to the distance: mean |change| at 5 % of epsilon over that at epsilon.
 

@@ -53,7 +53,7 @@ class Universal:
         return task.result(np.clip(task.x + delta, *task.box), threat=self.threat, settings=self.settings)
 
 
-def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rng=0, loop=range) -> Universal:
+def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rng=0, bar=None) -> Universal:
     """Gather minimal perturbations: for each x_i of the shuffled pictures where x_i + v does not fool yet,
 
         v <- P(v + r),   r the smallest perturbation of x_i + v;   P projects onto the ball of the threat
@@ -63,7 +63,9 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
 
     threat    Linf, L2 or L1 with one radius;  goal: any; pictures that are wrong from the start take no part
     smallest  attack(victim, x, goal, norm) -> Result for r; None: DeepFool, in Linf for Linf and in L2 otherwise
-    rng       the order of the pictures, another in each pass;  loop: what counts the passes, for a progress bar
+    rng       the order of the pictures, another in each pass
+    bar       None, or a progress bar (minigrad.progress.Units) that is told of each picture in each pass; once it is `stopped`, the
+              best v so far is returned
     The box limits x + v, not v: what leaves it is cut off, and r is measured from there.
     """
     task, order = _open("universal", victim, x, goal, threat, passes, rng)
@@ -72,29 +74,32 @@ def universal(victim, x, goal, threat, passes=20, rate=0.8, *, smallest=None, rn
     smallest = deepfool if smallest is None else smallest
     victim, v = task.victim, np.zeros_like(task.x[:1])
     best, rates = v, [_rate(task, v)]
-    for _ in loop(passes if len(task.rows) else 0):
+    for _ in range(passes if len(task.rows) else 0):
         rows = order.permutation(len(task.rows))
-        while len(rows):
+        while len(rows) and not stopped(bar):
+            before = len(rows)
             here = task.rows[rows[:BLOCK]]
             seen = np.clip(task.x[here] + v, *task.box)
             standing = np.flatnonzero(~host(task.goal[here].success(victim.logits(seen))))
             if not len(standing):
                 rows = rows[BLOCK:]
+                spend(bar, before - len(rows))
                 continue
             first, rows = standing[0], rows[standing[0] + 1 :]
             found = smallest(victim, seen[first : first + 1], task.goal[here[first : first + 1]], norm)
             if found.success[0]:
                 v = threat.project(v + (found.x_adv - seen[first : first + 1]), np.zeros_like(v))
+            spend(bar, before - len(rows))
         rates.append(_rate(task, v))
         if rates[-1] >= max(rates):
             best = v
-        if rates[-1] >= rate:
+        if rates[-1] >= rate or stopped(bar):
             break
     return Universal(host(threat.settle(best, np.zeros_like(best))), max(rates), rates, threat,
                      _settings(task, threat, passes=passes, rate=rate))
 
 
-def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=None, loss="margin", rng=0, loop=range) -> Universal:
+def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=None, loss="margin", rng=0, bar=None) -> Universal:
     """Train delta: shuffled minibatches, each one step of ascent on the summed loss and a projection, as in training.
 
     optimiser  recipe; None: steepest ascent in the threat's norm, in steps of 2.5 * epsilon / (all steps), as PGD
@@ -111,16 +116,32 @@ def universal_sgd(victim, x, goal, threat, passes=10, batch=100, *, optimiser=No
     p = Shared(task.x, zero)
     trainer = trainer_of(optimiser, p.params, threat, "universal_sgd")
     rates = [_rate(task, zero)]
-    for _ in loop(passes):
+    for _ in range(passes):
         rows = task.rows[order.permutation(len(task.rows))]
         for i in range(0, len(rows), batch):
+            if stopped(bar):
+                break
             here = rows[i : i + batch]
             optimise(p.on(task.taken(here)), task.victim, task.goal[here], threat, trainer, 1, loss=loss, keep="last",
                      name="universal_sgd")
+            spend(bar, len(here))
         rates.append(_rate(task, p.delta.array))
+        if stopped(bar):
+            break
     return Universal(host(threat.settle(p.delta.array, zero)), rates[-1], rates, threat,
                      _settings(task, threat, passes=passes, batch=batch, optimiser=repr(optimiser),
                                loss=loss if isinstance(loss, str) else getattr(loss, "__name__", repr(loss))))
+
+
+def stopped(bar) -> bool:
+    """Whether whoever looks on has asked for an end."""
+    return bar is not None and bar.stopped
+
+
+def spend(bar, pictures: int) -> None:
+    """So many pictures of this pass are done."""
+    if bar is not None:
+        bar.spend(pictures)
 
 
 def shuffled(delta, rng=0):

@@ -1,6 +1,7 @@
 """python -m gan evaluate RUN --judge CLASSIFIER: how good are the samples? Every number beside what real pictures score.
 
 The judge is a classifier trained here on the same data (`python -m nets classifier`); without --judge it is the newest one nearby.
+Data without labels takes one that was trained to see how far a picture is turned (`--turns`); numbers of classes are left out then.
 Each column of the table is a set of pictures: the samples, real ones (the floor: no image is on both sides, so N is at most half
 of the training set), and real ones spoilt in known ways (the ladder, gan/metrics/ladder.py). docs/metrics.md has the equations.
 
@@ -42,7 +43,8 @@ def options(argv=None):
     parser = command.Parser("gan evaluate", command.doc(__doc__, __file__), data=None, steps=None, run=False,
                             takes="1 minute",
                             examples=["runs/dcgan-0001", "runs/vae-0001 --judge runs/classifier-0001 --count 2000"])
-    parser.add_argument("run", type=command.path, metavar="RUN", help="a run of gan dcgan, gan mlp, nets vae or nets autoencoder")
+    parser.add_argument("run", type=command.path, metavar="RUN", help="a run of gan dcgan, gan mlp, gan progan, nets vae or "
+                        "nets autoencoder")
     parser.add_argument("--judge", type=command.path, metavar="RUN", help="a run of nets classifier on the same data (default: the "
                         "newest one nearby)")
     parser.add_argument("--count", type=command.TWO, default=10_000, help="samples to draw, and to compare with as many "
@@ -54,14 +56,16 @@ def options(argv=None):
 def main(argv=None):
     o = options(argv)
     run = Run.open(o.run)
-    source, other = drawer(run), the_judge(run, o.judge)
-    classifier, c = trained(other), run.config
-    single = by_channels(c, other.config)
+    source, c = drawer(run), run.config
     skip = c.get("skip_broken", False)
     train, test = data.load_images(c["data"], size=c["size"], skip_broken=skip), test_set(c["data"], c["size"], skip)
+    other = the_judge(run, o.judge, train.y is not None)
+    classifier, single = trained(other, turns=True), by_channels(c, other.config)
     halves = disjoint(Stream(o.seed, "reference").permutation(len(train)), o.count)
     real = len(halves[0])
-    name = f"FD-{other.config.get('network', 'lenet')}-{other.config['data']}-{fingerprint(classifier)}-real{real}@{real}"
+    turns = other.config.get("turns", False)  # the judge knows no classes, only how far a picture is turned
+    known = os.path.basename(other.config["data"].rstrip("/")).removeprefix("npz:").removeprefix("folder:") + "-turns" * turns
+    name = f"FD-{other.config.get('network', 'lenet')}-{known}-{fingerprint(classifier)}-real{real}@{real}"
     if real < o.count:
         print(f"--count {o.count}: the training set has {len(train)} images, so {real} samples are compared with {real} of them; "
               "the floor takes as many others")
@@ -85,16 +89,17 @@ def main(argv=None):
     numbers = {}
     for key in [*sets, *spoilt]:
         seen = sets[key] if key in sets else ladder.look(classifier, spoilt[key], single)
-        numbers[key] = ladder.measure(seen, reference, scale if key in ("samples", "copies") else apart, o.seed, bar.tick)
+        found = ladder.measure(seen, reference, scale if key in ("samples", "copies") else apart, o.seed, bar.tick)
+        numbers[key] = {k: v for k, v in found.items() if not turns or k not in ladder.OF_CLASSES}
     names = data.load(other.config["data"], limit=1).classes if single else train.classes
     result = {
         "metric": name, "judge": other.name, "latents": source.prior, "samples": o.count, "compared": real, "real_images": real,
         "test_images": 0 if test is None else min(real, len(test)),
-        "judge_test_accuracy": None if test is None or single else float((unseen.probabilities.argmax(1) == test.y).mean()),
+        "judge_test_accuracy": None if test is None or single or turns else share(unseen.probabilities.argmax(1) == test.y),
         "frechet_distance": numbers["samples"]["frechet_distance"],
         "floor_train_train": numbers["real"]["frechet_distance"],
         "floor_train_test": None if test is None or len(test) < 2 else frechet_distance(unseen.features[:real], reference.features),
-        **answers(samples, unseen or everything, names), **obeyed(source, samples), "numbers": numbers,
+        **({} if turns else answers(samples, unseen or everything, names) | obeyed(source, samples)), "numbers": numbers,
         **structure(source, classifier, samples, floor, single, o, c),
     }
     if o.inception:
@@ -133,8 +138,9 @@ class Bar:
 # ---- what is there
 
 
-def the_judge(run, given) -> Run:
-    """The classifier that judges: the one named, or the newest nearby that reads this data. RunError says how to make one."""
+def the_judge(run, given, labels: bool) -> Run:
+    """The classifier that judges: the one named, or of those nearby that read this data the newest that knows its classes, and
+    where none does, its turns. RunError says how to make one."""
     if given is not None:
         return Run.open(given)
     c, found = run.config, []
@@ -142,12 +148,12 @@ def the_judge(run, given) -> Run:
         if kind_of(path) in KINDS:
             near = Run.open(path, quiet=True)
             if near.restored is not None and (near.config["data"], near.config["size"]) == (c["data"], c["size"]):
-                found.append((os.path.getmtime(near.file("config.json")), path, near))
+                found.append((not near.config.get("turns"), os.path.getmtime(near.file("config.json")), path, near))
     if not found:
-        size = f" --size {c['size']}" if c["size"] != 28 else ""
+        size = (f" --size {c['size']}" if c["size"] != 28 else "") + " --turns" * (not labels)
         raise RunError(run.path, f"no classifier of {c['data']} with {c['size']} pixels lies nearby to judge it; make one with: "
                        f"python -m nets classifier --data {c['data']}{size}   and name its run by --judge")
-    chosen = max(found)[2]
+    chosen = max(found)[-1]
     print(f"judge: {chosen.path}, the newest classifier of {c['data']} nearby (--judge RUN takes another)")
     return chosen
 
@@ -159,18 +165,24 @@ def by_channels(c, judges) -> bool:
         raise ValueError(f"the judge was trained on {judges['data']}, the generator on {c['data']}")
     if c["size"] != judges["size"]:
         raise ValueError(f"the judge reads pictures of {judges['size']} pixels, the generator draws {c['size']}; train one with: "
-                         f"python -m nets classifier --data {judges['data']} --size {c['size']}")
+                         f"python -m nets classifier --data {judges['data']} --size {c['size']}"
+                         + " --turns" * judges.get("turns", False))
     return single
 
 
 # ---- what the judge answers
 
 
+def share(true) -> float:
+    """Of an array of truths, the part that is true."""
+    return float(np.mean(true))
+
+
 def answers(samples, real, names) -> dict:
     """The share of each class and the confidence, beside that of real pictures."""
     found = class_report(samples.probabilities)
     return {"confidence": found["confidence"], "confidence_real": class_report(real.probabilities)["confidence"],
-            "confident": float((samples.probabilities.max(1) > 0.9).mean()),
+            "confident": share(samples.probabilities.max(1) > 0.9),
             "histogram": dict(zip(names, found["histogram"], strict=True)), "entropy": found["entropy"]}
 
 
@@ -180,7 +192,7 @@ def answers(samples, real, names) -> dict:
 def obeyed(source, samples) -> dict:
     """Of a generator with classes: the share of samples that the judge takes for the class that was asked for."""
     asked = asked_for(source.network, len(samples.images))
-    return {} if asked is None else {"as_asked": float((samples.probabilities.argmax(1) == asked).mean())}
+    return {} if asked is None else {"as_asked": share(samples.probabilities.argmax(1) == asked)}
 
 
 def structure(source, classifier, samples, floor, single, o, c) -> dict:

@@ -63,6 +63,9 @@ ROWS = [
 ]
 
 
+OF_CLASSES = ("classifier_score", "confidence", "entropy")  # what a judge without classes has no opinion on
+
+
 class Seen(NamedTuple):
     """Pictures (N, C, H, W) in [-1, 1], the judge's features of each (N, d), and its answers: a row for each picture, or for each
     channel of each where it reads single channels."""

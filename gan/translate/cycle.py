@@ -37,18 +37,23 @@ def cycle_losses(g, f, d_a, d_b, a, b, *, cycle=10.0, identity=0.5):
     """({"adversarial": ..., "cycle": ..., "identity": ...}, Translations) of pictures a and b, for the generators' step.
 
     Each loss is a scalar with its weight already in it; their sum is what the generators minimise. identity=0 leaves that out."""
-    fake_b, fake_a = g(a), f(b)
+    if identity:  # each picture is translated for itself, so both kinds go through a translator at once
+        to_b, to_a = (translator(mg.cat([a, b])) for translator in (g, f))
+        (fake_b, same_b), (same_a, fake_a) = ((both[: len(a)], both[len(a) :]) for both in (to_b, to_a))
+    else:
+        fake_b, fake_a = g(a), f(b)
     back_a, back_b = f(fake_b), g(fake_a)
     losses = {"adversarial": ((d_b(fake_b) - 1) ** 2).mean() + ((d_a(fake_a) - 1) ** 2).mean(),
               "cycle": (F.l1_loss(back_a, a) + F.l1_loss(back_b, b)) * cycle}
     if identity:
-        losses["identity"] = (F.l1_loss(g(b), b) + F.l1_loss(f(a), a)) * (identity * cycle)
+        losses["identity"] = (F.l1_loss(same_b, b) + F.l1_loss(same_a, a)) * (identity * cycle)
     return losses, Translations(fake_a, fake_b, back_a, back_b)
 
 
 def discriminator_loss(d, real, fake):
-    """1/2 (E (D(real) - 1)^2 + E D(fake)^2); fake is a constant."""
-    return (((d(real) - 1) ** 2).mean() + (d(fake.detach()) ** 2).mean()) * 0.5
+    """1/2 (E (D(real) - 1)^2 + E D(fake)^2); fake is a constant. D judges each picture for itself: both go through it at once."""
+    logits = d(mg.cat([real, fake.detach()]))
+    return (((logits[: len(real)] - 1) ** 2).mean() + (logits[len(real) :] ** 2).mean()) * 0.5
 
 
 class Pool:

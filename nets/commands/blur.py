@@ -128,16 +128,19 @@ def fitted(targets):
 
 
 def drawn_by(run, latents) -> np.ndarray:
-    """Pictures of a GAN's generator, the averaged one if the run has it. Its batch norm uses each batch's own statistics, because
-    those that were saved are not the averaged weights' (`gan sample` estimates them anew)."""
+    """Pictures of a GAN's generator, the averaged one if the run has it, and of its classes each in turn. Its batch norm uses each
+    batch's own statistics, because those that were saved are not the averaged weights' (`gan sample` estimates them anew)."""
     c = run.config
     if run.restored is None or "generator" not in run.restored:
         raise RunError(run.path, "holds no checkpoint of a generator")
-    generator = Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"])
+    classes = len(c.get("classes") or ())
+    generator = Generator(c["size"], c["channels"], c["latent"], c["width"], c["refine_generator"], classes)
     generator.load_state_dict(run.restored["average"]["module"] if c["average"] else run.restored["generator"])
     generator.train()
     with mg.no_grad():
-        return np.concatenate([generator(mg.tensor(latents[i : i + 250])).array for i in range(0, len(latents), 250)])
+        parts = [latents[i : i + 250] for i in range(0, len(latents), 250)]
+        known = [[mg.tensor(np.arange(len(part)) % classes)] if classes else [] for part in parts]
+        return np.concatenate([generator(mg.tensor(part), *labels).array for part, labels in zip(parts, known, strict=True)])
 
 
 def sheet(made, ratios, targets, guess, away) -> np.ndarray:

@@ -119,8 +119,8 @@ def test_more_questions_than_images_are_one_line(model, capsys):
 
 def test_disjoint_networks_get_other_images_and_too_many_are_told(monkeypatch, capsys):
     seen = []
-    fitting = transfer.fitting
-    monkeypatch.setattr(transfer, "fitting", lambda victim, x, y, **how: seen.append(x) or fitting(victim, x, y, **how))
+    fit = transfer.fit
+    monkeypatch.setattr(transfer, "fit", lambda victim, x, y, **how: seen.append(x) or fit(victim, x, y, **how))
     for extra in ([], ["--disjoint"]):
         argv = ["transfer", "--networks", "softmax", "mlp", "--images", 100, "--epochs", 1, "--count", 10, "--attack", "fgsm"]
         assert attacks(*argv, *extra) == 0

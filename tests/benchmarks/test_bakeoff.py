@@ -92,3 +92,11 @@ def test_the_table_has_means_ranges_and_the_best_first():
     assert [row[0] for row in rows] == [f"| {b}", f"| {a}"]
     assert rows[0][1] == "20.0, 1 of 2 lost" and rows[1][1:4] == ["40.0", "30.0-50.0", "20"] and "floor 2.00" in text
     assert bakeoff.tables([], o) == "no results yet"
+
+
+def test_every_recipe_sees_equally_many_pictures_whatever_its_batch_and_the_steps_of_its_critic(monkeypatch):
+    classifier(monkeypatch)
+    recipes = {"plain": [], "five": ["--critic-steps", "5"], "published": ["--preset", "published"]}
+    monkeypatch.setattr(bakeoff, "RECIPES", recipes)
+    bakeoff.main([*SMALL[:4], "--images", "640", *SMALL[6:8], "--count", "20", "--seeds", "1"])
+    assert {line["recipe"]: line["steps"] for line in lines()} == {"plain": 640 // 32, "five": 640 // 160, "published": 640 // 128}

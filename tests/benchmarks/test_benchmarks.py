@@ -30,7 +30,8 @@ def test_images_lie_channels_last_in_both_libraries():
 
 @pytest.mark.parametrize("duel", [
     lambda: training.dcgan(28, 8, 4), lambda: training.wgan_gp(28, 1, 4, 8), lambda: training.residual((8, 16), 1, 4),
-    lambda: training.lenet(4), lambda: training.default_recipe(batch=4, width=8, latent=8), training.char_rnn])
+    lambda: training.lenet(4), lambda: training.default_recipe(batch=4, width=8, latent=8), training.char_rnn,
+    lambda: training.progan(16, 16, 4, 4, 8), lambda: training.cyclegan(4, 2, 16, 1, 1)])
 def test_both_sides_of_a_step_have_the_same_losses(duel):
     duel = duel()
     for _ in range(2 if duel.steps == 1 else 1):  # after many steps of a game, rounding has grown into another game

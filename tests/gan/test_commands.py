@@ -57,7 +57,7 @@ class Stop(Exception):
 
 
 LATE = ["--augment", "all", "--augment-images", "20"]  # changes nothing before the fifth step
-REMEDIES = [["--conditional"], ["--augment", "blit", "--augment-images", "20", "--conditional", "--gradient-penalty", "10"],
+REMEDIES = [["--no-conditional"], ["--augment", "blit", "--augment-images", "20", "--no-conditional", "--gradient-penalty", "10"],
             ["--stddev", "2"], ["--pack", "2"], ["--stddev", "2", "--pack", "2"], ["--spectral-norm"], ["--gradient-penalty", "10"],
             ["--unroll", "2"], ["--noise", "0.5"], ["--smooth", "0.1"], ["--critic-steps", "2"]]
 
@@ -119,7 +119,7 @@ def test_augmentation_changes_the_game_once_its_share_has_risen(monkeypatch):
 
 def test_a_digit_can_be_picked(capsys):
     """Each class in its own column of the sheet; `sample --label` draws one class only, and knows which there are."""
-    assert gan("dcgan", "--steps", "2", *TINY, "--conditional") == 0
+    assert gan("dcgan", "--steps", "2", *TINY) == 0
     run = Run.open("runs/dcgan-0001")
     assert run.config["classes"] == list("0123456789")
     generator = trained_generator(run)
@@ -130,7 +130,7 @@ def test_a_digit_can_be_picked(capsys):
     assert gan("sample", run.path, "--count", "4", "--frames", "2", "--label", "7") == 0
     capsys.readouterr()
     assert gan("sample", run.path, "--label", "eleven") == 1 and "the run knows 0, 1, 2" in capsys.readouterr().err
-    assert gan("dcgan", "--steps", "2", *TINY) == 0 and gan("sample", "runs/dcgan-0002", "--label", "7") == 1
+    assert gan("dcgan", "--steps", "2", *TINY, "--no-conditional") == 0 and gan("sample", "runs/dcgan-0002", "--label", "7") == 1
     assert "trained without classes" in capsys.readouterr().err
     assert gan("dcgan", "--conditional", "--pack", "2", *TINY) == 1 and "no common class" in capsys.readouterr().err
 

@@ -48,6 +48,24 @@ def test_a_healthy_game_has_no_finding():
         assert watch.evidence[name] == pytest.approx(1, abs=0.35), name
 
 
+def test_a_network_that_grows_is_compared_with_pictures_of_its_size_and_judged_where_it_is_steady():
+    watch = healthy()
+    same = np.repeat(pictures(1), 100, axis=0)
+    pulses(watch)
+    assert watch.look(500, same, judged=False) == [] and watch.evidence["diversity"] < 0.01  # measured all the same
+    pulses(watch)
+    assert names(watch.look(1000, same)) == ["collapse"]  # and found at the first look that judges
+    small = pictures(seed=1).reshape(100, 1, 4, 2, 4, 2).mean((3, 5))
+    watch = healthy()
+    assert watch.real_grid is not None
+    watch.against(small[50:])
+    assert watch.real_grid is None  # 4 pixels have no such frequency
+    pulses(watch)
+    assert watch.look(500, small[:50]) == [] and watch.evidence["diversity"] == pytest.approx(1, abs=0.2)
+    with pytest.raises(ValueError, match="at least 3 pictures"):
+        watch.against(small[:2])
+
+
 def test_a_discriminator_that_is_too_good():
     watch = healthy()
     pulses(watch, real=5, fake=-5)

@@ -16,6 +16,7 @@ from minigrad import command, nn
 from minigrad.kinds import RunError
 from minigrad.run import Run
 from nets import __main__ as nets_main
+from nets.classifiers import trained
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +147,9 @@ def test_a_judge_of_one_channel_reads_each_channel():
 
 
 @pytest.mark.parametrize("main, words, name", [
-    (gan, ["dcgan", "--width", "2", "--latent", "3"], "dcgan"), (gan, ["mlp", "--hidden", "8", "--latent", "3"], "mlp"),
+    (gan, ["dcgan", "--width", "2", "--latent", "3", "--no-conditional"], "dcgan"),
+    (gan, ["mlp", "--hidden", "8", "--latent", "3"], "mlp"),
+    (gan, ["progan", "--without", "growing", "--base", "16", "--most", "4", "--latent", "3"], "progan"),
     (nets, ["vae", "--width", "2", "--latent", "3"], "vae"),
     (nets, ["autoencoder", "--width", "2", "--latent", "3"], "autoencoder"),
 ])
@@ -174,11 +177,11 @@ def test_every_generator_is_evaluated_and_says_what_its_latents_are(main, words,
     assert all(row.name in out for row in ladder.ROWS) and "path length" in out and "FID" not in out
     assert found["path_length"]["of_real"] >= 0 and found["numbers"]["copies"]["frechet_distance"] < 1e-3
     page = open(f"runs/{name}-0001/evaluation.html", encoding="utf-8").read()
-    assert page.count("data:image/png;base64,") == 4 and "FD-lenet-npz:small.npz-" in page and "FID" not in page
+    assert page.count("data:image/png;base64,") == 4 and "FD-lenet-small.npz-" in page and "FID" not in page
 
 
 def test_what_a_gan_draws_is_its_trained_generator():
-    assert gan("dcgan", "--width", "2", "--latent", "3", *SMALL) == 0
+    assert gan("dcgan", "--width", "2", "--latent", "3", "--no-conditional", *SMALL) == 0
     run, latents = Run.open("runs/dcgan-0001"), np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     with mg.no_grad():
         expected = trained_generator(run)(mg.tensor(latents)).array
@@ -196,7 +199,13 @@ def test_a_judge_of_other_data_or_pixels_and_a_run_of_another_command_are_refuse
         assert message in capsys.readouterr().err
     with pytest.raises(RunError, match="nets autoencoder"):
         drawer(Run.open("runs/classifier-0001"))
-    assert set(KINDS) == {"gan dcgan", "gan mlp", "nets vae", "nets autoencoder"}
+    assert set(KINDS) == {"gan dcgan", "gan mlp", "gan progan", "nets vae", "nets autoencoder"}
+
+
+def test_a_network_that_has_not_grown_up_is_not_judged(capsys):
+    assert gan("progan", "--base", "16", "--most", "4", "--fade", "0.1", "--steady", "0.1", *SMALL) == 0
+    with pytest.raises(RunError, match="draws 4 pixels so far, and is to have 16; grow it further with: python -m gan progan"):
+        drawer(Run.open("runs/progan-0001"))
 
 
 def test_shapes_are_asked_for_their_rule(capsys):
@@ -220,3 +229,36 @@ def test_stacked_digits_are_read_by_a_judge_of_single_ones(capsys, monkeypatch):
     found, out = json.load(open("runs/dcgan-0001/evaluation.json")), capsys.readouterr().out
     assert found["stacked"]["of"] == 1000 and found["stacked"]["samples"] == 300 and "of 1000 modes, KL" in out
     assert sum(found["histogram"].values()) == pytest.approx(1) and os.path.getsize("runs/dcgan-0001/evaluation.html")
+
+
+# ---- data without labels
+
+
+def test_data_without_labels_is_judged_by_a_network_that_knows_how_far_a_picture_is_turned(capsys):
+    rng = np.random.default_rng(0)
+    np.savez("plain.npz", x_train=rng.integers(0, 256, (90, 16, 16, 3), np.uint8),
+             x_test=rng.integers(0, 256, (40, 16, 16, 3), np.uint8))
+    plain = ["--data", "npz:plain.npz", *TINY]
+    assert gan("dcgan", *plain) == 0
+    assert "nets classifier --data npz:plain.npz --size 16 --turns" in capsys.readouterr().out  # what comes next, as it is typed
+    assert gan("evaluate", "runs/dcgan-0001", "--count", "40") == 1
+    assert "--turns" in capsys.readouterr().err
+    assert nets("classifier", *plain, "--turns") == 0
+    capsys.readouterr()
+    assert gan("evaluate", "runs/dcgan-0001", "--count", "40") == 0
+    said = capsys.readouterr().out
+    assert "FD-lenet-plain.npz-turns-" in said and "confidence" not in said
+    with open("runs/dcgan-0001/evaluation.json") as file:
+        found = json.load(file)
+    for numbers in found["numbers"].values():
+        assert not set(numbers) & set(ladder.OF_CLASSES) and "frechet_distance" in numbers
+    assert not {"histogram", "confidence", "as_asked"} & set(found) and found["judge_test_accuracy"] is None
+
+
+def test_a_judge_of_turns_is_no_model_to_attack_and_comes_after_one_that_knows_the_classes(capsys):
+    assert nets("classifier", *SMALL) == 0 and nets("classifier", *SMALL, "--turns") == 0 and gan("dcgan", *SMALL) == 0
+    capsys.readouterr()
+    assert gan("evaluate", "runs/dcgan-0001", "--count", "40") == 0
+    assert "judge: runs/classifier-0001" in capsys.readouterr().out
+    with pytest.raises(RunError, match="how far a picture is turned"):
+        trained(Run.open("runs/classifier-0002"))

@@ -4,12 +4,15 @@ import copy
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import minigrad as mg
 from gan import losses
 from gan.regularise import MinibatchStddev, add_noise, falling, minibatch_stddev, one_sided, pack, substituted, unrolled
 from minigrad import functional as F
 from minigrad import nn, optim
+from minigrad.gradcheck import check_grads
 from minigrad.random import Stream
 
 LOSS = losses.non_saturating
@@ -210,3 +213,25 @@ def test_one_sided_smoothing_is_the_cross_entropy_with_its_target():
     assert g.item() == pytest.approx(0, abs=1e-12)
     with pytest.raises(ValueError, match="targets"):
         one_sided(losses.hinge, 0.1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_groups_of_neighbours_are_groups_of_the_published_order_sorted_otherwise_and_do_not_mix_batches(groups, others, size, seed):
+    rng = np.random.default_rng(seed)
+    x, y = (mg.tensor(rng.normal(size=(n * size, 2, 3, 3))) for n in (groups, others))
+    found = minibatch_stddev(x, size, neighbours=True).array
+    published = np.arange(groups * size).reshape(groups, size).T.ravel()  # member k of group m at k M + m
+    expected = np.empty_like(found)
+    expected[published] = minibatch_stddev(x[published], size).array
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    joined = minibatch_stddev(mg.cat([x, y]), size, neighbours=True).array
+    np.testing.assert_array_equal(joined, np.concatenate([found, minibatch_stddev(y, size, neighbours=True).array]))
+    check_grads(lambda a: minibatch_stddev(a, size, neighbours=True).square().sum(), [x], order=2)
+
+
+@pytest.mark.parametrize("group, shape", [(4, (8, 3, 2, 2)), (2, (6, 5)), (0, (4, 2, 3, 3))])
+def test_minibatch_stddev_has_derivatives_of_both_orders(group, shape):
+    """In float64 beside finite differences: WGAN-GP differentiates a gradient through it."""
+    x = mg.tensor(Stream(3, "x").normal(shape, np.float64), requires_grad=True)
+    check_grads(lambda a: (minibatch_stddev(a, group) ** 3).sum(), [x], order=2)

@@ -125,8 +125,8 @@ def test_the_optimum_for_two_targets_is_their_mean():
 
 def test_the_generator_of_a_gan_is_measured_beside_them(capsys):
     """The decoder's sizes come from its run; an option that says otherwise is refused. Averaged weights and last ones."""
-    for number, average in enumerate(("100", "0"), 1):
-        tiny = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "5", "--steps", "2", "--average", average]
+    for number, options in enumerate((["--average", "100"], ["--average", "0"], ["--no-conditional"]), 1):
+        tiny = ["--size", "8", "--batch", "4", "--width", "2", "--latent", "5", "--steps", "2", *options]
         assert command.main("gan", gan_main.COMMANDS, ["dcgan", *tiny]) == 0
         run = f"runs/dcgan-000{number}"
         assert nets("blur", "--gan", run, "--batch", "4", "--steps", "2") == 0

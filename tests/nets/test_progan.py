@@ -161,6 +161,12 @@ def test_gradients_of_second_order_through_stddev_pixel_norm_and_a_fade():
     check_grads(lambda a: d(a, 1, 0.4).sum(), [images], order=2)
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (2, 4, 3, 3)])
+def test_pixel_norm_has_derivatives_of_both_orders(shape):
+    x = mg.tensor(Stream(3, "x").normal(shape, np.float64), requires_grad=True)
+    check_grads(lambda a: (pixel_norm(a) ** 3).sum(), [x], order=2)
+
+
 def test_the_gradient_penalty_reaches_every_weight():
     """WGAN-GP differentiates the norm of a gradient: of both orders through every layer of the discriminator."""
     _, d = players()

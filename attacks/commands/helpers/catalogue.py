@@ -19,7 +19,7 @@ from attacks.black_box.spatial import spatial
 from attacks.black_box.square import square
 from attacks.core.loss import LOSSES
 from attacks.core.result import Result
-from attacks.core.watch import Watch
+from attacks.core.watch import watching
 from attacks.white_box.apgd import apgd, apgd_targeted
 from attacks.white_box.carlini import carlini_l2, carlini_linf, ead
 from attacks.white_box.deepfool import deepfool
@@ -143,12 +143,10 @@ def in_batches(attack: Attack, run, victim, x, goal, threat, o, batch: int | Non
     given = SimpleNamespace(**{**{name: p.default for name, p in attack.takes.items()}, **vars(o)})  # o need not have all of them
     each, parts = max(1, min(attack.queries(given), getattr(o, "budget", None) or 1 << 30)), []
     with run.units(len(firsts) * each, partial=True) as bar:
-        victim.watch = Watch(bar, each)
         for first in firsts:
             rows = slice(first, first + (batch or attack.batch))
-            parts.append(perform(attack, victim, x[rows], goal[rows], threat, o))
+            with watching(bar, each, victim):
+                parts.append(perform(attack, victim, x[rows], goal[rows], threat, o))
             if bar.stopped:
                 break
-            victim.watch.next()
-        victim.watch = None
     return parts, bar.stopped

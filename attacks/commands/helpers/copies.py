@@ -7,6 +7,7 @@ disjoint parts of the test set.
 
 from __future__ import annotations
 
+import inspect
 import os
 from functools import partial
 from typing import NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 
 from attacks.commands.helpers import setting
 from attacks.commands.helpers.setting import Samples
-from attacks.copying.extract import fitting
+from attacks.copying.extract import fit
 from attacks.core.threat import rows_of
 from attacks.core.victim import Victim
 from attacks.white_box.gradient import fgsm, mi_fgsm, pgd
@@ -24,6 +25,10 @@ from minigrad.random import Stream
 from nets.classifiers.plain import build
 
 IMAGES, EPOCHS = 6000, 2  # that an oracle without --model is trained on
+COST = {"softmax": 0.1, "mlp": 0.2, "lenet": 1.0, "residual": 0.8}  # of a training step on UNIT images; LeNet's is the bar's unit
+FGSM = 2  # queries of it: the gradient, and a look at where it leads
+DRY = 64  # images of a dry run
+UNIT, ASKED, LOOKED = 64, 110, 300  # images that LeNet trains on, makes a step of an attack on, and answers, in the same time
 TRAVELS = {  # many steps go on beyond the boundary, because points just beyond it fool no other network
     "fgsm": fgsm,
     "mi_fgsm": mi_fgsm,
@@ -80,17 +85,35 @@ def network(name: str, config, seed: int, device="cpu") -> Victim:
     return Victim(net.to(device), bounds=(0, 1), normalize=(0.5, 0.5), classes=config["classes"])
 
 
-def training(oracle: BlackBox, o):
-    """Trains an oracle of its own, a yield for each epoch; nothing to do for a run."""
+def steps(images: int, epochs: int, batch: int = UNIT) -> int:
+    """Of a training by `attacks.copying.extract.fitting`."""
+    return epochs * -(-images // batch)
+
+
+OWN = dict(epochs=EPOCHS, batch=2 * UNIT)  # of an oracle's training
+
+
+def training_units(oracle: BlackBox, o) -> float:
+    """What `train` takes of a bar."""
+    return oracle.own * 2 * steps(DRY if o.dry_run else IMAGES, **OWN)
+
+
+def train(oracle: BlackBox, o, bar) -> None:
+    """Train an oracle of its own; nothing to do for a run. bar: moves by `training_units`."""
     if oracle.own:
-        part = training_set(oracle.config, 64 if o.dry_run else IMAGES, o)
-        yield from fitting(oracle.victim, part.x, part.y, epochs=EPOCHS, lr=3e-3, decay=True, rng=o.seed)
+        part = training_set(oracle.config, DRY if o.dry_run else IMAGES, o)
+        fit(oracle.victim, part.x, part.y, **OWN, lr=3e-3, decay=True, rng=o.seed, bar=bar, cost=2.0)
 
 
 def noise(x, threat, seed: int) -> np.ndarray:
     """x moved as far as an attack may move it, in a random direction: random signs in Linf. Clipped to [0, 1]."""
     d = threat.steepest(Stream(seed, "noise").normal(x.shape))
     return np.clip(x + rows_of(threat.epsilon, d) * d, 0, 1).astype(x.dtype)
+
+
+def queries(name: str) -> int:
+    """That one of TRAVELS asks of each sample with its defaults."""
+    return FGSM if name == "fgsm" else inspect.signature(TRAVELS[name]).parameters["steps"].default + 1
 
 
 def within(o) -> str:

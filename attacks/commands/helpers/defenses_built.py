@@ -64,6 +64,7 @@ from nets.training import fit
 LOOKS = 11  # fresh looks at a random defense, whose majority decides
 VOTES, POLLS = 15, 3  # noisy looks in one answer of a voting defense, and how many such answers decide
 CROSSING = 0.6  # radius at which rounding to black and white can be crossed
+STRONG = 12  # queries of `strongest` for each of its steps
 TEMPERATURE = 100.0  # of distillation (Papernot et al. 2016; Carlini & Wagner 2017, section VIII)
 
 
@@ -103,11 +104,13 @@ def strongest(victim, x, goal, threat, *, steps, rng=0, **_) -> Result:
 
 
 class Way(NamedTuple):
-    """name: in words. attack: as Case takes it. steps: of it; None for those of --attack-steps."""
+    """name: in words. attack: as Case takes it. steps: of it; None for those of --attack-steps. asks: queries in a step, as a rule;
+    the progress bar needs it."""
 
     name: str
     attack: object = pgd
     steps: int | None = None
+    asks: int = 1
 
 
 def one_step(name="FGSM", **fixed) -> Way:
@@ -129,7 +132,7 @@ class Lab:
     def __init__(self, o, train, samples, bar=None):
         self.o, self.train, self.samples, self.bar = o, train, samples, bar
         self.size, self.channels, self.classes = train.x.shape[2], train.x.shape[1], len(train.classes)
-        self.threat, self.kept = Linf(o.epsilon), {}
+        self.threat, self.kept, self.victims = Linf(o.epsilon), {}, []
 
     def stream(self, name) -> Stream:
         """The random numbers of this name, from the beginning."""
@@ -145,11 +148,16 @@ class Lab:
 
     def victim(self, net) -> Victim:
         """A network that takes images in [-1, 1]."""
-        return Victim(net, bounds=(0, 1), normalize=(0.5, 0.5), classes=self.classes)
+        return self.noted(Victim(net, bounds=(0, 1), normalize=(0.5, 0.5), classes=self.classes))
 
     def plain(self, net) -> Victim:
         """A network that takes images in [0, 1]."""
-        return Victim(net, bounds=(0, 1), classes=self.classes)
+        return self.noted(Victim(net, bounds=(0, 1), classes=self.classes))
+
+    def noted(self, victim) -> Victim:
+        """The same, now one of `victims`: what is asked of those moves the bar."""
+        self.victims.append(victim)
+        return victim
 
     def fit(self, name, net, loss_of, steps=None, cost=1.0):
         """Train on `steps` batches (default --steps)."""
@@ -266,8 +274,8 @@ def noise_at_test(lab) -> Built:
     noisy = Noisy(Normalized(lab.gaussian.net), lab.o.sigma, draws=VOTES, rng=lab.stream("noise at test time"))
     note = f", Linf {ball.epsilon:g}"
     return Built(lab.plain(noisy), Way("FGSM on one draw" + note, through(fixed_draw(lab), POLLS, random_start=False), 1),
-                 Way("EOT-PGD" + note, through(lab.plain(noisy.one()), POLLS, samples=lab.o.draws)), (deterministic,),
-                 threat=ball)
+                 Way("EOT-PGD" + note, through(lab.plain(noisy.one()), POLLS, samples=lab.o.draws), asks=lab.o.draws),
+                 (deterministic,), threat=ball)
 
 
 def many_models(lab) -> Built:
@@ -312,7 +320,8 @@ def dropout_at_test(lab) -> Built:
     random = DropoutAtTest(dropout_network(lab).net, rng=lab.stream("dropout at test time"))
     frozen = through(lab.victim(random.frozen(lab.o.seed)), LOOKS, random_start=False)
     return Built(lab.victim(random), Way("FGSM on one mask", frozen, 1),
-                 Way("EOT-PGD", through(lab.victim(random), LOOKS, samples=lab.o.draws)), (deterministic, enough_eot))
+                 Way("EOT-PGD", through(lab.victim(random), LOOKS, samples=lab.o.draws), asks=lab.o.draws),
+                 (deterministic, enough_eot))
 
 
 def quantisation(lab, levels) -> Built:
@@ -339,23 +348,24 @@ def defensive_distillation(lab) -> Built:
 
 def adversarial_training(lab, method, name, **options) -> Built:
     """The loss is taken at the point where an attack from a random start ends. The radius grows from 0 at first."""
-    return Built(lab.trained(name, method, warm=True, **options), one_step(), Way("strongest of 4", strongest), HOLDS)
+    return Built(lab.trained(name, method, warm=True, **options), one_step(), Way("strongest of 4", strongest, asks=STRONG), HOLDS)
 
 
 def smoothing(lab) -> Built:
     """The noise and the vote of `noise_at_test`. Here the votes are counted: their share proves the answer within an L2 radius."""
     smoothed, ball = Smoothed(lab.gaussian, lab.o.sigma, rng=lab.o.seed), L2(lab.o.radius)
-    voting = smoothed.noisy(VOTES, lab.stream("smoothing"))
+    voting = lab.noted(smoothed.noisy(VOTES, lab.stream("smoothing")))
     few = slice(0, lab.o.certified)
 
     def certificate():
-        found = smoothed.certify(lab.samples.x[few], n0=min(100, lab.o.looks), n=lab.o.looks)
+        found = smoothed.certify(lab.samples.x[few], n0=min(100, lab.o.looks), n=lab.o.looks, bar=lab.gaussian.watch)
         share = found.accuracy(lab.samples.y[few], lab.o.radius)
         return share, (f"at least {percent(share, 0)} proved in L2 {lab.o.radius:g}, of {len(found.radius)} images, "
                        f"{lab.o.looks:,} looks each, alpha 0.001")
 
     return Built(voting, Way(f"PGD on one draw, L2 {lab.o.radius:g}", through(fixed_draw(lab), POLLS)),
-                 Way(f"EOT-PGD, L2 {lab.o.radius:g}", through(smoothed.noisy(), POLLS, samples=lab.o.draws)),
+                 Way(f"EOT-PGD, L2 {lab.o.radius:g}", through(lab.noted(smoothed.noisy()), POLLS, samples=lab.o.draws),
+                     asks=lab.o.draws),
                  threat=ball, certificate=certificate)
 
 

@@ -7,6 +7,7 @@ The network comes from a run of `python -m nets classifier`; samples are picture
 from __future__ import annotations
 
 import argparse
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,20 @@ def start(name: str, o) -> Run:
     """The run of a command that cannot be resumed; a dry run takes 2 steps where there are steps."""
     o.resume = None
     return command.start(name, o)
+
+
+@contextmanager
+def working(run: Run, total: float, kept):
+    """A bar over `total` units, as `run.units`. Ctrl-C ends the block. Where `kept`, a list or dict, has something by then,
+    `bar.stopped` is True, and the command is to go on with that and to return 130; else SystemExit leaves at once and says so."""
+    bar = run.units(total, kept=kept)
+    try:
+        with bar:
+            yield bar
+    except SystemExit:
+        if not kept:
+            raise
+        bar.stopped = True
 
 
 # ---- the network and its data

@@ -71,10 +71,15 @@ def terminal(run, other, result) -> str:
         f"  {result['metric']}  {result['frechet_distance']:.2f}   floor: {result['floor_train_train']:.2f} train against train"
         + tested + few,
         *(f"  {name}: {text}" for name, text in extras(result).items()),
-        f"  mean confidence {result['confidence']:.3f} (real images {result['confidence_real']:.3f}); "
-        f"{percent(result['confident'])} of the samples above 0.9",
+        *([f"  {sure(result)}"] if "confidence" in result else []),
         *([f"  {percent(result['as_asked'], 1)} are taken for the class that was asked for"] if "as_asked" in result else []),
-        histogram(result["histogram"], 100)])
+        *([histogram(result["histogram"], 100)] if "histogram" in result else [])])
+
+
+def sure(result) -> str:
+    """The judge's confidence in words."""
+    return (f"mean confidence {result['confidence']:.3f} (real images {result['confidence_real']:.3f}); "
+            f"{percent(result['confident'])} of the samples above 0.9")
 
 
 def page_of(run, other, result, pictures) -> str:
@@ -83,20 +88,20 @@ def page_of(run, other, result, pictures) -> str:
     head, rows = cells(result)
     keys = {row.name: row.key for row in ROWS}
     ladder, (samples, copies) = pictures["ladder"], pictures["near"]
-    confidence = f"{result['confidence']:.3f}, real {result['confidence_real']:.3f}; {percent(result['confident'])} above 0.9"
+    confidence = {"confidence": sure(result)} if "confidence" in result else {}
     parts = [
         page.section("Every number, and what real pictures score",
                      page.rows(head, rows, names=True, right=tuple(range(1, len(head) - 1)))
                      + page.note(f"{result['metric']}; judge {other.path}. 'real' is the floor; the columns after it are real "
                                  "pictures spoilt in known ways. Between which of them do the samples lie?")),
         page.section("What each number sees", page.table({row[0]: SEES[keys[row[0]]] for row in rows})),
-        page.section("Numbers of this generator", page.table(extras(result) | {"confidence": confidence})),
+        page.section("Numbers of this generator", page.table(extras(result) | confidence)),
         _grid("Samples", pictures["samples"], 10, f"the first {len(pictures['samples'])}, not chosen"),
         _grid("The ladder", np.concatenate(list(ladder.values())), len(ladder["real"]), "a row for each: " + ", ".join(ladder)),
         _grid("Samples, and the training picture nearest to each", np.concatenate([samples, copies]), len(samples),
               "above samples, below the nearest training pictures by the judge's features: copies, or others?"),
-        page.section("Classes", page.rows(["class", "share of the samples"],
-                                          [[name, percent(share)] for name, share in result["histogram"].items()], right=(1,))),
+        *([page.section("Classes", page.rows(["class", "share of the samples"], [
+            [name, percent(share)] for name, share in result["histogram"].items()], right=(1,)))] if "histogram" in result else []),
         page.section("To see it again",
                      page.code(f"python -m gan evaluate {run.path} --judge {other.path} --count {result['samples']}"))]
     if pictures["twins"].size:

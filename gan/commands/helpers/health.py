@@ -8,7 +8,7 @@ import json
 import numpy as np
 
 import minigrad as mg
-from gan.diagnosis import WARM, Watch
+from gan.diagnosis import SEEN, WARM, Watch
 from gan.generate import mode
 from minigrad.checkpoint import atomic_write
 from minigrad.divergence import NonFiniteError
@@ -31,11 +31,14 @@ BOUNDARIES = {"least_squares": 0.5, "wasserstein": None}  # above which a logit 
 class Health:
     """`watch` is the part that a checkpoint keeps. images: a Dataset; what is held out comes from its own test set.
 
-    held_out: another Dataset in its place. remedies: what mends what, in the options of another command. warm: see `Watch`."""
+    held_out: another Dataset in its place. remedies: the options of another command than gan dcgan. game: the name of the loss;
+    default: o.loss. together: pictures that the discriminator judges as one group; default: as many as o.pack and o.stddev say.
+    warm: see `Watch`."""
 
-    def __init__(self, run, o, images, loss, held_out=None, remedies=REMEDIES, warm=WARM):
+    def __init__(self, run, o, images, loss, *, held_out=None, remedies=REMEDIES, game=None, together=None, warm=WARM):
         self.run, self.o, self.names = run, o, []
-        self.watch = Watch(images.subset(slice(128)).normalised(), remedies, boundary=BOUNDARIES.get(o.loss, 0.0),
+        self.together = together or o.pack * max(o.stddev, 1)
+        self.watch = Watch(images.subset(slice(SEEN)).normalised(), remedies, boundary=BOUNDARIES.get(game or o.loss, 0.0),
                            paired=loss.paired, warm=warm)
         self.train = images.subset(slice(COMPARED))
         self.held_out = held_out or test_set(o.data, o.size, getattr(o, "skip_broken", False))
@@ -44,13 +47,20 @@ class Health:
         """Every few steps. norms: those of the generator's layers, as of `gradient_norms`."""
         self.watch.pulse(real_logits, fake_logits, fake, float(np.sqrt(sum(n * n for n in norms.values()))))
 
-    def look(self, step: int, samples, discriminator, last: bool = False) -> None:
+    def look(self, step: int, samples, discriminator, judge=None, as_drawn=None, judged: bool = True,
+             last: bool = False) -> None:
         """Where samples are drawn. Says what is new, and writes all that was found so far.
 
+        judge: pictures -> logits by the discriminator, where that takes more than pictures. as_drawn: makes of real pictures, a
+        Tensor, what could be drawn now, where that is less than they are: samples (N, C, h, w) of a network that still grows.
+        judged: False measures only.
         last: this look comes only because the run ends here. It is not kept, so that a run which is made longer goes on as if it
         had been that long from the start."""
         before = self.watch.state_dict() if last else None
-        new = self.watch.look(step, samples, self._opinions(samples, discriminator))
+        if as_drawn is not None:
+            self.watch.against(as_drawn(mg.tensor(self.train.subset(slice(SEEN)).normalised())).numpy())
+        new = self.watch.look(step, samples, self._opinions(samples, discriminator, judge or discriminator, as_drawn),
+                              judged=judged)
         self.run.log(step, **{f"health/{name}": value for name, value in self.watch.evidence.items()})
         for finding in new:
             self.run.say(str(finding))
@@ -77,21 +87,25 @@ class Health:
         with atomic_write(self.run.file("diagnosis.jsonl")) as file:
             file.write("".join(json.dumps(record) + "\n" for record in self.watch.records()).encode())
 
-    def _opinions(self, samples, discriminator):
+    def _opinions(self, samples, discriminator, judge, as_drawn):
         """Logits of training pictures, held-out ones and samples, by the discriminator in evaluation mode; None without a test set.
 
-        Packing needs whole packs and stddev whole groups: the rows that are too many are left out."""
-        if self.held_out is None or getattr(self.o, "conditional", False):
+        Packing needs whole packs and stddev whole groups: the rows that are too many are left out. A discriminator with classes is
+        told them: of a picture its own, of sample i the class i mod classes, as `gan.generate.generate` draws it."""
+        if self.held_out is None:
             return None
-        whole = getattr(self.o, "pack", 1) * max(getattr(self.o, "stddev", 1), 1)
-        device = next(iter(discriminator.parameters())).device
+        whole, device = self.together, next(iter(discriminator.parameters())).device
+        classes = len(self.o.classes) if getattr(self.o, "conditional", False) else 0
 
-        def logits(pictures):
-            rows = pictures[: len(pictures) // whole * whole]
-            return discriminator(mg.tensor(rows, device=device)).cpu().numpy()
+        def logits(pictures, labels, as_drawn=None):
+            n = len(pictures) // whole * whole
+            rows = mg.tensor(pictures[:n], device=device)
+            known = [mg.tensor(labels[:n], device=device)] if classes else []
+            return judge(rows if as_drawn is None else as_drawn(rows), *known).cpu().numpy()
 
-        sets = (self.train.normalised(), self.held_out.subset(slice(COMPARED)).normalised(), np.asarray(samples, np.float32))
-        if min(map(len, sets)) < whole:
+        held_out = self.held_out.subset(slice(COMPARED))
+        if min(map(len, (self.train, held_out, samples))) < whole:
             return None
         with mode(discriminator, False), mg.no_grad():
-            return [logits(pictures) for pictures in sets]
+            return [*(logits(some.normalised(), some.y, as_drawn) for some in (self.train, held_out)),
+                    logits(np.asarray(samples, np.float32), np.arange(len(samples)) % max(classes, 1))]

@@ -44,7 +44,7 @@ def check(o) -> None:
 
 
 def judged_apart(critic, real, fake, apart: bool):
-    """(logits of real, logits of fake), in one pass; in two where each batch must be of one kind, as for batch norm and stddev."""
+    """(logits of real, logits of fake), in one pass; in two where each batch must be of one kind, as for batch norm."""
     if apart:
         return critic(real), critic(fake)
     logits = critic(mg.cat([real, fake]))
@@ -55,7 +55,7 @@ def discriminator_loss(o, critic, loss, real, fake, places):
     """(the loss with the gradient penalty, logits of real, logits of fake). What `fake` came from may be differentiated.
 
     o: stddev, norm, gradient_penalty. places: the stream that draws where the penalty is taken."""
-    real_logits, fake_logits = judged_apart(critic, real, fake, o.norm or o.stddev > 0)
+    real_logits, fake_logits = judged_apart(critic, real, fake, o.norm)
     total = loss.discriminator(real_logits, fake_logits)
     if o.gradient_penalty:
         total = total + penalties.gradient_penalty(critic, real, fake, places) * o.gradient_penalty

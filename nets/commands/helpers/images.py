@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minigrad import inputs
-from minigrad.data import DataError, load_images
+from minigrad.data import DataError, Dataset, load_images
 
 NO_TEST_SET = ("has no test set", "cannot tell which array is the test data")
 
@@ -41,6 +41,13 @@ def test_set(name: str, size: int, skip_broken: bool = False):
         if not error.reason.startswith(NO_TEST_SET):
             raise
         return None
+
+
+def in_all_turns(dataset) -> Dataset:
+    """Each square picture four times, turned by 0, 1, 2 and 3 quarters to the left; the label is the number of quarters."""
+    turned = np.concatenate([np.rot90(dataset.x, quarters, axes=(2, 3)) for quarters in range(4)])
+    return Dataset(turned, np.repeat(np.arange(4), len(dataset)), classes=("0°", "90°", "180°", "270°"), name=dataset.name,
+                   source=dataset.source)
 
 
 def some(held_out, most: int = 50):
