@@ -73,7 +73,7 @@ def main(argv=None):
     answers = classifier_of_two(run.say, train, test, o)
     adam_g, adam_d = (optim.Adam(network.to(o.device).parameters(), o.rate, betas=(0.5, 0.999))
                       for network in (generator, discriminator))
-    health = Health(run, o, train.b, losses.non_saturating, held_out=test.b, remedies=REMEDIES, game="non_saturating",
+    health = Health(run, o, train.b, losses.non_saturating, held_out=test.b, remedies=REMEDIES, game="non_saturating", together=1,
                     warm=o.initial + WARM)
     kept = dict(generator=generator, discriminator=discriminator, adam_g=adam_g, adam_d=adam_d, photographs=photographs,
                 drawings=drawings, streams=streams, watch=health.watch)
