@@ -33,6 +33,8 @@ EXHIBITS = {  # after a command that makes no run
     "gan cartoon-ablation": ("gan cartoon", "the whole game, as a run with a report"),
     "gan batchnorm": ("gan dcgan --preset published", "a DCGAN with batch norm in both players"),
     "gan ablation": ("gan progan", "the game with all of it, at 32 pixels"),
+    "gan colours": ("gan cyclegan", "the translation itself, with what holds colours in place"),
+    "gan checkerboard": ("gan cyclegan --resize", "a translation that enlarges by repetition"),
     "gan structure": ("gan collapse", "the other way to fail: only one digit"),
     "nets blur": ("nets autoencoder", "a network whose drawings blur for this reason"),
     "nets classify": ("attacks panda", "the same network, fooled"),

@@ -15,7 +15,7 @@ from minigrad.run import Run
 from nets.training import fit
 
 ROOT = Path(__file__).resolve().parent.parent
-ALLOWED = ("accuracy", "probability", "modes", "high_quality", "agreement", "transfer", "confidence", "rate", "kl", "coverage",
+ALLOWED = ("balance", "accuracy", "probability", "modes", "high_quality", "agreement", "transfer", "confidence", "rate", "kl", "coverage",
            "pixels", "alpha")
 
 
