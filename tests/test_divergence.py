@@ -15,8 +15,8 @@ from minigrad.run import Run
 from nets.training import fit
 
 ROOT = Path(__file__).resolve().parent.parent
-ALLOWED = ("balance", "accuracy", "probability", "modes", "high_quality", "agreement", "transfer", "confidence", "rate", "kl", "coverage",
-           "pixels", "alpha")
+ALLOWED = ("accuracy", "probability", "modes", "high_quality", "agreement", "transfer", "confidence", "rate", "kl", "coverage",
+           "pixels", "alpha", "balance")
 
 
 def logged():
