@@ -172,6 +172,7 @@ def extract(oracle, x, net, answers="labels", *, epochs=20, batch=64, lr=1e-3, n
     """
     if answers not in ("labels", "probabilities"):
         raise ValueError(f"extract: answers must be 'labels' or 'probabilities', got {answers!r}")
+    cost = real("extract", "(0, inf)", cost=cost)
     view = as_labels(oracle, "extract") if answers == "labels" else as_scores(oracle, "extract")
     copy = own(view, net, normalize, "extract")
     said = ask(view, x, "extract")
@@ -209,7 +210,7 @@ def fitting(victim: Victim, x, y, *, epochs=10, batch=128, lr=1e-3, decay=False,
     bar: None, or a progress bar (minigrad.progress.Units) that is told `cost` units after each step.
     """
     whole("fit", epochs=epochs, batch=batch)
-    real("fit", "(0, inf)", lr=lr)
+    real("fit", "(0, inf)", lr=lr, cost=cost)
     x, y, n = victim.take(x, "fit"), np.asarray(y), len(x)
     if len(y) != n or n == 0:
         raise ValueError(f"fit: {n} samples and {len(y)} answers; one each, and at least one")
