@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import os
 import shutil
 import sys
@@ -36,8 +35,9 @@ from gan.generate import generate, trained_generator
 from gan.metrics import class_report, disjoint, fingerprint, frechet_distance, judge
 from minigrad import command, data
 from minigrad.random import Stream
+from minigrad.records import add_line, json_lines
 from minigrad.run import Run
-from minigrad.words import doc, json_text, plain
+from minigrad.words import doc, json_text
 from nets import __main__ as nets_main
 from nets.classifiers import trained
 
@@ -105,8 +105,7 @@ def main(argv=None):
             if key(asked) in done:
                 continue
             line = {**asked, **one(asked, judges[name], o)}
-            with open(results, "a", encoding="utf-8") as file:
-                file.write(json.dumps(plain(line)) + "\n")
+            add_line(results, line)
             done[key(line)] = line
             seconds.append(line["seconds"])
             told = f"lost: {line['lost']}" if line["distance"] is None else f"distance {line['distance']:.1f}"
@@ -121,16 +120,8 @@ def key(line) -> str:
 
 
 def read(path) -> list[dict]:
-    """The results so far. A last line that is not whole was being written when the command was stopped, and is left out."""
-    if not os.path.isfile(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    if not text.endswith("\n"):
-        text = text[: text.rfind("\n") + 1]
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-    return [json.loads(line) for line in text.splitlines()]
+    """The results so far. A line that is not whole was being written when the command was stopped, and is left out."""
+    return [line for _, line in json_lines(path) if isinstance(line, dict)]
 
 
 def the_judge(name, o) -> Judge:

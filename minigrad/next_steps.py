@@ -114,7 +114,8 @@ def _judged(folder: str, c: dict) -> list[tuple[list[str], str]]:
     if judges:
         return [(["gan", "evaluate", folder, "--judge", judges[-1]], why)]
     root, size = os.path.dirname(folder), ["--size", str(c["size"])] if c.get("size") not in (None, 28) else []
-    size += ["--turns"] * (str(c.get("data")) not in LABELLED)  # where there are no classes, a judge of how far a picture is turned
+    labelled = str(c.get("data")) in LABELLED or c.get("classes")
+    size += [] if labelled else ["--turns"]  # where there are no classes, a judge of how far a picture is turned
     where = [] if root == "runs" else ["--out", root or "."]
     return [(["nets", "classifier", *_data(c), *size, *where], "a judge for the line below"),
             (["gan", "evaluate", folder, "--judge", _next(root, "classifier")], why)]

@@ -14,7 +14,7 @@ import json
 import math
 
 from minigrad.files import open_regular
-from minigrad.words import json_text
+from minigrad.words import json_text, plain
 
 __all__ = ["SEAL", "Changed", "ended", "has_digest", "json_lines", "metrics_record", "sealed", "unsealed"]
 
@@ -31,8 +31,8 @@ class Changed(ValueError):
 
 def sealed(tree: dict, what: str) -> str:
     """The text of a JSON file that ends with the digest of `tree`. TypeError that begins with `what`, as of `json_text`."""
-    plain = json.loads(json_text(tree, what))
-    return json_text({**plain, SEAL: _digest(plain)}, what)
+    read = json.loads(json_text(tree, what))
+    return json_text({**read, SEAL: _digest(read)}, what)
 
 
 def unsealed(path) -> tuple[dict, bool]:
@@ -89,6 +89,16 @@ def ended(path) -> bool:
             return True
         file.seek(-1, 2)
         return file.read(1) == b"\n"
+
+
+def add_line(path, value) -> None:
+    """Append `value` to a file of JSON lines, which is made if it is not there. The start of a line whose writer was killed is cut
+    off first. OSError."""
+    text = json.dumps(plain(value)) + "\n"
+    with open(path, "ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(text.encode())
 
 
 def metrics_record(value) -> dict | None:

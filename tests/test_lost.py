@@ -18,7 +18,7 @@ import pytest
 
 from attacks import __main__ as attacks_main
 from gan import __main__ as gan_main
-from minigrad import checkpoint, command, kinds, report
+from minigrad import checkpoint, command, kinds, records, report
 from minigrad.checkpoint import CheckpointError
 from minigrad.data import save_png
 from minigrad.kernels.cpu.machine import threads
@@ -645,3 +645,12 @@ def test_a_missing_file_and_a_folder_are_still_no_good_checkpoints(tmp_path):
     for path in (tmp_path, tmp_path / "absent.npz"):
         with pytest.raises(CheckpointError):
             checkpoint.load(path)
+
+
+@pytest.mark.parametrize("before", [b"", b'{"a": 1}\n', b'{"a": 1}\n{"b"', b'{"b'])
+def test_a_line_that_is_added_stands_alone_whatever_a_killed_writer_left(before, tmp_path):
+    path = tmp_path / "results.jsonl"
+    path.write_bytes(before)
+    records.add_line(path, {"c": float("nan")})
+    whole = [{"a": 1}] if before.startswith(b'{"a": 1}') else []
+    assert [value for _, value in records.json_lines(path)] == [*whole, {"c": None}]

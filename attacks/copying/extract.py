@@ -172,7 +172,7 @@ def extract(oracle, x, net, answers="labels", *, epochs=20, batch=64, lr=1e-3, n
     """
     if answers not in ("labels", "probabilities"):
         raise ValueError(f"extract: answers must be 'labels' or 'probabilities', got {answers!r}")
-    cost = real("extract", "(0, inf)", cost=cost)
+    lr, cost = real("extract", "(0, inf)", lr=lr, cost=cost)
     view = as_labels(oracle, "extract") if answers == "labels" else as_scores(oracle, "extract")
     copy = own(view, net, normalize, "extract")
     said = ask(view, x, "extract")

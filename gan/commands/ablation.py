@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import time
 
@@ -27,9 +26,9 @@ from minigrad.kinds import kind_of
 from minigrad.paths import expand
 from minigrad.pictures import make_grid, new_figure, save_png
 from minigrad.random import Stream
-from minigrad.records import ended
+from minigrad.records import add_line, json_lines
 from minigrad.run import Run
-from minigrad.words import json_text, plain, table
+from minigrad.words import json_text, table
 
 FULL = "all of it"
 ROWS = {FULL: [], **{f"without {name}": [name] for name in WITHOUT}}
@@ -73,9 +72,7 @@ def main(argv=None):
                 continue
             print(f"row {number} of {len(wanted)}: {name}, seed {row.seed}", flush=True)
             line = {"key": key(row, distances), "row": name, "seed": row.seed, **one(o, name, row, images, distances)}
-            before = "" if not os.path.exists(results) or ended(results) else "\n"  # a kill may have left half a line
-            with open(results, "a", encoding="utf-8") as file:
-                file.write(before + json.dumps(plain(line)) + "\n")
+            add_line(results, line)
             done[line["key"]] = line
     except SystemExit:
         print("what is finished is kept; the same command goes on with the row that was under way", flush=True)
@@ -108,17 +105,7 @@ def key(row, distances) -> str:
 
 def read(path) -> dict:
     """{key: result} of the lines so far; one that is not whole was being written when the command was stopped."""
-    found = {}
-    if os.path.isfile(path):
-        with open(path, encoding="utf-8") as file:
-            for text in file.read().splitlines():
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    continue
-                if isinstance(line, dict) and "key" in line:
-                    found[line["key"]] = line
-    return found
+    return {line["key"]: line for _, line in json_lines(path) if isinstance(line, dict) and "key" in line}
 
 
 def one(o, name: str, row, images, distances) -> dict:

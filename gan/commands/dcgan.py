@@ -43,7 +43,7 @@ PRESETS = {
     ),
 }
 STEPS = {"glyphs": 3_000, "other": 12_000}
-RATES = {32: 2e-3, 10**9: 5e-4}  # Adam's, by the most pixels on a side: the deeper players of large pictures need smaller steps
+SMALL, RATE, RATE_OF_LARGE = 32, 2e-3, 5e-4  # pixels; Adam's rate up to there, and above: deeper players need smaller steps
 CLASSES = 100  # at most so many are told to the players unasked
 
 
@@ -68,7 +68,7 @@ def options(argv=None):
     add("--loss", choices=["minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic"],
         default=best["loss"], help="the game (see gan/losses.py)")
     add("--rate", type=command.POSITIVE, help="Adam's learning rate, for both players ... (default: "
-        f"{RATES[32]:g} up to 32 pixels, {RATES[10**9]:g} for more)")
+        f"{RATE:g} up to {SMALL} pixels, {RATE_OF_LARGE:g} for more)")
     add("--generator-rate", type=command.POSITIVE, help="... but for the generator, where it has its own")
     add("--beta1", type=command.SHARE, default=0.5, help="Adam's first beta")
     add("--beta2", type=command.SHARE, default=best["beta2"], help="Adam's second beta")
@@ -174,7 +174,7 @@ def pictures(o):
     if o.conditional is None:
         o.conditional = images.y is not None and 2 <= len(images.classes) <= CLASSES and o.pack == 1
     o.size, o.channels, o.classes = images.x.shape[2], images.x.shape[1], list(images.classes) if o.conditional else None
-    o.rate = o.rate or next(rate for most, rate in RATES.items() if o.size <= most)
+    o.rate = o.rate or (RATE if o.size <= SMALL else RATE_OF_LARGE)
     return images
 
 
