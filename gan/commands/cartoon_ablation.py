@@ -34,7 +34,7 @@ SHOWN = 10
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
-    parser = command.Parser("gan cartoon-ablation", text, data="scenes", steps=2_000, run=False, takes="8 minutes",
+    parser = command.Parser("gan cartoon-ablation", text, data="scenes", steps=2_000, run=False, takes="7 minutes",
                             examples=["", "--data photos2ghibli --steps 1000"])
     cartoons.add_options(parser)
     parser.add_argument("--out", type=command.path, default="cartoon-ablation.png", metavar="FILE",

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from minigrad import nn
 from minigrad.domains import COUNT, NATURAL, check_all
-from nets.generators.cyclegan import start
+from nets.generators.cyclegan import ResnetBlock, check_sides, start
 
 EPS = 1e-9  # of the generator's norm
 
@@ -28,19 +28,6 @@ EPS = 1e-9  # of the generator's norm
 def norm(maps):
     """Instance norm with scale and shift: weight ((x - mean) / sqrt(biased variance + 1e-9)) + bias."""
     return nn.InstanceNorm2d(maps, eps=EPS, affine=True)
-
-
-class CartoonBlock(nn.Module):
-    """x + block(x)."""
-
-    def __init__(self, maps, rng=None):
-        super().__init__()
-        self.block = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(maps, maps, 3, rng=rng), norm(maps), nn.ReLU(),
-            nn.ReflectionPad2d(1), nn.Conv2d(maps, maps, 3, rng=rng), norm(maps))
-
-    def forward(self, x):
-        return x + self.block(x)
 
 
 class CartoonGenerator(nn.Module):
@@ -56,7 +43,7 @@ class CartoonGenerator(nn.Module):
         for maps in (width, 2 * width):
             layers += [nn.Conv2d(maps, 2 * maps, 3, 2, 1, rng=rng), nn.Conv2d(2 * maps, 2 * maps, 3, 1, 1, rng=rng),
                        norm(2 * maps), nn.ReLU()]
-        layers += [CartoonBlock(4 * width, rng) for _ in range(blocks)]
+        layers += [ResnetBlock(4 * width, rng, norm) for _ in range(blocks)]
         for maps in (2 * width, width):
             if resize:
                 layers += [nn.Upsample(scale_factor=2), nn.Conv2d(2 * maps, maps, 3, 1, 1, rng=rng)]
@@ -67,10 +54,7 @@ class CartoonGenerator(nn.Module):
         start(self, rng)
 
     def forward(self, images):
-        height, width = images.shape[2:]
-        if height % 4 or width % 4 or min(height, width) < 8:
-            raise ValueError(f"CartoonGenerator: sides must be multiples of 4 and at least 8, got {height} x {width}; "
-                             "give --size N, or crop")
+        check_sides("CartoonGenerator", images)
         return self.model(images)
 
 

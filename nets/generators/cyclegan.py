@@ -21,19 +21,26 @@ from minigrad.domains import COUNT, NATURAL, check_all
 from minigrad.nn import init
 
 
-def block(maps, rng=None):
-    """The residual part of R: reflect, 3x3, instance norm, ReLU, reflect, 3x3, instance norm."""
+def block(maps, rng=None, norm=nn.InstanceNorm2d):
+    """The residual part of R: reflect, 3x3, norm, ReLU, reflect, 3x3, norm. norm: maps -> a layer."""
     return nn.Sequential(
-        nn.ReflectionPad2d(1), nn.Conv2d(maps, maps, 3, rng=rng), nn.InstanceNorm2d(maps), nn.ReLU(),
-        nn.ReflectionPad2d(1), nn.Conv2d(maps, maps, 3, rng=rng), nn.InstanceNorm2d(maps))
+        nn.ReflectionPad2d(1), nn.Conv2d(maps, maps, 3, rng=rng), norm(maps), nn.ReLU(),
+        nn.ReflectionPad2d(1), nn.Conv2d(maps, maps, 3, rng=rng), norm(maps))
+
+
+def check_sides(name: str, images) -> None:
+    """ValueError for images (N, C, H, W) that a translator, which halves the sides twice, does not take."""
+    height, width = images.shape[2:]
+    if height % 4 or width % 4 or min(height, width) < 8:
+        raise ValueError(f"{name}: sides must be multiples of 4 and at least 8, got {height} x {width}; give --size N, or crop")
 
 
 class ResnetBlock(nn.Module):
-    """x + block(x)."""
+    """x + block(x), with the norm of `block`."""
 
-    def __init__(self, maps, rng=None):
+    def __init__(self, maps, rng=None, norm=nn.InstanceNorm2d):
         super().__init__()
-        self.conv_block = block(maps, rng)
+        self.conv_block = block(maps, rng, norm)
 
     def forward(self, x):
         return x + self.conv_block(x)
@@ -66,10 +73,7 @@ class ResnetGenerator(nn.Module):
         start(self, rng)
 
     def forward(self, images):
-        height, width = images.shape[2:]
-        if height % 4 or width % 4 or min(height, width) < 8:
-            raise ValueError(f"ResnetGenerator: sides must be multiples of 4 and at least 8, got {height} x {width}; "
-                             "give --size N, or crop")
+        check_sides("ResnetGenerator", images)
         return self.model(images)
 
 

@@ -7,7 +7,8 @@ import minigrad as mg
 from minigrad import nn
 from minigrad.gradcheck import check_grads
 from minigrad.random import Stream
-from nets.generators.cartoon import CartoonBlock, CartoonDiscriminator, CartoonGenerator
+from nets.generators.cartoon import CartoonDiscriminator, CartoonGenerator, norm
+from nets.generators.cyclegan import ResnetBlock
 
 
 def count(network):
@@ -44,7 +45,7 @@ def test_the_generator_layer_by_layer():
         "ReflectionPad2d", ("Conv2d", (64, 3, 7, 7), one, (0, 0)), *norm,
         ("Conv2d", (128, 64, 3, 3), two, one), ("Conv2d", (128, 128, 3, 3), one, one), *norm,
         ("Conv2d", (256, 128, 3, 3), two, one), ("Conv2d", (256, 256, 3, 3), one, one), *norm,
-        *["CartoonBlock"] * 8,
+        *["ResnetBlock"] * 8,
         ("ConvTranspose2d", (256, 128, 3, 3), two, one), ("Conv2d", (128, 128, 3, 3), one, one), *norm,
         ("ConvTranspose2d", (128, 64, 3, 3), two, one), ("Conv2d", (64, 64, 3, 3), one, one), *norm,
         "ReflectionPad2d", ("Conv2d", (3, 64, 7, 7), one, (0, 0)), "Tanh"]
@@ -78,10 +79,10 @@ def test_a_logit_sees_a_patch(stages, seen):
 
 
 def test_a_residual_block_adds_and_has_nothing_behind_the_sum():
-    block, x = CartoonBlock(4, rng=Stream(0)), mg.tensor(Stream(1).normal((2, 4, 6, 6)))
+    block, x = ResnetBlock(4, Stream(0), norm), mg.tensor(Stream(1).normal((2, 4, 6, 6)))
     names = ["ReflectionPad2d", "Conv2d", "InstanceNorm2d", "ReLU", "ReflectionPad2d", "Conv2d", "InstanceNorm2d"]
-    assert [type(m).__name__ for m in block.block] == names
-    np.testing.assert_allclose(block(x).array, x.array + block.block(x).array, atol=1e-6)
+    assert [type(m).__name__ for m in block.conv_block] == names
+    np.testing.assert_allclose(block(x).array, x.array + block.conv_block(x).array, atol=1e-6)
     assert block(x).array.min() < -0.5  # a ReLU would have cut that off
 
 
@@ -146,11 +147,11 @@ def test_a_network_of_pytorch_gives_the_same():
     class Block(tn.Module):
         def __init__(self, n):
             super().__init__()
-            self.block = tn.Sequential(tn.ReflectionPad2d(1), tn.Conv2d(n, n, 3), norm(n), tn.ReLU(),
-                                       tn.ReflectionPad2d(1), tn.Conv2d(n, n, 3), norm(n))
+            self.conv_block = tn.Sequential(tn.ReflectionPad2d(1), tn.Conv2d(n, n, 3), norm(n), tn.ReLU(),
+                                            tn.ReflectionPad2d(1), tn.Conv2d(n, n, 3), norm(n))
 
         def forward(self, x):
-            return x + self.block(x)
+            return x + self.conv_block(x)
 
     def norm(n):
         return tn.InstanceNorm2d(n, eps=1e-9, affine=True)

@@ -8,13 +8,13 @@ import numpy as np
 
 from gan.translate import clear_share, oracle, smooth_edges
 from minigrad import command, inputs
-from minigrad.data import DataError, Dataset, Pair, Paired
+from minigrad.data import Dataset, Pair, Paired
 from minigrad.pictures import to_uint8
 from minigrad.progress import Progress
 from minigrad.random import Streams
 from minigrad.words import percent
 from nets import features
-from nets.commands.helpers.images import NO_TEST_SET
+from nets.commands.helpers.images import if_there
 from nets.generators.draw import in_batches
 
 SIZES = {"scenes": 32}  # others: 64
@@ -69,11 +69,11 @@ def both_sets(o) -> tuple[Pair, Pair]:
     asked = dict(size=o.size, seed=o.seed)
     if o.photos is None:
         train = inputs.pair(o, **asked)
-        test = _test_of(o.data, lambda: inputs.pair(o, train=False, **asked)) or Pair(None, None)
+        test = if_there(o.data, lambda: inputs.pair(o, train=False, **asked)) or Pair(None, None)
     else:
         named = list(zip((o.photos, o.cartoons), "ab", strict=True))
         train = Pair(*(inputs.side(o, name, letter, **asked) for name, letter in named))
-        test = Pair(*(_test_of(name, lambda name=name, letter=letter: inputs.side(o, name, letter, train=False, **asked))
+        test = Pair(*(if_there(name, lambda name=name, letter=letter: inputs.side(o, name, letter, train=False, **asked))
                       for name, letter in named))
     if test.a is None or test.b is None:
         counts = (min(HELD_OUT, len(train.a) // 4), len(train.b) // 10)
@@ -88,18 +88,6 @@ def both_sets(o) -> tuple[Pair, Pair]:
             raise ValueError(f"{side.source}: {len(side)} {what} to train on and {len(held)} held out are too few; needed are "
                              f"{max(o.batch, 3)} (--batch, or 3) and {least}")
     return train, test
-
-
-def _test_of(name, load):
-    """What `load` gives, or None where the source has no test pictures of its own."""
-    if "#" in name:  # one array of a file, which has no other half
-        return None
-    try:
-        return load()
-    except DataError as error:
-        if not error.reason.startswith(NO_TEST_SET):
-            raise
-        return None
 
 
 def mirrored(side: Dataset) -> Dataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import minigrad as mg
 from gan.translate import Pool, cycle_losses, discriminator_loss
 from minigrad import data, inputs, optim
-from nets.commands.helpers.images import NO_TEST_SET
+from nets.commands.helpers.images import if_there
 from nets.generators.cyclegan import PatchDiscriminator, ResnetGenerator
 from nets.generators.draw import in_batches
 
@@ -70,11 +70,8 @@ def both_sets(o, batch: int = 1):
 
     A source without test pictures gives a tenth of each side."""
     train = inputs.pair(o, size=o.size, seed=o.seed)
-    try:
-        test = inputs.pair(o, train=False, size=o.size, seed=o.seed)
-    except data.DataError as error:
-        if not error.reason.startswith(NO_TEST_SET):
-            raise
+    test = if_there(o.data, lambda: inputs.pair(o, train=False, size=o.size, seed=o.seed))
+    if test is None:
         (a, held_a), (b, held_b) = (side.split(0.1, o.seed) for side in train)
         train, test = data.Pair(a, b), data.Pair(held_a, held_b)
     for name, side in zip(("the first domain", "the second domain"), train, strict=True):

@@ -18,14 +18,8 @@ def train_and_held_out(o):
     height, width = train.x.shape[2:]
     if height != width:
         raise ValueError(f"--data {o.data}: pictures of {height} x {width}; give --size N to make them square")
-    try:
-        if o.data.startswith("npz:") and "#" in o.data:  # one array, named: it has no other half
-            train, held_out = train.split(0.1, o.seed)
-        else:
-            held_out = inputs.images(o, train=False, size=o.size)
-    except DataError as error:
-        if not error.reason.startswith(NO_TEST_SET):
-            raise
+    held_out = if_there(o.data, lambda: inputs.images(o, train=False, size=o.size))
+    if held_out is None:
         train, held_out = train.split(0.1, o.seed)
     if not len(train) or not len(held_out):
         raise ValueError(f"--data {o.data}: {len(train) + len(held_out)} pictures are too few to hold a tenth of them out")
@@ -35,8 +29,15 @@ def train_and_held_out(o):
 
 def test_set(name: str, size: int, skip_broken: bool = False):
     """The source's own test set, or None where it has none."""
+    return if_there(name, lambda: load_images(name, train=False, size=size, skip_broken=skip_broken))
+
+
+def if_there(name: str, load):
+    """load(), the test pictures of a source; None where it has none."""
+    if name.startswith("npz:") and "#" in name:  # one array, named: it has no other half
+        return None
     try:
-        return load_images(name, train=False, size=size, skip_broken=skip_broken)
+        return load()
     except DataError as error:
         if not error.reason.startswith(NO_TEST_SET):
             raise
