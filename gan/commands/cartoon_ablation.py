@@ -92,7 +92,7 @@ def trained(train, net, o, bar, *, initial=None, edges=True, content="l1"):
 def drawn(rows, found, real, test, o) -> np.ndarray:
     """A row of pictures for each game, between photographs and cartoons, and its two numbers at the right."""
     side, scale = rows["photographs"].shape[2], max(1, 96 // o.size)
-    figure, draw = new_figure(14.6, 0.7 + 1.07 * len(rows))
+    figure, draw = new_figure(18, 0.7 + 1.07 * len(rows))
     figure.suptitle(f"CartoonGAN and what its parts do: {test.a.name} to {test.b.name}, {o.size} pixels, {o.steps:,} steps of "
                     f"{o.batch}, seed {o.seed}; held-out photographs", fontsize=12)
     axes = figure.subplots()
