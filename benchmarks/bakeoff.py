@@ -32,7 +32,7 @@ import numpy as np
 from gan import __main__ as gan_main
 from gan.commands.dcgan import PRESETS
 from gan.generate import generate, trained_generator
-from gan.metrics import class_report, disjoint, fingerprint, frechet_distance, judge
+from gan.metrics import class_report, disjoint, distance_name, frechet_distance, judge
 from minigrad import command, data
 from minigrad.random import Stream
 from minigrad.records import add_line, json_lines
@@ -139,7 +139,7 @@ def the_judge(name, o) -> Judge:
     halves = disjoint(Stream(0, "reference").permutation(len(train)), o.count)
     reference, floor = (judge(classifier, train.subset(half).normalised())[0] for half in halves)
     count = len(reference)
-    return Judge(f"FD-{config.get('network', 'lenet')}-{name}-{fingerprint(classifier)}-real{count}@{count}", classifier, reference,
+    return Judge(distance_name(config.get("network", "lenet"), name, classifier, count), classifier, reference,
                  frechet_distance(floor, reference))
 
 

@@ -37,7 +37,7 @@ KIND = "gan progan"
 
 
 def options(argv=None):
-    parser = command.Parser("gan ablation", command.doc(__doc__, __file__), steps=None, run=False, takes="13 minutes",
+    parser = command.Parser("gan ablation", command.doc(__doc__, __file__), steps=None, run=False, takes="8 minutes",
                             examples=["", "--data mnist", "--data cifar10 --seeds 3", "--only growing --only fading"])
     add = parser.add_argument
     add("--size", type=command.COUNT, default=16, help="pixels at the last level: a power of two from 16 on")

@@ -12,33 +12,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from gan.commands.helpers.translating import Players, both_sets, next_pair
+from gan.commands.helpers.translating import BRIEF, Players, brief_options, brief_sets
 from gan.diagnosis import grid, spectra
-from minigrad import command, data
+from minigrad import command
 from minigrad.pictures import make_grid, new_figure, save_png
 from minigrad.progress import Progress
 from minigrad.random import Streams
 from minigrad.words import table, write_json
 
-PLAYED = dict(blocks=2, patch=1, rate=5e-4)
 KINDS = {"transposed convolution": False, "enlarge, then convolve": True}
-PERIODS, HELD_OUT, SHOWN = (2, 4), 200, 8
+PERIODS, SHOWN = (2, 4), 8
 
 
 def main(argv=None):
     text = command.doc(__doc__, __file__)
     parser = command.Parser("gan checkerboard", text, data="beasts", steps=400, run=False, takes="1 minute",
                             examples=["", "--seed 3", "--data horse2zebra --size 64 --steps 1000"])
-    add = parser.add_argument
-    add("--size", type=command.COUNT, default=32, help="pixels, a multiple of 4")
-    add("--width", type=command.COUNT, default=8, help="maps next to the picture, in all four networks")
-    add("--out", type=command.path, default="checkerboard.png", metavar="FILE",
-        help="the picture; FILE with .json holds the numbers")
+    brief_options(parser, "checkerboard.png")
     o = parser.parse(argv)
-    if o.size % 4 or o.size < 16:
-        raise ValueError(f"--size {o.size}: give a multiple of 4, at least 16")
-    train, test = both_sets(o)
-    test = data.Pair(*(side.subset(slice(HELD_OUT)) for side in test))
+    train, test = brief_sets(o)
     bar = Progress(0, len(KINDS) * o.steps)
     drawings = {name: played(train, test, resize, o, bar) for name, resize in KINDS.items()}
     bar.close()
@@ -64,13 +56,9 @@ def main(argv=None):
 def played(train, test, resize, o, bar) -> dict:
     """{"start", "end": what held-out pictures of the second kind become, (N, C, H, W)}, before and after a game from --seed."""
     streams = Streams(o.seed)
-    players = Players(train.a.x.shape[1], streams, width=o.width, resize=resize, **PLAYED)
-    loaders = [data.DataLoader(side, 1, shuffle=True, drop_last=True, rng=streams[f"data {name}"]).forever()
-               for name, side in zip("ab", train, strict=True)]
+    players = Players(train.a.x.shape[1], streams, width=o.width, resize=resize, **BRIEF)
     start = players.translated(test)["ba"]
-    for _ in range(o.steps):
-        players.round(*next_pair(loaders))
-        bar.update(bar.step + 1)
+    players.play(train, o.steps, streams, bar)
     return {"start": start, "end": players.translated(test)["ba"]}
 
 

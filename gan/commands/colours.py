@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gan.commands.helpers.translating import Players, both_sets, next_pair
+from gan.commands.helpers.translating import BRIEF, Players, brief_options, brief_sets
 from gan.translate import contrast_kept
 from minigrad import command, data
 from minigrad.pictures import make_grid, new_figure, save_png
@@ -20,8 +20,7 @@ from minigrad.progress import Progress
 from minigrad.random import Stream, Streams
 from minigrad.words import table, write_json
 
-PLAYED = dict(blocks=2, patch=1, rate=5e-4)
-HELD_OUT, SHOWN = 200, 12
+SHOWN = 12
 
 
 def main(argv=None):
@@ -31,14 +30,9 @@ def main(argv=None):
     add = parser.add_argument
     add("--starts", type=command.COUNT, default=6, help="first weights to try: those of --seed and of the seeds after it")
     add("--identity", type=command.POSITIVE, default=0.5, help="weight of the identity loss, where there is one (gan cyclegan's)")
-    add("--size", type=command.COUNT, default=32, help="pixels, a multiple of 4")
-    add("--width", type=command.COUNT, default=8, help="maps next to the picture, in all four networks")
-    add("--out", type=command.path, default="colours.png", metavar="FILE", help="the picture; FILE with .json holds the numbers")
+    brief_options(parser, "colours.png")
     o = parser.parse(argv)
-    if o.size % 4 or o.size < 16:
-        raise ValueError(f"--size {o.size}: give a multiple of 4, at least 16")
-    train, test = (coins(pair, o.seed) for pair in both_sets(o))
-    test = data.Pair(*(side.subset(slice(HELD_OUT)) for side in test))
+    train, test = (coins(pair, o.seed) for pair in brief_sets(o))
     o.channels = train.a.x.shape[1]
     found, bar = [], Progress(0, 2 * o.starts * o.steps)
     for start in range(o.seed, o.seed + o.starts):
@@ -72,12 +66,8 @@ def played(train, test, start, identity, o, bar) -> dict:
     """{"kept": mean of both ways, "ab", "ba": each, "back": error of the way back, "after": translations} after a game from these
     first weights."""
     streams = Streams(start)
-    players = Players(o.channels, streams, width=o.width, **PLAYED)
-    loaders = [data.DataLoader(side, 1, shuffle=True, drop_last=True, rng=streams[f"data {name}"]).forever()
-               for name, side in zip("ab", train, strict=True)]
-    for _ in range(o.steps):
-        players.round(*next_pair(loaders), identity=identity)
-        bar.update(bar.step + 1)
+    players = Players(o.channels, streams, width=o.width, **BRIEF)
+    players.play(train, o.steps, streams, bar, identity=identity)
     after = players.translated(test)
     back = players.returned(after)
     ways = list(zip(("ab", "ba"), test, strict=True))

@@ -21,7 +21,17 @@ import numpy as np
 import minigrad as mg
 from gan.commands.helpers.evaluation import page_of, terminal
 from gan.drawing import asked_for, drawer
-from gan.metrics import class_report, disjoint, fingerprint, frechet_distance, kernel_distance, ladder, path_length, rules
+from gan.metrics import (
+    class_report,
+    disjoint,
+    distance_name,
+    fingerprint,
+    frechet_distance,
+    kernel_distance,
+    ladder,
+    path_length,
+    rules,
+)
 from gan.metrics.nearest import birthday, nearest
 from gan.metrics.path_length import EPSILON, of_real
 from gan.metrics.stacked import SAMPLES, read_stack, stacked_report
@@ -64,8 +74,7 @@ def main(argv=None):
     halves = disjoint(Stream(o.seed, "reference").permutation(len(train)), o.count)
     real = len(halves[0])
     turns = other.config.get("turns", False)  # the judge knows no classes, only how far a picture is turned
-    known = os.path.basename(other.config["data"].rstrip("/")).removeprefix("npz:").removeprefix("folder:") + "-turns" * turns
-    name = f"FD-{other.config.get('network', 'lenet')}-{known}-{fingerprint(classifier)}-real{real}@{real}"
+    name = distance_name(other.config.get("network", "lenet"), other.config["data"], classifier, real, turns)
     if real < o.count:
         print(f"--count {o.count}: the training set has {len(train)} images, so {real} samples are compared with {real} of them; "
               "the floor takes as many others")

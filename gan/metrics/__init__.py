@@ -16,7 +16,7 @@
 
 from gan.metrics.classes import class_report, classifier_score
 from gan.metrics.frechet import disjoint, frechet_distance
-from gan.metrics.judge import fingerprint, judge
+from gan.metrics.judge import distance_name, fingerprint, judge
 from gan.metrics.kernel import kernel_distance, mmd2
 from gan.metrics.modes import count_modes, stacked_modes
 from gan.metrics.nearest import birthday, memorisation, nearest, two_sample

@@ -46,6 +46,16 @@ def judge(classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return joined[:, :-classes], joined[:, -classes:]
 
 
+def distance_name(network: str, data: str, judge, count: int, turns: bool = False) -> str:
+    """FD-NETWORK-DATA-WEIGHTS-realN@N: all that a Frechet distance between N samples and N real images depends on.
+
+    data: as --data names it, of which a path leaves its last part. turns: the judge learned how far pictures are turned."""
+    known = data.rstrip("/").rpartition("/")[2]
+    for scheme in ("npz:", "folder:"):
+        known = known.removeprefix(scheme)
+    return f"FD-{network}-{known}{'-turns' * turns}-{fingerprint(judge)}-real{count}@{count}"
+
+
 def fingerprint(module) -> str:
     """Six hexadecimal digits of the SHA-256 of a network's weights, to name it by."""
     digest = hashlib.sha256()

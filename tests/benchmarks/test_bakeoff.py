@@ -50,7 +50,7 @@ def test_results_are_lines_and_a_second_call_goes_on_with_the_first_that_is_miss
     bakeoff.main(SMALL)
     whole = lines()
     assert [(line["recipe"], line["seed"]) for line in whole] == [("plain", 0), ("hinge", 0), ("plain", 1), ("hinge", 1)]
-    assert all(line["distance"] > line["floor"] > 0 and line["metric"].startswith("FD-lenet-npz:small.npz-") for line in whole)
+    assert all(line["distance"] > line["floor"] > 0 and line["metric"].startswith("FD-lenet-small.npz-") for line in whole)
     with open("bake/results.jsonl", "w", encoding="utf-8") as file:  # stopped in the middle of the second line
         file.write(json.dumps(whole[0]) + "\n" + json.dumps(whole[1])[:40])
     capsys.readouterr()

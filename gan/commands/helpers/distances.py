@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 import minigrad as mg
-from gan.metrics import disjoint, fingerprint, frechet_distance
+from gan.metrics import disjoint, distance_name, frechet_distance
 from gan.metrics.judge import in_batches
 from gan.metrics.sliced import pyramid_distance
 from minigrad import data
@@ -42,8 +42,7 @@ class Distances:
         self.eye = small_network(images, lambda: self._tick(1)) if reads else None
         self.metric = None
         if reads:
-            turns = "" if images.y is not None else "-turns"
-            self.metric = f"FD-lenet{WIDTH}-{images.name}{turns}-{fingerprint(self.eye)}-real{self.count}@{self.count}"
+            self.metric = distance_name(f"lenet{WIDTH}", images.name, self.eye, self.count, turns=images.y is None)
         self.reference, other = (images.subset(half).normalised() for half in halves)
         self.seen = self._features(self.reference)
         self.floor = self._measured(other)

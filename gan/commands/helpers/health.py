@@ -28,7 +28,25 @@ REMEDIES = {  # the options of gan dcgan
 BOUNDARIES = {"least_squares": 0.5, "wasserstein": None}  # above which a logit says "real"; others: 0
 
 
-class Health:
+class Diagnosed:
+    """What the diagnosis of one game and that of two ways have in common: `run`, `_broken(step, names)` and `_records()`."""
+
+    @contextlib.contextmanager
+    def told(self):
+        """A number that is not finite ends the run, and is a finding, too."""
+        try:
+            yield self
+        except NonFiniteError as error:
+            self._broken(error.step, ", ".join(error.names[:3]))
+            self._write()
+            raise
+
+    def _write(self):
+        with atomic_write(self.run.file("diagnosis.jsonl")) as file:
+            file.write("".join(json.dumps(record) + "\n" for record in self._records()).encode())
+
+
+class Health(Diagnosed):
     """`watch` is the part that a checkpoint keeps. images: a Dataset; what is held out comes from its own test set.
 
     held_out: another Dataset in its place. remedies: the options of another command than gan dcgan. game: the name of the loss;
@@ -73,19 +91,11 @@ class Health:
         """What was found, for the report's summary."""
         return ", ".join(self.names) or "nothing found wrong"
 
-    @contextlib.contextmanager
-    def told(self):
-        """A number that is not finite ends the run, and is a finding, too."""
-        try:
-            yield self
-        except NonFiniteError as error:
-            self.watch.broken(error.step, ", ".join(error.names[:3]))
-            self._write()
-            raise
+    def _broken(self, step: int, names: str):
+        self.watch.broken(step, names)
 
-    def _write(self):
-        with atomic_write(self.run.file("diagnosis.jsonl")) as file:
-            file.write("".join(json.dumps(record) + "\n" for record in self.watch.records()).encode())
+    def _records(self):
+        return self.watch.records()
 
     def _opinions(self, samples, discriminator, judge, as_drawn):
         """Logits of training pictures, held-out ones and samples, by the discriminator in evaluation mode; None without a test set.

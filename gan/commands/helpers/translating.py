@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import minigrad as mg
 from gan.translate import Pool, cycle_losses, discriminator_loss
-from minigrad import data, inputs, optim
+from minigrad import command, data, inputs, optim
 from nets.commands.helpers.images import if_there
 from nets.generators.cyclegan import PatchDiscriminator, ResnetGenerator
 from nets.generators.draw import in_batches
@@ -50,6 +50,14 @@ class Players:
         self.adam_d.step()
         return {"loss_d": loss_d, **{f"loss_{name}": loss for name, loss in losses.items()}}, moved
 
+    def play(self, train, steps: int, streams, bar, **weights) -> None:
+        """So many rounds on single pictures of each kind, with the `weights` of `round`; bar: a Progress."""
+        loaders = [data.DataLoader(side, 1, shuffle=True, drop_last=True, rng=streams[f"data {name}"]).forever()
+                   for name, side in zip("ab", train, strict=True)]
+        for _ in range(steps):
+            self.round(*next_pair(loaders), **weights)
+            bar.update(bar.step + 1)
+
     def translated(self, test) -> dict:
         """{"ab": (N, C, H, W) what g makes of test.a, "ba": what f makes of test.b}."""
         return {way: in_batches(there, there, side.normalised(), 50)
@@ -58,6 +66,26 @@ class Players:
     def returned(self, after) -> dict:
         """What `translated` gave, translated back."""
         return {way: in_batches(back, back, after[way], 50) for way, back in (("ab", self.f), ("ba", self.g))}
+
+
+BRIEF = dict(blocks=2, patch=1, rate=5e-4)  # players that show something in a minute
+HELD_OUT = 200  # pictures of each kind that a brief game is measured on
+
+
+def brief_options(parser, out: str) -> None:
+    """--size, --width and --out of an exhibit that plays CycleGAN briefly."""
+    add = parser.add_argument
+    add("--size", type=command.COUNT, default=32, help="pixels, a multiple of 4")
+    add("--width", type=command.COUNT, default=8, help="maps next to the picture, in all four networks")
+    add("--out", type=command.path, default=out, metavar="FILE", help="the picture; FILE with .json holds the numbers")
+
+
+def brief_sets(o):
+    """(training, test) as `both_sets`, of the test at most `HELD_OUT` of each kind. ValueError for a --size that will not do."""
+    if o.size % 4 or o.size < 16:
+        raise ValueError(f"--size {o.size}: give a multiple of 4, at least 16")
+    train, test = both_sets(o)
+    return train, data.Pair(*(side.subset(slice(HELD_OUT)) for side in test))
 
 
 def next_pair(endless, device="cpu"):

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-
 import numpy as np
 
 import minigrad as mg
-from gan.commands.helpers.health import COMPARED
+from gan.commands.helpers.health import COMPARED, Diagnosed
 from gan.diagnosis import SEEN, Watch
-from minigrad.checkpoint import atomic_write
-from minigrad.divergence import NonFiniteError
 from nets.generators.draw import in_batches
 
 WAYS = ("ab", "ba")
@@ -27,7 +22,7 @@ REMEDIES = {  # the options of gan cyclegan
 }
 
 
-class TranslationHealth:
+class TranslationHealth(Diagnosed):
     """What is wrong with a game of `players` on the Pairs `train` and `test`, way by way; `names` says "brown to striped".
 
     "ab" is judged by d_b: the translations are what a generator draws elsewhere, and the pictures of b are the real ones. The
@@ -80,17 +75,6 @@ class TranslationHealth:
         """What was found, for the report's summary."""
         return self.said or self._words()
 
-    @contextlib.contextmanager
-    def told(self):
-        """A number that is not finite ends the run, and is a finding, too."""
-        try:
-            yield self
-        except NonFiniteError as error:
-            for watch in list(self.watches.values())[:1]:
-                watch.broken(error.step, ", ".join(error.names[:3]))
-            self._write()
-            raise
-
     def state_dict(self) -> dict:
         """Both watches."""
         return {way: watch.state_dict() for way, watch in self.watches.items()}
@@ -107,8 +91,11 @@ class TranslationHealth:
                  for way, watch in self.watches.items() if watch.found]
         return "; ".join(found) or "nothing found wrong"
 
-    def _write(self):
+    def _broken(self, step: int, names: str):
+        for watch in list(self.watches.values())[:1]:
+            watch.broken(step, names)
+
+    def _records(self):
         records = [{**record, "evidence": f"{self.names[way]}: {record['evidence']}" if record["name"] != "not finite"
                     else record["evidence"]} for way, watch in self.watches.items() for record in watch.records()]
-        with atomic_write(self.run.file("diagnosis.jsonl")) as file:
-            file.write("".join(json.dumps(record) + "\n" for record in sorted(records, key=lambda r: r["step"])).encode())
+        return sorted(records, key=lambda record: record["step"])
